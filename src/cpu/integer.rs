@@ -1,0 +1,45 @@
+//! The twin of `shaders/integer.wgsl`.
+
+/// `a · 2^exponent` as f32, rounded to nearest even.
+pub fn float_from_int64(a: i64, exponent: i32) -> f32 {
+    // The conversion rounds once; scaling by a power of two is exact in f64 and stays a normal f32.
+    (f64::from(a as f32) * f64::from(exponent).exp2()) as f32
+}
+
+/// 2⁶⁴ / `a` as f32, for a > 0, from the 32 leading bits of `a`.
+pub fn reciprocal(a: u64) -> f32 {
+    let zeros = a.leading_zeros();
+    let divisor = (a << zeros) >> 32;
+    let quotient = ((1 << 63) - 1) / divisor;
+    // The quotient is a little low, never exact: a tie in the last bit goes up.
+    let rounded = (quotient >> 8) + u64::from(quotient & 0xff >= 128);
+    f32::from_bits(((zeros + 126) << 23) + rounded as u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn reciprocal_is_within_half_an_ulp_and_a_bit(a in 1u64.., shift in 0u32..64) {
+            let a = (a >> shift).max(1);
+            let exact = 2f64.powi(64) / a as f64;
+            let ulp = 2f64.powi(exact.log2().floor() as i32 - 23);
+            prop_assert!((f64::from(reciprocal(a)) - exact).abs() <= 0.51 * ulp);
+        }
+
+        #[test]
+        fn scaling_by_a_power_of_two_is_exact(a: i64, exponent in -60i32..20) {
+            let value = float_from_int64(a, exponent);
+            prop_assert_eq!(f64::from(value), f64::from(a as f32) * 2f64.powi(exponent));
+        }
+    }
+
+    #[test]
+    fn one_is_one() {
+        assert_eq!(reciprocal(u64::MAX), 1.0);
+        assert_eq!(reciprocal(1 << 63), 2.0);
+    }
+}

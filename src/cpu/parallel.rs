@@ -1,0 +1,63 @@
+//! The fast f32 path: the same functions, on every thread and with the widest SIMD of this processor.
+//!
+//! The bits are those of the plain functions: an element-wise step has no order, and the gradient's
+//! sum has a fixed shape. Threads are the caller's rayon pool.
+
+use super::gradient::{self, Rows};
+use super::{Step, random::Synthetic};
+use crate::Rule;
+use pulp::Arch;
+use rayon::prelude::*;
+
+/// Elements that one task updates: their streams fit in a core's second-level cache, and there are
+/// enough tasks to even out the threads.
+const TASK: usize = 1 << 14;
+
+/// What SIMD this processor has, for reports.
+pub fn simd() -> String {
+    format!("{:?}", Arch::new()).split('(').next().unwrap_or_default().to_lowercase()
+}
+
+/// [`cpu::update`](super::update) in parallel.
+pub fn update(
+    rule: &Rule,
+    step: &Step<f32>,
+    params: &mut [f32],
+    grads: &[f32],
+    moments: &mut [Vec<f32>],
+) {
+    let arch = Arch::new();
+    let run = |params: &mut [f32], grads: &[f32], moments: &mut [&mut [f32]]| {
+        arch.dispatch(|| super::update(rule, step, params, grads, moments));
+    };
+    let params = params.par_chunks_mut(TASK).zip(grads.par_chunks(TASK));
+    match moments {
+        [] => params.for_each(|(p, g)| run(p, g, &mut [])),
+        [a] => params.zip(a.par_chunks_mut(TASK)).for_each(|((p, g), a)| run(p, g, &mut [a])),
+        [a, b, ..] => params
+            .zip(a.par_chunks_mut(TASK).zip(b.par_chunks_mut(TASK)))
+            .for_each(|((p, g), (a, b))| run(p, g, &mut [a, b])),
+    }
+}
+
+/// [`gradient::mean_squared_error`] in parallel.
+pub fn mean_squared_error(rows: Rows<f32>, params: &[f32], grads: &mut [f32]) -> f32 {
+    let arch = Arch::new();
+    gradient::mean_squared_error_parallel(rows, params, grads, |rows, params, sums| {
+        arch.dispatch(|| gradient::add_block(rows, params, sums));
+    })
+}
+
+/// Makes the rows of a synthetic problem from `first_row` on: as many as `y` is long.
+pub fn synthetic_rows(problem: &Synthetic, first_row: u64, x: &mut [f32], y: &mut [f32]) {
+    let features = problem.features() as usize;
+    let weights = problem.weight_units();
+    let task = (TASK / features.max(1)).max(1);
+    let x = x.par_chunks_mut(task * features);
+    x.zip(y.par_chunks_mut(task)).enumerate().for_each(|(i, (x, y))| {
+        let first_row = first_row + (i * task) as u64;
+        for (row, (x, y)) in (first_row..).zip(x.chunks_mut(features).zip(y)) {
+            *y = problem.row(row, &weights, x);
+        }
+    });
+}

@@ -1,0 +1,10 @@
+#![doc = include_str!("../README.md")]
+#![warn(missing_docs)]
+
+pub mod cpu;
+mod error;
+pub mod rule;
+
+pub use error::Error;
+pub use rule::{Adam, RmsProp, Rule, Sgd};
+pub use wgpu;
