@@ -16,7 +16,9 @@ pub enum Error {
         range: &'static str,
     },
     /// A learning-rate table with no entry, or with an entry that is not a finite number ≥ 0.
-    #[error("learning-rate table: entry {index} of {length} is {value:?}; every entry must be finite and ≥ 0, and there must be at least one")]
+    #[error(
+        "learning-rate table: entry {index} of {length} is {value:?}; every entry must be finite and ≥ 0, and there must be at least one"
+    )]
     LearningRates {
         /// The first bad entry.
         index: usize,

@@ -3,8 +3,10 @@
 
 pub mod cpu;
 mod error;
+pub mod gpu;
 pub mod rule;
 
 pub use error::Error;
+pub use gpu::{Optimizer, Span};
 pub use rule::{Adam, RmsProp, Rule, Sgd};
 pub use wgpu;

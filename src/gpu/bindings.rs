@@ -1,0 +1,106 @@
+//! Layouts of what the kernels bind, and the pipelines over them.
+
+use super::shader::Module;
+use wgpu::{
+    BindGroupLayout, BindGroupLayoutEntry, BindingType, BufferBindingType, ComputePipeline, Device,
+};
+
+/// How a kernel uses a buffer.
+#[derive(Clone, Copy)]
+pub enum Use {
+    /// A uniform that stays where it is.
+    Uniform,
+    /// A uniform whose offset is set with the bind group.
+    DynamicUniform,
+    /// Storage that is only read.
+    Read,
+    /// Storage that is written.
+    Write,
+}
+
+/// A layout with the bindings 0, 1, 2 … used as `uses` says.
+pub fn layout(device: &Device, label: &str, uses: &[Use]) -> BindGroupLayout {
+    let entries: Vec<_> = (0..).zip(uses).map(|(binding, &kind)| entry(binding, kind)).collect();
+    device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
+        label: Some(label),
+        entries: &entries,
+    })
+}
+
+fn entry(binding: u32, kind: Use) -> BindGroupLayoutEntry {
+    let (ty, has_dynamic_offset) = match kind {
+        Use::Uniform => (BufferBindingType::Uniform, false),
+        Use::DynamicUniform => (BufferBindingType::Uniform, true),
+        Use::Read => (BufferBindingType::Storage { read_only: true }, false),
+        Use::Write => (BufferBindingType::Storage { read_only: false }, false),
+    };
+    BindGroupLayoutEntry {
+        binding,
+        visibility: wgpu::ShaderStages::COMPUTE,
+        ty: BindingType::Buffer { ty, has_dynamic_offset, min_binding_size: None },
+        count: None,
+    }
+}
+
+/// A bind group with the resources 0, 1, 2 …
+pub fn group(
+    device: &Device,
+    label: &str,
+    layout: &BindGroupLayout,
+    resources: Vec<wgpu::BindingResource>,
+) -> wgpu::BindGroup {
+    let entries: Vec<_> = (0..)
+        .zip(resources)
+        .map(|(binding, resource)| wgpu::BindGroupEntry { binding, resource })
+        .collect();
+    device.create_bind_group(&wgpu::BindGroupDescriptor {
+        label: Some(label),
+        layout,
+        entries: &entries,
+    })
+}
+
+/// A buffer that holds `bytes` from the start. No queue is needed for it.
+pub fn buffer_with(
+    device: &Device,
+    label: &str,
+    usage: wgpu::BufferUsages,
+    bytes: &[u8],
+) -> wgpu::Buffer {
+    use wgpu::util::DeviceExt;
+    device.create_buffer_init(&wgpu::util::BufferInitDescriptor {
+        label: Some(label),
+        contents: bytes,
+        usage,
+    })
+}
+
+/// The pipeline of a module's entry point over one bind group.
+pub fn pipeline(
+    device: &Device,
+    module: &Module,
+    entry_point: &str,
+    layout: &BindGroupLayout,
+    constants: &[(&str, f64)],
+) -> ComputePipeline {
+    let label = Some(module.name);
+    let source = wgpu::ShaderSource::Wgsl(module.source().into());
+    let shader = device.create_shader_module(wgpu::ShaderModuleDescriptor { label, source });
+    let layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+        label,
+        bind_group_layouts: &[Some(layout)],
+        immediate_size: 0,
+    });
+    device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+        label,
+        layout: Some(&layout),
+        module: &shader,
+        entry_point: Some(entry_point),
+        compilation_options: wgpu::PipelineCompilationOptions {
+            constants,
+            // Every kernel writes its workgroup memory before it reads it.
+            zero_initialize_workgroup_memory: false,
+        },
+        cache: None,
+    })
+}

@@ -1,0 +1,40 @@
+//! What runs on the device: spans of the caller's buffers, the recorded step, the regression gradient,
+//! synthetic data and reading back.
+//!
+//! Everything here takes a [`wgpu::Device`] and records into the caller's passes and encoders. Nothing
+//! submits, polls, sets a callback or allocates per step.
+
+mod bindings;
+mod gradient;
+mod optimizer;
+mod readback;
+mod samples;
+pub mod shader;
+mod shape;
+pub mod span;
+mod synthetic;
+
+pub use gradient::{Batch, LinearGradient};
+pub use optimizer::{Optimizer, OptimizerBuilder, Tensor};
+pub use readback::ReadBack;
+pub use samples::{Chunk, Samples};
+pub use shape::Shape;
+pub use span::Span;
+pub use synthetic::SyntheticRows;
+
+/// Features of a device that make something faster and that nothing depends on: none yet.
+pub const OPTIONAL_FEATURES: wgpu::Features = wgpu::Features::empty();
+
+/// The limits to ask of an adapter that offers `available`: everything that lets a span be cut into
+/// fewer pieces, and WebGPU's defaults otherwise.
+///
+/// The result never exceeds `available`, so a device can always be requested with it; what is then
+/// too little for a given optimizer is said when that is built.
+pub fn required_limits(available: &wgpu::Limits) -> wgpu::Limits {
+    wgpu::Limits {
+        max_buffer_size: available.max_buffer_size,
+        max_storage_buffer_binding_size: available.max_storage_buffer_binding_size,
+        min_storage_buffer_offset_alignment: available.min_storage_buffer_offset_alignment,
+        ..wgpu::Limits::default().or_worse_values_from(available)
+    }
+}

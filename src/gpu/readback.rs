@@ -1,0 +1,79 @@
+use crate::Error;
+use bytemuck::Pod;
+use futures_intrusive::channel::shared::oneshot_channel;
+use wgpu::{BufferUsages, CommandEncoder, Device, MapMode};
+
+/// A staging buffer that device memory is copied to and read from, again and again.
+///
+/// Copies are recorded into the caller's encoder; after that is submitted, [`read`](Self::read) resolves
+/// once the device is polled, by whoever polls it.
+#[derive(Debug)]
+pub struct ReadBack {
+    staging: wgpu::Buffer,
+    filled: u64,
+}
+
+impl ReadBack {
+    /// Room for `bytes` bytes.
+    ///
+    /// # Errors
+    /// [`Error::Limit`] if that is more than one buffer of the device may have.
+    pub fn new(device: &Device, bytes: u64) -> Result<Self, Error> {
+        let available = device.limits().max_buffer_size;
+        let size = bytes.max(4).next_multiple_of(4);
+        if size > available {
+            let hint = ": read back in parts";
+            return Err(Error::Limit { limit: "max_buffer_size", available, needed: size, hint });
+        }
+        let staging = device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some("read back"),
+            size,
+            usage: BufferUsages::MAP_READ | BufferUsages::COPY_DST,
+            mapped_at_creation: false,
+        });
+        Ok(ReadBack { staging, filled: 0 })
+    }
+
+    /// Records a copy of `bytes` bytes of `source` behind what has been copied since the last
+    /// [`read`](Self::read).
+    ///
+    /// # Errors
+    /// [`Error::OutOfBounds`] if there is no room for it.
+    pub fn copy(
+        &mut self,
+        encoder: &mut CommandEncoder,
+        source: &wgpu::Buffer,
+        offset: u64,
+        bytes: u64,
+    ) -> Result<(), Error> {
+        let (end, size) = (self.filled + bytes, self.staging.size());
+        if end > size {
+            return Err(Error::OutOfBounds { what: "read back".into(), end, size });
+        }
+        encoder.copy_buffer_to_buffer(source, offset, &self.staging, self.filled, bytes);
+        self.filled = end;
+        Ok(())
+    }
+
+    /// What has been copied, and starts over.
+    ///
+    /// # Errors
+    /// [`Error::ReadBack`] if the device was lost.
+    pub async fn read<T: Pod>(&mut self) -> Result<Vec<T>, Error> {
+        let filled = std::mem::take(&mut self.filled);
+        if filled == 0 {
+            return Ok(Vec::new());
+        }
+        let (sender, receiver) = oneshot_channel();
+        self.staging.map_async(MapMode::Read, 0..filled, move |result| {
+            // The receiver is gone only if the caller dropped the future.
+            let _ = sender.send(result);
+        });
+        let lost = || Error::ReadBack("the device went away".into());
+        receiver.receive().await.ok_or_else(lost)?.map_err(|e| Error::ReadBack(e.to_string()))?;
+        let view = self.staging.get_mapped_range(0..filled);
+        let data = view.map(|view| bytemuck::pod_collect_to_vec(&view));
+        self.staging.unmap();
+        data.map_err(|e| Error::ReadBack(e.to_string()))
+    }
+}
