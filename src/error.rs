@@ -97,6 +97,14 @@ pub enum Error {
         /// What it may be.
         range: &'static str,
     },
+    /// The device has no room.
+    #[error("the device has no memory for {what}: {reason}")]
+    OutOfMemory {
+        /// What was to be allocated.
+        what: &'static str,
+        /// What the device says.
+        reason: String,
+    },
     /// Reading a buffer back failed: the device was lost, or the buffer could not be mapped.
     #[error("reading back from the device failed: {0}")]
     ReadBack(String),

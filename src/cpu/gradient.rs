@@ -45,6 +45,11 @@ pub fn depth(rows: usize) -> u32 {
     block as u32 + rows.div_ceil(BLOCK).max(1).ilog2() + 1
 }
 
+/// The longest chain of additions behind one residual, for error bounds.
+pub fn dot_depth(features: usize) -> u32 {
+    features.div_ceil(LANES) as u32 + LANES.ilog2() + 2
+}
+
 /// Writes the gradient of the batch's mean squared error to `grads` and returns the loss.
 ///
 /// `params` and `grads` hold the weights and last the intercept: one more than there are features.

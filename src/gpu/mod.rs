@@ -5,6 +5,8 @@
 //! submits, polls, sets a callback or allocates per step.
 
 mod bindings;
+#[cfg(feature = "cli")]
+mod context;
 mod gradient;
 mod optimizer;
 mod readback;
@@ -14,6 +16,8 @@ mod shape;
 pub mod span;
 mod synthetic;
 
+#[cfg(feature = "cli")]
+pub use context::{Gpu, OpenError, adapters};
 pub use gradient::{Batch, LinearGradient};
 pub use optimizer::{Optimizer, OptimizerBuilder, Tensor};
 pub use readback::ReadBack;

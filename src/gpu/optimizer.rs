@@ -66,6 +66,7 @@ impl Optimizer {
             rule,
             limits: Limits::of(device),
             tensors: Vec::new(),
+            rule_file: None,
         }
     }
 
@@ -123,6 +124,7 @@ pub struct OptimizerBuilder<'a> {
     learning_rates: Vec<f32>,
     limits: Limits,
     tensors: Vec<(Span, Span)>,
+    rule_file: Option<&'static str>,
 }
 
 impl OptimizerBuilder<'_> {
@@ -142,6 +144,13 @@ impl OptimizerBuilder<'_> {
     /// Lowers the device's limits on bindings and grids, so that tests meet seams in small data.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
+        self
+    }
+
+    /// Another file in the place of the rule's in `shaders/update/`, over the same constants and moments.
+    #[cfg(feature = "cli")]
+    pub(crate) fn rule_file(mut self, file: &'static str) -> Self {
+        self.rule_file = Some(file);
         self
     }
 
@@ -180,8 +189,12 @@ impl OptimizerBuilder<'_> {
         let layout = layout(device, rule.name(), &uses);
         let workgroup = workgroup(device);
         let constants = [("WORKGROUP", f64::from(workgroup))];
+        let modules = match self.rule_file {
+            Some(file) => shader::update_with(rule.name(), file),
+            None => shader::update(&rule),
+        };
         let [vectors, tail] =
-            shader::update(&rule).map(|module| pipeline(device, &module, "main", &layout, &constants));
+            modules.map(|module| pipeline(device, &module, "main", &layout, &constants));
 
         let mut tensors = Vec::new();
         let mut updates = Vec::new();

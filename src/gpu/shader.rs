@@ -24,31 +24,32 @@ macro_rules! module {
     ($name:expr, $($file:literal),+ $(,)?) => {
         Module {
             name: $name,
-            files: vec![$(include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/shaders/", $file))),+],
+            files: vec![$(include_str!(concat!("../../shaders/", $file))),+],
         }
     };
 }
 
 /// One step of `rule` over vectors of four, and over the tail that fills no vector.
 pub fn update(rule: &Rule) -> [Module; 2] {
-    let (names, rule_file) = match rule {
-        Rule::Sgd(sgd) if sgd.momentum == 0.0 => {
-            (["sgd", "sgd tail"], include_str!("../../shaders/update/sgd.wgsl"))
-        }
-        Rule::Sgd(_) => (
-            ["sgd with momentum", "sgd with momentum, tail"],
-            include_str!("../../shaders/update/sgd_momentum.wgsl"),
-        ),
-        Rule::RmsProp(_) => {
-            (["rmsprop", "rmsprop tail"], include_str!("../../shaders/update/rmsprop.wgsl"))
-        }
-        Rule::Adam(_) => (["adam", "adam tail"], include_str!("../../shaders/update/adam.wgsl")),
-    };
-    let mut vectors = module!(names[0], "arithmetic.wgsl", "storage/f32.wgsl", "update.wgsl");
-    let mut tail = module!(names[1], "arithmetic.wgsl", "storage/f32_tail.wgsl", "update.wgsl");
+    update_with(rule.name(), rule_file(rule))
+}
+
+/// [`update`] with another file in the place of the rule's.
+pub(crate) fn update_with(name: &'static str, rule_file: &'static str) -> [Module; 2] {
+    let mut vectors = module!(name, "arithmetic.wgsl", "storage/f32.wgsl", "update.wgsl");
+    let mut tail = module!(name, "arithmetic.wgsl", "storage/f32_tail.wgsl", "update.wgsl");
     vectors.files.push(rule_file);
     tail.files.push(rule_file);
     [vectors, tail]
+}
+
+fn rule_file(rule: &Rule) -> &'static str {
+    match rule {
+        Rule::Sgd(sgd) if sgd.momentum == 0.0 => include_str!("../../shaders/update/sgd.wgsl"),
+        Rule::Sgd(_) => include_str!("../../shaders/update/sgd_momentum.wgsl"),
+        Rule::RmsProp(_) => include_str!("../../shaders/update/rmsprop.wgsl"),
+        Rule::Adam(_) => include_str!("../../shaders/update/adam.wgsl"),
+    }
 }
 
 /// Advances the step's state.

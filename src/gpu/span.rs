@@ -223,7 +223,7 @@ mod tests {
             len in 0u64..1 << 40,
             max_binding in 1u64 << 20..1 << 31,
             shift in 0u32..=8,
-            max_groups in 1_000u32..=65_535,
+            max_groups in 1_500u32..=65_535,
         ) {
             let limits = Limits { max_groups, ..limits(max_binding, 1 << shift) };
             check(len, &limits);

@@ -1,0 +1,170 @@
+//! The blog series that this project grew out of: every algorithm with the settings it was published
+//! with, as published and corrected, on any device.
+//!
+//! Data, start, batches and settings are the series' own: 100 rows of y = 2.5·x + 1, mini-batches of 10
+//! in file order, from (m, b) = (0.5, 0.5) unless said otherwise. Three of its algorithms have a defect,
+//! which is kept in the published variant alone: see [`Algorithm::defect`].
+
+mod published;
+mod runs;
+
+pub use runs::{Device, Path, run};
+
+use crate::gpu::Batch;
+use crate::regression::BlogRandom;
+use crate::{Adam, RmsProp, Rule, Sgd};
+
+/// Rows of the series' data.
+const ROWS: u64 = 100;
+/// Rows of a mini-batch.
+const BATCH: u64 = 10;
+
+/// One of the series' algorithms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Algorithm {
+    /// Gradient descent over all rows.
+    BatchGd,
+    /// Gradient descent on one row at a time, drawn at random.
+    Sgd,
+    /// Gradient descent on mini-batches.
+    MinibatchGd,
+    /// With momentum.
+    Momentum,
+    /// With Nesterov momentum.
+    Nesterov,
+    /// RMSprop.
+    #[serde(rename = "rmsprop")]
+    RmsProp,
+    /// Adam.
+    Adam,
+}
+
+/// As the series has it, or as its formulas say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Variant {
+    /// What the published code does.
+    Published,
+    /// What the algorithm is.
+    Corrected,
+}
+
+/// Slope and intercept.
+pub type Line = (f64, f64);
+
+impl Algorithm {
+    /// In the series' order.
+    pub const ALL: [Algorithm; 7] = [
+        Algorithm::BatchGd,
+        Algorithm::Sgd,
+        Algorithm::MinibatchGd,
+        Algorithm::Momentum,
+        Algorithm::Nesterov,
+        Algorithm::RmsProp,
+        Algorithm::Adam,
+    ];
+
+    /// The name for tables and file names.
+    pub fn name(self) -> &'static str {
+        match self {
+            Algorithm::BatchGd => "batch_gd",
+            Algorithm::Sgd => "sgd",
+            Algorithm::MinibatchGd => "minibatch_gd",
+            Algorithm::Momentum => "momentum",
+            Algorithm::Nesterov => "nesterov",
+            Algorithm::RmsProp => "rmsprop",
+            Algorithm::Adam => "adam",
+        }
+    }
+
+    /// What the published code does wrong, in a sentence.
+    pub fn defect(self) -> Option<&'static str> {
+        match self {
+            Algorithm::Sgd => Some(
+                "sgd: the published code divides the gradient of one row by all 100 rows, so its lr of \
+                 0.85 is really 0.0085 (with 0.85 the corrected code diverges, so it takes 0.0085).",
+            ),
+            Algorithm::Nesterov => Some(
+                "nesterov: the published code moves the parameters to the look-ahead point, leaves them \
+                 there, and then subtracts a velocity that contains the same momentum once more.",
+            ),
+            Algorithm::RmsProp => Some(
+                "rmsprop: the published code divides the intercept's gradient by the root of the slope's \
+                 average, which happens to suit these data: the correct rule ends in a cycle of size lr.",
+            ),
+            _ => None,
+        }
+    }
+
+    /// The rule of the corrected algorithm, with the series' settings.
+    pub fn rule(self) -> Rule {
+        let sgd = |lr| Sgd { lr, ..Sgd::default() };
+        // The series scales this rate by 1 − beta.
+        let momentum = Sgd { momentum: 0.9, ..sgd(0.05 * (1.0 - 0.9)) };
+        match self {
+            Algorithm::BatchGd => sgd(0.1).into(),
+            Algorithm::Sgd => sgd(0.85 / 100.0).into(),
+            Algorithm::MinibatchGd => sgd(0.5).into(),
+            Algorithm::Momentum => momentum.into(),
+            Algorithm::Nesterov => Sgd { nesterov: true, ..momentum }.into(),
+            Algorithm::RmsProp => RmsProp { lr: 0.05, alpha: 0.9, eps: 1e-8 }.into(),
+            Algorithm::Adam => Adam { lr: 0.05, betas: (0.9, 0.999), eps: 1e-8 }.into(),
+        }
+    }
+
+    /// Where the series starts.
+    pub fn start(self) -> Line {
+        if self == Algorithm::BatchGd { (0.33, 0.48) } else { (0.5, 0.5) }
+    }
+
+    /// The batch of every update.
+    pub fn batches(self) -> Vec<Batch> {
+        let in_order = |rows: u64, epochs| {
+            let epoch = (0..ROWS).step_by(rows as usize).map(move |first| Batch { first, rows });
+            (0..epochs).flat_map(|_| epoch.clone()).collect()
+        };
+        match self {
+            Algorithm::BatchGd => in_order(ROWS, 75),
+            Algorithm::Sgd => {
+                // The series' stream of random numbers goes on where its data end.
+                let mut random = BlogRandom::new();
+                for _ in 0..ROWS {
+                    random.uniform();
+                }
+                (0..500).map(|_| Batch { first: random.row(), rows: 1 }).collect()
+            }
+            Algorithm::Momentum => in_order(BATCH, 20),
+            Algorithm::RmsProp => in_order(BATCH, 8),
+            Algorithm::MinibatchGd | Algorithm::Nesterov | Algorithm::Adam => in_order(BATCH, 10),
+        }
+    }
+
+    /// What the series prints at the end, where it prints anything of this variant: a corrected variant
+    /// has the published number only if there was nothing to correct.
+    pub fn published(self, variant: Variant) -> Option<Line> {
+        if variant == Variant::Corrected && self.defect().is_some() {
+            return None;
+        }
+        match self {
+            Algorithm::Momentum => Some((2.499982141031187, 1.0000022781248525)),
+            Algorithm::Nesterov => Some((2.4883666557187394, 0.9970348560917996)),
+            Algorithm::RmsProp => Some((2.500000366541509, 0.9999980870880228)),
+            Algorithm::Adam => Some((2.513850200823342, 0.9979734270328469)),
+            Algorithm::BatchGd | Algorithm::Sgd | Algorithm::MinibatchGd => None,
+        }
+    }
+
+    /// Where the run must end: at what was published, or else where the same algorithm ended in f64
+    /// under NumPy 2.4.6.
+    pub fn expected(self, variant: Variant) -> Line {
+        self.published(variant).unwrap_or(match self {
+            Algorithm::BatchGd => (2.4899426085426191, 0.99956545421541609),
+            Algorithm::Sgd => (2.4052905373847429, 0.99342939287604259),
+            Algorithm::Nesterov => (2.4993569720885729, 1.0000274866609207),
+            Algorithm::RmsProp => (2.5030343347773778, 0.95674364350476582),
+            // Exact: this one has converged to the last bit.
+            _ => (2.5, 1.0),
+        })
+    }
+}

@@ -1,0 +1,169 @@
+//! Running one of the series' algorithms on a device.
+
+use super::{Algorithm, Line, Variant, published};
+use crate::cpu::gradient::Rows;
+use crate::gpu::{Batch, Gpu};
+use crate::regression::Problem;
+use crate::train::{CpuWorker, Float, GpuData, GpuWorker, Worker};
+use crate::{Error, Rule, Sgd};
+
+/// Where a run is computed.
+#[derive(Clone, Copy, Debug)]
+pub enum Device<'a> {
+    /// The f32 kernels.
+    Gpu(&'a Gpu),
+    /// The f32 path of the processor.
+    Cpu,
+    /// The f64 definition.
+    F64,
+}
+
+/// (m, b) after every update, from the start on.
+pub type Path = Vec<Line>;
+
+/// Runs an algorithm and returns the path of its parameters; the first entry is the start.
+///
+/// # Errors
+/// [`Error`] if the device fails.
+pub fn run(algorithm: Algorithm, variant: Variant, device: Device) -> Result<Path, Error> {
+    let problem = Problem::blog();
+    match device {
+        Device::F64 => on_cpu::<f64>(&problem, algorithm, variant),
+        Device::Cpu => on_cpu::<f32>(&problem, algorithm, variant),
+        Device::Gpu(gpu) => on_gpu(gpu, &problem, algorithm, variant),
+    }
+}
+
+fn on_cpu<R: Float>(problem: &Problem, algorithm: Algorithm, variant: Variant) -> Result<Path, Error> {
+    let (x, y) = problem.materialize::<R>();
+    let start = algorithm.start();
+    if variant == Variant::Published {
+        let lr = R::of(algorithm.rule().lr());
+        match (algorithm, algorithm.rule()) {
+            (Algorithm::RmsProp, Rule::RmsProp(rule)) => {
+                let (alpha, eps) = (R::of(rule.alpha), R::of(rule.eps));
+                let mut published = published::RmsProp { lr, alpha, eps, square_avg: [R::zero(); 2] };
+                return Ok(walk(algorithm, &x, &y, |params, g| published.update(params, g)));
+            }
+            (Algorithm::Nesterov, Rule::Sgd(rule)) => {
+                let beta = R::of(rule.momentum);
+                let mut published = published::Nesterov { lr, beta, velocity: [R::zero(); 2] };
+                return Ok(walk(algorithm, &x, &y, |params, g| published.update(params, g)));
+            }
+            _ => {}
+        }
+    }
+    let rule = algorithm.rule();
+    let mut worker = CpuWorker::new((&x, &y), &rule, &[start.0, start.1])?;
+    follow(&mut worker, algorithm, look_ahead(&rule))
+}
+
+/// The path of an update that takes its own gradients.
+fn walk<R: Float>(
+    algorithm: Algorithm,
+    x: &[R],
+    y: &[R],
+    mut update: impl FnMut(&mut [R; 2], &dyn Fn(&[R; 2]) -> [R; 2]),
+) -> Path {
+    let start = algorithm.start();
+    let mut params = [R::of(start.0), R::of(start.1)];
+    let mut path = vec![start];
+    for Batch { first, rows } in algorithm.batches() {
+        let range = first as usize..(first + rows) as usize;
+        let rows = Rows { x: &x[range.clone()], y: &y[range] };
+        update(&mut params, &|params| {
+            let mut grads = [R::zero(); 2];
+            R::gradient(rows, params, &mut grads);
+            grads
+        });
+        path.push((params[0].f64(), params[1].f64()));
+    }
+    path
+}
+
+fn on_gpu(gpu: &Gpu, problem: &Problem, algorithm: Algorithm, variant: Variant) -> Result<Path, Error> {
+    let batches = algorithm.batches();
+    let max_batch = batches.iter().map(|batch| batch.rows).max().unwrap_or(1);
+    let data = GpuData::new(gpu, problem, max_batch)?;
+    let start = algorithm.start();
+    let start = [start.0, start.1];
+    let rule = algorithm.rule();
+    match (variant, algorithm, rule) {
+        (Variant::Published, Algorithm::RmsProp, _) => {
+            let file = include_str!("../../shaders/as_published/rmsprop.wgsl");
+            let mut worker = GpuWorker::with_rule_file(&data, &rule, &start, max_batch, Some(file))?;
+            follow(&mut worker, algorithm, 0.0)
+        }
+        (Variant::Published, Algorithm::Nesterov, Rule::Sgd(nesterov)) => {
+            let Sgd { lr, momentum, .. } = nesterov;
+            let twice = Sgd { lr: lr * (1.0 + momentum), nesterov: false, ..nesterov };
+            let mut worker = GpuWorker::new(&data, &twice.into(), &start, max_batch)?;
+            follow(&mut worker, algorithm, lr * momentum)
+        }
+        _ => {
+            let mut worker = GpuWorker::new(&data, &rule, &start, max_batch)?;
+            follow(&mut worker, algorithm, look_ahead(&rule))
+        }
+    }
+}
+
+/// PyTorch's Nesterov keeps the parameters at the look-ahead point, where gradients are taken; the
+/// series prints the point it looked from, lr · momentum · momentum_buffer behind.
+fn look_ahead(rule: &Rule) -> f64 {
+    match rule {
+        Rule::Sgd(sgd) if sgd.nesterov => sgd.lr * sgd.momentum,
+        _ => 0.0,
+    }
+}
+
+/// The path of a worker, with `look_ahead` times its momentum buffer taken back.
+fn follow(worker: &mut dyn Worker, algorithm: Algorithm, look_ahead: f64) -> Result<Path, Error> {
+    let mut path = vec![algorithm.start()];
+    for batch in algorithm.batches() {
+        worker.run(&[batch], None)?;
+        let mut params = worker.params()?;
+        if look_ahead != 0.0 {
+            for (param, velocity) in params.iter_mut().zip(&worker.moments()?[0]) {
+                *param += look_ahead * velocity;
+            }
+        }
+        path.push((params[0], params[1]));
+    }
+    Ok(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn end(algorithm: Algorithm, variant: Variant, device: Device) -> Line {
+        *run(algorithm, variant, device).unwrap().last().unwrap()
+    }
+
+    fn assert_near(actual: Line, expected: Line, tolerance: f64, what: &str) {
+        let error = (actual.0 - expected.0).abs().max((actual.1 - expected.1).abs());
+        assert!(error <= tolerance, "{what}: {actual:?} for {expected:?}");
+    }
+
+    #[test]
+    fn f64_gives_the_published_numbers_and_numpys() {
+        for algorithm in Algorithm::ALL {
+            for variant in [Variant::Published, Variant::Corrected] {
+                let what = format!("{algorithm:?} {variant:?}");
+                let expected = algorithm.expected(variant);
+                assert_near(end(algorithm, variant, Device::F64), expected, 1e-12, &what);
+                assert_near(end(algorithm, variant, Device::Cpu), expected, 5e-5, &what);
+            }
+        }
+    }
+
+    #[test]
+    fn one_rows_own_average_at_the_published_rate_diverges() {
+        let problem = Problem::blog();
+        let (x, y) = problem.materialize::<f64>();
+        let rule = Sgd { lr: 0.85, ..Sgd::default() }.into();
+        let mut worker = CpuWorker::new((&x, &y), &rule, &[0.5, 0.5]).unwrap();
+        let end = *follow(&mut worker, Algorithm::Sgd, 0.0).unwrap().last().unwrap();
+        assert!(end.0.abs() > 1e20);
+    }
+}

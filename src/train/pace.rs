@@ -1,0 +1,132 @@
+//! How many updates go into one submission, and when a check is worth its time.
+
+use super::VerifyEvery;
+use std::time::Duration;
+
+/// A submission should take about this long: long enough that waiting for it costs nothing, short
+/// enough that a progress bar moves and an interruption is heeded.
+const SUBMISSION: Duration = Duration::from_millis(50);
+/// The share of the training time that checks may take. Reading the state before and after costs
+/// something besides, so this stays below the 5 % that a user may notice.
+const VERIFY_SHARE: f64 = 0.03;
+
+pub struct Pace {
+    verify: VerifyEvery,
+    training: Duration,
+    verifying: Duration,
+    updates: u64,
+    rows: u64,
+    last_check: Option<Duration>,
+    next_updates: u64,
+}
+
+impl Pace {
+    pub fn new(verify: VerifyEvery) -> Self {
+        Pace {
+            verify,
+            training: Duration::ZERO,
+            verifying: Duration::ZERO,
+            updates: 0,
+            rows: 0,
+            last_check: None,
+            next_updates: 1,
+        }
+    }
+
+    /// Whether the update after `done` others is to be checked.
+    pub fn check_is_due(&self, done: u64) -> bool {
+        match self.verify {
+            VerifyEvery::Never => false,
+            VerifyEvery::Updates(k) => done.is_multiple_of(k.max(1)),
+            VerifyEvery::Budget => match self.last_check {
+                None => true,
+                Some(last) => {
+                    let spent = self.verifying + last;
+                    spent.as_secs_f64() < VERIFY_SHARE * self.training.as_secs_f64()
+                }
+            },
+        }
+    }
+
+    /// Updates up to the next one that must be checked.
+    pub fn until_check(&self, done: u64) -> u64 {
+        match self.verify {
+            VerifyEvery::Updates(k) => k.max(1) - done % k.max(1),
+            VerifyEvery::Never | VerifyEvery::Budget => u64::MAX,
+        }
+    }
+
+    pub fn checked(&mut self, took: Duration) {
+        self.verifying += took;
+        self.last_check = Some(took);
+    }
+
+    /// Updates for the next submission.
+    pub fn updates(&self, most: usize) -> u64 {
+        self.next_updates.min(most as u64)
+    }
+
+    pub fn ran(&mut self, updates: u64, rows: u64, took: Duration) {
+        self.training += took;
+        self.updates += updates;
+        self.rows += rows;
+        let per_update = (took.as_secs_f64() / updates as f64).max(1e-9);
+        let fitting = (SUBMISSION.as_secs_f64() / per_update) as u64;
+        // The first submission also pays for warming up: grow towards the estimate, don't jump.
+        self.next_updates = fitting.clamp(1, 4 * updates);
+    }
+
+    pub fn rows_per_second(&self) -> f64 {
+        if self.training.is_zero() { 0.0 } else { self.rows as f64 / self.training.as_secs_f64() }
+    }
+
+    pub fn training(&self) -> Duration {
+        self.training
+    }
+
+    pub fn verifying(&self) -> Duration {
+        self.verifying
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn submissions_grow_to_their_length_and_shrink_past_it() {
+        let mut pace = Pace::new(VerifyEvery::Never);
+        assert_eq!(pace.updates(256), 1);
+        pace.ran(1, 10, MS);
+        assert_eq!(pace.updates(256), 4);
+        pace.ran(4, 40, 4 * MS);
+        pace.ran(16, 160, 16 * MS);
+        assert_eq!(pace.updates(256), 50);
+        pace.ran(50, 500, 500 * MS);
+        assert_eq!(pace.updates(256), 5);
+        pace.ran(1, 10, 1000 * MS);
+        assert_eq!(pace.updates(256), 1);
+    }
+
+    #[test]
+    fn the_first_update_is_checked_and_then_as_many_as_the_budget_allows() {
+        let mut pace = Pace::new(VerifyEvery::Budget);
+        assert!(pace.check_is_due(0));
+        pace.checked(MS);
+        assert!(!pace.check_is_due(1));
+        pace.ran(1, 10, 60 * MS);
+        assert!(!pace.check_is_due(2));
+        pace.ran(1, 10, 10 * MS);
+        assert!(pace.check_is_due(3));
+    }
+
+    #[test]
+    fn every_kth_update_is_checked_from_the_first() {
+        let pace = Pace::new(VerifyEvery::Updates(3));
+        let due: Vec<u64> = (0..8).filter(|&done| pace.check_is_due(done)).collect();
+        assert_eq!(due, [0, 3, 6]);
+        assert_eq!(pace.until_check(4), 2);
+    }
+}

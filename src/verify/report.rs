@@ -1,0 +1,96 @@
+use super::Bounded;
+use serde::Serialize;
+
+/// What the checks of a run came to.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Verification {
+    /// Updates that were checked.
+    pub checks: u64,
+    /// Values that were compared.
+    pub values: u64,
+    /// The largest error as a share of its bound; 0 if every value was exact.
+    pub worst_ratio: f64,
+    /// Where that was.
+    pub worst: Option<Worst>,
+    /// Whether every error is within its bound.
+    pub pass: bool,
+}
+
+/// One compared value.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Worst {
+    /// The update it belongs to, from 1.
+    pub update: u64,
+    /// `gradient`, `loss`, `params`, or a moment's name.
+    pub quantity: String,
+    /// Its index; for parameters and gradients the last one is the intercept.
+    pub element: usize,
+    /// What the device has.
+    pub actual: f32,
+    /// What the f64 definition gives.
+    pub expected: f64,
+    /// How far they may be apart.
+    pub bound: f64,
+}
+
+impl Verification {
+    /// A report without checks yet.
+    pub fn new() -> Self {
+        Verification { pass: true, ..Self::default() }
+    }
+
+    /// Compares values with their expectations, which are as many.
+    pub fn compare(&mut self, update: u64, quantity: &str, actual: &[f32], expected: &[Bounded]) {
+        assert_eq!(actual.len(), expected.len(), "a comparison of unequal lengths hides elements");
+        self.values += actual.len() as u64;
+        for (element, (&actual, &Bounded { value, bound })) in actual.iter().zip(expected).enumerate() {
+            let error = (f64::from(actual) - value).abs();
+            // What is not a number is not within any bound; equal values are, even where it is zero.
+            let ratio = match error / bound {
+                _ if error == 0.0 => 0.0,
+                ratio if ratio.is_nan() => f64::INFINITY,
+                ratio => ratio,
+            };
+            if self.worst.is_none() || ratio > self.worst_ratio {
+                self.worst_ratio = ratio;
+                let quantity = quantity.to_string();
+                self.worst = Some(Worst { update, quantity, element, actual, expected: value, bound });
+            }
+            self.pass &= ratio <= 1.0;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn compare(actual: f32, value: f64, bound: f64) -> Verification {
+        let mut report = Verification::new();
+        report.compare(
+            1,
+            "params",
+            &[1.0, actual],
+            &[Bounded { value: 1.0, bound }, Bounded { value, bound }],
+        );
+        report
+    }
+
+    #[test]
+    fn an_error_past_its_bound_fails_and_is_named() {
+        let report = compare(1.5, 1.0, 0.25);
+        assert!(!report.pass);
+        assert_eq!(report.worst_ratio, 2.0);
+        assert_eq!(report.worst.unwrap().element, 1);
+        assert!(compare(1.5, 1.0, 0.5).pass);
+    }
+
+    #[test]
+    fn what_is_not_a_number_fails() {
+        assert!(!compare(f32::NAN, 1.0, 0.5).pass);
+        assert!(!compare(1.0, f64::NAN, 0.5).pass);
+        assert!(!compare(f32::INFINITY, 1.0, 0.5).pass);
+        assert!(!compare(1.5, 1.0, 0.0).pass);
+        assert!(compare(1.0, 1.0, 0.0).pass);
+    }
+}
