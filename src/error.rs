@@ -97,12 +97,12 @@ pub enum Error {
         /// What it may be.
         range: &'static str,
     },
-    /// The device has no room.
-    #[error("the device has no memory for {what}: {reason}")]
+    /// The device, or the host, has no room.
+    #[error("there is no memory for {what}: {reason}")]
     OutOfMemory {
         /// What was to be allocated.
         what: &'static str,
-        /// What the device says.
+        /// How much it is, or what the device says.
         reason: String,
     },
     /// Reading a buffer back failed: the device was lost, or the buffer could not be mapped.

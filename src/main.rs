@@ -1,1 +1,7 @@
-fn main() {}
+//! The command `wgpu-optim`.
+
+mod command;
+
+fn main() -> std::process::ExitCode {
+    command::run()
+}

@@ -90,7 +90,7 @@ impl LinearGradient {
         check(&shape, params, grads, &limits)?;
 
         // A batch meets at most as many chunks as there are, and one at each end only in part.
-        let runs_per_batch = samples.chunks.len().min(most_runs(samples, max_batch)) as u64;
+        let runs_per_batch = samples.chunks.len().min(most_runs(samples, max_batch)).max(1) as u64;
         let partials = runs_per_batch * u64::from(shape.groups(max_batch.min(1 << 31) as u32));
         let partial_bytes = partials * (shape.row_bytes() + 16);
         let residual_bytes = if shape.one_pass() { 4 } else { max_batch * 4 };
@@ -269,11 +269,9 @@ impl LinearGradient {
     }
 }
 
-/// The most chunks that a batch of `max_batch` rows can meet.
+/// The most chunks that a batch of `max_batch` rows can meet, wherever it starts.
 fn most_runs(samples: &Samples, max_batch: u64) -> usize {
     match samples.chunks.first() {
-        // Chunks of whole batches: none is cut.
-        Some(chunk) if u64::from(chunk.rows) % max_batch == 0 => 1,
         Some(chunk) => (max_batch / u64::from(chunk.rows)) as usize + 2,
         None => 0,
     }

@@ -20,7 +20,7 @@ impl ReadBack {
     /// [`Error::Limit`] if that is more than one buffer of the device may have.
     pub fn new(device: &Device, bytes: u64) -> Result<Self, Error> {
         let available = device.limits().max_buffer_size;
-        let size = bytes.max(4).next_multiple_of(4);
+        let size = bytes.max(4).checked_next_multiple_of(4).unwrap_or(u64::MAX);
         if size > available {
             let hint = ": read back in parts";
             return Err(Error::Limit { limit: "max_buffer_size", available, needed: size, hint });
@@ -46,7 +46,7 @@ impl ReadBack {
         offset: u64,
         bytes: u64,
     ) -> Result<(), Error> {
-        let (end, size) = (self.filled + bytes, self.staging.size());
+        let (end, size) = (self.filled.saturating_add(bytes), self.staging.size());
         if end > size {
             return Err(Error::OutOfBounds { what: "read back".into(), end, size });
         }

@@ -118,7 +118,7 @@ impl Samples {
     pub(crate) fn runs(&self, first: u64, rows: u64) -> impl Iterator<Item = (usize, u32, u32)> {
         self.chunks.iter().enumerate().filter_map(move |(i, chunk)| {
             let from = first.max(chunk.first_row);
-            let to = (first + rows).min(chunk.first_row + u64::from(chunk.rows));
+            let to = first.saturating_add(rows).min(chunk.first_row + u64::from(chunk.rows));
             (from < to).then(|| (i, (from - chunk.first_row) as u32, (to - from) as u32))
         })
     }

@@ -96,7 +96,7 @@ mod tests {
     #[test]
     fn the_last_column_is_the_target_unless_another_is_named() {
         let text = "a,b,c\n1,2,3\r\n4, 5 ,6";
-        let values = |target| read_text(text, target).unwrap().materialize::<f64>();
+        let values = |target| read_text(text, target).unwrap().materialize::<f64>().unwrap();
         assert_eq!(values(None), (vec![1.0, 2.0, 4.0, 5.0], vec![3.0, 6.0]));
         assert_eq!(values(Some("b")), (vec![1.0, 3.0, 4.0, 6.0], vec![2.0, 5.0]));
     }

@@ -9,6 +9,7 @@ pub use blog::BlogRandom;
 pub use error::DataError;
 pub use scaling::Scaling;
 
+use crate::Error;
 use crate::cpu::Real;
 use crate::cpu::random::Synthetic;
 use rayon::prelude::*;
@@ -138,15 +139,29 @@ impl Problem {
     }
 
     /// All rows in memory, made on all threads.
-    pub fn materialize<R: Real>(&self) -> (Vec<R>, Vec<R>) {
-        let rows = self.rows as usize;
-        let (mut x, mut y) = (vec![R::zero(); rows * self.features], vec![R::zero(); rows]);
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`] if the host has not enough of it.
+    pub fn materialize<R: Real>(&self) -> Result<(Vec<R>, Vec<R>), Error> {
+        let zeros = |len: Option<usize>| {
+            let mut values = Vec::new();
+            let error = || Error::OutOfMemory {
+                what: "the rows on the host",
+                reason: format!("{} rows × {} features", self.rows, self.features),
+            };
+            values.try_reserve_exact(len.ok_or_else(error)?).map_err(|_| error())?;
+            values.resize(values.capacity(), R::zero());
+            Ok(values)
+        };
+        let rows = usize::try_from(self.rows).ok();
+        let mut x = zeros(rows.and_then(|rows| rows.checked_mul(self.features)))?;
+        let mut y = zeros(rows)?;
         let at_once = (1 << 16) / self.features.max(1) + 1;
         let x_parts = x.par_chunks_mut(at_once * self.features);
         x_parts.zip(y.par_chunks_mut(at_once)).enumerate().for_each(|(i, (x, y))| {
             self.fill((i * at_once) as u64, x, y);
         });
-        (x, y)
+        Ok((x, y))
     }
 }
 
@@ -157,7 +172,7 @@ mod tests {
     /// Of NumPy 2.4.6: `np.random.seed(1); np.random.uniform(-1, 1, 100)`.
     #[test]
     fn blog_data_are_those_of_numpy() {
-        let (x, y) = Problem::blog().materialize::<f64>();
+        let (x, y) = Problem::blog().materialize::<f64>().unwrap();
         assert_eq!(x[0], -0.165955990594852);
         assert_eq!(x[1], 0.4406489868843162);
         assert_eq!(x[4], -0.7064882183657739);
@@ -168,7 +183,7 @@ mod tests {
     #[test]
     fn parts_of_a_problem_are_those_of_the_whole() {
         for problem in [Problem::synthetic(1000, 7, 0.1, 5).unwrap(), Problem::blog()] {
-            let (x, y) = problem.materialize::<f32>();
+            let (x, y) = problem.materialize::<f32>().unwrap();
             let d = problem.features;
             let (mut part_x, mut part_y) = (vec![0.0; 9 * d], vec![0.0; 9]);
             problem.fill(41, &mut part_x, &mut part_y);

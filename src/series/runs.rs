@@ -35,7 +35,7 @@ pub fn run(algorithm: Algorithm, variant: Variant, device: Device) -> Result<Pat
 }
 
 fn on_cpu<R: Float>(problem: &Problem, algorithm: Algorithm, variant: Variant) -> Result<Path, Error> {
-    let (x, y) = problem.materialize::<R>();
+    let (x, y) = problem.materialize::<R>()?;
     let start = algorithm.start();
     if variant == Variant::Published {
         let lr = R::of(algorithm.rule().lr());
@@ -160,7 +160,7 @@ mod tests {
     #[test]
     fn one_rows_own_average_at_the_published_rate_diverges() {
         let problem = Problem::blog();
-        let (x, y) = problem.materialize::<f64>();
+        let (x, y) = problem.materialize::<f64>().unwrap();
         let rule = Sgd { lr: 0.85, ..Sgd::default() }.into();
         let mut worker = CpuWorker::new((&x, &y), &rule, &[0.5, 0.5]).unwrap();
         let end = *follow(&mut worker, Algorithm::Sgd, 0.0).unwrap().last().unwrap();

@@ -42,7 +42,7 @@ impl<'a> GpuData<'a> {
                 }
             }
             None => {
-                let (x, y) = problem.materialize::<f32>();
+                let (x, y) = problem.materialize::<f32>()?;
                 samples.write(&gpu.queue, &x, &y)?;
                 gpu.submit(gpu.device.create_command_encoder(&Default::default()))?;
             }

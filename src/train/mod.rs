@@ -127,11 +127,6 @@ impl Batches {
             Batches::Given(batches) => batches[index as usize],
         }
     }
-
-    /// Rows that updates `from..to` read.
-    fn rows(&self, from: u64, to: u64) -> u64 {
-        (from..to).map(|i| self.get(i).rows).sum()
-    }
 }
 
 /// What an observer is told after an update.
@@ -154,13 +149,13 @@ pub struct Progress<'a> {
 pub struct Report {
     /// Updates made.
     pub updates: u64,
-    /// Rows read by them.
-    pub rows: u64,
+    /// Rows read by the updates that [`training`](Self::training) is the time of.
+    pub timed_rows: u64,
     /// The loss over all rows before the first update.
     pub initial_loss: f64,
     /// The loss over all rows after the last one.
     pub loss: f64,
-    /// Time spent training, without verification and without losses over all rows.
+    /// Time spent training, without the updates that were checked and without losses over all rows.
     pub training: Duration,
     /// Time spent on verification.
     pub verifying: Duration,
@@ -271,7 +266,7 @@ pub fn train(
     watch(done, loss)?;
     Ok(Report {
         updates: done,
-        rows: plan.batches.rows(0, done),
+        timed_rows: pace.rows(),
         initial_loss,
         loss,
         training: pace.training(),

@@ -14,7 +14,6 @@ pub struct Pace {
     verify: VerifyEvery,
     training: Duration,
     verifying: Duration,
-    updates: u64,
     rows: u64,
     last_check: Option<Duration>,
     next_updates: u64,
@@ -26,7 +25,6 @@ impl Pace {
             verify,
             training: Duration::ZERO,
             verifying: Duration::ZERO,
-            updates: 0,
             rows: 0,
             last_check: None,
             next_updates: 1,
@@ -68,7 +66,6 @@ impl Pace {
 
     pub fn ran(&mut self, updates: u64, rows: u64, took: Duration) {
         self.training += took;
-        self.updates += updates;
         self.rows += rows;
         let per_update = (took.as_secs_f64() / updates as f64).max(1e-9);
         let fitting = (SUBMISSION.as_secs_f64() / per_update) as u64;
@@ -78,6 +75,10 @@ impl Pace {
 
     pub fn rows_per_second(&self) -> f64 {
         if self.training.is_zero() { 0.0 } else { self.rows as f64 / self.training.as_secs_f64() }
+    }
+
+    pub fn rows(&self) -> u64 {
+        self.rows
     }
 
     pub fn training(&self) -> Duration {

@@ -1,0 +1,96 @@
+//! `devices`: what there is to compute on.
+
+use super::device::{Description, type_name};
+use super::{Failure, output};
+use clap::Args;
+use serde::Serialize;
+use wgpu_optim::gpu::adapters;
+use wgpu_optim::wgpu::{Adapter, Features};
+
+#[derive(Args)]
+pub struct Arguments {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Listing {
+    adapters: Vec<Row>,
+    cpu: Description,
+}
+
+#[derive(Serialize)]
+struct Row {
+    name: String,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    backend: String,
+    driver: String,
+    max_buffer_size: u64,
+    max_storage_buffer_binding_size: u64,
+    max_compute_workgroups_per_dimension: u32,
+    max_compute_invocations_per_workgroup: u32,
+    max_compute_workgroup_storage_size: u32,
+    max_storage_buffers_per_shader_stage: u32,
+    min_storage_buffer_offset_alignment: u32,
+    features: Vec<&'static str>,
+}
+
+pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let adapters: Vec<Row> = adapters().iter().map(row).collect();
+    let cpu = Description::of(&None);
+    if arguments.json {
+        return output::json(&Listing { adapters, cpu });
+    }
+    let header = ["adapter", "type", "backend", "driver", "buffer", "binding", "alignment", "features"];
+    let rows = adapters.iter().map(|row| {
+        vec![
+            row.name.clone(),
+            row.kind.into(),
+            row.backend.clone(),
+            row.driver.clone(),
+            mebibytes(row.max_buffer_size),
+            mebibytes(row.max_storage_buffer_binding_size),
+            format!("{} B", row.min_storage_buffer_offset_alignment),
+            row.features.join(", "),
+        ]
+    });
+    output::text(&output::table(&header, 4, rows))?;
+    if adapters.is_empty() {
+        output::note("No adapter: is a Vulkan driver installed? Everything also runs on the processor.");
+    }
+    output::text(&cpu.line())
+}
+
+fn row(adapter: &Adapter) -> Row {
+    let (info, limits) = (adapter.get_info(), adapter.limits());
+    // What later steps can use if it is there; nothing depends on them.
+    let named = [
+        (Features::TIMESTAMP_QUERY, "timestamps"),
+        (Features::IMMEDIATES, "immediates"),
+        (Features::SUBGROUP, "subgroups"),
+        (Features::SHADER_F16, "f16"),
+    ];
+    let has = |&(feature, name): &(Features, &'static str)| {
+        adapter.features().contains(feature).then_some(name)
+    };
+    Row {
+        kind: type_name(info.device_type),
+        backend: info.backend.to_string(),
+        driver: format!("{} {}", info.driver, info.driver_info).trim().into(),
+        name: info.name,
+        max_buffer_size: limits.max_buffer_size,
+        max_storage_buffer_binding_size: limits.max_storage_buffer_binding_size,
+        max_compute_workgroups_per_dimension: limits.max_compute_workgroups_per_dimension,
+        max_compute_invocations_per_workgroup: limits.max_compute_invocations_per_workgroup,
+        max_compute_workgroup_storage_size: limits.max_compute_workgroup_storage_size,
+        max_storage_buffers_per_shader_stage: limits.max_storage_buffers_per_shader_stage,
+        min_storage_buffer_offset_alignment: limits.min_storage_buffer_offset_alignment,
+        features: named.iter().filter_map(has).collect(),
+    }
+}
+
+fn mebibytes(bytes: u64) -> String {
+    format!("{} MiB", bytes >> 20)
+}

@@ -1,0 +1,79 @@
+use std::process::ExitCode;
+use wgpu_optim::Error;
+use wgpu_optim::gpu::OpenError;
+use wgpu_optim::regression::DataError;
+use wgpu_optim::train::TrainError;
+
+/// Why the command ends with something other than 0.
+#[derive(Debug)]
+pub enum Failure {
+    /// A check failed, or training diverged.
+    Check(String),
+    /// Bad usage or bad input, or nothing to run it on.
+    Input(String),
+    /// Somebody pressed Ctrl-C.
+    Interrupted(String),
+    /// Whoever read the output has stopped reading.
+    BrokenPipe,
+}
+
+impl Failure {
+    /// Says what is wrong on standard error, and gives the exit code.
+    pub fn report(self) -> ExitCode {
+        let (message, code) = match self {
+            Failure::Check(message) => (message, 1),
+            Failure::Input(message) => (message, 2),
+            Failure::Interrupted(message) => (message, 130),
+            Failure::BrokenPipe => return ExitCode::SUCCESS,
+        };
+        eprintln!("error: {message}");
+        ExitCode::from(code)
+    }
+}
+
+impl Failure {
+    /// The same, with the name of what failed.
+    pub fn of(self, name: &str) -> Self {
+        match self {
+            Failure::Check(message) => Failure::Check(format!("{name}: {message}")),
+            Failure::Input(message) => Failure::Input(format!("{name}: {message}")),
+            Failure::Interrupted(message) => Failure::Interrupted(format!("{name}: {message}")),
+            Failure::BrokenPipe => Failure::BrokenPipe,
+        }
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Failure::Input(error.to_string())
+    }
+}
+
+impl From<OpenError> for Failure {
+    fn from(error: OpenError) -> Self {
+        Failure::Input(error.to_string())
+    }
+}
+
+impl From<DataError> for Failure {
+    fn from(error: DataError) -> Self {
+        Failure::Input(error.to_string())
+    }
+}
+
+impl From<super::plot::PlotError> for Failure {
+    fn from(error: super::plot::PlotError) -> Self {
+        Failure::Input(error.to_string())
+    }
+}
+
+impl From<TrainError> for Failure {
+    fn from(error: TrainError) -> Self {
+        let message = error.to_string();
+        match error {
+            TrainError::Diverged { .. } => Failure::Check(message),
+            TrainError::Interrupted { .. } => Failure::Interrupted(message),
+            _ => Failure::Input(message),
+        }
+    }
+}

@@ -1,0 +1,309 @@
+//! `fit`: train a linear regression.
+
+mod report;
+
+use super::device::{Chosen, Description, DeviceArguments};
+use super::log::Log;
+use super::plot::{self, Chart, Mark, Series};
+use super::progress::Bar;
+use super::rules::{Optimizer, RuleArguments};
+use super::{Failure, output};
+use clap::Args;
+use report::Run;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use wgpu_optim::Rule;
+use wgpu_optim::cpu::random::Synthetic;
+use wgpu_optim::regression::Problem;
+use wgpu_optim::train::{
+    Batches, CpuWorker, GpuData, GpuWorker, Plan, Progress, VerifyEvery, Worker, train,
+};
+
+#[derive(Args)]
+pub struct Arguments {
+    /// The data: `synthetic`, `blog` (100 rows of y = 2.5 x + 1), or a CSV file with a header line
+    #[arg(default_value = "synthetic", value_name = "DATA")]
+    data: String,
+    #[command(flatten)]
+    device: DeviceArguments,
+
+    /// The optimizers, one after the other [default: rmsprop adam]
+    #[arg(long = "optimizer", value_enum, value_name = "NAME")]
+    optimizers: Vec<Optimizer>,
+    /// Rows of a mini-batch [default: synthetic 4096, blog 10, file 32]
+    #[arg(long, value_name = "ROWS", value_parser = clap::value_parser!(u64).range(1..))]
+    batch_size: Option<u64>,
+    /// Passes over the data [default: 10]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    epochs: Option<u64>,
+    /// Updates, instead of passes
+    #[arg(long, value_name = "N", conflicts_with = "epochs", value_parser = clap::value_parser!(u64).range(1..))]
+    steps: Option<u64>,
+    #[command(flatten)]
+    rule: RuleArguments,
+
+    /// Rows of the synthetic problem [default: 1048576]
+    #[arg(long, value_name = "N", help_heading = "Data")]
+    samples: Option<u64>,
+    /// Features of the synthetic problem [default: 64]
+    #[arg(long, value_name = "D", help_heading = "Data")]
+    features: Option<u32>,
+    /// Standard deviation of the synthetic problem's noise [default: 0.1]
+    #[arg(long, value_name = "SIGMA", help_heading = "Data", allow_negative_numbers = true)]
+    noise: Option<f64>,
+    /// Seed of the synthetic problem [default: 1]
+    #[arg(long, value_name = "SEED", help_heading = "Data")]
+    seed: Option<u64>,
+    /// The column to predict [default: the last one]
+    #[arg(long, value_name = "NAME", help_heading = "Data")]
+    target: Option<String>,
+    /// Scale every feature of a file to mean 0 and standard deviation 1
+    #[arg(long, help_heading = "Data")]
+    standardize: bool,
+
+    /// Write a CSV log of the loss to this file
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    log: Option<PathBuf>,
+    /// Log and plot every K-th update [default: 1 for small data, else a thousandth of the updates]
+    #[arg(long, value_name = "K", help_heading = "Output", value_parser = clap::value_parser!(u64).range(1..))]
+    log_every: Option<u64>,
+    /// Take the loss over all rows every K updates [default: 1 for small data, else only at the end]
+    #[arg(long, value_name = "K", help_heading = "Output", value_parser = clap::value_parser!(u64).range(1..))]
+    eval_every: Option<u64>,
+    /// Plot the loss against updates to this file, .svg or .png
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    plot: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long, help_heading = "Output")]
+    json: bool,
+
+    /// Check every K-th update against f64 [default: as many as cost less than 5 % of the time]
+    #[arg(long, value_name = "K", help_heading = "Verification", value_parser = clap::value_parser!(u64).range(1..))]
+    verify_every: Option<u64>,
+    /// Do not check anything
+    #[arg(long, help_heading = "Verification", conflicts_with = "verify_every")]
+    no_verify: bool,
+}
+
+/// One thing to fit, and how.
+struct Fit {
+    problem: Problem,
+    rules: Vec<Rule>,
+    batches: Batches,
+    verify: VerifyEvery,
+    log_every: u64,
+    eval_every: u64,
+    stop: Arc<AtomicBool>,
+}
+
+pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let fit = Fit::new(arguments)?;
+    if let Some(path) = &arguments.plot {
+        plot::check_extension(path)?;
+    }
+    let device = arguments.device.open()?;
+    let is_blog = arguments.data == "blog";
+    let mut log = arguments.log.as_deref().map(|path| Log::create(path, is_blog)).transpose()?;
+    let mut runs = Vec::new();
+    fit.on(&device, &mut log, &mut runs)?;
+
+    if let Some(path) = &arguments.plot {
+        fit.draw(path, &runs)?;
+    }
+    if let Some(log) = log {
+        log.finish()?;
+    }
+    let device = Description::of(&device);
+    if arguments.json {
+        output::json(&report::json(device, &fit.problem, &runs))?;
+    } else {
+        output::text(&report::table(&device, &fit.problem, &runs))?;
+    }
+    report::verdict(&runs)
+}
+
+impl Fit {
+    fn new(arguments: &Arguments) -> Result<Self, Failure> {
+        let optimizers = match &arguments.optimizers[..] {
+            [] => &[Optimizer::Rmsprop, Optimizer::Adam],
+            chosen => chosen,
+        };
+        let rules = arguments.rule.rules(optimizers)?;
+        let problem = arguments.problem()?;
+        if problem.rows == 1 {
+            output::note("There is one row of data: any model through it fits.");
+        }
+
+        let rows = problem.rows;
+        let default = match &arguments.data[..] {
+            "synthetic" => 4096,
+            "blog" => 10,
+            _ => 32,
+        };
+        let size = arguments.batch_size.unwrap_or(default.min(rows));
+        if size > rows {
+            let message =
+                format!("--batch-size {size} is more than the {rows} rows of {}", problem.name);
+            return Err(Failure::Input(message));
+        }
+        let epochs = arguments.epochs.unwrap_or(10);
+        let updates = match arguments.steps {
+            Some(steps) => steps,
+            None => epochs
+                .checked_mul(rows.div_ceil(size))
+                .ok_or_else(|| Failure::Input(format!("--epochs {epochs}: too many updates")))?,
+        };
+        let small = problem.is_small();
+        let stop = Arc::new(AtomicBool::new(false));
+        stop_on_signal(&stop)?;
+        Ok(Fit {
+            problem,
+            rules,
+            batches: Batches::InOrder { rows, size, updates },
+            verify: match (arguments.no_verify, arguments.verify_every) {
+                (true, _) => VerifyEvery::Never,
+                (false, Some(k)) => VerifyEvery::Updates(k),
+                (false, None) => VerifyEvery::Budget,
+            },
+            log_every: arguments.log_every.unwrap_or(if small { 1 } else { (updates / 1000).max(1) }),
+            eval_every: arguments.eval_every.unwrap_or(if small { 1 } else { 0 }),
+            stop,
+        })
+    }
+
+    /// Trains with each rule in turn; the data are made once.
+    fn on(&self, device: &Chosen, log: &mut Option<Log>, runs: &mut Vec<Run>) -> Result<(), Failure> {
+        let start = vec![0.0; self.problem.features + 1];
+        match device {
+            Some(gpu) => {
+                let max_batch = self.batches.max_rows();
+                let data = GpuData::new(gpu, &self.problem, max_batch)?;
+                for rule in &self.rules {
+                    let mut worker = GpuWorker::new(&data, rule, &start, max_batch)?;
+                    runs.push(self.one(rule, &mut worker, log)?);
+                }
+            }
+            None => {
+                let (x, y) = self.problem.materialize::<f32>()?;
+                for rule in &self.rules {
+                    let mut worker = CpuWorker::new((&x, &y), rule, &start)?;
+                    runs.push(self.one(rule, &mut worker, log)?);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn one(&self, rule: &Rule, worker: &mut dyn Worker, log: &mut Option<Log>) -> Result<Run, Failure> {
+        let name = rule.name();
+        // Where the data are small, the loss over all rows comes from the parameters after each update.
+        let trace = self.problem.is_small();
+        let rows = trace.then(|| self.problem.materialize::<f64>()).transpose()?;
+        let plan = Plan {
+            rule: *rule,
+            batches: self.batches.clone(),
+            verify: self.verify,
+            eval_every: if trace { 0 } else { self.eval_every },
+            trace,
+        };
+        let mut bar = Bar::new(name, self.batches.updates());
+        let mut points = Vec::new();
+        let mut observe = |progress: Progress| {
+            let update = progress.update;
+            bar.set(update, progress.batch_loss, progress.rows_per_second);
+            let traced = match (&rows, progress.params) {
+                (Some((x, y)), Some(params)) if update.is_multiple_of(self.eval_every) => {
+                    Some(report::loss(x, y, params))
+                }
+                _ => None,
+            };
+            let loss = progress.loss.or(traced);
+            if update.is_multiple_of(self.log_every) || loss.is_some() {
+                points.push((update as f64, loss.unwrap_or(progress.batch_loss)));
+                if let Some(log) = log {
+                    log.add(name, &progress, loss)?;
+                }
+            }
+            Ok(())
+        };
+        let report = train(&self.problem, &plan, worker, &self.stop, &mut observe)
+            .map_err(|error| Failure::from(error).of(name));
+        bar.finish();
+        Ok(Run::new(rule, &self.problem, report?, points))
+    }
+
+    fn draw(&self, path: &Path, runs: &[Run]) -> Result<(), Failure> {
+        let every_row = self.eval_every > 0;
+        let series = runs.iter().map(|run| Series {
+            label: run.optimizer.into(),
+            mark: Mark::Line,
+            points: run.points.clone(),
+        });
+        let Problem { name, rows, features, .. } = &self.problem;
+        let chart = Chart {
+            title: format!("{name}: {rows} rows × {features} features"),
+            x_label: "updates".into(),
+            y_label: if every_row { "MSE over all rows" } else { "MSE of the batch" }.into(),
+            log_y: true,
+            series: series.collect(),
+        };
+        Ok(chart.save(path)?)
+    }
+}
+
+impl Arguments {
+    fn problem(&self) -> Result<Problem, Failure> {
+        let synthetic = [
+            ("--samples", self.samples.is_some()),
+            ("--features", self.features.is_some()),
+            ("--noise", self.noise.is_some()),
+            ("--seed", self.seed.is_some()),
+        ];
+        let file = [("--target", self.target.is_some()), ("--standardize", self.standardize)];
+        let (wrong, of): (&[_], _) = match &self.data[..] {
+            "synthetic" => (&file, "a file"),
+            "blog" => (&[&synthetic[..], &file].concat(), "synthetic data or a file"),
+            _ => (&synthetic, "synthetic data"),
+        };
+        if let Some((flag, _)) = wrong.iter().find(|(_, given)| *given) {
+            return Err(Failure::Input(format!(
+                "{flag} goes with {of}, and the data are `{}`",
+                self.data
+            )));
+        }
+        match &self.data[..] {
+            "blog" => Ok(Problem::blog()),
+            "synthetic" => {
+                let noise = self.noise.unwrap_or(0.1);
+                if !(0.0..=Synthetic::MAX_NOISE).contains(&noise) {
+                    let most = Synthetic::MAX_NOISE;
+                    return Err(Failure::Input(format!(
+                        "--noise is {noise}, and must be from 0 to {most}"
+                    )));
+                }
+                let rows = self.samples.unwrap_or(1 << 20);
+                let features = self.features.unwrap_or(64);
+                Ok(Problem::synthetic(rows, features, noise, self.seed.unwrap_or(1))?)
+            }
+            path => {
+                let mut problem = Problem::csv(Path::new(path), self.target.as_deref())?;
+                if self.standardize {
+                    problem.standardize();
+                }
+                Ok(problem)
+            }
+        }
+    }
+}
+
+/// The first Ctrl-C ends the run after its update, the second one at once.
+fn stop_on_signal(stop: &Arc<AtomicBool>) -> Result<(), Failure> {
+    let stop = stop.clone();
+    let handler = move || {
+        if stop.swap(true, Ordering::Relaxed) {
+            std::process::exit(130);
+        }
+    };
+    ctrlc::set_handler(handler).map_err(|error| Failure::Input(format!("signals: {error}")))
+}

@@ -1,0 +1,47 @@
+//! The command line: the only code that prints.
+
+mod device;
+mod devices;
+mod failure;
+mod fit;
+mod log;
+mod output;
+mod plot;
+mod progress;
+mod reproduce;
+mod rules;
+
+use clap::{Parser, Subcommand};
+use failure::Failure;
+use std::process::ExitCode;
+
+#[derive(Parser)]
+#[command(version, about, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Train a linear regression, verified against the f64 definition as it goes
+    Fit(fit::Arguments),
+    /// Run the blog series this project grew out of, as published and corrected
+    Reproduce(reproduce::Arguments),
+    /// List the adapters of this machine with the limits and features that matter here
+    Devices(devices::Arguments),
+}
+
+/// Runs the command. Exits with 0 when all is well, 1 when a check failed or training diverged, 2 for
+/// bad usage or bad input, 130 when interrupted.
+pub fn run() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Fit(arguments) => fit::run(&arguments),
+        Command::Reproduce(arguments) => reproduce::run(&arguments),
+        Command::Devices(arguments) => devices::run(&arguments),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}

@@ -1,0 +1,39 @@
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::time::{Duration, Instant};
+
+/// Runs shorter than this need no bar.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// A bar on standard error, if that is a terminal and the run is not over within a second.
+pub struct Bar {
+    bar: ProgressBar,
+    shown: bool,
+    started: Instant,
+}
+
+impl Bar {
+    pub fn new(name: &str, updates: u64) -> Self {
+        let bar = ProgressBar::with_draw_target(Some(updates), ProgressDrawTarget::hidden());
+        let template = "{prefix:>9} {wide_bar} {pos}/{len} updates, {eta} left, {msg}";
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style);
+        }
+        bar.set_prefix(name.to_string());
+        Bar { bar, shown: false, started: Instant::now() }
+    }
+
+    pub fn set(&mut self, update: u64, loss: f64, rows_per_second: f64) {
+        if !self.shown && self.started.elapsed() > PATIENCE {
+            self.bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(10));
+            self.shown = true;
+        }
+        if self.shown {
+            self.bar.set_position(update);
+            self.bar.set_message(format!("loss {loss:.4e}, {:.1} M rows/s", rows_per_second / 1e6));
+        }
+    }
+
+    pub fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
+}
