@@ -24,7 +24,7 @@ pub enum Error {
         index: usize,
         /// How many entries there are.
         length: usize,
-        /// Its value, or `None` where the table is empty or too long for the one it replaces.
+        /// Its value, or `None` where the table is empty.
         value: Option<f32>,
     },
     /// A span's offset is not a multiple of what the device asks for.

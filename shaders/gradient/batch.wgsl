@@ -14,7 +14,6 @@ struct Batch {
     scale: f32,         // 2 / N
     mean: f32,          // 1 / N
     loss_slot: u32,
-    first_residual: u32,
 }
 
 @group(0) @binding(0) var<uniform> batch: Batch;

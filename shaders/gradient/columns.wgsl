@@ -13,14 +13,14 @@ fn main(
         var sum = vec4f(0.0);
         for (var row = group.x; row < batch.rows; row += groups.x) {
             let value = x[(batch.first_row + row) * VECTORS + column];
-            sum += value * residuals[batch.first_residual + row];
+            sum += value * residuals[row];
         }
         partials[partial_at(partial, column)] = sum;
     }
     if column == 0u {
         var totals = vec4f(0.0);
         for (var row = group.x; row < batch.rows; row += groups.x) {
-            let residual = residuals[batch.first_residual + row];
+            let residual = residuals[row];
             totals += vec4f(residual, residual * residual, 0.0, 0.0);
         }
         partials[partial_at(partial, VECTORS)] = totals;

@@ -1,15 +1,16 @@
 // Up to 4096 features: X is read once. Composed with batch.wgsl and rows.wgsl.
 //
-// LANES threads share a row, each BLOCKS vec4 of it, and keep ROWS such rows in registers while the
-// residuals are summed across the lanes; then the same registers give xᵢⱼ rᵢ. A workgroup holds
-// 64 / LANES such teams. The shape of every sum is fixed by FEATURES and the number of rows.
+// A team of LANES threads shares a row, each BLOCKS vec4 of it, and keeps ROWS such rows in registers
+// while the residuals are summed across the lanes; then the same registers give xᵢⱼ rᵢ. A workgroup
+// holds 64 / LANES teams. The shape of every sum is fixed by FEATURES and the number of rows.
 
 override LANES: u32 = 1u;  // a power of two up to 64
-override BLOCKS: u32 = 1u; // up to 16; 1 unless LANES is 64
-override ROWS: u32 = 8u;   // up to 8, with ROWS · BLOCKS up to 16
+override BLOCKS: u32 = 1u; // up to 16, and up to 4 where there is more than one team
+override ROWS: u32 = 4u;   // up to 4, with ROWS · BLOCKS up to 16
 
-var<workgroup> dots: array<f32, 512>;
-var<workgroup> tree: array<vec4f, 64>;
+// Partial dot products while rows are read; afterwards the teams' Σ r and Σ r².
+var<workgroup> dots: array<f32, 256>;
+var<workgroup> columns: array<vec4f, 256>;
 
 @compute @workgroup_size(64)
 fn main(
@@ -30,26 +31,26 @@ fn main(
         w[c] = weights_at(c * LANES + lane);
         sums[c] = vec4f(0.0);
     }
-    var totals = vec4f(0.0); // Σ r, Σ r²
+    var residual_sum = 0.0;
+    var square_sum = 0.0;
 
     for (var t = group.x; t < tiles; t += groups.x) {
         let first = t * tile + team;
         var held: array<vec4f, 16>;
         for (var r = 0u; r < ROWS; r += 1u) {
-            let row = first + r * teams;
+            // Past the end the last row and column are read again: with residual and weight zero.
+            let row = min(first + r * teams, batch.rows - 1u);
             var dot = vec4f(0.0);
             for (var c = 0u; c < BLOCKS; c += 1u) {
-                let column = c * LANES + lane;
-                var value = vec4f(0.0);
-                if row < batch.rows && column < VECTORS {
-                    value = x[(batch.first_row + row) * VECTORS + column];
-                }
+                let column = min(c * LANES + lane, VECTORS - 1u);
+                let value = x[(batch.first_row + row) * VECTORS + column];
                 held[r * BLOCKS + c] = value;
                 dot += value * w[c];
             }
             dots[r * THREADS + local] = sum_of(dot);
         }
-        for (var half = LANES / 2u; half > 0u; half /= 2u) {
+        // A tree until four lanes are left, which every thread of the team then adds by itself.
+        for (var half = LANES / 2u; half >= 4u; half /= 2u) {
             workgroupBarrier();
             if lane < half {
                 for (var r = 0u; r < ROWS; r += 1u) {
@@ -60,42 +61,54 @@ fn main(
         workgroupBarrier();
         for (var r = 0u; r < ROWS; r += 1u) {
             let row = first + r * teams;
-            if row < batch.rows {
-                let residual =
-                    dots[r * THREADS + team * LANES] + intercept - y[batch.first_row + row];
-                for (var c = 0u; c < BLOCKS; c += 1u) {
-                    sums[c] += held[r * BLOCKS + c] * residual;
-                }
-                totals += vec4f(residual, residual * residual, 0.0, 0.0);
+            let last = min(row, batch.rows - 1u);
+            var residual = intercept - y[batch.first_row + last];
+            for (var l = 0u; l < min(LANES, 4u); l += 1u) {
+                residual += dots[r * THREADS + team * LANES + l];
+            }
+            residual = select(0.0, residual, row < batch.rows);
+            for (var c = 0u; c < BLOCKS; c += 1u) {
+                sums[c] += held[r * BLOCKS + c] * residual;
+            }
+            residual_sum += residual;
+            square_sum += residual * residual;
+        }
+        workgroupBarrier();
+    }
+
+    let partial = batch.first_partial + group.x;
+    if teams == 1u {
+        for (var c = 0u; c < BLOCKS; c += 1u) {
+            let column = c * LANES + lane;
+            if column < VECTORS {
+                partials[partial_at(partial, column)] = sums[c];
             }
         }
-        workgroupBarrier();
+        if local == 0u {
+            partials[partial_at(partial, VECTORS)] = vec4f(residual_sum, square_sum, 0.0, 0.0);
+        }
+        return;
     }
 
-    // Teams are added up as a tree. There is more than one team only where BLOCKS is 1.
-    let partial = batch.first_partial + group.x;
+    // The teams are added in order: one thread a column.
     for (var c = 0u; c < BLOCKS; c += 1u) {
-        let sum = across_teams(sums[c], local, teams);
-        let column = c * LANES + lane;
-        if team == 0u && column < VECTORS {
-            partials[partial_at(partial, column)] = sum;
-        }
+        columns[c * THREADS + local] = sums[c];
     }
-    let total = across_teams(totals, local, teams);
+    dots[local] = residual_sum;
+    dots[THREADS + local] = square_sum;
+    workgroupBarrier();
+    for (var column = local; column < VECTORS; column += THREADS) {
+        var sum = vec4f(0.0);
+        for (var other = 0u; other < teams; other += 1u) {
+            sum += columns[column / LANES * THREADS + other * LANES + column % LANES];
+        }
+        partials[partial_at(partial, column)] = sum;
+    }
     if local == 0u {
+        var total = vec4f(0.0);
+        for (var other = 0u; other < teams; other += 1u) {
+            total += vec4f(dots[other * LANES], dots[THREADS + other * LANES], 0.0, 0.0);
+        }
         partials[partial_at(partial, VECTORS)] = total;
     }
-}
-
-fn across_teams(value: vec4f, local: u32, teams: u32) -> vec4f {
-    workgroupBarrier();
-    tree[local] = value;
-    for (var half = teams / 2u; half > 0u; half /= 2u) {
-        workgroupBarrier();
-        if local < half * LANES {
-            tree[local] += tree[local + half * LANES];
-        }
-    }
-    workgroupBarrier();
-    return tree[local];
 }

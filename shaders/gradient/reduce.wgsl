@@ -12,8 +12,12 @@ const LANES = 16u;
 var<workgroup> tree: array<vec4f, 64>;
 
 @compute @workgroup_size(64)
-fn main(@builtin(local_invocation_index) local: u32, @builtin(workgroup_id) group: vec3u) {
-    let column = group.x * COLUMNS + local % COLUMNS;
+fn main(
+    @builtin(local_invocation_index) local: u32,
+    @builtin(workgroup_id) group: vec3u,
+    @builtin(num_workgroups) groups: vec3u,
+) {
+    let column = (group.y * groups.x + group.x) * COLUMNS + local % COLUMNS;
     let lane = local / COLUMNS;
     var sum = vec4f(0.0);
     if column <= VECTORS {

@@ -24,7 +24,7 @@ fn main(
         }
     }
     if local == 0u && row < batch.rows {
-        residuals[batch.first_residual + row] =
+        residuals[row] =
             tree[0] + params[FEATURES] - y[batch.first_row + row];
     }
 }

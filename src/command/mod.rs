@@ -25,7 +25,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Train a linear regression, verified against the f64 definition as it goes
-    Fit(fit::Arguments),
+    Fit(Box<fit::Arguments>),
     /// Run the blog series this project grew out of, as published and corrected
     Reproduce(reproduce::Arguments),
     /// List the adapters of this machine with the limits and features that matter here

@@ -36,5 +36,5 @@ pub fn update<R: Real>(
     *exp_avg = hyper.beta1 * *exp_avg + hyper.one_minus_beta1 * gradient;
     *exp_avg_sq = hyper.beta2 * *exp_avg_sq + hyper.one_minus_beta2 * (gradient * gradient);
     let denominator = (*exp_avg_sq * step.inv_bias_correction2).sqrt() + hyper.eps;
-    *param = *param - step.step_size * *exp_avg / denominator;
+    *param -= step.step_size * *exp_avg / denominator;
 }

@@ -139,7 +139,8 @@ fn dot<R: Real>(x: &[R], w: &[R]) -> R {
     let mut width = LANES / 2;
     while width > 0 {
         for l in 0..width {
-            lanes[l] = lanes[l] + lanes[l + width];
+            let upper = lanes[l + width];
+            lanes[l] += upper;
         }
         width /= 2;
     }

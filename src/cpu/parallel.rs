@@ -50,9 +50,9 @@ pub fn mean_squared_error(rows: Rows<f32>, params: &[f32], grads: &mut [f32]) ->
 
 /// Makes the rows of a synthetic problem from `first_row` on: as many as `y` is long.
 pub fn synthetic_rows(problem: &Synthetic, first_row: u64, x: &mut [f32], y: &mut [f32]) {
-    let features = problem.features() as usize;
+    let features = problem.features().max(1) as usize;
     let weights = problem.weight_units();
-    let task = (TASK / features.max(1)).max(1);
+    let task = (TASK / features).max(1);
     let x = x.par_chunks_mut(task * features);
     x.zip(y.par_chunks_mut(task)).enumerate().for_each(|(i, (x, y))| {
         let first_row = first_row + (i * task) as u64;

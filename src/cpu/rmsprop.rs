@@ -29,5 +29,5 @@ pub fn update<R: Real>(
     square_avg: &mut R,
 ) {
     *square_avg = hyper.alpha * *square_avg + hyper.one_minus_alpha * (gradient * gradient);
-    *param = *param - step.lr * gradient / (square_avg.sqrt() + hyper.eps);
+    *param -= step.lr * gradient / (square_avg.sqrt() + hyper.eps);
 }

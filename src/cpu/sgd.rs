@@ -22,7 +22,7 @@ impl<R: Real> Hyper<R> {
 
 #[inline(always)]
 pub fn update<R: Real>(step: &Step<R>, param: &mut R, gradient: R) {
-    *param = *param - step.lr * gradient;
+    *param -= step.lr * gradient;
 }
 
 #[inline(always)]
@@ -37,5 +37,5 @@ pub fn update_with_momentum<R: Real>(
     *momentum_buffer = hyper.momentum * *momentum_buffer + weight * gradient;
     let ahead = gradient + hyper.momentum * *momentum_buffer;
     let direction = if hyper.nesterov { ahead } else { *momentum_buffer };
-    *param = *param - step.lr * direction;
+    *param -= step.lr * direction;
 }

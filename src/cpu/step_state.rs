@@ -65,7 +65,7 @@ impl StepState {
 
     /// Advances by one step and returns its constants. `learning_rates` has at least one entry.
     pub fn advance(&mut self, learning_rates: &[f32]) -> StepConstants {
-        self.t += 1;
+        self.t = self.t.wrapping_add(1);
         self.bias_correction1 = mul_high(self.bias_correction1, self.beta1) + self.one_minus_beta1;
         self.bias_correction2 = mul_high(self.bias_correction2, self.beta2) + self.one_minus_beta2;
 
@@ -160,7 +160,7 @@ mod tests {
             loop {
                 let before = state;
                 state.advance(&[1.0]);
-                if state.t < 10_000 || state.t % 4_099 == 0 {
+                if state.t < 10_000 || state.t.is_multiple_of(4_099) {
                     assert_close(&state, beta);
                 }
                 if state.bias_correction1 == before.bias_correction1 {

@@ -1,6 +1,6 @@
 //! The recorded gradient of a linear model's mean squared error.
 
-use super::bindings::{Use, group, layout, pipeline};
+use super::bindings::{Use, check_device, check_limit, group, layout, pipeline};
 use super::span::{Limits, Span, grid};
 use super::{Samples, Shape, shader};
 use crate::Error;
@@ -8,6 +8,12 @@ use wgpu::{BindGroup, Buffer, BufferUsages, ComputePass, ComputePipeline, Device
 
 /// Bytes from one batch's description to the next: WebGPU's alignment of dynamic offsets.
 const SLOT: u64 = 256;
+
+/// Threads in a workgroup of the gradient's kernels, and storage buffers that they bind.
+const THREADS: u32 = 64;
+const STORAGE_BUFFERS: u32 = 5;
+/// Columns that a workgroup of `reduce.wgsl` adds up.
+const REDUCE_COLUMNS: u32 = 4;
 
 /// Consecutive rows of a data set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +35,7 @@ struct Run {
     scale: f32,
     mean: f32,
     loss_slot: u32,
-    first_residual: u32,
+    padding: u32,
 }
 
 /// The gradient of the mean squared error 1/N Σ (xᵢ·w + b − yᵢ)² over batches of a data set on the
@@ -75,7 +81,7 @@ impl LinearGradient {
     ///
     /// # Errors
     /// [`Error::Length`], [`Error::OutOfBounds`], [`Error::Misaligned`], [`Error::MissingUsage`] and
-    /// [`Error::Overlap`] for the spans; [`Error::Limit`] if the partial sums do not fit a binding.
+    /// [`Error::Overlap`] for the spans; [`Error::Limit`] for what the device does not offer.
     pub fn new(
         device: &Device,
         samples: &Samples,
@@ -94,12 +100,16 @@ impl LinearGradient {
         let partials = runs_per_batch * u64::from(shape.groups(max_batch.min(1 << 31) as u32));
         let partial_bytes = partials * (shape.row_bytes() + 16);
         let residual_bytes = if shape.one_pass() { 4 } else { max_batch * 4 };
-        let needed = partial_bytes.max(residual_bytes);
-        if needed > limits.max_binding {
-            let (limit, available) = ("max_storage_buffer_binding_size", limits.max_binding);
-            let hint = " for a batch's partial sums: use smaller batches";
-            return Err(Error::Limit { limit, available, needed, hint });
-        }
+        check_device(device, THREADS, STORAGE_BUFFERS)?;
+        let hint = " for a batch's partial sums: use smaller batches";
+        let (limit, available) = ("max_storage_buffer_binding_size", limits.max_binding);
+        check_limit(limit, available, partial_bytes.max(residual_bytes), hint)?;
+        let run_bytes = u64::from(max_batches.max(1)) * runs_per_batch * SLOT;
+        // Offsets into the descriptions are u32. Losses are a sixty-fourth of them, and fit where they do.
+        let available = device.limits().max_buffer_size.min(u32::MAX.into());
+        let hint = " for the descriptions of batches: prepare fewer at a time";
+        check_limit("max_buffer_size", available, run_bytes, hint)?;
+
         let storage = |label, size, more| {
             let usage = BufferUsages::STORAGE | more;
             let label = Some(label);
@@ -115,7 +125,7 @@ impl LinearGradient {
         let losses = storage("losses", u64::from(max_batches.max(1)) * 4, BufferUsages::COPY_SRC);
         let runs = device.create_buffer(&wgpu::BufferDescriptor {
             label: Some("batches"),
-            size: u64::from(max_batches.max(1)) * runs_per_batch.max(1) * SLOT,
+            size: run_bytes,
             usage: BufferUsages::UNIFORM | BufferUsages::COPY_DST,
             mapped_at_creation: false,
         });
@@ -201,7 +211,7 @@ impl LinearGradient {
             let runs: Vec<_> = self.samples.runs(batch.first, batch.rows).collect();
             let groups = |rows| self.samples.shape.groups(rows);
             let partials = runs.iter().map(|&(_, _, rows)| groups(rows)).sum();
-            let (mut first_partial, mut first_residual) = (0, 0);
+            let mut first_partial = 0;
             let mut dispatches = Vec::new();
             for (chunk, first_row, rows) in runs {
                 dispatches.push(Dispatch { offset: bytes.len() as u32, chunk, rows });
@@ -213,12 +223,11 @@ impl LinearGradient {
                     scale: (2.0 / batch.rows as f64) as f32,
                     mean: (1.0 / batch.rows as f64) as f32,
                     loss_slot: slot as u32,
-                    first_residual,
+                    padding: 0,
                 };
                 bytes.extend_from_slice(bytemuck::bytes_of(&run));
                 bytes.resize(bytes.len().next_multiple_of(SLOT as usize), 0);
                 first_partial += groups(rows);
-                first_residual += rows;
             }
             prepared.push(dispatches);
         }
@@ -244,14 +253,15 @@ impl LinearGradient {
                     let [x, y, _] = grid(u64::from(run.rows), 1, self.max_groups);
                     pass.dispatch_workgroups(x, y, 1);
                     pass.set_pipeline(columns);
-                    pass.dispatch_workgroups(groups, shape.vectors.div_ceil(64), 1);
+                    pass.dispatch_workgroups(groups, shape.vectors.div_ceil(THREADS), 1);
                 }
             }
         }
         if let Some(run) = dispatches.first() {
             pass.set_pipeline(&self.reduce);
             pass.set_bind_group(0, &self.reduce_bindings, &[run.offset]);
-            pass.dispatch_workgroups((shape.vectors + 1).div_ceil(4), 1, 1);
+            let [x, y, _] = grid(u64::from(shape.vectors) + 1, REDUCE_COLUMNS, self.max_groups);
+            pass.dispatch_workgroups(x, y, 1);
         }
     }
 
@@ -280,7 +290,7 @@ fn most_runs(samples: &Samples, max_batch: u64) -> usize {
 fn check(shape: &Shape, params: &Span, grads: &Span, limits: &Limits) -> Result<(), Error> {
     let expected = u64::from(shape.features) + 1;
     for (what, span) in [("params", params), ("grads", grads)] {
-        span.check(what, limits, BufferUsages::STORAGE)?;
+        span.check(what, limits.quantum(), BufferUsages::STORAGE)?;
         if span.len != expected {
             return Err(Error::Length { what: what.into(), actual: span.len, expected });
         }

@@ -1,6 +1,6 @@
 //! The recorded optimizer step.
 
-use super::bindings::{Use, buffer_with, group, layout, pipeline};
+use super::bindings::{Use, buffer_with, check_device, check_limit, group, layout, pipeline};
 use super::shader;
 use super::span::{Limits, Piece, Span, grid, pieces};
 use crate::cpu::{StepConstants, StepState};
@@ -9,6 +9,8 @@ use wgpu::{BindGroup, BindGroupLayout, Buffer, BufferUsages, ComputePass, Comput
 
 /// Where the rule's own constants lie in the step's uniform buffer, in bytes.
 const HYPER_OFFSET: usize = size_of::<StepConstants>();
+/// Storage buffers that the step's state needs: itself, the constants, the learning rates.
+const STATE_BUFFERS: u32 = 3;
 /// The step's uniform buffer: this step's constants and the rule's own.
 const STEP_BYTES: usize = 64;
 
@@ -100,14 +102,15 @@ impl Optimizer {
     /// table, from its first entry.
     ///
     /// # Errors
-    /// [`Error::LearningRates`] if the table is empty or an entry is not finite and ≥ 0.
+    /// [`Error::LearningRates`] if the table is empty or an entry is not finite and ≥ 0;
+    /// [`Error::Limit`] if it is longer than a binding.
     pub fn set_learning_rates(
         &mut self,
         device: &Device,
         queue: &wgpu::Queue,
         learning_rates: &[f32],
     ) -> Result<(), Error> {
-        check_learning_rates(learning_rates)?;
+        check_learning_rates(learning_rates, &Limits::of(device))?;
         self.advance.bindings =
             state_bindings(device, &self.state_layout, &self.state, &self.step, learning_rates);
         let position = std::mem::offset_of!(StepState, lr_position) as u64;
@@ -143,7 +146,7 @@ impl OptimizerBuilder<'_> {
 
     /// Lowers the device's limits on bindings and grids, so that tests meet seams in small data.
     pub fn limits(mut self, limits: Limits) -> Self {
-        self.limits = limits;
+        self.limits = self.limits.lowered_to(&limits);
         self
     }
 
@@ -162,8 +165,9 @@ impl OptimizerBuilder<'_> {
     /// the spans; [`Error::Limit`] for what the device does not offer.
     pub fn build(self) -> Result<Optimizer, Error> {
         self.rule.validate()?;
-        check_learning_rates(&self.learning_rates)?;
-        self.check_device()?;
+        check_learning_rates(&self.learning_rates, &self.limits)?;
+        let buffers = 2 + self.rule.moments().len() as u32;
+        check_device(self.device, workgroup(self.device), buffers.max(STATE_BUFFERS))?;
         self.check_spans()?;
 
         let Self { device, rule, limits, .. } = self;
@@ -213,43 +217,20 @@ impl OptimizerBuilder<'_> {
         Ok(Optimizer { rule, advance, updates, tensors, state, state_layout, step })
     }
 
-    fn check_device(&self) -> Result<(), Error> {
-        let limits = self.device.limits();
-        let at_least = |limit, available: u32, needed: u32| {
-            let (available, needed) = (u64::from(available), u64::from(needed));
-            let hint = ": request the device with wgpu_optim::gpu::required_limits";
-            let error = Error::Limit { limit, available, needed, hint };
-            if available < needed { Err(error) } else { Ok(()) }
-        };
-        let buffers = 2 + self.rule.moments().len() as u32;
-        at_least(
-            "max_storage_buffers_per_shader_stage",
-            limits.max_storage_buffers_per_shader_stage,
-            buffers.max(3),
-        )?;
-        let invocations = limits.max_compute_invocations_per_workgroup;
-        at_least("max_compute_invocations_per_workgroup", invocations, workgroup(self.device))?;
-        at_least(
-            "max_compute_workgroup_size_x",
-            limits.max_compute_workgroup_size_x,
-            workgroup(self.device),
-        )
-    }
-
     fn check_spans(&self) -> Result<(), Error> {
         let needs = BufferUsages::STORAGE;
         let mut named = Vec::new();
         for (i, (params, grads)) in self.tensors.iter().enumerate() {
             let [p, g] = [format!("params of tensor {i}"), format!("grads of tensor {i}")];
-            params.check(&p, &self.limits, needs)?;
-            grads.check(&g, &self.limits, needs)?;
+            params.check(&p, self.limits.quantum(), needs)?;
+            grads.check(&g, self.limits.quantum(), needs)?;
             if grads.len != params.len {
                 return Err(Error::Length { what: g, actual: grads.len, expected: params.len });
             }
-            let (available, needed) = (self.device.limits().max_buffer_size, params.len * 4);
-            if needed > available && !self.rule.moments().is_empty() {
+            if !self.rule.moments().is_empty() {
                 let hint = ": a tensor's moments are one buffer each; give the tensor as several spans";
-                return Err(Error::Limit { limit: "max_buffer_size", available, needed, hint });
+                let available = self.device.limits().max_buffer_size;
+                check_limit("max_buffer_size", available, params.len * 4, hint)?;
             }
             named.push((p, params, true));
             named.push((g, grads, false));
@@ -311,15 +292,17 @@ fn state_bindings(
     group(device, "step state", layout, resources)
 }
 
-fn check_learning_rates(table: &[f32]) -> Result<(), Error> {
+fn check_learning_rates(table: &[f32], limits: &Limits) -> Result<(), Error> {
     let error = |index, value| Error::LearningRates { index, length: table.len(), value };
     if table.is_empty() {
         return Err(error(0, None));
     }
-    match table.iter().position(|lr| !(lr.is_finite() && *lr >= 0.0)) {
-        Some(index) => Err(error(index, Some(table[index]))),
-        None => Ok(()),
+    if let Some(index) = table.iter().position(|lr| !(lr.is_finite() && *lr >= 0.0)) {
+        return Err(error(index, Some(table[index])));
     }
+    let hint = " for the learning-rate table";
+    let bytes = table.len() as u64 * 4;
+    check_limit("max_storage_buffer_binding_size", limits.max_binding, bytes, hint)
 }
 
 /// The `Hyper` struct of the rule's shader, byte for byte.

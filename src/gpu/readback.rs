@@ -1,3 +1,5 @@
+use super::Span;
+use super::bindings::check_limit;
 use crate::Error;
 use bytemuck::Pod;
 use futures_intrusive::channel::shared::oneshot_channel;
@@ -19,12 +21,9 @@ impl ReadBack {
     /// # Errors
     /// [`Error::Limit`] if that is more than one buffer of the device may have.
     pub fn new(device: &Device, bytes: u64) -> Result<Self, Error> {
-        let available = device.limits().max_buffer_size;
         let size = bytes.max(4).checked_next_multiple_of(4).unwrap_or(u64::MAX);
-        if size > available {
-            let hint = ": read back in parts";
-            return Err(Error::Limit { limit: "max_buffer_size", available, needed: size, hint });
-        }
+        let hint = ": read back in parts";
+        check_limit("max_buffer_size", device.limits().max_buffer_size, size, hint)?;
         let staging = device.create_buffer(&wgpu::BufferDescriptor {
             label: Some("read back"),
             size,
@@ -34,23 +33,20 @@ impl ReadBack {
         Ok(ReadBack { staging, filled: 0 })
     }
 
-    /// Records a copy of `bytes` bytes of `source` behind what has been copied since the last
-    /// [`read`](Self::read).
+    /// Records a copy of a span, behind what has been copied since the last [`read`](Self::read). Its
+    /// offset need only be a multiple of 4.
     ///
     /// # Errors
-    /// [`Error::OutOfBounds`] if there is no room for it.
-    pub fn copy(
-        &mut self,
-        encoder: &mut CommandEncoder,
-        source: &wgpu::Buffer,
-        offset: u64,
-        bytes: u64,
-    ) -> Result<(), Error> {
+    /// [`Error::OutOfBounds`] if there is no room for it or the span ends past its buffer,
+    /// [`Error::Misaligned`] and [`Error::MissingUsage`] (`COPY_SRC`) for the span.
+    pub fn copy(&mut self, encoder: &mut CommandEncoder, span: &Span) -> Result<(), Error> {
+        span.check("read back", wgpu::COPY_BUFFER_ALIGNMENT, BufferUsages::COPY_SRC)?;
+        let bytes = span.len * 4;
         let (end, size) = (self.filled.saturating_add(bytes), self.staging.size());
         if end > size {
             return Err(Error::OutOfBounds { what: "read back".into(), end, size });
         }
-        encoder.copy_buffer_to_buffer(source, offset, &self.staging, self.filled, bytes);
+        encoder.copy_buffer_to_buffer(&span.buffer, span.offset, &self.staging, self.filled, bytes);
         self.filled = end;
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! A data set on the device: rows of features and their targets, in as many buffers as the device's
 //! limits make necessary.
 
+use super::bindings::check_limit;
 use super::{Shape, span::Limits};
 use crate::Error;
 use wgpu::{Buffer, BufferUsages, Device, Queue};
@@ -37,12 +38,14 @@ impl Samples {
     /// [`Error::Shape`] for a number of features that cannot be computed with, [`Error::Limit`] if not
     /// even one row fits a binding.
     pub fn new(device: &Device, shape: Shape, rows: u64, batch: u64) -> Result<Self, Error> {
-        let limits = Limits::of(device);
-        let max_buffer = device.limits().max_buffer_size.min(limits.max_binding);
-        Self::with_max_buffer(device, shape, rows, batch, max_buffer)
+        Self::with_max_buffer(device, shape, rows, batch, u64::MAX)
     }
 
-    /// [`new`](Self::new) with buffers of at most `max_buffer` bytes.
+    /// [`new`](Self::new) with buffers of at most `max_buffer` bytes, so that tests meet seams in small
+    /// data.
+    ///
+    /// # Errors
+    /// Those of [`new`](Self::new).
     pub fn with_max_buffer(
         device: &Device,
         shape: Shape,
@@ -50,11 +53,10 @@ impl Samples {
         batch: u64,
         max_buffer: u64,
     ) -> Result<Self, Error> {
-        let (needed, available) = (shape.row_bytes(), max_buffer);
-        if needed > available {
-            let (limit, hint) = ("max_storage_buffer_binding_size", " for one row of features");
-            return Err(Error::Limit { limit, available, needed, hint });
-        }
+        let max_buffer =
+            max_buffer.min(device.limits().max_buffer_size).min(Limits::of(device).max_binding);
+        let hint = " for one row of features";
+        check_limit("max_storage_buffer_binding_size", max_buffer, shape.row_bytes(), hint)?;
         let chunks = chunk_rows(max_buffer / shape.row_bytes(), rows, batch)
             .map(|(first_row, rows)| Chunk {
                 x: storage(device, "features", u64::from(rows) * shape.row_bytes()),

@@ -8,7 +8,9 @@ const THREADS: u32 = 64;
 /// vec4 that one thread holds of X.
 const HELD: u32 = 16;
 /// Rows that one thread holds at most.
-const MAX_ROWS: u32 = 8;
+const MAX_ROWS: u32 = 4;
+/// vec4 of a row that one thread takes before another joins it.
+const BLOCKS: u32 = 4;
 /// The widest row that is read once, in vec4.
 const MAX_ONE_PASS: u32 = 1024;
 /// Workgroups, and so partial sums, of one run of rows. Enough to fill any GPU; few enough that adding
@@ -48,7 +50,7 @@ impl Shape {
             return Err(Error::Shape { what: "the number of features", value: features as u64, range });
         };
         let vectors = features.div_ceil(4);
-        let lanes = vectors.next_power_of_two().min(THREADS);
+        let lanes = vectors.div_ceil(BLOCKS).next_power_of_two().min(THREADS);
         let blocks = vectors.div_ceil(lanes);
         Ok(Shape { features, vectors, lanes, blocks, rows: (HELD / blocks).clamp(1, MAX_ROWS) })
     }
@@ -84,7 +86,7 @@ impl Shape {
             }
         };
         let within = runs.iter().map(serial).max().unwrap_or(0);
-        let teams = (THREADS / self.lanes).ilog2();
+        let teams = THREADS / self.lanes;
         let partials: u32 = runs.iter().map(|&rows| self.groups(rows)).sum();
         within + teams + partials.div_ceil(REDUCE_LANES) + REDUCE_LANES.ilog2()
     }
@@ -93,7 +95,7 @@ impl Shape {
     pub fn dot_depth(&self) -> u32 {
         let per_lane = if self.one_pass() { self.blocks } else { self.vectors.div_ceil(THREADS) };
         // Then four lanes of a vector, the threads of a row, the intercept and the target.
-        per_lane + 2 + self.lanes.ilog2() + 2
+        per_lane + 2 + self.lanes.ilog2() + 4
     }
 }
 
@@ -109,7 +111,7 @@ mod tests {
             if shape.one_pass() {
                 assert!(shape.rows * shape.blocks <= HELD, "{shape:?}");
                 assert!(shape.lanes * shape.blocks >= shape.vectors, "{shape:?}");
-                assert!(shape.blocks == 1 || shape.lanes == THREADS, "{shape:?}");
+                assert!(shape.blocks <= BLOCKS || shape.lanes == THREADS, "{shape:?}");
             }
             assert_eq!(shape.one_pass(), features <= 4096);
         }
@@ -124,10 +126,10 @@ mod tests {
     #[test]
     fn depth_counts_what_one_thread_adds() {
         let shape = Shape::new(64).unwrap();
-        assert_eq!((shape.lanes, shape.blocks, shape.rows), (16, 1, 8));
-        // 4 teams of 8 rows: 4096 rows are 128 workgroups of one tile.
-        assert_eq!(shape.groups(4096), 128);
-        assert_eq!(shape.depth(&[4096]), 8 + 2 + 8 + 4);
-        assert_eq!(shape.depth(&[1 << 20]), 64 * 8 + 2 + 32 + 4);
+        assert_eq!((shape.lanes, shape.blocks, shape.rows), (4, 4, 4));
+        // 16 teams of 4 rows: 4096 rows are 64 workgroups of one tile.
+        assert_eq!(shape.groups(4096), 64);
+        assert_eq!(shape.depth(&[4096]), 4 + 16 + 4 + 4);
+        assert_eq!(shape.depth(&[1 << 20]), 32 * 4 + 16 + 32 + 4);
     }
 }

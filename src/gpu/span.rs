@@ -37,15 +37,14 @@ impl Span {
         self.offset.checked_add(self.len.checked_mul(F32)?)
     }
 
-    /// Checks that the span lies within its buffer, at an offset that can be bound, with the usages
-    /// that are needed.
-    pub(crate) fn check(&self, what: &str, limits: &Limits, needs: BufferUsages) -> Result<(), Error> {
+    /// Checks that the span lies within its buffer, at a multiple of `alignment`, with the usages that
+    /// are needed.
+    pub(crate) fn check(&self, what: &str, alignment: u64, needs: BufferUsages) -> Result<(), Error> {
         let size = self.buffer.size();
         let end = self.end().unwrap_or(u64::MAX);
         if end > size {
             return Err(Error::OutOfBounds { what: what.into(), end, size });
         }
-        let alignment = limits.quantum();
         if !self.offset.is_multiple_of(alignment) {
             return Err(Error::Misaligned { what: what.into(), offset: self.offset, alignment });
         }
@@ -111,8 +110,17 @@ impl Limits {
         Limits { max_binding: self.max_binding.min(bytes), ..self }
     }
 
+    /// The stricter of each limit.
+    pub(crate) fn lowered_to(self, other: &Limits) -> Self {
+        Limits {
+            max_binding: self.max_binding.min(other.max_binding),
+            alignment: self.alignment.max(other.alignment),
+            max_groups: self.max_groups.min(other.max_groups),
+        }
+    }
+
     /// Bindings start at multiples of this: of the device's alignment, and of a vector.
-    fn quantum(&self) -> u64 {
+    pub(crate) fn quantum(&self) -> u64 {
         self.alignment.max(VECTOR * F32)
     }
 
@@ -160,7 +168,7 @@ pub fn pieces(len: u64, limits: &Limits) -> impl Iterator<Item = Piece> {
 /// where a shader's index is `id.y * (num_workgroups.x * workgroup) + id.x`.
 pub fn grid(threads: u64, workgroup: u32, max_groups: u32) -> [u32; 3] {
     let groups = threads.div_ceil(u64::from(workgroup));
-    let x = groups.clamp(1, u64::from(max_groups));
+    let x = groups.clamp(1, u64::from(max_groups.max(1)));
     // A piece is at most 2 GiB, so there are at most 2²⁷ groups of one vector.
     [x as u32, groups.div_ceil(x) as u32, 1]
 }
@@ -179,7 +187,7 @@ mod tests {
         let mut next = 0;
         for piece in pieces(len, limits) {
             let bytes = piece.len * F32;
-            assert!(piece.first * F32 % limits.alignment == 0, "{piece:?} is misaligned");
+            assert!((piece.first * F32).is_multiple_of(limits.alignment), "{piece:?} is misaligned");
             assert!(bytes <= limits.max_binding.max(limits.quantum() + 12), "{piece:?} too long");
             assert!(piece.threads() > 0, "{piece:?} is empty");
             let updated = if piece.tail { piece.len % 4 } else { piece.len };

@@ -131,12 +131,10 @@ impl<'a> GpuWorker<'a> {
     }
 
     fn copy_state(&mut self, encoder: &mut CommandEncoder) -> Result<(), Error> {
-        let bytes = self.params.len * 4;
-        self.read_back.copy(encoder, &self.params.buffer, 0, bytes)?;
-        for tensor in self.optimizer.tensors() {
-            for moment in &tensor.moments {
-                self.read_back.copy(encoder, &moment.buffer, 0, bytes)?;
-            }
+        self.read_back.copy(encoder, &self.params)?;
+        for moment in self.optimizer.tensors().iter().flat_map(|tensor| &tensor.moments) {
+            let unpadded = Span { len: self.params.len, ..moment.clone() };
+            self.read_back.copy(encoder, &unpadded)?;
         }
         Ok(())
     }
@@ -151,7 +149,7 @@ impl<'a> GpuWorker<'a> {
             Losses::Training => self.gradient.losses(),
             Losses::Evaluation => self.evaluation.losses(),
         };
-        self.read_back.copy(encoder, losses, 0, count as u64 * 4)
+        self.read_back.copy(encoder, &Span::new(losses, 0, count as u64))
     }
 
     fn read(&mut self, encoder: CommandEncoder) -> Result<Vec<f32>, Error> {
@@ -172,8 +170,7 @@ impl Worker for GpuWorker<'_> {
         for index in 0..batches.len() {
             self.record(&mut encoder, index);
             if trace.is_some() {
-                let bytes = self.params.len * 4;
-                self.read_back.copy(&mut encoder, &self.params.buffer, 0, bytes)?;
+                self.read_back.copy(&mut encoder, &self.params)?;
             }
         }
         self.copy_losses(&mut encoder, Losses::Training, batches.len())?;
@@ -193,7 +190,7 @@ impl Worker for GpuWorker<'_> {
         self.copy_state(&mut encoder)?;
         self.record(&mut encoder, 0);
         self.copy_state(&mut encoder)?;
-        self.read_back.copy(&mut encoder, &self.grads.buffer, 0, self.grads.len * 4)?;
+        self.read_back.copy(&mut encoder, &self.grads)?;
         self.copy_losses(&mut encoder, Losses::Training, 1)?;
         let values = self.read(encoder)?;
         self.updates += 1;
@@ -212,7 +209,7 @@ impl Worker for GpuWorker<'_> {
 
     fn params(&mut self) -> Result<Vec<f64>, Error> {
         let mut encoder = self.encoder();
-        self.read_back.copy(&mut encoder, &self.params.buffer, 0, self.params.len * 4)?;
+        self.read_back.copy(&mut encoder, &self.params)?;
         Ok(self.read(encoder)?.into_iter().map(f64::from).collect())
     }
 

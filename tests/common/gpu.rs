@@ -1,0 +1,119 @@
+//! The device under test.
+
+use std::pin::pin;
+use std::sync::LazyLock;
+use std::task::{Context, Poll, Waker};
+use wgpu::util::DeviceExt;
+use wgpu::{Buffer, BufferUsages, CommandEncoder, ComputePass, Device, DeviceType, PollType, Queue};
+use wgpu_optim::Span;
+use wgpu_optim::gpu::{ReadBack, required_limits};
+
+/// A device, hardware if there is any.
+pub struct Gpu {
+    pub device: Device,
+    pub queue: Queue,
+    /// Whether the device rounds every operation to nearest and contracts none, so that it gives the
+    /// bits of the f32 CPU path.
+    pub exact: bool,
+}
+
+static GPU: LazyLock<Option<Gpu>> =
+    LazyLock::new(|| Gpu::open(|adapter| required_limits(&adapter.limits())));
+
+impl Gpu {
+    /// The device, the same one for all tests of a file.
+    ///
+    /// `None` only if there is none and `WGPU_OPTIM_SKIP_GPU_TESTS=1` allows that.
+    pub fn get() -> Option<&'static Gpu> {
+        if GPU.is_none() {
+            let skip = std::env::var("WGPU_OPTIM_SKIP_GPU_TESTS").is_ok_and(|value| value == "1");
+            assert!(skip, "no GPU adapter; WGPU_OPTIM_SKIP_GPU_TESTS=1 skips the tests that need one");
+            eprintln!("skipped: no GPU adapter");
+        }
+        GPU.as_ref()
+    }
+
+    /// Another device of the same adapter.
+    pub fn with_limits(limits: wgpu::Limits) -> Option<Gpu> {
+        Self::open(|_| limits)
+    }
+
+    fn open(limits: impl FnOnce(&wgpu::Adapter) -> wgpu::Limits) -> Option<Gpu> {
+        let instance = wgpu::Instance::default();
+        let adapters = pollster::block_on(instance.enumerate_adapters(wgpu::Backends::all()));
+        let adapter =
+            adapters.into_iter().min_by_key(|adapter| match adapter.get_info().device_type {
+                DeviceType::DiscreteGpu => 0,
+                DeviceType::IntegratedGpu => 1,
+                DeviceType::VirtualGpu => 2,
+                DeviceType::Other => 3,
+                DeviceType::Cpu => 4,
+            })?;
+        let descriptor =
+            wgpu::DeviceDescriptor { required_limits: limits(&adapter), ..Default::default() };
+        let (device, queue) = pollster::block_on(adapter.request_device(&descriptor)).unwrap();
+        let info = adapter.get_info();
+        let exact = info.device_type == DeviceType::Cpu && info.name.contains("llvmpipe");
+        eprintln!("tests run on {} ({:?})", info.name, info.backend);
+        Some(Gpu { device, queue, exact })
+    }
+
+    /// A buffer with these values.
+    pub fn buffer(&self, values: &[f32]) -> Buffer {
+        self.device.create_buffer_init(&wgpu::util::BufferInitDescriptor {
+            label: None,
+            contents: bytemuck::cast_slice(values),
+            usage: BufferUsages::STORAGE | BufferUsages::COPY_SRC | BufferUsages::COPY_DST,
+        })
+    }
+
+    /// A span over a buffer of its own with these values.
+    pub fn span(&self, values: &[f32]) -> Span {
+        Span::whole(&self.buffer(values))
+    }
+
+    /// Replaces what is in a span.
+    pub fn write(&self, span: &Span, values: &[f32]) {
+        assert_eq!(span.len, values.len() as u64);
+        self.queue.write_buffer(&span.buffer, span.offset, bytemuck::cast_slice(values));
+    }
+
+    /// Submits one pass.
+    pub fn run(&self, record: impl FnOnce(&mut ComputePass)) {
+        self.submit(|encoder| record(&mut encoder.begin_compute_pass(&Default::default())));
+    }
+
+    /// Submits what is recorded into an encoder.
+    pub fn submit(&self, record: impl FnOnce(&mut CommandEncoder)) {
+        let mut encoder = self.device.create_command_encoder(&Default::default());
+        record(&mut encoder);
+        self.queue.submit([encoder.finish()]);
+    }
+
+    /// What is in these spans.
+    pub fn read(&self, spans: &[&Span]) -> Vec<Vec<f32>> {
+        let bytes = spans.iter().map(|span| span.len * 4).sum();
+        let mut staging = ReadBack::new(&self.device, bytes).unwrap();
+        self.submit(|encoder| {
+            for span in spans {
+                staging.copy(encoder, span).unwrap();
+            }
+        });
+        let all: Vec<f32> = self.wait(&mut staging);
+        let mut rest = all.as_slice();
+        let take = |span: &&Span| rest.split_off(..span.len as usize).unwrap().to_vec();
+        spans.iter().map(take).collect()
+    }
+
+    /// Waits for what has been copied to `staging`.
+    pub fn wait<T: bytemuck::Pod>(&self, staging: &mut ReadBack) -> Vec<T> {
+        let mut read = pin!(staging.read());
+        let mut context = Context::from_waker(Waker::noop());
+        loop {
+            if let Poll::Ready(data) = read.as_mut().poll(&mut context) {
+                return data.unwrap();
+            }
+            self.device.poll(PollType::wait_indefinitely()).unwrap();
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! The step's state on the device against its CPU twin, bit for bit on every device.
+
+mod common;
+
+use common::Random;
+use common::gpu::Gpu;
+use common::step::{Twin, read_tensors};
+use wgpu_optim::cpu::StepState;
+use wgpu_optim::gpu::ReadBack;
+use wgpu_optim::{Adam, Optimizer, Rule, Sgd, Span};
+
+const BETAS: [f64; 7] = [0.0, 0.5, 0.9, 0.99, 0.999, 0.9999, 1.0 - 1e-7];
+const STATE_BYTES: u64 = size_of::<StepState>() as u64;
+
+/// Each decay rate as the first and as the second of a pair.
+fn adams() -> impl Iterator<Item = Rule> {
+    let pairs = (0..BETAS.len()).map(|i| (BETAS[i], BETAS[(i * 3 + 1) % BETAS.len()]));
+    pairs.map(|betas| Adam { lr: 0.75, betas, eps: 1e-3 }.into())
+}
+
+fn build(gpu: &Gpu, rule: Rule, params: &[f32], grads: &[f32]) -> Optimizer {
+    let spans = (gpu.span(params), gpu.span(grads));
+    Optimizer::new(&gpu.device, rule).tensor(spans.0, spans.1).build().unwrap()
+}
+
+/// The state on the device, now.
+fn state(gpu: &Gpu, optimizer: &Optimizer) -> StepState {
+    let mut staging = ReadBack::new(&gpu.device, STATE_BYTES).unwrap();
+    gpu.submit(|encoder| staging.copy(encoder, &Span::whole(optimizer.state())).unwrap());
+    gpu.wait(&mut staging)[0]
+}
+
+#[test]
+fn hundreds_of_steps_give_the_bits_of_the_twin() {
+    let Some(gpu) = Gpu::get() else { return };
+    let steps = 400;
+    let rates = [0.5, 0.25, 0.125];
+    for rule in adams() {
+        let optimizer = Optimizer::new(&gpu.device, rule)
+            .tensor(gpu.span(&[1.0]), gpu.span(&[1.0]))
+            .learning_rates(rates.to_vec())
+            .build()
+            .unwrap();
+        let mut staging = ReadBack::new(&gpu.device, steps * STATE_BYTES).unwrap();
+        gpu.submit(|encoder| {
+            for _ in 0..steps {
+                optimizer.record(&mut encoder.begin_compute_pass(&Default::default()));
+                staging.copy(encoder, &Span::whole(optimizer.state())).unwrap();
+            }
+        });
+        let mut twin = StepState::new(&rule);
+        for actual in gpu.wait::<StepState>(&mut staging) {
+            twin.advance(&rates);
+            assert_eq!(actual, twin, "{rule:?}");
+        }
+        assert_eq!((twin.t, twin.lr_position), (steps, 2));
+    }
+}
+
+/// Parameters that are zero before every step show all digits of the step's constants.
+#[test]
+fn the_constants_of_every_step_are_those_of_the_twin() {
+    let Some(gpu) = Gpu::get() else { return };
+    let params = vec![0.0; 5];
+    let grads = vec![0.3, -0.7, 1.1, -1.9, 0.013];
+    for rule in adams() {
+        let optimizer = build(gpu, rule, &params, &grads);
+        let mut twin = Twin::new(rule, std::slice::from_ref(&params));
+        for _ in 0..60 {
+            gpu.write(&optimizer.tensors()[0].params, &params);
+            twin.tensors[0][0].clone_from(&params);
+            gpu.run(|pass| optimizer.record(pass));
+            let actual = read_tensors(gpu, optimizer.tensors());
+            twin.follow(gpu, std::slice::from_ref(&grads), actual);
+        }
+    }
+}
+
+#[test]
+fn any_state_that_is_written_to_the_device_goes_on_as_the_twin() {
+    let Some(gpu) = Gpu::get() else { return };
+    let mut random = Random(6);
+    let edges = [0, 1, u64::MAX, u64::MAX - 1, 1 << 63, 1 << 32, (1 << 32) - 1, 0xffff_0000_ffff];
+    let counters = [0, 1, u64::from(u32::MAX) - 1, u64::from(u32::MAX), 1 << 32, 1 << 33, 1 << 63];
+    let rates = [2.0, 0.3, 5.0];
+    for rule in adams() {
+        let optimizer = Optimizer::new(&gpu.device, rule)
+            .tensor(gpu.span(&[0.0]), gpu.span(&[0.7]))
+            .learning_rates(rates.to_vec())
+            .build()
+            .unwrap();
+        let mut twin = Twin::new(rule, &[vec![0.0]]);
+        twin.rates = rates.to_vec();
+        for case in 0..60 {
+            let mut word = || {
+                let bits = random.bits();
+                if bits.is_multiple_of(4) {
+                    edges[bits as usize / 4 % edges.len()]
+                } else {
+                    random.bits()
+                }
+            };
+            twin.state.bias_correction1 = word();
+            twin.state.bias_correction2 = word();
+            twin.state.t = counters[case % counters.len()];
+            twin.state.lr_position = [0, 1, 2, 3, u32::MAX][case % 5];
+            gpu.queue.write_buffer(optimizer.state(), 0, bytemuck::bytes_of(&twin.state));
+            gpu.write(&optimizer.tensors()[0].params, &[0.0]);
+            twin.tensors[0][0] = vec![0.0];
+            let before = twin.state;
+            gpu.run(|pass| optimizer.record(pass));
+            if gpu.exact {
+                twin.follow(gpu, &[vec![0.7]], read_tensors(gpu, optimizer.tensors()));
+            } else {
+                // These bias corrections belong to no t, so that f64 has no constants to compare with.
+                twin.state.advance(&rates);
+            }
+            assert_eq!(state(gpu, &optimizer), twin.state, "{rule:?} from {before:?}");
+        }
+    }
+}
+
+/// The low word of t is one again in step 2³² + 1.
+#[test]
+fn only_step_one_takes_the_gradient_whole() {
+    let Some(gpu) = Gpu::get() else { return };
+    let rule = Sgd { lr: 1.0, momentum: 0.5, dampening: 0.5, nesterov: false }.into();
+    for (t, expected) in [(0, -1.0), (1, -0.5), (1 << 32, -0.5), (u64::from(u32::MAX), -0.5)] {
+        let optimizer = build(gpu, rule, &[0.0], &[1.0]);
+        let mut injected = StepState::new(&rule);
+        injected.t = t;
+        gpu.queue.write_buffer(optimizer.state(), 0, bytemuck::bytes_of(&injected));
+        gpu.run(|pass| optimizer.record(pass));
+        assert_eq!(gpu.read(&[&optimizer.tensors()[0].params])[0], [expected], "after step {t}");
+    }
+}
+
+#[test]
+fn a_state_that_is_saved_and_restored_goes_on_where_it_was() {
+    let Some(gpu) = Gpu::get() else { return };
+    for rule in common::step::rules() {
+        let mut random = Random(7);
+        let (params, grads) = (random.values(70), random.values(70));
+        let optimizer = build(gpu, rule, &params, &grads);
+        gpu.run(|pass| (0..7).for_each(|_| optimizer.record(pass)));
+        let saved = (state(gpu, &optimizer), read_tensors(gpu, optimizer.tensors()));
+        let resumed = build(gpu, rule, &saved.1[0][0], &grads);
+        gpu.queue.write_buffer(resumed.state(), 0, bytemuck::bytes_of(&saved.0));
+        for (moment, values) in resumed.tensors()[0].moments.iter().zip(&saved.1[0][1..]) {
+            gpu.write(moment, values);
+        }
+        gpu.run(|pass| {
+            optimizer.record(pass);
+            resumed.record(pass);
+        });
+        let [a, b] = [&optimizer, &resumed].map(|o| read_tensors(gpu, o.tensors()));
+        a[0].iter().zip(&b[0]).for_each(|(a, b)| common::assert_bits(rule.name(), b, a));
+        assert_eq!(state(gpu, &resumed), state(gpu, &optimizer));
+    }
+}
