@@ -1,0 +1,42 @@
+# `make test` runs everything that must pass; `make` lists what else there is.
+
+CARGO ?= cargo
+# Tests that need a GPU run on Mesa's software adapter where there is no other.
+VULKAN_DRIVERS = /usr/share/vulkan/icd.d /etc/vulkan/icd.d
+
+help:
+	@echo 'make test     format, lints, docs and all tests (installs Mesa lavapipe if no Vulkan driver is found)'
+	@echo 'make bench    the criterion benchmarks'
+	@echo 'make picture  the README picture'
+
+test: vulkan
+	$(CARGO) fmt --check
+	$(CARGO) clippy --all-targets -- -D warnings
+	$(CARGO) clippy --no-default-features --lib -- -D warnings
+	$(CARGO) clippy --no-default-features --features cpu --lib -- -D warnings
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --no-deps
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --no-deps --no-default-features --lib
+	if $(CARGO) nextest --version >/dev/null 2>&1; then $(CARGO) nextest run --no-fail-fast; else $(CARGO) test --no-fail-fast; fi
+	$(CARGO) test --doc
+
+# Only where apt can install it: elsewhere a driver comes with the system.
+vulkan:
+	@if [ -z "$$VK_DRIVER_FILES$$VK_ICD_FILENAMES" ] && ! ls $(addsuffix /*.json,$(VULKAN_DRIVERS)) >/dev/null 2>&1; then \
+		if command -v apt-get >/dev/null; then \
+			echo 'No Vulkan driver found: installing Mesa lavapipe'; \
+			sudo=$$([ "$$(id -u)" = 0 ] || echo sudo); \
+			$$sudo apt-get update -qq && \
+			$$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+				mesa-vulkan-drivers libvulkan1 >/dev/null; \
+		else \
+			echo 'No Vulkan driver found, and no apt-get to install one with' >&2; exit 1; \
+		fi; \
+	fi
+
+bench:
+	$(CARGO) bench
+
+picture:
+	$(CARGO) run --release -- fit --device cpu --plot docs/fit.svg
+
+.PHONY: help test vulkan bench picture
