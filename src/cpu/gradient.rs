@@ -9,9 +9,9 @@ use super::Real;
 /// Rows that are summed serially before the tree begins; the shape of the sum depends on nothing else.
 pub const BLOCK: usize = 512;
 /// Rows whose residuals are in flight together.
-const GROUP: usize = 4;
+pub(super) const GROUP: usize = 4;
 /// Partial sums of one dot product: as many as the widest SIMD register holds f32.
-const LANES: usize = 16;
+pub(super) const LANES: usize = 16;
 
 /// A batch: `y.len()` rows of `x`, row after row.
 #[derive(Clone, Copy, Debug)]
@@ -133,6 +133,12 @@ fn dot<R: Real>(x: &[R], w: &[R]) -> R {
             lanes[l] += x[l] * w[l];
         }
     }
+    finish_dot(lanes, x_rest, w_rest)
+}
+
+/// Adds what fills no register, and then the lanes as a tree.
+#[inline(always)]
+pub(super) fn finish_dot<R: Real>(mut lanes: [R; LANES], x_rest: &[R], w_rest: &[R]) -> R {
     for ((lane, &x), &w) in lanes.iter_mut().zip(x_rest).zip(w_rest) {
         *lane += x * w;
     }

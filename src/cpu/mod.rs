@@ -6,6 +6,8 @@
 
 mod adam;
 pub mod gradient;
+#[cfg(feature = "cpu")]
+mod gradient_simd;
 mod integer;
 #[cfg(feature = "cpu")]
 pub mod parallel;

@@ -4,9 +4,10 @@
 //! sum has a fixed shape. Threads are the caller's rayon pool.
 
 use super::gradient::{self, Rows};
+use super::gradient_simd::AddBlock;
 use super::{Step, random::Synthetic};
 use crate::Rule;
-use pulp::Arch;
+use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 /// Elements that one task updates: their streams fit in a core's second-level cache, and there are
@@ -16,6 +17,25 @@ const TASK: usize = 1 << 14;
 /// What SIMD this processor has, for reports.
 pub fn simd() -> String {
     format!("{:?}", Arch::new()).split('(').next().unwrap_or_default().to_lowercase()
+}
+
+/// One task's share of a step. A type of its own rather than a closure, because only a method that is
+/// always inlined is compiled for the SIMD that was found.
+struct Update<'a, 'b> {
+    rule: &'a Rule,
+    step: &'a Step<f32>,
+    params: &'a mut [f32],
+    grads: &'a [f32],
+    moments: &'a mut [&'b mut [f32]],
+}
+
+impl WithSimd for Update<'_, '_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        super::update(self.rule, self.step, self.params, self.grads, self.moments);
+    }
 }
 
 /// [`cpu::update`](super::update) in parallel.
@@ -28,7 +48,7 @@ pub fn update(
 ) {
     let arch = Arch::new();
     let run = |params: &mut [f32], grads: &[f32], moments: &mut [&mut [f32]]| {
-        arch.dispatch(|| super::update(rule, step, params, grads, moments));
+        arch.dispatch(Update { rule, step, params, grads, moments });
     };
     let params = params.par_chunks_mut(TASK).zip(grads.par_chunks(TASK));
     match moments {
@@ -44,7 +64,7 @@ pub fn update(
 pub fn mean_squared_error(rows: Rows<f32>, params: &[f32], grads: &mut [f32]) -> f32 {
     let arch = Arch::new();
     gradient::mean_squared_error_parallel(rows, params, grads, |rows, params, sums| {
-        arch.dispatch(|| gradient::add_block(rows, params, sums));
+        arch.dispatch(AddBlock { rows, params, sums });
     })
 }
 
