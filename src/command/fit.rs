@@ -13,12 +13,15 @@ use report::Run;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use sysinfo::System;
 use wgpu_optim::Rule;
 use wgpu_optim::cpu::random::Synthetic;
+use wgpu_optim::gpu::Gpu;
 use wgpu_optim::regression::Problem;
 use wgpu_optim::train::{
     Batches, CpuWorker, GpuData, GpuWorker, Plan, Progress, VerifyEvery, Worker, train,
 };
+use wgpu_optim::wgpu::DeviceType;
 
 #[derive(Args)]
 pub struct Arguments {
@@ -31,7 +34,7 @@ pub struct Arguments {
     /// The optimizers, one after the other [default: rmsprop adam]
     #[arg(long = "optimizer", value_enum, value_name = "NAME")]
     optimizers: Vec<Optimizer>,
-    /// Rows of a mini-batch [default: synthetic 4096, blog 10, file 32]
+    /// Rows of a mini-batch [default: synthetic 2048, blog 10, file 32]
     #[arg(long, value_name = "ROWS", value_parser = clap::value_parser!(u64).range(1..))]
     batch_size: Option<u64>,
     /// Passes over the data [default: 10]
@@ -137,7 +140,7 @@ impl Fit {
 
         let rows = problem.rows;
         let default = match &arguments.data[..] {
-            "synthetic" => 4096,
+            "synthetic" => 2048,
             "blog" => 10,
             _ => 32,
         };
@@ -174,6 +177,7 @@ impl Fit {
 
     /// Trains with each rule in turn; the data are made once.
     fn on(&self, device: &Chosen, log: &mut Option<Log>, runs: &mut Vec<Run>) -> Result<(), Failure> {
+        self.check_memory(device)?;
         let start = vec![0.0; self.problem.features + 1];
         match device {
             Some(gpu) => {
@@ -191,6 +195,29 @@ impl Fit {
                     runs.push(self.one(rule, &mut worker, log)?);
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// The rows are held in the host's memory unless there is a GPU that has its own: that one says itself
+    /// when it has no more.
+    fn check_memory(&self, device: &Chosen) -> Result<(), Failure> {
+        let software = |gpu: &Gpu| gpu.info.device_type == DeviceType::Cpu;
+        if !device.as_ref().is_none_or(software) {
+            return Ok(());
+        }
+        let Problem { rows, features, .. } = self.problem;
+        let needed = u128::from(rows) * (features as u128 + 1) * 4;
+        let mut system = System::new();
+        system.refresh_memory();
+        let available = system.available_memory();
+        // A system that does not say is not one without memory.
+        if available > 0 && needed > u128::from(available) {
+            return Err(Failure::Input(format!(
+                "{rows} rows × {features} features need {:.1} GB of memory, and {:.1} GB are available",
+                needed as f64 / 1e9,
+                available as f64 / 1e9,
+            )));
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! Data goes to standard output, talk to standard error.
 
 use super::Failure;
-use comfy_table::{CellAlignment, Table, presets};
+use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
 use serde::Serialize;
 use std::io::{ErrorKind, Write};
 
@@ -24,7 +24,9 @@ pub fn json(value: &impl Serialize) -> Result<(), Failure> {
 /// A table with a header; columns of numbers are aligned to the right.
 pub fn table(header: &[&str], left: usize, rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY);
+    // One line under the header; nothing between rows.
+    let line = LineStyle::none().fill('─').junction('─');
+    table.load_style(TableStyle::new().header_separator(line));
     table.set_header(header.to_vec());
     table.add_rows(rows);
     for column in table.column_iter_mut().skip(left) {
