@@ -78,7 +78,7 @@ pub struct CpuWorker<'a, R> {
 
 impl<'a, R: Float> CpuWorker<'a, R> {
     /// A model that starts at `params` (the intercept last) on the rows of a problem, as
-    /// [`Problem::materialize`] gives them.
+    /// [`Problem::materialize`](crate::regression::Problem::materialize) gives them.
     ///
     /// # Errors
     /// [`Error::HyperParameter`] if the rule is not valid.
