@@ -5,7 +5,7 @@
 // Source: Salmon, Moraes, Dror, Shaw, "Parallel Random Numbers: As Easy as 1, 2, 3", SC 2011.
 
 override VECTORS: u32 = 1u; // vec4 in a row of X, the last one padded with zeros
-override WORKGROUP: u32 = 64u;
+override LANES: u32 = 1u;   // threads that share a target; a power of two up to 64
 
 const FEATURES = 0u;
 const NOISE = 1u;
@@ -58,7 +58,7 @@ fn problem_row(row: u32) -> vec2u {
 }
 
 fn thread(id: vec3u, groups: vec3u) -> u32 {
-    return id.y * (groups.x * WORKGROUP) + id.x;
+    return id.y * (groups.x * 64u) + id.x;
 }
 
 // Zero past the last feature, so that padding adds nothing to a dot product.
@@ -68,7 +68,7 @@ fn within(units: vec4i, first_column: u32) -> vec4i {
 }
 
 // Eight features of one row a thread.
-@compute @workgroup_size(WORKGROUP)
+@compute @workgroup_size(64)
 fn features(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
     let blocks = (VECTORS + 1u) / 2u;
     let i = thread(id, groups);
@@ -95,26 +95,43 @@ fn noise_at(row: vec2u) -> vec2u {
     return select(magnitude, negate64(magnitude), sum < 0);
 }
 
-// One target a thread: the features once more, exactly, as integers in units of 2⁻²⁹.
-@compute @workgroup_size(WORKGROUP)
-fn targets(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
-    let i = thread(id, groups);
-    if i >= problem.rows {
-        return;
-    }
+var<workgroup> sums: array<vec2u, 64>;
+
+// LANES threads a target: the features once more, exactly, as integers in units of 2⁻²⁹. Integers can be
+// added in any order, and a wide row by one thread would be a longer loop than some drivers run.
+@compute @workgroup_size(64)
+fn targets(
+    @builtin(local_invocation_index) local: u32,
+    @builtin(workgroup_id) group: vec3u,
+    @builtin(num_workgroups) groups: vec3u,
+) {
+    let lane = local % LANES;
+    let i = (group.y * groups.x + group.x) * (64u / LANES) + local / LANES;
     let row = problem_row(i);
-    let intercept = weights[problem.features];
-    var sum = vec2u(bitcast<u32>(intercept) << 15u, bitcast<u32>(intercept >> 17u));
-    for (var first = 0u; first < problem.features; first += 8u) {
-        let words = random(row, first / 8u, FEATURES);
-        for (var k = 0u; k < 8u; k += 1u) {
-            let column = first + k;
-            if column < problem.features {
-                let half = words[k / 2u] >> (16u * (k % 2u));
-                let unit = bitcast<i32>(half << 16u) >> 16u;
-                sum = add64(sum, sign_extend(unit * weights[column]));
+    var sum = vec2u(0u);
+    if i < problem.rows {
+        for (var first = 8u * lane; first < problem.features; first += 8u * LANES) {
+            let words = random(row, first / 8u, FEATURES);
+            for (var k = 0u; k < 8u; k += 1u) {
+                let column = first + k;
+                if column < problem.features {
+                    let half = words[k / 2u] >> (16u * (k % 2u));
+                    let unit = bitcast<i32>(half << 16u) >> 16u;
+                    sum = add64(sum, sign_extend(unit * weights[column]));
+                }
             }
         }
     }
-    y[i] = float_from_int64(add64(sum, noise_at(row)), -29);
+    sums[local] = sum;
+    for (var half = LANES / 2u; half > 0u; half /= 2u) {
+        workgroupBarrier();
+        if lane < half {
+            sums[local] = add64(sums[local], sums[local + half]);
+        }
+    }
+    if lane == 0u && i < problem.rows {
+        let intercept = weights[problem.features];
+        let offset = vec2u(bitcast<u32>(intercept) << 15u, bitcast<u32>(intercept >> 17u));
+        y[i] = float_from_int64(add64(add64(sums[local], offset), noise_at(row)), -29);
+    }
 }

@@ -4,7 +4,7 @@
 #[non_exhaustive]
 pub enum Error {
     /// A hyper-parameter is outside its range.
-    #[error("{rule}: {field} is {value}, which is outside its range: {range}")]
+    #[error("{rule}: {field} is {value:?}, which is outside its range: {range}")]
     HyperParameter {
         /// The rule's name.
         rule: &'static str,

@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use sysinfo::System;
 use wgpu_optim::Rule;
 use wgpu_optim::cpu::random::Synthetic;
-use wgpu_optim::gpu::Gpu;
+use wgpu_optim::gpu::{Gpu, Shape};
 use wgpu_optim::regression::Problem;
 use wgpu_optim::train::{
     Batches, CpuWorker, GpuData, GpuWorker, Plan, Progress, VerifyEvery, Worker, train,
@@ -68,10 +68,11 @@ pub struct Arguments {
     /// Write a CSV log of the loss to this file
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     log: Option<PathBuf>,
-    /// Log and plot every K-th update [default: 1 for small data, else a thousandth of the updates]
+    /// Log every K-th update, and the last [default: 1 for small data, else a thousandth of the updates]
     #[arg(long, value_name = "K", help_heading = "Output", value_parser = clap::value_parser!(u64).range(1..))]
     log_every: Option<u64>,
-    /// Take the loss over all rows every K updates [default: 1 for small data, else only at the end]
+    /// Take the loss over all rows every K updates, and after the last [default: as often as logged for
+    /// small data, else only after the last]
     #[arg(long, value_name = "K", help_heading = "Output", value_parser = clap::value_parser!(u64).range(1..))]
     eval_every: Option<u64>,
     /// Plot the loss against updates to this file, .svg or .png
@@ -102,26 +103,28 @@ struct Fit {
 
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let fit = Fit::new(arguments)?;
-    if let Some(path) = &arguments.plot {
-        plot::check_extension(path)?;
-    }
+    arguments.check_outputs()?;
     let device = arguments.device.open()?;
     let is_blog = arguments.data == "blog";
     let mut log = arguments.log.as_deref().map(|path| Log::create(path, is_blog)).transpose()?;
     let mut runs = Vec::new();
-    fit.on(&device, &mut log, &mut runs)?;
+    let outcome = fit.on(&device, &mut log, &mut runs);
 
-    if let Some(path) = &arguments.plot {
-        fit.draw(path, &runs)?;
+    // What is done is told, whatever became of the rest.
+    if !runs.is_empty() {
+        let device = Description::of(&device);
+        if arguments.json {
+            output::json(&report::json(device, &fit.problem, &runs))?;
+        } else {
+            output::text(&report::table(&device, &fit.problem, &runs))?;
+        }
     }
+    outcome?;
     if let Some(log) = log {
         log.finish()?;
     }
-    let device = Description::of(&device);
-    if arguments.json {
-        output::json(&report::json(device, &fit.problem, &runs))?;
-    } else {
-        output::text(&report::table(&device, &fit.problem, &runs))?;
+    if let Some(path) = &arguments.plot {
+        fit.draw(path, &runs)?;
     }
     report::verdict(&runs)
 }
@@ -158,8 +161,7 @@ impl Fit {
                 .ok_or_else(|| Failure::Input(format!("--epochs {epochs}: too many updates")))?,
         };
         let small = problem.is_small();
-        let stop = Arc::new(AtomicBool::new(false));
-        stop_on_signal(&stop)?;
+        let log_every = arguments.log_every.unwrap_or(if small { 1 } else { (updates / 1000).max(1) });
         Ok(Fit {
             problem,
             rules,
@@ -169,9 +171,9 @@ impl Fit {
                 (false, Some(k)) => VerifyEvery::Updates(k),
                 (false, None) => VerifyEvery::Budget,
             },
-            log_every: arguments.log_every.unwrap_or(if small { 1 } else { (updates / 1000).max(1) }),
-            eval_every: arguments.eval_every.unwrap_or(if small { 1 } else { 0 }),
-            stop,
+            log_every,
+            eval_every: arguments.eval_every.unwrap_or(if small { log_every } else { 0 }),
+            stop: Arc::default(),
         })
     }
 
@@ -183,6 +185,7 @@ impl Fit {
             Some(gpu) => {
                 let max_batch = self.batches.max_rows();
                 let data = GpuData::new(gpu, &self.problem, max_batch)?;
+                stop_on_signal(&self.stop)?;
                 for rule in &self.rules {
                     let mut worker = GpuWorker::new(&data, rule, &start, max_batch)?;
                     runs.push(self.one(rule, &mut worker, log)?);
@@ -190,6 +193,7 @@ impl Fit {
             }
             None => {
                 let (x, y) = self.problem.materialize::<f32>()?;
+                stop_on_signal(&self.stop)?;
                 for rule in &self.rules {
                     let mut worker = CpuWorker::new((&x, &y), rule, &start)?;
                     runs.push(self.one(rule, &mut worker, log)?);
@@ -245,14 +249,15 @@ impl Fit {
                 }
                 _ => None,
             };
-            let loss = progress.loss.or(traced);
-            if update.is_multiple_of(self.log_every) || loss.is_some() {
-                points.push((update as f64, loss.unwrap_or(progress.batch_loss)));
-                if let Some(log) = log {
-                    log.add(name, &progress, loss)?;
-                }
+            let loss = traced.or(progress.loss);
+            let due = update.is_multiple_of(self.log_every);
+            // One quantity to a plot: the loss over all rows if it is asked for, else the batch's.
+            let point = if self.eval_every > 0 { loss } else { due.then_some(progress.batch_loss) };
+            points.extend(point.map(|loss| (update as f64, loss)));
+            match log {
+                Some(log) if due || loss.is_some() => log.add(name, &progress, loss),
+                _ => Ok(()),
             }
-            Ok(())
         };
         let report = train(&self.problem, &plan, worker, &self.stop, &mut observe)
             .map_err(|error| Failure::from(error).of(name));
@@ -280,6 +285,34 @@ impl Fit {
 }
 
 impl Arguments {
+    /// Refuses, ahead of a long run, what could not be written after it or would overwrite something else.
+    fn check_outputs(&self) -> Result<(), Failure> {
+        let outputs = [("--log", &self.log), ("--plot", &self.plot)];
+        let data = Path::new(&self.data).canonicalize().ok();
+        let mut seen: Vec<PathBuf> = data.into_iter().collect();
+        for (flag, path) in outputs {
+            let Some(path) = path else { continue };
+            let refuse = |why: &str| Err(Failure::Input(format!("{flag} {}: {why}", path.display())));
+            if path.exists() && !path.is_file() {
+                return refuse("is there and is not a regular file");
+            }
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+            let Ok(folder) = folder.unwrap_or(Path::new(".")).canonicalize() else {
+                return refuse("there is no such folder");
+            };
+            let Some(name) = path.file_name() else { return refuse("is not the name of a file") };
+            let full = folder.join(name);
+            if seen.contains(&full) || path.canonicalize().is_ok_and(|path| seen.contains(&path)) {
+                return refuse("would overwrite the data or another output");
+            }
+            seen.push(full);
+        }
+        if let Some(path) = &self.plot {
+            plot::check_extension(path)?;
+        }
+        Ok(())
+    }
+
     fn problem(&self) -> Result<Problem, Failure> {
         let synthetic = [
             ("--samples", self.samples.is_some()),
@@ -311,6 +344,12 @@ impl Arguments {
                 }
                 let rows = self.samples.unwrap_or(1 << 20);
                 let features = self.features.unwrap_or(64);
+                if features > Shape::MAX_FEATURES {
+                    let most = Shape::MAX_FEATURES;
+                    return Err(Failure::Input(format!(
+                        "--features is {features}, and must be up to {most}"
+                    )));
+                }
                 Ok(Problem::synthetic(rows, features, noise, self.seed.unwrap_or(1))?)
             }
             path => {
@@ -324,7 +363,7 @@ impl Arguments {
     }
 }
 
-/// The first Ctrl-C ends the run after its update, the second one at once.
+/// Where nothing is trained yet, Ctrl-C just ends the program. From here on the first one ends the run after its update, the second one at once.
 fn stop_on_signal(stop: &Arc<AtomicBool>) -> Result<(), Failure> {
     let stop = stop.clone();
     let handler = move || {

@@ -53,7 +53,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
             .map_err(|error| Failure::Input(format!("{}: {error}", folder.display())))?;
     }
     let gpu = open(&arguments.device)?;
-    let mut devices = vec![(Device::F64, "f64"), (Device::Cpu, "cpu")];
+    let mut devices = vec![(Device::Cpu, "cpu"), (Device::F64, "f64")];
     if let Some(gpu) = &gpu {
         devices.insert(0, (Device::Gpu(gpu), "gpu"));
     }

@@ -30,7 +30,7 @@ pub struct RuleArguments {
     #[arg(long, value_name = "A", allow_negative_numbers = true)]
     alpha: Option<f64>,
     /// Decay of the two moments (adam) [default: 0.9,0.999]
-    #[arg(long, value_name = "B1,B2", value_parser = betas)]
+    #[arg(long, value_name = "B1,B2", value_parser = betas, allow_hyphen_values = true)]
     betas: Option<(f64, f64)>,
     /// Added to the root (rmsprop, adam) [default: 1e-8]
     #[arg(long, value_name = "EPS", allow_negative_numbers = true)]

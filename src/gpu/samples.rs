@@ -9,6 +9,9 @@ use wgpu::{Buffer, BufferUsages, Device, Queue};
 /// Bytes that are written to the device at a time: the host needs this much to pad rows.
 const UPLOAD: u64 = 16 << 20;
 
+/// More than any device has: asking for it buffer by buffer would only take long to fail.
+const MAX_BYTES: u128 = 1 << 44;
+
 /// Consecutive rows in one pair of buffers.
 #[derive(Clone, Debug)]
 pub struct Chunk {
@@ -36,7 +39,7 @@ impl Samples {
     ///
     /// # Errors
     /// [`Error::Shape`] for a number of features that cannot be computed with, [`Error::Limit`] if not
-    /// even one row fits a binding.
+    /// even one row fits a binding, [`Error::OutOfMemory`] for more than any device has.
     pub fn new(device: &Device, shape: Shape, rows: u64, batch: u64) -> Result<Self, Error> {
         Self::with_max_buffer(device, shape, rows, batch, u64::MAX)
     }
@@ -57,6 +60,11 @@ impl Samples {
             max_buffer.min(device.limits().max_buffer_size).min(Limits::of(device).max_binding);
         let hint = " for one row of features";
         check_limit("max_storage_buffer_binding_size", max_buffer, shape.row_bytes(), hint)?;
+        let bytes = u128::from(shape.row_bytes()) * u128::from(rows);
+        if bytes > MAX_BYTES {
+            let reason = format!("{rows} rows need {:.0} GB", bytes as f64 / 1e9);
+            return Err(Error::OutOfMemory { what: "the rows on the device", reason });
+        }
         let chunks = chunk_rows(max_buffer / shape.row_bytes(), rows, batch)
             .map(|(first_row, rows)| Chunk {
                 x: storage(device, "features", u64::from(rows) * shape.row_bytes()),

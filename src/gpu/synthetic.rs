@@ -43,7 +43,8 @@ impl SyntheticRows {
         }
         let layout =
             layout(device, "synthetic rows", &[Use::Uniform, Use::Read, Use::Write, Use::Write]);
-        let constants = [("VECTORS", f64::from(shape.vectors)), ("WORKGROUP", f64::from(WORKGROUP))];
+        let lanes = shape.features.div_ceil(8).next_power_of_two().min(WORKGROUP);
+        let constants = [("VECTORS", f64::from(shape.vectors)), ("LANES", f64::from(lanes))];
         let module = shader::synthetic();
         let [features, targets] =
             ["features", "targets"].map(|entry| pipeline(device, &module, entry, &layout, &constants));
@@ -72,7 +73,7 @@ impl SyntheticRows {
             (
                 group(device, "synthetic rows", &layout, resources),
                 grid(rows * u64::from(shape.vectors.div_ceil(2)), WORKGROUP, max_groups),
-                grid(rows, WORKGROUP, max_groups),
+                grid(rows, WORKGROUP / lanes, max_groups),
             )
         };
         let chunks = samples.chunks().iter().map(chunk).collect();

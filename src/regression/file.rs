@@ -6,18 +6,28 @@ use std::path::Path;
 
 /// A file of numbers under a header line.
 pub fn read(path: &Path, target: Option<&str>) -> Result<Problem, DataError> {
-    let csv_error = |error: csv::Error| match error.into_kind() {
-        csv::ErrorKind::Io(error) => DataError::File { path: path.into(), error },
-        kind => DataError::Csv { path: path.into(), reason: format!("{kind:?}") },
+    let csv_error = |error: csv::Error| {
+        let reason = error.to_string();
+        match error.into_kind() {
+            csv::ErrorKind::Io(error) => DataError::File { path: path.into(), error },
+            _ => DataError::Csv { path: path.into(), reason },
+        }
     };
     let name = path.display().to_string();
     let mut reader =
         ReaderBuilder::new().flexible(true).trim(Trim::All).from_path(path).map_err(csv_error)?;
     let header = reader.headers().map_err(csv_error)?.clone();
+    if !header.is_empty() && header.iter().all(|name| name.parse::<f64>().is_ok()) {
+        let reason = "the first line holds numbers, and must hold the names of the columns".into();
+        return Err(DataError::Csv { path: path.into(), reason });
+    }
     let target = target_column(path, &header, target)?;
     let features = header.len() - 1;
     if features == 0 {
-        return Err(DataError::Empty { name, what: "features: it needs a column beside the target" });
+        return Err(DataError::Empty {
+            name,
+            what: "features: it needs a column beside the target, separated by a comma",
+        });
     }
 
     let (mut x, mut y) = (Vec::new(), Vec::new());
@@ -121,6 +131,11 @@ mod tests {
         assert!(message("a,b\n").contains("no rows"));
         assert!(message("").contains("no header"));
         assert!(message("y\n1\n").contains("no features"));
+    }
+
+    #[test]
+    fn a_file_without_a_header_is_refused() {
+        assert!(message("1,2\n3,4\n").contains("the first line holds numbers"));
     }
 
     #[test]

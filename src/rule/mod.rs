@@ -153,8 +153,8 @@ mod tests {
     #[test]
     fn an_error_names_field_value_and_range() {
         let text = message(Adam { betas: (0.9, 1.0), ..Adam::default() });
-        assert_eq!(text, "adam: beta2 is 1, which is outside its range: 0 ≤ value < 1");
-        assert!(message(Adam { eps: 0.0, ..Adam::default() }).contains("eps is 0"));
+        assert_eq!(text, "adam: beta2 is 1.0, which is outside its range: 0 ≤ value < 1");
+        assert!(message(Adam { eps: 0.0, ..Adam::default() }).contains("eps is 0.0"));
         assert!(message(RmsProp { alpha: -0.1, ..RmsProp::default() }).contains("alpha is -0.1"));
     }
 
@@ -178,7 +178,7 @@ mod tests {
     fn nesterov_needs_momentum_and_no_dampening() {
         let nesterov = Sgd { momentum: 0.9, nesterov: true, ..Sgd::default() };
         Rule::from(nesterov).validate().unwrap();
-        assert!(message(Sgd { momentum: 0.0, ..nesterov }).contains("momentum is 0"));
+        assert!(message(Sgd { momentum: 0.0, ..nesterov }).contains("momentum is 0.0"));
         assert!(message(Sgd { dampening: 0.1, ..nesterov }).contains("dampening is 0.1"));
     }
 

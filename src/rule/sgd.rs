@@ -1,4 +1,4 @@
-use super::Check;
+use super::{Check, Rule};
 use crate::Error;
 
 /// Stochastic gradient descent with optional momentum, as `torch.optim.SGD`.
@@ -34,7 +34,7 @@ impl Default for Sgd {
 
 impl Sgd {
     pub(super) fn validate(&self) -> Result<(), Error> {
-        let check = Check("sgd");
+        let check = Check(Rule::from(*self).name());
         check.lr(self.lr)?;
         check.decay("momentum", self.momentum)?;
         let dampening = (0.0..=1.0).contains(&self.dampening);

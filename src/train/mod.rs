@@ -77,7 +77,7 @@ pub struct Plan {
     pub batches: Batches,
     /// How often the device is checked.
     pub verify: VerifyEvery,
-    /// Every how many updates the loss over all rows is taken; 0 for only at the end.
+    /// Every how many updates the loss over all rows is taken, besides the last; 0 for only the last.
     pub eval_every: u64,
     /// Whether the observer is to get the parameters after every update.
     pub trace: bool,
@@ -182,6 +182,12 @@ pub enum TrainError {
         /// The loss over all rows at the start.
         initial_loss: f64,
     },
+    /// The loss is no number before anything was done.
+    #[error("the loss is {loss:e} before the first update: features or targets are too large for f32")]
+    NotFinite {
+        /// The loss over all rows.
+        loss: f64,
+    },
     /// Somebody asked to stop.
     #[error("interrupted after update {update}")]
     Interrupted {
@@ -208,7 +214,11 @@ pub fn train(
     observer: &mut dyn FnMut(Progress) -> Result<(), String>,
 ) -> Result<Report, TrainError> {
     let initial_loss = worker.loss()?;
+    if !initial_loss.is_finite() {
+        return Err(TrainError::NotFinite { loss: initial_loss });
+    }
     let updates = plan.batches.updates();
+    let mut last_loss = initial_loss;
     let mut pace = Pace::new(plan.verify);
     let mut verification = (plan.verify != VerifyEvery::Never).then(Verification::new);
     let watch = |update: u64, loss: f64| {
@@ -251,10 +261,13 @@ pub fn train(
         for (i, &batch_loss) in losses.iter().enumerate() {
             let update = done + 1 + i as u64;
             watch(update, batch_loss)?;
-            let is_last = i + 1 == losses.len();
+            // Submissions end where the loss is due.
             let due = plan.eval_every > 0 && update.is_multiple_of(plan.eval_every);
-            let loss = if is_last && due { Some(worker.loss()?) } else { None };
-            loss.map_or(Ok(()), |loss| watch(update, loss))?;
+            let loss = if due || update == updates { Some(worker.loss()?) } else { None };
+            if let Some(loss) = loss {
+                watch(update, loss)?;
+                last_loss = loss;
+            }
             let params = trace.get(i).map(Vec::as_slice);
             let rows_per_second = pace.rows_per_second();
             observer(Progress { update, batch_loss, loss, params, rows_per_second })
@@ -262,13 +275,11 @@ pub fn train(
         }
         done += losses.len() as u64;
     }
-    let loss = worker.loss()?;
-    watch(done, loss)?;
     Ok(Report {
         updates: done,
         timed_rows: pace.rows(),
         initial_loss,
-        loss,
+        loss: last_loss,
         training: pace.training(),
         verifying: pace.verifying(),
         params: worker.params()?,

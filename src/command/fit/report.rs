@@ -112,8 +112,8 @@ pub fn table(device: &Description, problem: &Problem, runs: &[Run]) -> String {
             run.optimizer.into(),
             run.updates.to_string(),
             format!("{:.3}", run.seconds),
-            format!("{:.2}", run.rows_per_second / 1e6),
-            format!("{:.2}", run.x_gb_per_second),
+            rate(run.rows_per_second / 1e6),
+            rate(run.x_gb_per_second),
             format!("{:.6}", run.initial_loss),
             format!("{:.6e}", run.loss),
             run.distance.map_or("unknown".into(), |distance| format!("{distance:.2e}")),
@@ -126,6 +126,11 @@ pub fn table(device: &Description, problem: &Problem, runs: &[Run]) -> String {
         device.line(),
         output::table(&header, 1, rows)
     )
+}
+
+/// A run whose every update was checked has no time of its own.
+fn rate(value: f64) -> String {
+    if value.is_nan() { "–".into() } else { format!("{value:.2}") }
 }
 
 /// An error if the device computed something wrong.
