@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 # Tests that need a GPU run on Mesa's software adapter where there is no other.
-VULKAN_DRIVERS = /usr/share/vulkan/icd.d /etc/vulkan/icd.d
+VULKAN_DRIVERS = /usr/share/vulkan/icd.d /usr/local/share/vulkan/icd.d /etc/vulkan/icd.d
 
 help:
 	@echo 'make test     format, lints, docs and all tests (installs Mesa lavapipe if no Vulkan driver is found)'
@@ -19,9 +19,9 @@ test: vulkan
 	if $(CARGO) nextest --version >/dev/null 2>&1; then $(CARGO) nextest run --no-fail-fast; else $(CARGO) test --no-fail-fast; fi
 	$(CARGO) test --doc
 
-# Only where apt can install it: elsewhere a driver comes with the system.
+# Only on Linux: elsewhere a driver comes with the system.
 vulkan:
-	@if [ -z "$$VK_DRIVER_FILES$$VK_ICD_FILENAMES" ] && ! ls $(addsuffix /*.json,$(VULKAN_DRIVERS)) >/dev/null 2>&1; then \
+	@if [ "$$(uname)" = Linux ] && [ -z "$$VK_DRIVER_FILES$$VK_ICD_FILENAMES" ] && ! ls $(addsuffix /*.json,$(VULKAN_DRIVERS)) >/dev/null 2>&1; then \
 		if command -v apt-get >/dev/null; then \
 			echo 'No Vulkan driver found: installing Mesa lavapipe'; \
 			sudo=$$([ "$$(id -u)" = 0 ] || echo sudo); \

@@ -17,7 +17,8 @@ pub enum Error {
     },
     /// A learning-rate table with no entry, or with an entry that is not a finite number ≥ 0.
     #[error(
-        "learning-rate table: entry {index} of {length} is {value:?}; every entry must be finite and ≥ 0, and there must be at least one"
+        "learning-rate table: {}; every entry must be finite and ≥ 0, and there must be at least one",
+        .value.map_or("it has no entry".into(), |value| format!("entry {index} of {length} is {value:?}"))
     )]
     LearningRates {
         /// The first bad entry.

@@ -154,7 +154,7 @@ fn fit_predicts_the_column_asked_for() {
 fn fit_prints_a_table_for_people() {
     let outcome = run(HERE, SMALL);
     assert_eq!((outcome.code, outcome.stderr.as_str()), (0, ""));
-    for part in ["2000 rows × 4 features", "processor", "rmsprop", "adam", "ok: "] {
+    for part in ["2000 rows × 4 features", "threads", "rmsprop", "adam", "ok: "] {
         assert!(outcome.stdout.contains(part), "{part}: {}", outcome.stdout);
     }
 }

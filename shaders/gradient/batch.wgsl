@@ -6,7 +6,7 @@ override FEATURES: u32 = 1u; // the intercept is params[FEATURES]
 const THREADS = 64u;
 
 // A run of rows within one chunk of X, and where its sums go.
-struct Batch {
+struct Run {
     first_row: u32,
     rows: u32,
     first_partial: u32, // of this run
@@ -16,7 +16,7 @@ struct Batch {
     loss_slot: u32,
 }
 
-@group(0) @binding(0) var<uniform> batch: Batch;
+@group(0) @binding(0) var<uniform> run: Run;
 
 // A partial is VECTORS vec4 of Σ xᵢⱼ rᵢ and one more: (Σ rᵢ, Σ rᵢ², 0, 0).
 fn partial_at(partial: u32, column: u32) -> u32 {

@@ -8,18 +8,18 @@ fn main(
     @builtin(num_workgroups) groups: vec3u,
 ) {
     let column = group.y * THREADS + local;
-    let partial = batch.first_partial + group.x;
+    let partial = run.first_partial + group.x;
     if column < VECTORS {
         var sum = vec4f(0.0);
-        for (var row = group.x; row < batch.rows; row += groups.x) {
-            let value = x[(batch.first_row + row) * VECTORS + column];
+        for (var row = group.x; row < run.rows; row += groups.x) {
+            let value = x[(run.first_row + row) * VECTORS + column];
             sum += value * residuals[row];
         }
         partials[partial_at(partial, column)] = sum;
     }
     if column == 0u {
         var totals = vec4f(0.0);
-        for (var row = group.x; row < batch.rows; row += groups.x) {
+        for (var row = group.x; row < run.rows; row += groups.x) {
             let residual = residuals[row];
             totals += vec4f(residual, residual * residual, 0.0, 0.0);
         }

@@ -22,7 +22,7 @@ fn main(
     let team = local / LANES;
     let lane = local % LANES;
     let tile = teams * ROWS;
-    let tiles = (batch.rows + tile - 1u) / tile;
+    let tiles = (run.rows + tile - 1u) / tile;
     let intercept = params[FEATURES];
 
     var w: array<vec4f, 16>;
@@ -39,11 +39,11 @@ fn main(
         var held: array<vec4f, 16>;
         for (var r = 0u; r < ROWS; r += 1u) {
             // Past the end the last row and column are read again: with residual and weight zero.
-            let row = min(first + r * teams, batch.rows - 1u);
+            let row = min(first + r * teams, run.rows - 1u);
             var dot = vec4f(0.0);
             for (var c = 0u; c < BLOCKS; c += 1u) {
                 let column = min(c * LANES + lane, VECTORS - 1u);
-                let value = x[(batch.first_row + row) * VECTORS + column];
+                let value = x[(run.first_row + row) * VECTORS + column];
                 held[r * BLOCKS + c] = value;
                 dot += value * w[c];
             }
@@ -61,12 +61,12 @@ fn main(
         workgroupBarrier();
         for (var r = 0u; r < ROWS; r += 1u) {
             let row = first + r * teams;
-            let last = min(row, batch.rows - 1u);
-            var residual = intercept - y[batch.first_row + last];
+            let last = min(row, run.rows - 1u);
+            var residual = intercept - y[run.first_row + last];
             for (var l = 0u; l < min(LANES, 4u); l += 1u) {
                 residual += dots[r * THREADS + team * LANES + l];
             }
-            residual = select(0.0, residual, row < batch.rows);
+            residual = select(0.0, residual, row < run.rows);
             for (var c = 0u; c < BLOCKS; c += 1u) {
                 sums[c] += held[r * BLOCKS + c] * residual;
             }
@@ -76,7 +76,7 @@ fn main(
         workgroupBarrier();
     }
 
-    let partial = batch.first_partial + group.x;
+    let partial = run.first_partial + group.x;
     if teams == 1u {
         for (var c = 0u; c < BLOCKS; c += 1u) {
             let column = c * LANES + lane;

@@ -21,7 +21,7 @@ fn main(
     let lane = local / COLUMNS;
     var sum = vec4f(0.0);
     if column <= VECTORS {
-        for (var partial = lane; partial < batch.partials; partial += LANES) {
+        for (var partial = lane; partial < run.partials; partial += LANES) {
             sum += partials[partial_at(partial, column)];
         }
     }
@@ -37,14 +37,14 @@ fn main(
     }
     let total = tree[local];
     if column == VECTORS {
-        grads[FEATURES] = batch.scale * total.x;
-        losses[batch.loss_slot] = batch.mean * total.y;
+        grads[FEATURES] = run.scale * total.x;
+        losses[run.loss_slot] = run.mean * total.y;
         return;
     }
     for (var k = 0u; k < 4u; k += 1u) {
         let j = 4u * column + k;
         if j < FEATURES {
-            grads[j] = batch.scale * total[k];
+            grads[j] = run.scale * total[k];
         }
     }
 }

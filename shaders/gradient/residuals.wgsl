@@ -11,9 +11,9 @@ fn main(
 ) {
     let row = group.y * groups.x + group.x;
     var dot = vec4f(0.0);
-    if row < batch.rows {
+    if row < run.rows {
         for (var column = local; column < VECTORS; column += THREADS) {
-            dot += x[(batch.first_row + row) * VECTORS + column] * weights_at(column);
+            dot += x[(run.first_row + row) * VECTORS + column] * weights_at(column);
         }
     }
     tree[local] = sum_of(dot);
@@ -23,8 +23,8 @@ fn main(
             tree[local] += tree[local + half];
         }
     }
-    if local == 0u && row < batch.rows {
+    if local == 0u && row < run.rows {
         residuals[row] =
-            tree[0] + params[FEATURES] - y[batch.first_row + row];
+            tree[0] + params[FEATURES] - y[run.first_row + row];
     }
 }

@@ -3,6 +3,7 @@
 use super::{Failure, output};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
+use sysinfo::{CpuRefreshKind, System};
 use wgpu_optim::cpu::parallel;
 use wgpu_optim::gpu::Gpu;
 use wgpu_optim::wgpu::DeviceType;
@@ -68,9 +69,9 @@ impl Description {
             Some(gpu) => Self::of_gpu(gpu),
             None => Description {
                 kind: "cpu",
-                name: format!("{} threads", rayon::current_num_threads()),
+                name: processor(),
                 backend: "cpu".into(),
-                driver: format!("simd {}", parallel::simd()),
+                driver: format!("{} threads, simd {}", rayon::current_num_threads(), parallel::simd()),
             },
         }
     }
@@ -87,9 +88,19 @@ impl Description {
     /// One line for a table.
     pub fn line(&self) -> String {
         match self.kind {
-            "cpu" => format!("processor, {}, {}", self.name, self.driver),
+            "cpu" => format!("{} ({})", self.name, self.driver),
             _ => format!("{} ({}, {})", self.name, self.backend, self.driver),
         }
+    }
+}
+
+/// What the processor calls itself.
+fn processor() -> String {
+    let mut system = System::new();
+    system.refresh_cpu_list(CpuRefreshKind::nothing());
+    match system.cpus().first().map(|cpu| cpu.brand().trim()) {
+        None | Some("") => "processor".into(),
+        Some(brand) => brand.into(),
     }
 }
 

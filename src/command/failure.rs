@@ -1,3 +1,4 @@
+use super::output;
 use std::process::ExitCode;
 use wgpu_optim::Error;
 use wgpu_optim::gpu::OpenError;
@@ -13,8 +14,6 @@ pub enum Failure {
     Input(String),
     /// Somebody pressed Ctrl-C.
     Interrupted(String),
-    /// Whoever read the output has stopped reading.
-    BrokenPipe,
 }
 
 impl Failure {
@@ -24,9 +23,8 @@ impl Failure {
             Failure::Check(message) => (message, 1),
             Failure::Input(message) => (message, 2),
             Failure::Interrupted(message) => (message, 130),
-            Failure::BrokenPipe => return ExitCode::SUCCESS,
         };
-        eprintln!("error: {message}");
+        output::note(&format!("error: {message}"));
         ExitCode::from(code)
     }
 }
@@ -38,7 +36,6 @@ impl Failure {
             Failure::Check(message) => Failure::Check(format!("{name}: {message}")),
             Failure::Input(message) => Failure::Input(format!("{name}: {message}")),
             Failure::Interrupted(message) => Failure::Interrupted(format!("{name}: {message}")),
-            Failure::BrokenPipe => Failure::BrokenPipe,
         }
     }
 }

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use sysinfo::System;
 use wgpu_optim::Rule;
+use wgpu_optim::cpu::gradient::{Rows, mean_squared_error};
 use wgpu_optim::cpu::random::Synthetic;
 use wgpu_optim::gpu::{Gpu, Shape};
 use wgpu_optim::regression::Problem;
@@ -98,6 +99,7 @@ struct Fit {
     verify: VerifyEvery,
     log_every: u64,
     eval_every: u64,
+    plotted: bool,
     stop: Arc<AtomicBool>,
 }
 
@@ -173,6 +175,7 @@ impl Fit {
             },
             log_every,
             eval_every: arguments.eval_every.unwrap_or(if small { log_every } else { 0 }),
+            plotted: arguments.plot.is_some(),
             stop: Arc::default(),
         })
     }
@@ -245,7 +248,8 @@ impl Fit {
             bar.set(update, progress.batch_loss, progress.rows_per_second);
             let traced = match (&rows, progress.params) {
                 (Some((x, y)), Some(params)) if update.is_multiple_of(self.eval_every) => {
-                    Some(report::loss(x, y, params))
+                    let rows = Rows { x, y };
+                    Some(mean_squared_error(rows, params, &mut vec![0.0; params.len()]))
                 }
                 _ => None,
             };
@@ -253,7 +257,9 @@ impl Fit {
             let due = update.is_multiple_of(self.log_every);
             // One quantity to a plot: the loss over all rows if it is asked for, else the batch's.
             let point = if self.eval_every > 0 { loss } else { due.then_some(progress.batch_loss) };
-            points.extend(point.map(|loss| (update as f64, loss)));
+            if self.plotted {
+                points.extend(point.map(|loss| (update as f64, loss)));
+            }
             match log {
                 Some(log) if due || loss.is_some() => log.add(name, &progress, loss),
                 _ => Ok(()),

@@ -9,10 +9,12 @@ use std::io::{ErrorKind, Write};
 pub fn text(text: &str) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
     let written = writeln!(out, "{text}").and_then(|()| out.flush());
-    written.map_err(|error| match error.kind() {
-        ErrorKind::BrokenPipe => Failure::BrokenPipe,
-        _ => Failure::Input(format!("standard output: {error}")),
-    })
+    match written {
+        // Whoever was reading has seen enough; what the command found stands.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        Err(error) => Err(Failure::Input(format!("standard output: {error}"))),
+        Ok(()) => Ok(()),
+    }
 }
 
 /// Writes a value as JSON to standard output.

@@ -6,6 +6,7 @@ use super::{Failure, output};
 use clap::Args;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
+use wgpu_optim::cpu::gradient::{Rows, mean_squared_error};
 use wgpu_optim::gpu::Gpu;
 use wgpu_optim::regression::Problem;
 use wgpu_optim::series::{Algorithm, Device, Line, Variant, run as run_algorithm};
@@ -127,8 +128,7 @@ fn row(
 /// Over the whole data set, as the series logs it.
 fn mse((m, b): Line) -> Result<f64, Failure> {
     let (x, y) = Problem::blog().materialize::<f64>()?;
-    let squares = x.iter().zip(&y).map(|(x, y)| (m * x + b - y).powi(2));
-    Ok(squares.sum::<f64>() / x.len() as f64)
+    Ok(mean_squared_error(Rows { x: &x, y: &y }, &[m, b], &mut [0.0; 2]))
 }
 
 fn print(report: &Report) -> Result<(), Failure> {

@@ -39,10 +39,10 @@ impl<'a, R: Real> Rows<'a, R> {
     }
 }
 
-/// The longest chain of additions behind one gradient element, for error bounds.
+/// The longest chain of additions behind one gradient element, for error bounds: a block serially, then
+/// the tree.
 pub fn depth(rows: usize) -> u32 {
-    let block = rows.min(BLOCK).div_ceil(GROUP) + GROUP;
-    block as u32 + rows.div_ceil(BLOCK).max(1).ilog2() + 1
+    rows.min(BLOCK) as u32 + rows.div_ceil(BLOCK).next_power_of_two().ilog2()
 }
 
 /// The longest chain of additions behind one residual, for error bounds.
@@ -54,7 +54,11 @@ pub fn dot_depth(features: usize) -> u32 {
 ///
 /// `params` and `grads` hold the weights and last the intercept: one more than there are features.
 /// An empty batch has gradient and loss zero.
+///
+/// # Panics
+/// If `grads` is not as long as `params`, or `params` not one longer than a row.
 pub fn mean_squared_error<R: Real>(rows: Rows<R>, params: &[R], grads: &mut [R]) -> R {
+    check_lengths(&rows, params, grads);
     let width = params.len() + 1;
     let mut partials = vec![R::zero(); width * rows.y.len().div_ceil(BLOCK)];
     for (rows, sums) in rows.blocks().zip(partials.chunks_mut(width)) {
@@ -72,12 +76,19 @@ pub(super) fn mean_squared_error_parallel(
     add_block: impl Fn(Rows<f32>, &[f32], &mut [f32]) + Sync,
 ) -> f32 {
     use rayon::prelude::*;
+    check_lengths(&rows, params, grads);
     let width = params.len() + 1;
     let blocks: Vec<Rows<f32>> = rows.blocks().collect();
     let mut partials = vec![0.0; width * blocks.len()];
     let sums = partials.par_chunks_mut(width).zip(blocks);
     sums.for_each(|(sums, rows)| add_block(rows, params, sums));
     finish(&mut partials, rows.y.len(), grads)
+}
+
+fn check_lengths<R: Real>(rows: &Rows<R>, params: &[R], grads: &[R]) {
+    assert_eq!(params.len(), grads.len(), "there is a gradient for every parameter");
+    let expected = rows.y.len() * params.len().saturating_sub(1);
+    assert!(!params.is_empty() && rows.x.len() == expected, "params are the weights and the intercept");
 }
 
 /// Adds one block's sums: Σ xᵢⱼ rᵢ for every column, Σ rᵢ, Σ rᵢ².
@@ -202,6 +213,12 @@ mod tests {
             let slope = (loss(0.5) - loss(-0.5)) / 1.0;
             assert!((slope - grads[j]).abs() < 1e-12, "{slope} for {}", grads[j]);
         }
+    }
+
+    #[test]
+    fn depth_is_that_of_a_serial_block_and_a_tree() {
+        let depths: Vec<u32> = [1, 4, 512, 513, 1025, 1 << 20].map(depth).to_vec();
+        assert_eq!(depths, [1, 4, 512, 513, 514, 523]);
     }
 
     #[test]

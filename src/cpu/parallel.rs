@@ -39,6 +39,9 @@ impl WithSimd for Update<'_, '_> {
 }
 
 /// [`cpu::update`](super::update) in parallel.
+///
+/// # Panics
+/// As that one does.
 pub fn update(
     rule: &Rule,
     step: &Step<f32>,
@@ -61,6 +64,9 @@ pub fn update(
 }
 
 /// [`gradient::mean_squared_error`] in parallel.
+///
+/// # Panics
+/// As that one does.
 pub fn mean_squared_error(rows: Rows<f32>, params: &[f32], grads: &mut [f32]) -> f32 {
     let arch = Arch::new();
     gradient::mean_squared_error_parallel(rows, params, grads, |rows, params, sums| {

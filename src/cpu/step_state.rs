@@ -63,7 +63,10 @@ impl StepState {
         }
     }
 
-    /// Advances by one step and returns its constants. `learning_rates` has at least one entry.
+    /// Advances by one step and returns its constants.
+    ///
+    /// # Panics
+    /// If `learning_rates` is empty.
     pub fn advance(&mut self, learning_rates: &[f32]) -> StepConstants {
         self.t = self.t.wrapping_add(1);
         self.bias_correction1 = mul_high(self.bias_correction1, self.beta1) + self.one_minus_beta1;

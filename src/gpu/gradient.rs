@@ -2,15 +2,14 @@
 
 use super::bindings::{Use, check_device, check_limit, group, layout, pipeline};
 use super::span::{Limits, Span, grid};
-use super::{Samples, Shape, shader};
+use super::{Samples, Shape, shader, shape::THREADS};
 use crate::Error;
 use wgpu::{BindGroup, Buffer, BufferUsages, ComputePass, ComputePipeline, Device, Queue};
 
 /// Bytes from one batch's description to the next: WebGPU's alignment of dynamic offsets.
 const SLOT: u64 = 256;
 
-/// Threads in a workgroup of the gradient's kernels, and storage buffers that they bind.
-const THREADS: u32 = 64;
+/// Storage buffers that the kernels bind.
 const STORAGE_BUFFERS: u32 = 5;
 /// Columns that a workgroup of `reduce.wgsl` adds up.
 const REDUCE_COLUMNS: u32 = 4;
@@ -24,7 +23,7 @@ pub struct Batch {
     pub rows: u64,
 }
 
-/// What a kernel knows of a run of rows; `struct Batch` in `shaders/gradient/batch.wgsl`.
+/// What a kernel knows of a run of rows; `struct Run` in `shaders/gradient/batch.wgsl`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, bytemuck::Pod, bytemuck::Zeroable)]
 struct Run {

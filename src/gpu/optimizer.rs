@@ -144,6 +144,7 @@ impl OptimizerBuilder<'_> {
         self
     }
 
+    #[doc(hidden)]
     /// Lowers the device's limits on bindings and grids, so that tests meet seams in small data.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = self.limits.lowered_to(&limits);

@@ -60,6 +60,8 @@ impl ReadBack {
         if filled == 0 {
             return Ok(Vec::new());
         }
+        // Also if this future is dropped half-way: a mapped buffer cannot be copied to.
+        let _unmap = Unmap(&self.staging);
         let (sender, receiver) = oneshot_channel();
         self.staging.map_async(MapMode::Read, 0..filled, move |result| {
             // The receiver is gone only if the caller dropped the future.
@@ -69,7 +71,14 @@ impl ReadBack {
         receiver.receive().await.ok_or_else(lost)?.map_err(|e| Error::ReadBack(e.to_string()))?;
         let view = self.staging.get_mapped_range(0..filled);
         let data = view.map(|view| bytemuck::pod_collect_to_vec(&view));
-        self.staging.unmap();
         data.map_err(|e| Error::ReadBack(e.to_string()))
+    }
+}
+
+struct Unmap<'a>(&'a wgpu::Buffer);
+
+impl Drop for Unmap<'_> {
+    fn drop(&mut self) {
+        self.0.unmap();
     }
 }

@@ -44,6 +44,7 @@ impl Samples {
         Self::with_max_buffer(device, shape, rows, batch, u64::MAX)
     }
 
+    #[doc(hidden)]
     /// [`new`](Self::new) with buffers of at most `max_buffer` bytes, so that tests meet seams in small
     /// data.
     ///

@@ -109,7 +109,8 @@ mod tests {
             gradient_columns(),
             gradient_reduce(),
         ];
-        for module in rules.iter().flat_map(update).chain(kernels) {
+        let published = update_with("rmsprop", include_str!("../../shaders/as_published/rmsprop.wgsl"));
+        for module in rules.iter().flat_map(update).chain(published).chain(kernels) {
             let source = module.source();
             let parsed = naga::front::wgsl::parse_str(&source)
                 .unwrap_or_else(|e| panic!("{}: {}", module.name, e.emit_to_string(&source)));

@@ -4,7 +4,7 @@
 use crate::Error;
 
 /// Threads in a workgroup of the gradient's kernels.
-const THREADS: u32 = 64;
+pub const THREADS: u32 = 64;
 /// vec4 that one thread holds of X.
 const HELD: u32 = 16;
 /// Rows that one thread holds at most.
@@ -21,6 +21,7 @@ const REDUCE_LANES: u32 = 16;
 
 /// How the gradient of a model with a given number of features is summed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Shape {
     /// Features of the model, without the intercept.
     pub features: u32,
@@ -88,7 +89,9 @@ impl Shape {
         let within = runs.iter().map(serial).max().unwrap_or(0);
         let teams = THREADS / self.lanes;
         let partials: u32 = runs.iter().map(|&rows| self.groups(rows)).sum();
-        within + teams + partials.div_ceil(REDUCE_LANES) + REDUCE_LANES.ilog2()
+        let rows = runs.iter().sum();
+        // What a thread adds where it has no row is zero, and rounds nothing.
+        (within + teams + partials.div_ceil(REDUCE_LANES) + REDUCE_LANES.ilog2()).min(rows)
     }
 
     /// The longest chain of additions behind one residual.
@@ -130,6 +133,7 @@ mod tests {
         // 16 teams of 4 rows: 4096 rows are 64 workgroups of one tile.
         assert_eq!(shape.groups(4096), 64);
         assert_eq!(shape.depth(&[4096]), 4 + 16 + 4 + 4);
+        assert_eq!(shape.depth(&[10]), 10);
         assert_eq!(shape.depth(&[1 << 20]), 32 * 4 + 16 + 32 + 4);
     }
 }

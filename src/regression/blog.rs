@@ -3,6 +3,7 @@
 use rand_mt::Mt;
 
 /// `np.random.seed(1)` and what is drawn after it, bit for bit: NumPy's `RandomState` over MT19937.
+#[derive(Debug)]
 pub struct BlogRandom(Mt);
 
 impl BlogRandom {

@@ -149,8 +149,9 @@ impl Problem {
                 what: "the rows on the host",
                 reason: format!("{} rows × {} features", self.rows, self.features),
             };
-            values.try_reserve_exact(len.ok_or_else(error)?).map_err(|_| error())?;
-            values.resize(values.capacity(), R::zero());
+            let len = len.ok_or_else(error)?;
+            values.try_reserve_exact(len).map_err(|_| error())?;
+            values.resize(len, R::zero());
             Ok(values)
         };
         let rows = usize::try_from(self.rows).ok();

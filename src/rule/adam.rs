@@ -17,7 +17,8 @@ pub struct Adam {
     pub lr: f64,
     /// Decay of the two moments, each in [0, 1). Default (0.9, 0.999).
     pub betas: (f64, f64),
-    /// Added to the root, > 0 and a normal f32. Default 1e-8.
+    /// Added to the root, > 0 and a normal f32. Default 1e-8. Below 1e-12 a device that flushes
+    /// subnormal squares to zero takes visibly other steps where gradients are tiny.
     pub eps: f64,
 }
 

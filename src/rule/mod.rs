@@ -15,6 +15,7 @@ use crate::Error;
 
 /// One of the update rules, with its hyper-parameters.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Rule {
     /// Gradient descent, plain, with momentum, or with Nesterov momentum.
     Sgd(Sgd),

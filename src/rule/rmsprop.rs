@@ -16,7 +16,8 @@ pub struct RmsProp {
     pub lr: f64,
     /// Decay of the squared gradient's average, in [0, 1). Default 0.99.
     pub alpha: f64,
-    /// Added to the root, > 0 and a normal f32. Default 1e-8.
+    /// Added to the root, > 0 and a normal f32. Default 1e-8. Below 1e-12 a device that flushes
+    /// subnormal squares to zero takes visibly other steps where gradients are tiny.
     pub eps: f64,
 }
 

@@ -8,7 +8,7 @@
 mod published;
 mod runs;
 
-pub use runs::{Device, Path, run};
+pub use runs::{Device, Trajectory, run};
 
 use crate::gpu::Batch;
 use crate::regression::BlogRandom;
@@ -16,6 +16,8 @@ use crate::{Adam, RmsProp, Rule, Sgd};
 
 /// Rows of the series' data.
 const ROWS: u64 = 100;
+/// The rate of the published stochastic descent, whose gradients are a hundred times too small.
+const SGD_LR: f64 = 0.85;
 /// Rows of a mini-batch.
 const BATCH: u64 = 10;
 
@@ -104,7 +106,7 @@ impl Algorithm {
         let momentum = Sgd { momentum: 0.9, ..sgd(0.05 * (1.0 - 0.9)) };
         match self {
             Algorithm::BatchGd => sgd(0.1).into(),
-            Algorithm::Sgd => sgd(0.85 / 100.0).into(),
+            Algorithm::Sgd => sgd(SGD_LR / ROWS as f64).into(),
             Algorithm::MinibatchGd => sgd(0.5).into(),
             Algorithm::Momentum => momentum.into(),
             Algorithm::Nesterov => Sgd { nesterov: true, ..momentum }.into(),

@@ -1,6 +1,21 @@
-//! The two published algorithms that are no rule of this library, defects included.
+//! The published algorithms that are no rule of this library, defects included.
 
 use crate::cpu::Real;
+
+/// Gradient descent on one row as published: the row's gradient is divided by the number of *all* rows.
+pub struct Sgd<R> {
+    pub lr: R,
+    pub rows: R,
+}
+
+impl<R: Real> Sgd<R> {
+    pub fn update(&mut self, params: &mut [R; 2], gradient: impl Fn(&[R; 2]) -> [R; 2]) {
+        let g = gradient(params);
+        for (param, g) in params.iter_mut().zip(g) {
+            *param -= self.lr * (g / self.rows);
+        }
+    }
+}
 
 /// RMSprop as published: the intercept's gradient is divided by the root of the *slope's* average.
 pub struct RmsProp<R> {

@@ -1,6 +1,6 @@
 //! Running one of the series' algorithms on a device.
 
-use super::{Algorithm, Line, Variant, published};
+use super::{Algorithm, Line, ROWS, Variant, published};
 use crate::cpu::gradient::Rows;
 use crate::gpu::{Batch, Gpu};
 use crate::regression::Problem;
@@ -19,13 +19,13 @@ pub enum Device<'a> {
 }
 
 /// (m, b) after every update, from the start on.
-pub type Path = Vec<Line>;
+pub type Trajectory = Vec<Line>;
 
 /// Runs an algorithm and returns the path of its parameters; the first entry is the start.
 ///
 /// # Errors
 /// [`Error`] if the device fails.
-pub fn run(algorithm: Algorithm, variant: Variant, device: Device) -> Result<Path, Error> {
+pub fn run(algorithm: Algorithm, variant: Variant, device: Device) -> Result<Trajectory, Error> {
     let problem = Problem::blog();
     match device {
         Device::F64 => on_cpu::<f64>(&problem, algorithm, variant),
@@ -34,12 +34,21 @@ pub fn run(algorithm: Algorithm, variant: Variant, device: Device) -> Result<Pat
     }
 }
 
-fn on_cpu<R: Float>(problem: &Problem, algorithm: Algorithm, variant: Variant) -> Result<Path, Error> {
+fn on_cpu<R: Float>(
+    problem: &Problem,
+    algorithm: Algorithm,
+    variant: Variant,
+) -> Result<Trajectory, Error> {
     let (x, y) = problem.materialize::<R>()?;
     let start = algorithm.start();
     if variant == Variant::Published {
         let lr = R::of(algorithm.rule().lr());
         match (algorithm, algorithm.rule()) {
+            (Algorithm::Sgd, _) => {
+                let (lr, rows) = (R::of(super::SGD_LR), R::of(ROWS as f64));
+                let mut published = published::Sgd { lr, rows };
+                return Ok(walk(algorithm, &x, &y, |params, g| published.update(params, g)));
+            }
             (Algorithm::RmsProp, Rule::RmsProp(rule)) => {
                 let (alpha, eps) = (R::of(rule.alpha), R::of(rule.eps));
                 let mut published = published::RmsProp { lr, alpha, eps, square_avg: [R::zero(); 2] };
@@ -64,7 +73,7 @@ fn walk<R: Float>(
     x: &[R],
     y: &[R],
     mut update: impl FnMut(&mut [R; 2], &dyn Fn(&[R; 2]) -> [R; 2]),
-) -> Path {
+) -> Trajectory {
     let start = algorithm.start();
     let mut params = [R::of(start.0), R::of(start.1)];
     let mut path = vec![start];
@@ -81,7 +90,12 @@ fn walk<R: Float>(
     path
 }
 
-fn on_gpu(gpu: &Gpu, problem: &Problem, algorithm: Algorithm, variant: Variant) -> Result<Path, Error> {
+fn on_gpu(
+    gpu: &Gpu,
+    problem: &Problem,
+    algorithm: Algorithm,
+    variant: Variant,
+) -> Result<Trajectory, Error> {
     let batches = algorithm.batches();
     let max_batch = batches.iter().map(|batch| batch.rows).max().unwrap_or(1);
     let data = GpuData::new(gpu, problem, max_batch)?;
@@ -117,7 +131,7 @@ fn look_ahead(rule: &Rule) -> f64 {
 }
 
 /// The path of a worker, with `look_ahead` times its momentum buffer taken back.
-fn follow(worker: &mut dyn Worker, algorithm: Algorithm, look_ahead: f64) -> Result<Path, Error> {
+fn follow(worker: &mut dyn Worker, algorithm: Algorithm, look_ahead: f64) -> Result<Trajectory, Error> {
     let mut path = vec![algorithm.start()];
     for batch in algorithm.batches() {
         worker.run(&[batch], None)?;

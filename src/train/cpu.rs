@@ -66,6 +66,7 @@ impl Float for f64 {
 }
 
 /// Training in memory on all threads.
+#[derive(Debug)]
 pub struct CpuWorker<'a, R> {
     x: &'a [R],
     y: &'a [R],

@@ -7,8 +7,10 @@ use crate::verify::{ObservedStep, Snapshot};
 use crate::{Error, Rule};
 use wgpu::{BufferUsages, CommandEncoder};
 
-/// Updates in one submission.
-const MAX_UPDATES: usize = 256;
+/// Updates in one submission: as many, and fewer where so many traces of parameters would take memory.
+const MAX_UPDATES: u64 = 256;
+const MIN_UPDATES: u64 = 16;
+const TRACE: u64 = 1 << 22;
 /// Rows whose loss is taken by one dispatch, and how many such dispatches make a submission.
 const EVAL_ROWS: u64 = 1 << 18;
 const EVAL_AT_ONCE: u32 = 32;
@@ -61,6 +63,7 @@ pub struct GpuWorker<'a> {
     params: Span,
     grads: Span,
     read_back: ReadBack,
+    max_updates: usize,
     updates: u64,
 }
 
@@ -82,6 +85,7 @@ impl<'a> GpuWorker<'a> {
         rule_file: Option<&'static str>,
     ) -> Result<Self, Error> {
         let Gpu { device, queue, .. } = data.gpu;
+        let memory = device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         let len = params.len() as u64;
         // Rounded up to whole vectors, so that an update is one dispatch; gradients past the end stay 0.
         let padded = len.next_multiple_of(4);
@@ -105,7 +109,8 @@ impl<'a> GpuWorker<'a> {
             builder = builder.rule_file(file);
         }
         let optimizer = builder.build()?;
-        let max_batches = MAX_UPDATES as u32;
+        let max_updates = (TRACE / len).clamp(MIN_UPDATES, MAX_UPDATES);
+        let max_batches = max_updates as u32;
         let gradient =
             LinearGradient::new(device, &data.samples, &params, &grads, max_batch, max_batches)?;
         // Its gradient is thrown away: losses over all rows must not touch the one that is in use.
@@ -113,10 +118,23 @@ impl<'a> GpuWorker<'a> {
         let evaluation =
             LinearGradient::new(device, &data.samples, &params, &unused, EVAL_ROWS, EVAL_AT_ONCE)?;
         let states = 2 * (1 + rule.moments().len() as u64) + 1;
-        let bytes = 4 * (MAX_UPDATES as u64 * (len + 1)).max(states * padded + 1);
+        let bytes = 4 * (max_updates * (len + 1)).max(states * padded + 1);
         let read_back = ReadBack::new(device, bytes)?;
-        let updates = 0;
-        Ok(GpuWorker { data, optimizer, gradient, evaluation, params, grads, read_back, updates })
+        if let Some(error) = pollster::block_on(memory.pop()) {
+            let (what, reason) = ("the model and its gradient", error.to_string());
+            return Err(Error::OutOfMemory { what, reason });
+        }
+        Ok(GpuWorker {
+            data,
+            optimizer,
+            gradient,
+            evaluation,
+            params,
+            grads,
+            read_back,
+            max_updates: max_updates as usize,
+            updates: 0,
+        })
     }
 
     fn encoder(&self) -> CommandEncoder {
@@ -242,6 +260,6 @@ impl Worker for GpuWorker<'_> {
     }
 
     fn max_updates(&self) -> usize {
-        MAX_UPDATES
+        self.max_updates
     }
 }

@@ -3,6 +3,9 @@
 //! With u = 2⁻²⁴, WGSL allows 2u for + − ×, 9u for a root and 5u for a quotient; a constant that was
 //! rounded to f32 has 1u. Counting these to first order along each rule's formula gives the factors
 //! below. Anything below 2⁻¹²⁶ may be flushed to zero, which adds that much once.
+//!
+//! Sums are held to what rounding to nearest gives (1u an operation), as every device does that is known
+//! to us; a device that used WGSL's licence to round the other way could exceed their bound.
 
 use super::Snapshot;
 use crate::Rule;
@@ -51,7 +54,8 @@ pub fn update(
             Rule::Sgd(sgd) if sgd.momentum == 0.0 => 3.0 * U * step.lr * g,
             Rule::Sgd(sgd) => {
                 // Each term: constant 1, product 2; their sum 2; rounded up to 6.
-                let scale = sgd.momentum * old(0).abs() + g;
+                let weight = if step.first { 1.0 } else { 1.0 - sgd.dampening };
+                let scale = sgd.momentum * old(0).abs() + weight * g;
                 moment_bounds[0].push(6.0 * U * scale + FLUSHED);
                 // The look-ahead adds constant 1, product 2, sum 2; lr adds 3.
                 if sgd.nesterov {
@@ -116,17 +120,21 @@ pub fn gradient(
         bound: scale * (sum_error * terms + dot_error * dots) + FLUSHED,
     };
     let grads = sums.columns.iter().map(|c| bounded(c.sum, c.terms, c.dots, 2.0 / n)).collect();
-    // r² moves by twice r times the error of r, and has one product of its own.
-    let loss = bounded(sums.squares.sum, sums.squares.sum, 2.0 * sums.squares.dots, 1.0 / n);
+    // With an error e in r, r² moves by 2re + e²: near a perfect fit the second is the larger.
+    let mut loss = bounded(sums.squares.sum, sums.squares.sum, 2.0 * sums.squares.dots, 1.0 / n);
+    loss.bound += dot_error * dot_error * sums.squared_sizes / n;
     (grads, loss)
 }
 
 /// Sums over rows in f64.
+#[derive(Default)]
 struct Sums {
     /// Of xᵢⱼ rᵢ for every column, and of rᵢ.
     columns: Vec<Column>,
     /// Of rᵢ².
     squares: Column,
+    /// Of Sᵢ².
+    squared_sizes: f64,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -148,7 +156,7 @@ impl Column {
 
 impl Sums {
     fn zero(columns: usize) -> Self {
-        Sums { columns: vec![Column::default(); columns], squares: Column::default() }
+        Sums { columns: vec![Column::default(); columns], ..Sums::default() }
     }
 
     fn of(x: &[f32], y: &[f32], params: &[f64]) -> Self {
@@ -171,6 +179,7 @@ impl Sums {
             }
             let (sum, dots) = (residual * residual, residual.abs() * size);
             sums.squares.add(&Column { sum, terms: sum, dots });
+            sums.squared_sizes += size * size;
         }
         sums
     }
@@ -178,6 +187,7 @@ impl Sums {
     fn add(mut self, other: Sums) -> Self {
         self.columns.iter_mut().zip(&other.columns).for_each(|(a, b)| a.add(b));
         self.squares.add(&other.squares);
+        self.squared_sizes += other.squared_sizes;
         self
     }
 }

@@ -2,6 +2,8 @@
 //! same step, and the difference is divided by a bound that was derived, not chosen.
 
 mod bounds;
+#[cfg(test)]
+mod faults;
 mod report;
 
 pub use bounds::{Bounded, gradient, update};

@@ -48,8 +48,9 @@ impl Verification {
             // What is not a number is not within any bound; equal values are, even where it is zero.
             let ratio = match error / bound {
                 _ if error == 0.0 => 0.0,
-                ratio if ratio.is_nan() => f64::INFINITY,
-                ratio => ratio,
+                ratio if ratio.is_nan() => f64::MAX,
+                // JSON has no infinity.
+                ratio => ratio.min(f64::MAX),
             };
             if self.worst.is_none() || ratio > self.worst_ratio {
                 self.worst_ratio = ratio;

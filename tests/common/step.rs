@@ -67,7 +67,7 @@ pub fn step(
                 let buffer = sgd.momentum * moment(0) + weight * g;
                 bounds[1].push(6.0 * U * buffer + TINY);
                 let ahead = g + sgd.momentum * buffer;
-                16.0 * step.lr * if sgd.nesterov { ahead } else { buffer }
+                step.lr * if sgd.nesterov { 14.0 * ahead } else { 9.0 * buffer }
             }
             Rule::RmsProp(rule) => {
                 bounds[1].push(8.0 * U * new_moment(0) + TINY);
@@ -81,6 +81,7 @@ pub fn step(
                 let root = (new_moment(1) * step.inv_bias_correction2).sqrt();
                 32.0 * step.step_size * exp_avg / (root + adam.eps)
             }
+            other => panic!("no bound for {other:?}"),
         };
         bounds[0].push(2.0 * U * new_params[i].abs() + U * update + TINY);
     }

@@ -79,7 +79,11 @@ impl Run {
             None => "off".into(),
             Some(report) => {
                 let verdict = if report.pass { "ok" } else { "FAIL" };
-                format!("{verdict}: {} checks, worst {:.3} of bound", report.checks, report.worst_ratio)
+                let worst = report.worst.as_ref().map_or(String::new(), |worst| {
+                    format!(" ({}[{}], update {})", worst.quantity, worst.element, worst.update)
+                });
+                let (checks, ratio) = (report.checks, report.worst_ratio);
+                format!("{verdict}: {checks} checks, worst {ratio:.2} of bound{worst}")
             }
         }
     }
@@ -151,14 +155,4 @@ pub fn verdict(runs: &[Run]) -> Result<(), Failure> {
         worst.expected,
         worst.bound,
     )))
-}
-
-/// The mean squared error of a model over all rows.
-pub fn loss(x: &[f64], y: &[f64], params: &[f64]) -> f64 {
-    let (intercept, weights) = params.split_last().unwrap_or((&0.0, &[]));
-    let squares = x.chunks(weights.len()).zip(y).map(|(x, y)| {
-        let dot: f64 = x.iter().zip(weights).map(|(x, w)| x * w).sum();
-        (dot + intercept - y).powi(2)
-    });
-    squares.sum::<f64>() / y.len() as f64
 }
