@@ -25,7 +25,7 @@
 //! # Ok::<(), wgpu_optim::Error>(())
 //! ```
 //!
-//! The library records. It never submits, polls, sets a callback, prints, or allocates per step.
+//! The library records. It never submits, polls, sets a device callback, prints, or allocates per step.
 //!
 //! A rule is found in three places of one name: what the user sets in [`rule`] (`src/rule/adam.rs`), what
 //! it means in [`cpu`] (`src/cpu/adam.rs`), and what runs in `shaders/update/adam.wgsl`.

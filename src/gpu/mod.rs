@@ -1,8 +1,9 @@
 //! What runs on the device: spans of the caller's buffers, the recorded step, the regression gradient,
 //! synthetic data and reading back.
 //!
-//! Everything here takes a [`wgpu::Device`] and records into the caller's passes and encoders. Nothing
-//! submits, polls, sets a callback or allocates per step.
+//! Everything here is made on a [`wgpu::Device`] and records into the caller's passes and encoders. Nothing
+//! submits, polls, sets a device callback or allocates per step, save `Gpu`, which the command has of its
+//! own.
 
 mod bindings;
 #[cfg(feature = "cli")]

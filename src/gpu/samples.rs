@@ -15,7 +15,7 @@ const MAX_BYTES: u128 = 1 << 44;
 /// Consecutive rows in one pair of buffers.
 #[derive(Clone, Debug)]
 pub struct Chunk {
-    /// Rows of [`Shape::vectors`] vec4 f32; usage `STORAGE` and `COPY_DST`.
+    /// Rows of [`Shape::vectors`] vec4 f32; usages `STORAGE`, `COPY_DST` and `COPY_SRC`.
     pub x: Buffer,
     /// One f32 a row.
     pub y: Buffer,
@@ -38,7 +38,7 @@ impl Samples {
     /// device's limits.
     ///
     /// # Errors
-    /// [`Error::Shape`] for a number of features that cannot be computed with, [`Error::Limit`] if not
+    /// [`Error::Limit`] if not
     /// even one row fits a binding, [`Error::OutOfMemory`] for more than any device has.
     pub fn new(device: &Device, shape: Shape, rows: u64, batch: u64) -> Result<Self, Error> {
         Self::with_max_buffer(device, shape, rows, batch, u64::MAX)
