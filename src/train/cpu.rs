@@ -4,7 +4,7 @@ use super::Worker;
 use crate::cpu::gradient::{self, Rows};
 use crate::cpu::{self, Real, Step, StepState, exact_step, parallel};
 use crate::gpu::Batch;
-use crate::verify::{ObservedStep, Snapshot};
+use crate::verify::{ObservedGradient, ObservedStep, Snapshot};
 use crate::{Error, Rule};
 
 /// What f32 and f64 do each in their own way.
@@ -111,6 +111,15 @@ impl<'a, R: Float> CpuWorker<'a, R> {
     }
 }
 
+fn observed<R: Real>(batch: Batch, grads: &[R], loss: R) -> ObservedGradient {
+    ObservedGradient {
+        batch,
+        depths: (gradient::depth(batch.rows as usize), gradient::dot_depth(grads.len() - 1)),
+        grads: grads.iter().map(|&g| g.f64() as f32).collect(),
+        loss: loss.f64() as f32,
+    }
+}
+
 impl<R: Float> Worker for CpuWorker<'_, R> {
     fn run(
         &mut self,
@@ -127,14 +136,16 @@ impl<R: Float> Worker for CpuWorker<'_, R> {
         Ok(losses)
     }
 
-    fn run_observed(&mut self, batch: Batch) -> Result<ObservedStep, Error> {
+    fn run_observed(&mut self, batch: Batch, sample: Option<Batch>) -> Result<ObservedStep, Error> {
         let before = self.snapshot();
-        let loss = self.update(batch).f64() as f32;
-        let grads = self.grads.iter().map(|&g| g.f64() as f32).collect();
-        let features = self.params.len() - 1;
-        let depths = (gradient::depth(batch.rows as usize), gradient::dot_depth(features));
-        let t = self.state.t;
-        Ok(ObservedStep { t, batch, depths, before, grads, loss, after: self.snapshot() })
+        let sample = sample.map(|batch| {
+            let mut grads = self.grads.clone();
+            let loss = R::gradient(self.rows(batch), &self.params, &mut grads);
+            observed(batch, &grads, loss)
+        });
+        let loss = self.update(batch);
+        let gradient = observed(batch, &self.grads, loss);
+        Ok(ObservedStep { t: self.state.t, before, gradient, sample, after: self.snapshot() })
     }
 
     fn params(&mut self) -> Result<Vec<f64>, Error> {

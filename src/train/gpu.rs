@@ -3,7 +3,7 @@
 use super::Worker;
 use crate::gpu::{Batch, Gpu, LinearGradient, Optimizer, ReadBack, Samples, Shape, Span, SyntheticRows};
 use crate::regression::Problem;
-use crate::verify::{ObservedStep, Snapshot};
+use crate::verify::{ObservedGradient, ObservedStep, Snapshot};
 use crate::{Error, Rule};
 use wgpu::{BufferUsages, CommandEncoder};
 
@@ -62,6 +62,7 @@ pub struct GpuWorker<'a> {
     evaluation: LinearGradient,
     params: Span,
     grads: Span,
+    sample_grads: Span,
     read_back: ReadBack,
     max_updates: usize,
     updates: u64,
@@ -113,12 +114,12 @@ impl<'a> GpuWorker<'a> {
         let max_batches = max_updates as u32;
         let gradient =
             LinearGradient::new(device, &data.samples, &params, &grads, max_batch, max_batches)?;
-        // Its gradient is thrown away: losses over all rows must not touch the one that is in use.
-        let unused = Span::new(&buffer("unused gradient"), 0, len);
+        // Losses over all rows and samples must not touch the gradient that is in use.
+        let sample_grads = Span::new(&buffer("gradient of a sample"), 0, len);
         let evaluation =
-            LinearGradient::new(device, &data.samples, &params, &unused, EVAL_ROWS, EVAL_AT_ONCE)?;
-        let states = 2 * (1 + rule.moments().len() as u64) + 1;
-        let bytes = 4 * (max_updates * (len + 1)).max(states * padded + 1);
+            LinearGradient::new(device, &data.samples, &params, &sample_grads, EVAL_ROWS, EVAL_AT_ONCE)?;
+        let states = 2 * (1 + rule.moments().len() as u64) + 2;
+        let bytes = 4 * (max_updates * (len + 1)).max(states * padded + 2);
         let read_back = ReadBack::new(device, bytes)?;
         if let Some(error) = pollster::block_on(memory.pop()) {
             let (what, reason) = ("the model and its gradient", error.to_string());
@@ -131,6 +132,7 @@ impl<'a> GpuWorker<'a> {
             evaluation,
             params,
             grads,
+            sample_grads,
             read_back,
             max_updates: max_updates as usize,
             updates: 0,
@@ -202,27 +204,39 @@ impl Worker for GpuWorker<'_> {
         Ok(losses.iter().map(|&loss| loss.into()).collect())
     }
 
-    fn run_observed(&mut self, batch: Batch) -> Result<ObservedStep, Error> {
-        self.gradient.prepare(&self.data.gpu.queue, &[batch])?;
+    fn run_observed(&mut self, batch: Batch, sample: Option<Batch>) -> Result<ObservedStep, Error> {
+        let queue = &self.data.gpu.queue;
+        self.gradient.prepare(queue, &[batch])?;
+        self.evaluation.prepare(queue, sample.as_slice())?;
         let mut encoder = self.encoder();
         self.copy_state(&mut encoder)?;
+        self.evaluation.record(&mut encoder.begin_compute_pass(&Default::default()), 0);
         self.record(&mut encoder, 0);
         self.copy_state(&mut encoder)?;
         self.read_back.copy(&mut encoder, &self.grads)?;
+        self.read_back.copy(&mut encoder, &self.sample_grads)?;
         self.copy_losses(&mut encoder, Losses::Training, 1)?;
-        let values = self.read(encoder)?;
+        self.copy_losses(&mut encoder, Losses::Evaluation, 1)?;
+        let mut values = self.read(encoder)?;
         self.updates += 1;
 
+        let losses = values.split_off(values.len() - 2);
         let mut parts = values.chunks(self.params.len as usize).map(<[f32]>::to_vec);
         let mut next = || parts.next().unwrap_or_default();
         let moments = self.optimizer.rule().moments().len();
         let mut snapshot =
             || Snapshot { params: next(), moments: (0..moments).map(|_| next()).collect() };
         let (before, after) = (snapshot(), snapshot());
-        let grads = next();
-        let loss = next().first().copied().unwrap_or(f32::NAN);
-        let (t, depths) = (self.updates, self.gradient.depths(batch));
-        Ok(ObservedStep { t, batch, depths, before, grads, loss, after })
+        let observed = |of: &LinearGradient, batch, grads, loss| ObservedGradient {
+            batch,
+            depths: of.depths(batch),
+            grads,
+            loss,
+        };
+        let gradient = observed(&self.gradient, batch, next(), losses[0]);
+        let sample_grads = next();
+        let sample = sample.map(|batch| observed(&self.evaluation, batch, sample_grads, losses[1]));
+        Ok(ObservedStep { t: self.updates, before, gradient, sample, after })
     }
 
     fn params(&mut self) -> Result<Vec<f64>, Error> {

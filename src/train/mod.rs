@@ -28,12 +28,12 @@ pub trait Worker {
     /// [`Error`] if the device fails.
     fn run(&mut self, batches: &[Batch], trace: Option<&mut Vec<Vec<f64>>>) -> Result<Vec<f64>, Error>;
 
-    /// Makes one update and returns everything that it read and wrote, in f32: on a worker that computes
-    /// in f64 there is nothing to verify.
+    /// Makes one update and returns what it read and wrote, in f32: on a worker that computes in f64 there
+    /// is nothing to verify. With a `sample` of the batch also its gradient, from the same parameters.
     ///
     /// # Errors
     /// [`Error`] if the device fails.
-    fn run_observed(&mut self, batch: Batch) -> Result<ObservedStep, Error>;
+    fn run_observed(&mut self, batch: Batch, sample: Option<Batch>) -> Result<ObservedStep, Error>;
 
     /// The parameters, the intercept last.
     ///
@@ -239,13 +239,15 @@ pub fn train(
         trace.clear();
         let check = verification.as_mut().filter(|_| pace.check_is_due(done));
         let losses = if let Some(report) = check {
-            let step = worker.run_observed(plan.batches.get(done))?;
+            let batch = plan.batches.get(done);
+            let sample = verify::sample(batch, problem.features, done + 1);
+            let step = worker.run_observed(batch, sample)?;
             verify::check(report, &plan.rule, problem, &step);
             if plan.trace {
                 trace.push(step.after.params.iter().map(|&p| p.into()).collect());
             }
             pace.checked(started.elapsed());
-            vec![f64::from(step.loss)]
+            vec![f64::from(step.gradient.loss)]
         } else {
             let mut count = pace.updates(worker.max_updates()).min(updates - done);
             count = count.min(pace.until_check(done));

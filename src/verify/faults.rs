@@ -33,7 +33,7 @@ fn step(rule: &Rule, t: u64) -> ObservedStep {
     for t in 1..t {
         worker.run(&[batch(t)], None).unwrap();
     }
-    worker.run_observed(batch(t)).unwrap()
+    worker.run_observed(batch(t), None).unwrap()
 }
 
 fn verify(rule: &Rule, step: &ObservedStep) -> Verification {
@@ -60,7 +60,7 @@ fn assert_caught(quantity: &str, mut fault: impl FnMut(&Rule, &mut ObservedStep)
 
 /// What `rule` makes of the step's own state and gradient.
 fn redo(rule: &Rule, step: &mut ObservedStep, t: u64) {
-    let (params, moments) = super::update(rule, t, &step.before, &step.grads);
+    let (params, moments) = super::update(rule, t, &step.before, &step.gradient.grads);
     step.after.params = params.iter().map(|p| p.value as f32).collect();
     step.after.moments = moments.iter().map(|m| m.iter().map(|v| v.value as f32).collect()).collect();
 }
@@ -80,13 +80,13 @@ fn a_right_step_passes_and_uses_its_bounds() {
 #[test]
 fn a_dropped_row_is_caught() {
     assert_caught("gradient", |rule, step| {
-        let full = step.batch;
+        let full = step.gradient.batch;
         let mut short = self::step(rule, 1);
         short.before = step.before.clone();
         let batch = Batch { rows: full.rows - 1, ..full };
-        let (grads, _) = super::gradient(&problem(), batch, &step.before.params, step.depths);
+        let (grads, _) = super::gradient(&problem(), batch, &step.before.params, step.gradient.depths);
         let share = (BATCH - 1) as f64 / BATCH as f64;
-        step.grads = grads.iter().map(|g| (g.value * share) as f32).collect();
+        step.gradient.grads = grads.iter().map(|g| (g.value * share) as f32).collect();
         redo(rule, step, 5);
     });
 }
@@ -95,7 +95,7 @@ fn a_dropped_row_is_caught() {
 fn a_mean_over_one_row_too_few_is_caught() {
     assert_caught("gradient", |rule, step| {
         let wrong = BATCH as f32 / (BATCH - 1) as f32;
-        step.grads.iter_mut().for_each(|g| *g *= wrong);
+        step.gradient.grads.iter_mut().for_each(|g| *g *= wrong);
         redo(rule, step, 5);
     });
 }
@@ -153,5 +153,5 @@ fn moments_that_are_wrong_are_caught_by_name() {
 
 #[test]
 fn a_loss_that_is_wrong_is_caught() {
-    assert_caught("loss", |_, step| step.loss *= 1.0001);
+    assert_caught("loss", |_, step| step.gradient.loss *= 1.0001);
 }
