@@ -4,6 +4,9 @@ CARGO ?= cargo
 # Tests that need a GPU run on Mesa's software adapter where there is no other.
 VULKAN_DRIVERS = /usr/share/vulkan/icd.d /usr/local/share/vulkan/icd.d /etc/vulkan/icd.d
 
+# cargo-nextest where it is installed, else cargo's own runner; doc tests are run apart from either.
+RUN_TESTS = $(CARGO) $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo nextest run || echo test --all-targets) --no-fail-fast
+
 help:
 	@echo 'make test     format, lints, docs and all tests (installs Mesa lavapipe if no Vulkan driver is found)'
 	@echo 'make bench    the criterion benchmarks'
@@ -13,10 +16,11 @@ test: vulkan
 	$(CARGO) fmt --check
 	$(CARGO) clippy --all-targets -- -D warnings
 	$(CARGO) clippy --no-default-features --lib -- -D warnings
-	$(CARGO) clippy --no-default-features --features cpu --lib -- -D warnings
+	$(CARGO) clippy --no-default-features --features cpu --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --no-deps
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --no-deps --no-default-features --lib
-	if $(CARGO) nextest --version >/dev/null 2>&1; then $(CARGO) nextest run --no-fail-fast; else $(CARGO) test --no-fail-fast; fi
+	$(RUN_TESTS)
+	$(RUN_TESTS) --no-default-features --features cpu
 	$(CARGO) test --doc
 
 # Only on Linux: elsewhere a driver comes with the system.
