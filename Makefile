@@ -5,7 +5,7 @@ CARGO ?= cargo
 VULKAN_DRIVERS = /usr/share/vulkan/icd.d /usr/local/share/vulkan/icd.d /etc/vulkan/icd.d
 
 # cargo-nextest where it is installed, else cargo's own runner; doc tests are run apart from either.
-RUN_TESTS = $(CARGO) $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo nextest run || echo test --all-targets) --no-fail-fast
+RUN_TESTS = $(CARGO) $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo nextest run || echo test --lib --bins --tests) --no-fail-fast
 
 help:
 	@echo 'make test     format, lints, docs and all tests (installs Mesa lavapipe if no Vulkan driver is found)'
@@ -25,7 +25,7 @@ test: vulkan
 
 # Only on Linux: elsewhere a driver comes with the system.
 vulkan:
-	@if [ "$$(uname)" = Linux ] && [ -z "$$VK_DRIVER_FILES$$VK_ICD_FILENAMES" ] && ! ls $(addsuffix /*.json,$(VULKAN_DRIVERS)) >/dev/null 2>&1; then \
+	@if [ "$$(uname)" = Linux ] && [ -z "$$VK_DRIVER_FILES$$VK_ICD_FILENAMES" ] && ! find $(VULKAN_DRIVERS) -name '*.json' 2>/dev/null | grep -q .; then \
 		if command -v apt-get >/dev/null; then \
 			echo 'No Vulkan driver found: installing Mesa lavapipe'; \
 			sudo=$$([ "$$(id -u)" = 0 ] || echo sudo); \
