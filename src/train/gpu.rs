@@ -11,7 +11,7 @@ use wgpu::{BufferUsages, CommandEncoder};
 const MAX_UPDATES: u64 = 256;
 const MIN_UPDATES: u64 = 16;
 const TRACE: u64 = 1 << 22;
-/// Rows whose loss is taken by one dispatch, and how many such dispatches make a submission.
+/// Rows whose loss is taken by one dispatch, if a chunk has as many, and how many such dispatches make a submission.
 const EVAL_ROWS: u64 = 1 << 18;
 const EVAL_AT_ONCE: u32 = 32;
 
@@ -50,6 +50,12 @@ impl<'a> GpuData<'a> {
             }
         }
         Ok(GpuData { gpu, samples })
+    }
+
+    /// Where rows are wide a chunk has few of them, and many partial sums for each.
+    fn eval_rows(&self) -> u64 {
+        let chunk = self.samples.chunks().first().map_or(1, |chunk| u64::from(chunk.rows));
+        EVAL_ROWS.min(chunk)
     }
 }
 
@@ -116,8 +122,14 @@ impl<'a> GpuWorker<'a> {
             LinearGradient::new(device, &data.samples, &params, &grads, max_batch, max_batches)?;
         // Losses over all rows and samples must not touch the gradient that is in use.
         let sample_grads = Span::new(&buffer("gradient of a sample"), 0, len);
-        let evaluation =
-            LinearGradient::new(device, &data.samples, &params, &sample_grads, EVAL_ROWS, EVAL_AT_ONCE)?;
+        let evaluation = LinearGradient::new(
+            device,
+            &data.samples,
+            &params,
+            &sample_grads,
+            data.eval_rows(),
+            EVAL_AT_ONCE,
+        )?;
         let states = 2 * (1 + rule.moments().len() as u64) + 2;
         let bytes = 4 * (max_updates * (len + 1)).max(states * padded + 2);
         let read_back = ReadBack::new(device, bytes)?;
@@ -254,11 +266,11 @@ impl Worker for GpuWorker<'_> {
     }
 
     fn loss(&mut self) -> Result<f64, Error> {
-        let rows = self.data.samples.rows();
-        let starts: Vec<u64> = (0..rows).step_by(EVAL_ROWS as usize).collect();
+        let (rows, eval_rows) = (self.data.samples.rows(), self.data.eval_rows());
+        let starts: Vec<u64> = (0..rows).step_by(eval_rows as usize).collect();
         let mut sum = 0.0;
         for starts in starts.chunks(EVAL_AT_ONCE as usize) {
-            let batch = |&first: &u64| Batch { first, rows: EVAL_ROWS.min(rows - first) };
+            let batch = |&first: &u64| Batch { first, rows: eval_rows.min(rows - first) };
             let batches: Vec<Batch> = starts.iter().map(batch).collect();
             self.evaluation.prepare(&self.data.gpu.queue, &batches)?;
             let mut encoder = self.encoder();
