@@ -27,9 +27,7 @@ impl Failure {
         output::note(&format!("error: {message}"));
         ExitCode::from(code)
     }
-}
 
-impl Failure {
     /// The same, with the name of what failed.
     pub fn of(self, name: &str) -> Self {
         match self {

@@ -104,8 +104,8 @@ struct Fit {
 }
 
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let fit = Fit::new(arguments)?;
     arguments.check_outputs()?;
+    let fit = Fit::new(arguments)?;
     let device = arguments.device.open()?;
     let is_blog = arguments.data == "blog";
     let mut log = arguments.log.as_deref().map(|path| Log::create(path, is_blog)).transpose()?;

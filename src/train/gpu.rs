@@ -171,28 +171,15 @@ impl<'a> GpuWorker<'a> {
         Ok(())
     }
 
-    fn copy_losses(
-        &mut self,
-        encoder: &mut CommandEncoder,
-        of: Losses,
-        count: usize,
-    ) -> Result<(), Error> {
-        let losses = match of {
-            Losses::Training => self.gradient.losses(),
-            Losses::Evaluation => self.evaluation.losses(),
-        };
-        self.read_back.copy(encoder, &Span::new(losses, 0, count as u64))
-    }
-
     fn read(&mut self, encoder: CommandEncoder) -> Result<Vec<f32>, Error> {
         self.data.gpu.submit(encoder)?;
         self.data.gpu.wait(self.read_back.read())
     }
 }
 
-enum Losses {
-    Training,
-    Evaluation,
+/// The losses of the first `batches` prepared batches.
+fn losses(of: &LinearGradient, batches: usize) -> Span {
+    Span::new(of.losses(), 0, batches as u64)
 }
 
 impl Worker for GpuWorker<'_> {
@@ -205,7 +192,7 @@ impl Worker for GpuWorker<'_> {
                 self.read_back.copy(&mut encoder, &self.params)?;
             }
         }
-        self.copy_losses(&mut encoder, Losses::Training, batches.len())?;
+        self.read_back.copy(&mut encoder, &losses(&self.gradient, batches.len()))?;
         let values = self.read(encoder)?;
         self.updates += batches.len() as u64;
         let (params, losses) = values.split_at(values.len() - batches.len());
@@ -227,8 +214,8 @@ impl Worker for GpuWorker<'_> {
         self.copy_state(&mut encoder)?;
         self.read_back.copy(&mut encoder, &self.grads)?;
         self.read_back.copy(&mut encoder, &self.sample_grads)?;
-        self.copy_losses(&mut encoder, Losses::Training, 1)?;
-        self.copy_losses(&mut encoder, Losses::Evaluation, 1)?;
+        self.read_back.copy(&mut encoder, &losses(&self.gradient, 1))?;
+        self.read_back.copy(&mut encoder, &losses(&self.evaluation, 1))?;
         let mut values = self.read(encoder)?;
         self.updates += 1;
 
@@ -278,7 +265,7 @@ impl Worker for GpuWorker<'_> {
                 let mut pass = encoder.begin_compute_pass(&Default::default());
                 self.evaluation.record(&mut pass, index);
             }
-            self.copy_losses(&mut encoder, Losses::Evaluation, batches.len())?;
+            self.read_back.copy(&mut encoder, &losses(&self.evaluation, batches.len()))?;
             let losses = self.read(encoder)?;
             sum += losses.iter().zip(&batches).map(|(&l, b)| f64::from(l) * b.rows as f64).sum::<f64>();
         }
