@@ -58,16 +58,20 @@ fn float_from(significand: u32, exponent: i32, sticky: bool) -> f32 {
     return bitcast<f32>((u32(exponent + 126) << 23u) + rounded);
 }
 
+// a · 2^exponent as f32, a unsigned.
+fn float_from_word64(a: vec2u, exponent: i32) -> f32 {
+    if a.x == 0u && a.y == 0u {
+        return 0.0;
+    }
+    let zeros = leading_zeros64(a);
+    let normal = shift_left64(a, zeros);
+    return float_from(normal.y, 63 - i32(zeros) + exponent, normal.x != 0u);
+}
+
 // a · 2^exponent as f32, a signed.
 fn float_from_int64(a: vec2u, exponent: i32) -> f32 {
     let negative = (a.y >> 31u) == 1u;
-    let magnitude = select(a, negate64(a), negative);
-    if magnitude.x == 0u && magnitude.y == 0u {
-        return 0.0;
-    }
-    let zeros = leading_zeros64(magnitude);
-    let normal = shift_left64(magnitude, zeros);
-    let value = float_from(normal.y, 63 - i32(zeros) + exponent, normal.x != 0u);
+    let value = float_from_word64(select(a, negate64(a), negative), exponent);
     return select(value, -value, negative);
 }
 

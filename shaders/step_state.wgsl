@@ -1,32 +1,89 @@
-// Advances the step by one and leaves this step's constants where the update reads them.
+// What happens ahead of the updates of a step: whether it is taken at all, each group's learning rate, and
+// the state and the constants of every tensor.
 //
-// Everything that decides a bit is integer arithmetic, which no driver reorders, contracts or
+// Everything that decides a power is integer arithmetic, which no driver reorders, contracts or
 // flushes: 1 − betaᵗ is carried as 64-bit fixed point and is the same bits on every device.
-// The twin of this file is src/cpu/step_state.rs. Composed with integer.wgsl.
+// The twin of this file is src/cpu/step_state.rs. Composed with integer.wgsl and step.wgsl.
+
+override MEASURES: bool = false;       // gradient_norm.wgsl has left partial sums
+override SKIPS: bool = false;          // a step with a gradient that is not finite is not taken
+override CLIP: u32 = 0u;               // 1: PyTorch's clip_grad_norm_, 2: optax's clip_by_global_norm
+override MAX_NORM: f32 = 1.0;
+override MICRO_BATCHES: u32 = 1u;      // to a step
+override INV_MICRO_BATCHES: f32 = 1.0;
 
 // 64-bit words are (low, high).
 struct State {
     t: vec2u,
-    bias_correction1: vec2u, // 1 − beta1ᵗ, in units of 2⁻⁶⁴
+    bias_correction1: vec2u, // 1 − beta1ᵗ, in units of 2⁻⁶⁴; in NAdam 1 − Π mu
     bias_correction2: vec2u,
+    momentum_decay: vec2u,   // 0.96^(t · momentum_decay)
+    frozen: u32,
+    pending: u32,            // micro-batches in the accumulator
+}
+
+struct Rule {
     beta1: vec2u, // in units of 2⁻⁶⁴
-    beta2: vec2u,
     one_minus_beta1: vec2u,
+    beta2: vec2u,
     one_minus_beta2: vec2u,
-    lr_position: u32, // the entry of the learning-rate table that the next step takes
+    momentum_decay: vec2u,
+    nadam: u32,
+    hat: u32,
+    lr_decay: f32,
+    weight_decay: f32, // where it is decoupled
+    eps: f32,
     reserved: u32,
 }
 
-struct Constants {
+struct Group {
+    rule: Rule,
+    first_rate: u32, // of its table among the learning rates
+    rates: u32,
+    position: u32,   // the entry that the next step takes
     lr: f32,
-    step_size: f32,
-    inv_bias_correction2: f32,
-    first: u32,
 }
 
-@group(0) @binding(0) var<storage, read_write> state: State;
-@group(0) @binding(1) var<storage, read_write> constants: Constants;
-@group(0) @binding(2) var<storage, read> learning_rates: array<f32>;
+// The optimizer's own counters, and what it found out about the step.
+struct Control {
+    steps: vec2u,
+    skipped: vec2u,
+    skipped_in_a_row: u32,
+    micro_batch: u32,
+    nonfinite: u32,
+    verdict: u32, // KEEP, STEP or 0
+    norm: f32,
+    grad_factor: f32,
+    inv_grad_scale: f32,
+    reserved: u32,
+}
+
+struct Partial {
+    small: f32,
+    large: f32,
+    nonfinite: u32,
+    reserved: u32,
+}
+
+struct Hyper {
+    unused: vec2f,
+}
+
+@group(0) @binding(0) var<storage, read_write> states: array<State>;
+@group(0) @binding(1) var<storage, read_write> steps: array<Step>;
+@group(0) @binding(2) var<storage, read_write> groups: array<Group>;
+@group(0) @binding(3) var<storage, read_write> control: Control;
+@group(0) @binding(4) var<storage, read> learning_rates: array<f32>;
+@group(0) @binding(5) var<storage, read> partials: array<Partial>;
+
+@group(1) @binding(0) var<storage, read> selected: array<u32>; // 1 where a tensor has a gradient
+
+const THREADS = 64u;
+const ONE = vec2u(1u, 0u);
+
+var<workgroup> smalls: array<f32, THREADS>;
+var<workgroup> larges: array<f32, THREADS>;
+var<workgroup> nonfinites: array<u32, THREADS>;
 
 // 1 − betaᵗ = beta · (1 − betaᵗ⁻¹) + (1 − beta). The product is truncated, never rounded up,
 // so the sum stays below one.
@@ -34,22 +91,204 @@ fn next_bias_correction(previous: vec2u, beta: vec2u, one_minus_beta: vec2u) -> 
     return add64(mul64_high(previous, beta), one_minus_beta);
 }
 
-@compute @workgroup_size(1)
-fn main() {
-    state.t = add64(state.t, vec2u(1u, 0u));
-    state.bias_correction1 =
-        next_bias_correction(state.bias_correction1, state.beta1, state.one_minus_beta1);
+// 1 − mu = (1 − beta1) + beta1 · 0.5 · 0.96^(t · momentum_decay).
+fn one_minus_mu(rule: Rule, momentum_decay: vec2u) -> vec2u {
+    let twice = mul64_high(rule.beta1, momentum_decay);
+    return add64(rule.one_minus_beta1, vec2u((twice.x >> 1u) | (twice.y << 31u), twice.y >> 1u));
+}
+
+fn fixed(a: vec2u) -> f32 {
+    return float_from_word64(a, -64);
+}
+
+// The norm from sums of squares of elements below one, times 2⁹², and of others, times 2⁻⁹².
+fn norm_of(small: f32, large: f32) -> f32 {
+    if large == 0.0 {
+        return sqrt(small) * 0x1p-46f;
+    }
+    return sqrt(large + small * 0x1p-92f * 0x1p-92f) * 0x1p46f;
+}
+
+fn judge() {
+    let last = control.micro_batch + 1u >= MICRO_BATCHES;
+    control.nonfinite |= nonfinites[0];
+    control.micro_batch = select(control.micro_batch + 1u, 0u, last);
+    if !last {
+        control.verdict = KEEP;
+        return;
+    }
+    var factor = control.inv_grad_scale * INV_MICRO_BATCHES;
+    if MEASURES {
+        control.norm = norm_of(smalls[0], larges[0]) * factor;
+    }
+    if CLIP == 1u {
+        factor *= min(MAX_NORM / (control.norm + 1e-6), 1.0);
+    }
+    if CLIP == 2u && control.norm >= MAX_NORM {
+        factor *= MAX_NORM / control.norm;
+    }
+    control.grad_factor = factor;
+    if SKIPS && control.nonfinite != 0u {
+        control.skipped = add64(control.skipped, ONE);
+        control.skipped_in_a_row += 1u;
+        control.verdict = 0u;
+    } else {
+        control.steps = add64(control.steps, ONE);
+        control.skipped_in_a_row = 0u;
+        control.verdict = STEP;
+    }
+    control.nonfinite = 0u;
+}
+
+fn add_partials(local: u32) {
+    var small = 0.0;
+    var large = 0.0;
+    var nonfinite = 0u;
+    for (var i = local; i < arrayLength(&partials); i += THREADS) {
+        let found = partials[i];
+        small += found.small;
+        large += found.large;
+        nonfinite |= found.nonfinite;
+    }
+    smalls[local] = small;
+    larges[local] = large;
+    nonfinites[local] = nonfinite;
+}
+
+fn decide(local: u32) {
+    smalls[local] = 0.0;
+    larges[local] = 0.0;
+    nonfinites[local] = 0u;
+    if MEASURES {
+        add_partials(local);
+    }
+    for (var half = THREADS / 2u; half > 0u; half /= 2u) {
+        workgroupBarrier();
+        if local < half {
+            smalls[local] += smalls[local + half];
+            larges[local] += larges[local + half];
+            nonfinites[local] |= nonfinites[local + half];
+        }
+    }
+    if local == 0u {
+        judge();
+    }
+    storageBarrier();
+    workgroupBarrier();
+    if control.verdict == STEP {
+        for (var g = local; g < arrayLength(&groups); g += THREADS) {
+            // The last entry of the table holds.
+            let last = groups[g].rates - 1u;
+            let position = min(groups[g].position, last);
+            groups[g].lr = learning_rates[groups[g].first_rate + position];
+            groups[g].position = min(position + 1u, last);
+        }
+    }
+}
+
+fn write_constants(tensor: u32, state: State, group: Group) {
+    let rule = group.rule;
+    var lr = group.lr;
+    if rule.lr_decay != 0.0 {
+        lr /= 1.0 + float_from_word64(add64(state.t, negate64(ONE)), 0) * rule.lr_decay;
+    }
+    let inv_bias_correction2 = reciprocal(state.bias_correction2);
+    steps[tensor].lr = lr;
+    steps[tensor].step_size = lr * reciprocal(state.bias_correction1);
+    steps[tensor].inv_bias_correction2 = inv_bias_correction2;
+    steps[tensor].eps = select(rule.eps, rule.eps * sqrt(inv_bias_correction2), rule.hat == 1u);
+    steps[tensor].decay = lr * rule.weight_decay;
+    steps[tensor].grad_factor = control.grad_factor;
+    if rule.nadam == 1u {
+        let next_decay = mul64_high(state.momentum_decay, rule.momentum_decay);
+        let next = one_minus_mu(rule, next_decay);
+        let mu = negate64(next);
+        let product = next_bias_correction(state.bias_correction1, mu, next);
+        steps[tensor].step_size = lr * fixed(mu) * reciprocal(product);
+        let now = one_minus_mu(rule, state.momentum_decay);
+        steps[tensor].gradient_size = lr * fixed(now) * reciprocal(state.bias_correction1);
+    }
+}
+
+fn counted(before: State, rule: Rule) -> State {
+    var state = before;
+    state.t = add64(state.t, ONE);
+    state.momentum_decay = mul64_high(state.momentum_decay, rule.momentum_decay);
+    var one_minus_beta1 = rule.one_minus_beta1;
+    var beta1 = rule.beta1;
+    if rule.nadam == 1u {
+        one_minus_beta1 = one_minus_mu(rule, state.momentum_decay);
+        beta1 = negate64(one_minus_beta1);
+    }
+    state.bias_correction1 = next_bias_correction(state.bias_correction1, beta1, one_minus_beta1);
     state.bias_correction2 =
-        next_bias_correction(state.bias_correction2, state.beta2, state.one_minus_beta2);
+        next_bias_correction(state.bias_correction2, rule.beta2, rule.one_minus_beta2);
+    return state;
+}
 
-    // The last entry of the table holds.
-    let last = arrayLength(&learning_rates) - 1u;
-    let position = min(state.lr_position, last);
-    let lr = learning_rates[position];
-    state.lr_position = min(position + 1u, last);
+// What this step finds of the tensor's gradient.
+fn found(tensor: u32, state: State) -> u32 {
+    if state.frozen != 0u {
+        return 0u;
+    }
+    return select(0u, GRADIENT, selected[tensor] != 0u) | select(0u, ACCUMULATED, state.pending != 0u);
+}
 
-    constants.lr = lr;
-    constants.step_size = lr * reciprocal(state.bias_correction1);
-    constants.inv_bias_correction2 = reciprocal(state.bias_correction2);
-    constants.first = select(0u, 1u, state.t.x == 1u && state.t.y == 0u);
+fn advance_tensor(tensor: u32) {
+    var state = states[tensor];
+    var flags = found(tensor, state);
+    if control.verdict == KEEP {
+        let keeps = (flags & GRADIENT) != 0u;
+        state.pending += select(0u, 1u, keeps);
+        flags = select(0u, flags | KEEP, keeps);
+    } else {
+        state.pending = 0u;
+        if control.verdict == STEP && flags != 0u {
+            let group = groups[steps[tensor].group];
+            state = counted(state, group.rule);
+            flags |= STEP | select(0u, FIRST, all(state.t == ONE));
+            write_constants(tensor, state, group);
+        } else {
+            flags = 0u;
+        }
+    }
+    steps[tensor].flags = flags;
+    states[tensor] = state;
+}
+
+fn thread(id: vec3u, groups: vec3u) -> u32 {
+    return id.y * (groups.x * THREADS) + id.x;
+}
+
+// Ahead of gradient_norm.wgsl: which gradients it takes.
+@compute @workgroup_size(THREADS)
+fn find(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+    let tensor = thread(id, groups);
+    if tensor < arrayLength(&states) {
+        steps[tensor].flags = found(tensor, states[tensor]);
+    }
+}
+
+@compute @workgroup_size(THREADS)
+fn decide_alone(@builtin(local_invocation_index) local: u32) {
+    decide(local);
+}
+
+@compute @workgroup_size(THREADS)
+fn advance(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+    let tensor = thread(id, groups);
+    if tensor < arrayLength(&states) {
+        advance_tensor(tensor);
+    }
+}
+
+// Both, where one workgroup has a thread for every tensor.
+@compute @workgroup_size(THREADS)
+fn decide_and_advance(@builtin(local_invocation_index) local: u32) {
+    decide(local);
+    storageBarrier();
+    workgroupBarrier();
+    if local < arrayLength(&states) {
+        advance_tensor(local);
+    }
 }

@@ -1,24 +1,64 @@
-// The frame around one rule: which element a thread updates, and the constants of this step.
-// Composed with arithmetic.wgsl, one file of storage/ and one file of update/.
+// The frame around one rule: which element a thread updates, and what all rules share.
+// Composed with arithmetic.wgsl, step.wgsl and one file of step/, one of storage/, accumulation.wgsl and one
+// file of update/, whose update() returns what is subtracted from the parameter.
+// The twin of this file is src/cpu/update.rs.
 
 override WORKGROUP: u32 = 64u;
 
-// The first four words are written by step_state.wgsl ahead of every step, `hyper` once by the host.
-struct Step {
-    lr: f32,
-    step_size: f32,
-    inv_bias_correction2: f32,
-    first: u32,
-    hyper: Hyper,
-}
-
-@group(0) @binding(0) var<uniform> step: Step;
+override SCALED: bool = false; // grad_factor is not always one
+override CLIPPED: bool = false;
+override CLIP_VALUE: f32 = 0.0;
+override WRITE_BACK: bool = false;
+override MAXIMIZE: bool = false;
+override COUPLED: bool = false;
+override DECOUPLED: bool = false;
+override AVERAGES: bool = false;
+override AVERAGE: u32 = 0u; // its plane in the state
+override AVERAGE_DECAY: f32 = 0.0;
+override ONE_MINUS_AVERAGE_DECAY: f32 = 1.0;
 
 @compute @workgroup_size(WORKGROUP)
 fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
     // Past the limit of one dimension the grid goes on in y.
     let i = id.y * (groups.x * WORKGROUP) + id.x;
-    if i < count() {
-        update(i);
+    if i >= count() {
+        return;
+    }
+    let step = step_of(i);
+    if (step.flags & (STEP | KEEP)) == 0u {
+        return;
+    }
+    var gradient = found_gradient(i, step);
+    if ACCUMULATES && (step.flags & KEEP) != 0u {
+        store_state(ACCUMULATOR, i, gradient);
+        return;
+    }
+    if SCALED {
+        gradient *= step.grad_factor;
+    }
+    if CLIPPED {
+        gradient = clamp(gradient, vec4f(-CLIP_VALUE), vec4f(CLIP_VALUE));
+    }
+    if WRITE_BACK {
+        store_grad(i, gradient);
+    }
+    if MAXIMIZE {
+        gradient = -gradient;
+    }
+    let param = load_param(i);
+    if COUPLED {
+        gradient += keep(step.weight_decay * param);
+    }
+    // Small terms first: the parameter is rounded once.
+    var change = update(i, step, gradient);
+    if DECOUPLED {
+        change += keep(step.decay * param);
+    }
+    let updated = param - change;
+    store_param(i, updated);
+    if AVERAGES {
+        let average = keep(AVERAGE_DECAY * load_state(AVERAGE, i))
+            + keep(ONE_MINUS_AVERAGE_DECAY * updated);
+        store_state(AVERAGE, i, select(average, updated, (step.flags & FIRST) != 0u));
     }
 }

@@ -15,6 +15,18 @@ pub enum Error {
         /// What it may be.
         range: &'static str,
     },
+    /// An option that the rule does not have.
+    #[error("{rule}: {field} is {value}, which is none of: {range}")]
+    Option {
+        /// The rule's name.
+        rule: &'static str,
+        /// The field's name.
+        field: &'static str,
+        /// What it was set to.
+        value: &'static str,
+        /// What it may be.
+        range: &'static str,
+    },
     /// A learning-rate table with no entry, or with an entry that is not a finite number ≥ 0.
     #[error(
         "learning-rate table: {}; every entry must be finite and ≥ 0, and there must be at least one",
@@ -87,6 +99,22 @@ pub enum Error {
         needed: u64,
         /// What to do about it; empty or starting with a colon.
         hint: &'static str,
+    },
+    /// A tensor, or a parameter group, that does not exist.
+    #[error("there is no {what} {index}: there are {count}")]
+    Index {
+        /// Of what kind.
+        what: &'static str,
+        /// Its number, from 0.
+        index: usize,
+        /// How many there are.
+        count: usize,
+    },
+    /// A name that more than one tensor has.
+    #[error("there is more than one tensor named `{name}`")]
+    Duplicate {
+        /// The name.
+        name: String,
     },
     /// A regression whose shape cannot be computed with.
     #[error("{what} is {value}, and must be {range}")]

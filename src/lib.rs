@@ -43,6 +43,7 @@ pub mod gpu;
 #[cfg(feature = "cli")]
 pub mod regression;
 pub mod rule;
+pub mod schedule;
 #[cfg(feature = "cli")]
 pub mod series;
 #[cfg(feature = "cli")]
@@ -52,5 +53,6 @@ pub mod verify;
 
 pub use error::Error;
 pub use gpu::{Optimizer, Span};
-pub use rule::{Adam, RmsProp, Rule, Sgd};
+pub use rule::{Adagrad, Adam, Adamax, ClipNorm, Conditioning, Lion, NAdam, RmsProp, Rule, Sgd};
+pub use schedule::Schedule;
 pub use wgpu;

@@ -2,20 +2,29 @@
 
 mod common;
 
-use common::Random;
 use common::gpu::Gpu;
 use common::step::{Twin, read_tensors};
-use wgpu_optim::cpu::StepState;
+use common::{Random, assert_bits};
+use wgpu_optim::cpu::{self, RuleConstants, StepState};
 use wgpu_optim::gpu::ReadBack;
-use wgpu_optim::{Adam, Optimizer, Rule, Sgd, Span};
+use wgpu_optim::{Adagrad, Adam, NAdam, Optimizer, Rule, Sgd, Span};
 
 const BETAS: [f64; 7] = [0.0, 0.5, 0.9, 0.99, 0.999, 0.9999, 1.0 - 1e-7];
 const STATE_BYTES: u64 = size_of::<StepState>() as u64;
 
-/// Each decay rate as the first and as the second of a pair.
-fn adams() -> impl Iterator<Item = Rule> {
+/// Each decay rate as the first and as the second of a pair, in rules whose constants change with t.
+fn changing_rules() -> impl Iterator<Item = Rule> {
     let pairs = (0..BETAS.len()).map(|i| (BETAS[i], BETAS[(i * 3 + 1) % BETAS.len()]));
-    pairs.map(|betas| Adam { lr: 0.75, betas, eps: 1e-3 }.into())
+    let nadam = NAdam { lr: 0.75, eps: 1e-3, ..NAdam::default() };
+    let nadams = [Some(4e-3), None, Some(1.0), Some(0.0)];
+    let nadams = nadams
+        .into_iter()
+        .zip(pairs.clone())
+        .map(move |(momentum_decay, betas)| NAdam { momentum_decay, betas, ..nadam }.into());
+    let adam = Adam { lr: 0.75, eps: 1e-3, weight_decay: 0.1, ..Adam::keras() };
+    let adams = pairs.map(move |betas| Adam { betas, ..adam }.into());
+    let adagrad = Adagrad { lr: 0.75, eps: 1e-3, lr_decay: 0.3, ..Adagrad::default() }.into();
+    adams.chain(nadams).chain([adagrad])
 }
 
 fn build(gpu: &Gpu, rule: Rule, params: &[f32], grads: &[f32]) -> Optimizer {
@@ -34,13 +43,8 @@ fn state(gpu: &Gpu, optimizer: &Optimizer) -> StepState {
 fn hundreds_of_steps_give_the_bits_of_the_twin() {
     let Some(gpu) = Gpu::get() else { return };
     let steps = 400;
-    let rates = [0.5, 0.25, 0.125];
-    for rule in adams() {
-        let optimizer = Optimizer::new(&gpu.device, rule)
-            .tensor(gpu.span(&[1.0]), gpu.span(&[1.0]))
-            .learning_rates(rates.to_vec())
-            .build()
-            .unwrap();
+    for rule in changing_rules() {
+        let optimizer = build(gpu, rule, &[1.0], &[1.0]);
         let mut staging = ReadBack::new(&gpu.device, steps * STATE_BYTES).unwrap();
         gpu.submit(|encoder| {
             for _ in 0..steps {
@@ -48,12 +52,12 @@ fn hundreds_of_steps_give_the_bits_of_the_twin() {
                 staging.copy(encoder, &Span::whole(optimizer.state())).unwrap();
             }
         });
-        let mut twin = StepState::new(&rule);
+        let (mut twin, constants) = (StepState::default(), RuleConstants::new(&rule));
         for actual in gpu.wait::<StepState>(&mut staging) {
-            twin.advance(&rates);
+            twin.advance(&constants, 1.0);
             assert_eq!(actual, twin, "{rule:?}");
         }
-        assert_eq!((twin.t, twin.lr_position), (steps, 2));
+        assert_eq!(twin.t, steps);
     }
 }
 
@@ -63,11 +67,11 @@ fn the_constants_of_every_step_are_those_of_the_twin() {
     let Some(gpu) = Gpu::get() else { return };
     let params = vec![0.0; 5];
     let grads = vec![0.3, -0.7, 1.1, -1.9, 0.013];
-    for rule in adams() {
+    for rule in changing_rules() {
         let optimizer = build(gpu, rule, &params, &grads);
         let mut twin = Twin::new(rule, std::slice::from_ref(&params));
         for _ in 0..60 {
-            gpu.write(&optimizer.tensors()[0].params, &params);
+            gpu.write(&optimizer.tensors()[0].params[0], &params);
             twin.tensors[0][0].clone_from(&params);
             gpu.run(|pass| optimizer.record(pass));
             let actual = read_tensors(gpu, optimizer.tensors());
@@ -82,15 +86,10 @@ fn any_state_that_is_written_to_the_device_goes_on_as_the_twin() {
     let mut random = Random(6);
     let edges = [0, 1, u64::MAX, u64::MAX - 1, 1 << 63, 1 << 32, (1 << 32) - 1, 0xffff_0000_ffff];
     let counters = [0, 1, u64::from(u32::MAX) - 1, u64::from(u32::MAX), 1 << 32, 1 << 33, 1 << 63];
-    let rates = [2.0, 0.3, 5.0];
-    for rule in adams() {
-        let optimizer = Optimizer::new(&gpu.device, rule)
-            .tensor(gpu.span(&[0.0]), gpu.span(&[0.7]))
-            .learning_rates(rates.to_vec())
-            .build()
-            .unwrap();
+    for rule in changing_rules() {
+        let optimizer = build(gpu, rule, &[0.0], &[0.7]);
         let mut twin = Twin::new(rule, &[vec![0.0]]);
-        twin.rates = rates.to_vec();
+        let constants = RuleConstants::new(&rule);
         for case in 0..60 {
             let mut word = || {
                 let bits = random.bits();
@@ -100,22 +99,31 @@ fn any_state_that_is_written_to_the_device_goes_on_as_the_twin() {
                     random.bits()
                 }
             };
-            twin.state.bias_correction1 = word();
-            twin.state.bias_correction2 = word();
-            twin.state.t = counters[case % counters.len()];
-            twin.state.lr_position = [0, 1, 2, 3, u32::MAX][case % 5];
-            gpu.queue.write_buffer(optimizer.state(), 0, bytemuck::bytes_of(&twin.state));
-            gpu.write(&optimizer.tensors()[0].params, &[0.0]);
-            twin.tensors[0][0] = vec![0.0];
-            let before = twin.state;
+            let before = StepState {
+                t: counters[case % counters.len()],
+                bias_correction1: word(),
+                bias_correction2: word(),
+                momentum_decay: word(),
+                ..StepState::default()
+            };
+            twin.states[0] = before;
+            gpu.queue.write_buffer(optimizer.state(), 0, bytemuck::bytes_of(&before));
+            let zeros = || {
+                std::iter::once(&optimizer.tensors()[0].params).chain(&optimizer.tensors()[0].moments)
+            };
+            zeros().for_each(|spans| gpu.write(&spans[0], &[0.0]));
             gpu.run(|pass| optimizer.record(pass));
+            // These powers belong to no t, so that f64 has no constants to compare with.
+            let step = twin.states[0].advance(&constants, rule.lr() as f32);
             if gpu.exact {
-                twin.follow(gpu, &[vec![0.7]], read_tensors(gpu, optimizer.tensors()));
-            } else {
-                // These bias corrections belong to no t, so that f64 has no constants to compare with.
-                twin.state.advance(&rates);
+                let (mut params, mut moments) = ([0.0], vec![[0.0f32]; rule.moments().len()]);
+                let mut moments: Vec<&mut [f32]> =
+                    moments.iter_mut().map(|m| m.as_mut_slice()).collect();
+                cpu::update(&rule, &step, &mut params, &[0.7], &mut moments);
+                let actual = &gpu.read(&[&optimizer.tensors()[0].params[0]])[0];
+                assert_bits(&format!("{rule:?} from {before:?}"), actual, &params);
             }
-            assert_eq!(state(gpu, &optimizer), twin.state, "{rule:?} from {before:?}");
+            assert_eq!(state(gpu, &optimizer), twin.states[0], "{rule:?} from {before:?}");
         }
     }
 }
@@ -124,14 +132,12 @@ fn any_state_that_is_written_to_the_device_goes_on_as_the_twin() {
 #[test]
 fn only_step_one_takes_the_gradient_whole() {
     let Some(gpu) = Gpu::get() else { return };
-    let rule = Sgd { lr: 1.0, momentum: 0.5, dampening: 0.5, nesterov: false }.into();
+    let rule = Sgd { lr: 1.0, momentum: 0.5, dampening: 0.5, ..Sgd::default() }.into();
     for (t, expected) in [(0, -1.0), (1, -0.5), (1 << 32, -0.5), (u64::from(u32::MAX), -0.5)] {
         let optimizer = build(gpu, rule, &[0.0], &[1.0]);
-        let mut injected = StepState::new(&rule);
-        injected.t = t;
-        gpu.queue.write_buffer(optimizer.state(), 0, bytemuck::bytes_of(&injected));
+        optimizer.set_step(&gpu.queue, 0, t).unwrap();
         gpu.run(|pass| optimizer.record(pass));
-        assert_eq!(gpu.read(&[&optimizer.tensors()[0].params])[0], [expected], "after step {t}");
+        assert_eq!(gpu.read(&[&optimizer.tensors()[0].params[0]])[0], [expected], "after step {t}");
     }
 }
 
@@ -147,14 +153,14 @@ fn a_state_that_is_saved_and_restored_goes_on_where_it_was() {
         let resumed = build(gpu, rule, &saved.1[0][0], &grads);
         gpu.queue.write_buffer(resumed.state(), 0, bytemuck::bytes_of(&saved.0));
         for (moment, values) in resumed.tensors()[0].moments.iter().zip(&saved.1[0][1..]) {
-            gpu.write(moment, values);
+            gpu.write(&moment[0], values);
         }
         gpu.run(|pass| {
             optimizer.record(pass);
             resumed.record(pass);
         });
         let [a, b] = [&optimizer, &resumed].map(|o| read_tensors(gpu, o.tensors()));
-        a[0].iter().zip(&b[0]).for_each(|(a, b)| common::assert_bits(rule.name(), b, a));
+        a[0].iter().zip(&b[0]).for_each(|(a, b)| assert_bits(rule.name(), b, a));
         assert_eq!(state(gpu, &resumed), state(gpu, &optimizer));
     }
 }

@@ -5,14 +5,13 @@
 struct Hyper {
     alpha: f32,
     one_minus_alpha: f32,
-    eps: f32,
 }
 
-fn update(i: u32) {
-    let gradient = load_grad(i);
-    let square_avg = keep(step.hyper.alpha * load_moment0(i))
+const SQUARE_AVG = 0u;
+
+fn update(i: u32, step: Step, gradient: vec4f) -> vec4f {
+    let square_avg = keep(step.hyper.alpha * load_state(SQUARE_AVG, i))
         + keep(step.hyper.one_minus_alpha * (gradient * gradient));
-    store_moment0(i, square_avg);
-    let slopes = root(vec4f(square_avg.x));
-    store_param(i, load_param(i) - div(step.lr * gradient, slopes + step.hyper.eps));
+    store_state(SQUARE_AVG, i, square_avg);
+    return div(step.lr * gradient, root(vec4f(square_avg.x)) + step.eps);
 }

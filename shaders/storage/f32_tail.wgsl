@@ -1,49 +1,64 @@
-// The last one to three f32 of a span, which fill no vec4, one to a thread.
+// The last one to three f32 of a span, which fill no vec4: one thread.
 //
-// The bindings start at a multiple of four elements, so the tail is what is left over of their length.
-// The other three lanes are zero: each element sees the same arithmetic as it would in f32.wgsl.
+// Parameters and gradients are bound from the last multiple of the device's alignment on, so the tail is
+// what is left over of their length. State is padded to that multiple, and vec4 throughout. The missing
+// lanes are zero: each element sees the same arithmetic as it would in f32.wgsl.
+
+override PLANES: u32 = 1u;
+override QUANTUM: u32 = 16u; // the alignment in vec4
 
 @group(0) @binding(1) var<storage, read_write> params: array<f32>;
 @group(0) @binding(2) var<storage, read_write> grads: array<f32>;
-@group(0) @binding(3) var<storage, read_write> moment0: array<f32>;
-@group(0) @binding(4) var<storage, read_write> moment1: array<f32>;
+@group(0) @binding(3) var<storage, read_write> state: array<vec4f>;
 
 fn count() -> u32 {
+    return 1u;
+}
+
+fn lanes(i: u32) -> u32 {
     return arrayLength(&params) & 3u;
 }
 
-fn element(i: u32) -> u32 {
-    return (arrayLength(&params) & ~3u) + i;
-}
-
-fn lane(value: f32) -> vec4f {
-    return vec4f(value, 0.0, 0.0, 0.0);
+fn first() -> u32 {
+    return arrayLength(&params) & ~3u;
 }
 
 fn load_param(i: u32) -> vec4f {
-    return lane(params[element(i)]);
+    var value = vec4f();
+    for (var lane = 0u; lane < lanes(i); lane += 1u) {
+        value[lane] = params[first() + lane];
+    }
+    return value;
 }
 
 fn store_param(i: u32, value: vec4f) {
-    params[element(i)] = value.x;
+    for (var lane = 0u; lane < lanes(i); lane += 1u) {
+        params[first() + lane] = value[lane];
+    }
 }
 
 fn load_grad(i: u32) -> vec4f {
-    return lane(grads[element(i)]);
+    var value = vec4f();
+    for (var lane = 0u; lane < lanes(i); lane += 1u) {
+        value[lane] = grads[first() + lane];
+    }
+    return value;
 }
 
-fn load_moment0(i: u32) -> vec4f {
-    return lane(moment0[element(i)]);
+fn store_grad(i: u32, value: vec4f) {
+    for (var lane = 0u; lane < lanes(i); lane += 1u) {
+        grads[first() + lane] = value[lane];
+    }
 }
 
-fn store_moment0(i: u32, value: vec4f) {
-    moment0[element(i)] = value.x;
+fn state_index(plane: u32) -> u32 {
+    return (plane + 1u) * (arrayLength(&state) / PLANES) - QUANTUM + first() / 4u;
 }
 
-fn load_moment1(i: u32) -> vec4f {
-    return lane(moment1[element(i)]);
+fn load_state(plane: u32, i: u32) -> vec4f {
+    return state[state_index(plane)];
 }
 
-fn store_moment1(i: u32, value: vec4f) {
-    moment1[element(i)] = value.x;
+fn store_state(plane: u32, i: u32, value: vec4f) {
+    state[state_index(plane)] = value;
 }

@@ -1,4 +1,4 @@
-// Adam (Kingma & Ba 2015, Algorithm 1): eps outside the root, both moments bias-corrected.
+// Adam (Kingma & Ba 2015, Algorithm 1), AdamW and AMSGrad, both moments bias-corrected.
 // step_size is lr / (1 − beta1ᵗ), inv_bias_correction2 is 1 / (1 − beta2ᵗ).
 
 struct Hyper {
@@ -6,17 +6,36 @@ struct Hyper {
     one_minus_beta1: f32,
     beta2: f32,
     one_minus_beta2: f32,
-    eps: f32,
+    eps_inside: f32,
 }
 
-fn update(i: u32) {
-    let gradient = load_grad(i);
-    let exp_avg = keep(step.hyper.beta1 * load_moment0(i))
+const EXP_AVG = 0u;
+const EXP_AVG_SQ = 1u;
+const MAX_EXP_AVG_SQ = 2u;
+
+override AMSGRAD: bool = false;
+override AMSGRAD_OF_CORRECTED: bool = false;
+override EPS_INSIDE: bool = false;
+
+fn update(i: u32, step: Step, gradient: vec4f) -> vec4f {
+    let exp_avg = keep(step.hyper.beta1 * load_state(EXP_AVG, i))
         + keep(step.hyper.one_minus_beta1 * gradient);
-    let exp_avg_sq = keep(step.hyper.beta2 * load_moment1(i))
+    let exp_avg_sq = keep(step.hyper.beta2 * load_state(EXP_AVG_SQ, i))
         + keep(step.hyper.one_minus_beta2 * (gradient * gradient));
-    store_moment0(i, exp_avg);
-    store_moment1(i, exp_avg_sq);
-    let denominator = root(exp_avg_sq * step.inv_bias_correction2) + step.hyper.eps;
-    store_param(i, load_param(i) - div(step.step_size * exp_avg, denominator));
+    store_state(EXP_AVG, i, exp_avg);
+    store_state(EXP_AVG_SQ, i, exp_avg_sq);
+
+    var second = exp_avg_sq;
+    if AMSGRAD {
+        second = select(second, second * step.inv_bias_correction2, AMSGRAD_OF_CORRECTED);
+        second = max(load_state(MAX_EXP_AVG_SQ, i), second);
+        store_state(MAX_EXP_AVG_SQ, i, second);
+    }
+    if !(AMSGRAD && AMSGRAD_OF_CORRECTED) {
+        second *= step.inv_bias_correction2;
+    }
+    if EPS_INSIDE {
+        second += step.hyper.eps_inside;
+    }
+    return div(step.step_size * exp_avg, root(second) + step.eps);
 }

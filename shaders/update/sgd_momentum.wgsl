@@ -4,15 +4,19 @@
 struct Hyper {
     momentum: f32,
     one_minus_dampening: f32,
-    nesterov: u32,
 }
 
-fn update(i: u32) {
-    let gradient = load_grad(i);
-    let weight = select(step.hyper.one_minus_dampening, 1.0, step.first == 1u);
-    let momentum_buffer = keep(step.hyper.momentum * load_moment0(i)) + keep(weight * gradient);
-    store_moment0(i, momentum_buffer);
-    let ahead = gradient + keep(step.hyper.momentum * momentum_buffer);
-    let direction = select(momentum_buffer, ahead, step.hyper.nesterov == 1u);
-    store_param(i, load_param(i) - keep(step.lr * direction));
+const MOMENTUM_BUFFER = 0u;
+
+override NESTEROV: bool = false;
+override LR_IN_MOMENTUM: bool = false;
+
+fn update(i: u32, step: Step, gradient: vec4f) -> vec4f {
+    let taken = select(gradient, step.lr * gradient, LR_IN_MOMENTUM);
+    let weight = select(step.hyper.one_minus_dampening, 1.0, (step.flags & FIRST) != 0u);
+    let momentum_buffer = keep(step.hyper.momentum * load_state(MOMENTUM_BUFFER, i)) + keep(weight * taken);
+    store_state(MOMENTUM_BUFFER, i, momentum_buffer);
+    let ahead = taken + keep(step.hyper.momentum * momentum_buffer);
+    let direction = select(momentum_buffer, ahead, NESTEROV);
+    return select(keep(step.lr * direction), direction, LR_IN_MOMENTUM);
 }

@@ -73,6 +73,7 @@ impl RuleArguments {
                     lr: self.lr.unwrap_or(default.lr),
                     alpha: self.alpha.unwrap_or(default.alpha),
                     eps: self.eps.unwrap_or(default.eps),
+                    ..default
                 }
                 .into()
             }
@@ -82,6 +83,7 @@ impl RuleArguments {
                     lr: self.lr.unwrap_or(default.lr),
                     betas: self.betas.unwrap_or(default.betas),
                     eps: self.eps.unwrap_or(default.eps),
+                    ..default
                 }
                 .into()
             }

@@ -1,7 +1,8 @@
-//! What [`Adam`](crate::Adam) means; the twin of `shaders/update/adam.wgsl`.
+//! What [`Adam`] means; the twin of `shaders/update/adam.wgsl`.
 
-use super::{Real, Step};
+use super::{Number, Step};
 use crate::Adam;
+use crate::rule::AmsgradOf;
 
 #[derive(Clone, Copy)]
 pub struct Hyper<R> {
@@ -9,32 +10,54 @@ pub struct Hyper<R> {
     one_minus_beta1: R,
     beta2: R,
     one_minus_beta2: R,
-    eps: R,
+    eps_inside: R,
 }
 
-impl<R: Real> Hyper<R> {
-    pub fn new(rule: &Adam) -> Self {
+impl<R: Number> Hyper<R> {
+    pub fn new(betas: (f64, f64), eps_inside: f64) -> Self {
         Hyper {
-            beta1: R::of(rule.betas.0),
-            one_minus_beta1: R::of(1.0 - rule.betas.0),
-            beta2: R::of(rule.betas.1),
-            one_minus_beta2: R::of(1.0 - rule.betas.1),
-            eps: R::of(rule.eps),
+            beta1: R::of(betas.0),
+            one_minus_beta1: R::of(1.0 - betas.0),
+            beta2: R::of(betas.1),
+            one_minus_beta2: R::of(1.0 - betas.1),
+            eps_inside: R::of(eps_inside),
         }
+    }
+
+    pub fn words(&self) -> Vec<R> {
+        vec![self.beta1, self.one_minus_beta1, self.beta2, self.one_minus_beta2, self.eps_inside]
+    }
+
+    /// Both moments take the gradient in.
+    #[inline(always)]
+    pub fn take_in(&self, gradient: R, exp_avg: &mut R, exp_avg_sq: &mut R) {
+        *exp_avg = self.beta1 * *exp_avg + self.one_minus_beta1 * gradient;
+        *exp_avg_sq = self.beta2 * *exp_avg_sq + self.one_minus_beta2 * (gradient * gradient);
     }
 }
 
 #[inline(always)]
-pub fn update<R: Real>(
-    step: &Step<R>,
+pub fn change<R: Number>(
+    rule: &Adam,
     hyper: &Hyper<R>,
-    param: &mut R,
+    step: &Step<R>,
     gradient: R,
     exp_avg: &mut R,
     exp_avg_sq: &mut R,
-) {
-    *exp_avg = hyper.beta1 * *exp_avg + hyper.one_minus_beta1 * gradient;
-    *exp_avg_sq = hyper.beta2 * *exp_avg_sq + hyper.one_minus_beta2 * (gradient * gradient);
-    let denominator = (*exp_avg_sq * step.inv_bias_correction2).sqrt() + hyper.eps;
-    *param -= step.step_size * *exp_avg / denominator;
+    max_exp_avg_sq: Option<&mut R>,
+) -> R {
+    hyper.take_in(gradient, exp_avg, exp_avg_sq);
+    let second = match max_exp_avg_sq {
+        None => *exp_avg_sq * step.inv_bias_correction2,
+        Some(max) if rule.amsgrad_of == AmsgradOf::Corrected => {
+            *max = max.larger(*exp_avg_sq * step.inv_bias_correction2);
+            *max
+        }
+        Some(max) => {
+            *max = max.larger(*exp_avg_sq);
+            *max * step.inv_bias_correction2
+        }
+    };
+    let denominator = (second + hyper.eps_inside).root() + step.eps;
+    step.step_size * *exp_avg / denominator
 }

@@ -6,6 +6,17 @@ pub fn float_from_int64(a: i64, exponent: i32) -> f32 {
     (f64::from(a as f32) * f64::from(exponent).exp2()) as f32
 }
 
+/// `a` · 2⁻⁶⁴ as f32, rounded to nearest even.
+pub fn float_from_fixed(a: u64) -> f32 {
+    // The conversion rounds once; scaling by a power of two is exact.
+    a as f32 * 2f32.powi(-64)
+}
+
+/// `a` as f32, rounded to nearest even.
+pub fn float_from_u64(a: u64) -> f32 {
+    a as f32
+}
+
 /// 2⁶⁴ / `a` as f32, for a > 0, from the 32 leading bits of `a`.
 pub fn reciprocal(a: u64) -> f32 {
     let zeros = a.leading_zeros();

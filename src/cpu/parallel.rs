@@ -57,9 +57,12 @@ pub fn update(
     match moments {
         [] => params.for_each(|(p, g)| run(p, g, &mut [])),
         [a] => params.zip(a.par_chunks_mut(TASK)).for_each(|((p, g), a)| run(p, g, &mut [a])),
-        [a, b, ..] => params
+        [a, b] => params
             .zip(a.par_chunks_mut(TASK).zip(b.par_chunks_mut(TASK)))
             .for_each(|((p, g), (a, b))| run(p, g, &mut [a, b])),
+        [a, b, c, ..] => params
+            .zip(a.par_chunks_mut(TASK).zip(b.par_chunks_mut(TASK)).zip(c.par_chunks_mut(TASK)))
+            .for_each(|((p, g), ((a, b), c))| run(p, g, &mut [a, b, c])),
     }
 }
 

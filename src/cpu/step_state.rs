@@ -1,12 +1,13 @@
-//! The step's state: the counter, the bias corrections and the position in the learning-rate table.
+//! The step's state: the counter and the powers that correct the moments' bias, one state for every
+//! tensor.
 //!
-//! The twin of `shaders/step_state.wgsl`, word for word: its bytes are what the device's buffer holds.
+//! The twin of `shaders/step_state.wgsl`, word for word: its bytes are what the device's buffers hold.
 
-use super::integer::reciprocal;
-use super::{Real, Step};
-use crate::Rule;
+use super::integer::{float_from_fixed, float_from_u64, reciprocal};
+use super::{Number, Step};
+use crate::{NAdam, Rule};
 
-/// What the optimizer remembers between steps besides the moments.
+/// What the optimizer remembers of a tensor between steps besides the moments.
 ///
 /// The bias correction 1 − βᵗ is 64-bit fixed point, advanced by integer arithmetic:
 /// `1 − βᵗ = β · (1 − βᵗ⁻¹) + (1 − β)`. Truncation loses less than 2⁻⁶⁴ a step and earlier losses
@@ -17,96 +18,199 @@ use crate::Rule;
 pub struct StepState {
     /// Steps taken.
     pub t: u64,
-    /// 1 − beta1ᵗ, in units of 2⁻⁶⁴.
+    /// 1 − beta1ᵗ, in units of 2⁻⁶⁴; in NAdam 1 − mu₁ · … · muₜ.
     pub bias_correction1: u64,
     /// 1 − beta2ᵗ, in units of 2⁻⁶⁴.
     pub bias_correction2: u64,
+    /// 0.96^(t · momentum_decay) in NAdam, in units of 2⁻⁶⁴.
+    pub momentum_decay: u64,
+    /// 1 where the tensor is frozen.
+    pub frozen: u32,
+    /// Micro-batches whose gradients wait in the accumulator.
+    pub pending: u32,
+}
+
+/// What is constant in the advance of a tensor's state, as the device's buffer holds it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
+pub struct RuleConstants {
     beta1: u64,
-    beta2: u64,
     one_minus_beta1: u64,
+    beta2: u64,
     one_minus_beta2: u64,
-    /// The entry of the learning-rate table that the next step takes; the last entry holds.
-    pub lr_position: u32,
+    momentum_decay: u64,
+    nadam: u32,
+    hat: u32,
+    lr_decay: f32,
+    weight_decay: f32,
+    eps: f32,
     reserved: u32,
 }
 
-/// What one step needs to know, as the device's uniform buffer holds it.
+/// What one step of a tensor needs to know, as the device's uniform buffer holds it.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
 pub struct StepConstants {
     /// This step's learning rate.
     pub lr: f32,
-    /// lr / (1 − beta1ᵗ).
+    /// See [`Step::step_size`].
     pub step_size: f32,
+    /// See [`Step::gradient_size`].
+    pub gradient_size: f32,
     /// 1 / (1 − beta2ᵗ).
     pub inv_bias_correction2: f32,
-    /// 1 in the first step, else 0.
-    pub first: u32,
+    /// What is added outside the root.
+    pub eps: f32,
+    /// lr · weight_decay where that is decoupled.
+    pub decay: f32,
+    /// What the gradient is multiplied by.
+    pub grad_factor: f32,
+    /// The bits of `FLAGS` in `shaders/step.wgsl`.
+    pub flags: u32,
 }
 
-impl StepState {
-    /// The state before the first step of `rule`, which must be valid.
+impl RuleConstants {
+    /// Those of `rule`, which must be valid.
     pub fn new(rule: &Rule) -> Self {
-        let (beta1, beta2) = rule.bias_corrected_betas();
+        let (mut beta1, beta2) = rule.bias_corrected_betas();
+        let momentum_decay = match rule {
+            Rule::NAdam(NAdam { momentum_decay: Some(0.0), .. }) => {
+                // 0.96⁰ has no form of its own: mu is half of beta1 in every step.
+                beta1 /= 2.0;
+                0
+            }
+            Rule::NAdam(NAdam { momentum_decay: Some(decay), .. }) => {
+                (0.96f64.powf(*decay) * 2f64.powi(64)) as u64
+            }
+            _ => 0,
+        };
         let (beta1, one_minus_beta1) = fixed_point(beta1);
         let (beta2, one_minus_beta2) = fixed_point(beta2);
-        StepState {
-            t: 0,
-            bias_correction1: 0,
-            bias_correction2: 0,
+        RuleConstants {
             beta1,
-            beta2,
             one_minus_beta1,
+            beta2,
             one_minus_beta2,
-            lr_position: 0,
+            momentum_decay,
+            nadam: u32::from(matches!(rule, Rule::NAdam(_))),
+            hat: u32::from(rule.eps_is_hat()),
+            lr_decay: rule.lr_decay() as f32,
+            weight_decay: rule.frame().decoupled as f32,
+            eps: rule.eps().0 as f32,
             reserved: 0,
         }
     }
 
-    /// Advances by one step and returns its constants.
-    ///
-    /// # Panics
-    /// If `learning_rates` is empty.
-    pub fn advance(&mut self, learning_rates: &[f32]) -> StepConstants {
+    /// 1 − mu, and the sum that follows on `bias_correction1` with it.
+    fn next_product(&self, momentum_decay: u64, bias_correction1: u64) -> (u64, u64) {
+        let one_minus_mu = self.one_minus_beta1 + (mul_high(self.beta1, momentum_decay) >> 1);
+        let mu = one_minus_mu.wrapping_neg();
+        (one_minus_mu, mul_high(bias_correction1, mu) + one_minus_mu)
+    }
+}
+
+impl Default for StepState {
+    /// The state before the first step.
+    fn default() -> Self {
+        StepState {
+            t: 0,
+            bias_correction1: 0,
+            bias_correction2: 0,
+            momentum_decay: u64::MAX,
+            frozen: 0,
+            pending: 0,
+        }
+    }
+}
+
+impl StepState {
+    /// The state after `t` steps of `rule`, which must be valid: the bits that `t` steps would give. It
+    /// takes those steps until nothing changes any more, which is some 44 / (1 − beta) of them.
+    pub fn after(rule: &Rule, t: u64) -> Self {
+        let constants = RuleConstants::new(rule);
+        let mut state = StepState::default();
+        while state.t < t {
+            let before = state;
+            state.count(&constants);
+            // Once only the counter changes, all later states are known.
+            if (StepState { t: before.t, ..state }) == before {
+                state.t = t;
+            }
+        }
+        state
+    }
+
+    /// Counts a step, and brings the powers to it.
+    fn count(&mut self, rule: &RuleConstants) {
         self.t = self.t.wrapping_add(1);
-        self.bias_correction1 = mul_high(self.bias_correction1, self.beta1) + self.one_minus_beta1;
-        self.bias_correction2 = mul_high(self.bias_correction2, self.beta2) + self.one_minus_beta2;
+        self.momentum_decay = mul_high(self.momentum_decay, rule.momentum_decay);
+        self.bias_correction1 = match rule.nadam {
+            0 => mul_high(self.bias_correction1, rule.beta1) + rule.one_minus_beta1,
+            _ => rule.next_product(self.momentum_decay, self.bias_correction1).1,
+        };
+        self.bias_correction2 = mul_high(self.bias_correction2, rule.beta2) + rule.one_minus_beta2;
+    }
 
-        let last = learning_rates.len() - 1;
-        let position = (self.lr_position as usize).min(last);
-        let lr = learning_rates[position];
-        self.lr_position = (position + 1).min(last) as u32;
-
-        StepConstants {
-            lr,
-            step_size: lr * reciprocal(self.bias_correction1),
-            inv_bias_correction2: reciprocal(self.bias_correction2),
-            first: u32::from(self.t == 1),
+    /// Advances by one step with learning rate `lr` and returns its constants.
+    pub fn advance(&mut self, rule: &RuleConstants, lr: f32) -> Step<f32> {
+        self.count(rule);
+        let mut lr = lr;
+        if rule.lr_decay != 0.0 {
+            lr /= 1.0 + float_from_u64(self.t.wrapping_sub(1)) * rule.lr_decay;
         }
+        let mut step_size = lr * reciprocal(self.bias_correction1);
+        let mut gradient_size = 0.0;
+        if rule.nadam == 1 {
+            let decay = mul_high(self.momentum_decay, rule.momentum_decay);
+            let (one_minus_next, next) = rule.next_product(decay, self.bias_correction1);
+            step_size = lr * float_from_fixed(one_minus_next.wrapping_neg()) * reciprocal(next);
+            let one_minus_mu = rule.one_minus_beta1 + (mul_high(rule.beta1, self.momentum_decay) >> 1);
+            gradient_size = lr * float_from_fixed(one_minus_mu) * reciprocal(self.bias_correction1);
+        }
+        let inv_bias_correction2 = reciprocal(self.bias_correction2);
+        let eps = if rule.hat == 1 { rule.eps * inv_bias_correction2.sqrt() } else { rule.eps };
+        let (decay, first) = (lr * rule.weight_decay, self.t == 1);
+        Step { lr, step_size, gradient_size, inv_bias_correction2, eps, decay, first }
     }
 }
 
-impl StepConstants {
-    /// The same constants for the f32 path.
-    pub fn step(&self) -> Step<f32> {
-        Step {
-            lr: self.lr,
-            step_size: self.step_size,
-            inv_bias_correction2: self.inv_bias_correction2,
-            first: self.first == 1,
-        }
-    }
-}
-
-/// The constants of step `t` (from 1) by their definition, in f64.
-pub fn exact_step<R: Real>(rule: &Rule, t: u64, lr: f64) -> Step<R> {
+/// The constants of step `t` (from 1) by their definition, in f64 or with their bounds.
+pub fn exact_step<R: Number>(rule: &Rule, t: u64, lr: f64) -> Step<R> {
     let (beta1, beta2) = rule.bias_corrected_betas();
-    Step {
-        lr: R::of(lr),
-        step_size: R::of(lr / one_minus_power(beta1, t)),
-        inv_bias_correction2: R::of(1.0 / one_minus_power(beta2, t)),
-        first: t == 1,
+    let mut lr = R::of(lr);
+    if rule.lr_decay() != 0.0 {
+        lr = lr / (R::of(1.0) + R::of((t - 1) as f64) * R::of(rule.lr_decay()));
     }
+    let (step_size, gradient_size) = match rule {
+        Rule::NAdam(nadam) => nadam_sizes(nadam, t, lr),
+        _ => (lr * R::near(1.0 / one_minus_power(beta1, t)), R::of(0.0)),
+    };
+    let inv_bias_correction2 = R::near(1.0 / one_minus_power(beta2, t));
+    let eps = R::of(rule.eps().0);
+    let eps = if rule.eps_is_hat() { eps * inv_bias_correction2.root() } else { eps };
+    let decay = lr * R::of(rule.frame().decoupled);
+    Step { lr, step_size, gradient_size, inv_bias_correction2, eps, decay, first: t == 1 }
+}
+
+/// NAdam's factors of `exp_avg` and of the gradient.
+fn nadam_sizes<R: Number>(rule: &NAdam, t: u64, lr: R) -> (R, R) {
+    let one_minus_mu = |t: u64| {
+        let decay = rule.momentum_decay.map_or(0.0, |decay| 0.96f64.powf(t as f64 * decay));
+        (1.0 - rule.betas.0) + rule.betas.0 * 0.5 * decay
+    };
+    // ln Π mu. Below −745 the product is no f64 any more.
+    let mut log = 0.0;
+    for s in 1..=t {
+        log += (-one_minus_mu(s)).ln_1p();
+        if log < -745.0 {
+            break;
+        }
+    }
+    let next = one_minus_mu(t + 1);
+    let product_next = log + (-next).ln_1p();
+    let step_size = lr * R::near(1.0 - next) * R::near(-1.0 / product_next.exp_m1());
+    let gradient_size = lr * R::near(one_minus_mu(t)) * R::near(-1.0 / log.exp_m1());
+    (step_size, gradient_size)
 }
 
 /// 1 − βᵗ in f64, without cancellation where βᵗ is close to one.
@@ -131,7 +235,8 @@ fn fixed_point(beta: f64) -> (u64, u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Adam;
+    use crate::cpu::Bounded;
+    use crate::{Adagrad, Adam};
 
     const BETAS: [f64; 7] = [0.0, 0.5, 0.9, 0.99, 0.999, 0.9999, 1.0 - 1e-7];
 
@@ -139,16 +244,17 @@ mod tests {
         2f64.powi(x.log2().floor() as i32 - 23)
     }
 
-    fn state(beta: f64) -> StepState {
-        StepState::new(&Adam { betas: (beta, beta), ..Adam::default() }.into())
+    fn constants(beta: f64) -> RuleConstants {
+        RuleConstants::new(&Adam { betas: (beta, beta), ..Adam::default() }.into())
     }
 
     /// 1 − βᵗ as f32, and its reciprocal as the kernels read it, are within one ulp of f64.
     fn assert_close(state: &StepState, beta: f64) {
         let t = state.t;
         let exact = one_minus_power(beta, t);
-        let rounded = (state.bias_correction1 as f64 / 2f64.powi(64)) as f32;
-        assert!((f64::from(rounded) - exact).abs() <= ulp(exact), "beta {beta}, t {t}: {rounded}");
+        let rounded = float_from_fixed(state.bias_correction1);
+        let error = (f64::from(rounded) - exact).abs();
+        assert!(error <= ulp(exact), "beta {beta}, t {t}: {rounded}");
         let inverse = f64::from(reciprocal(state.bias_correction1));
         let error = (inverse - 1.0 / exact).abs();
         assert!(error <= ulp(1.0 / exact), "beta {beta}, t {t}: reciprocal {inverse}");
@@ -159,10 +265,11 @@ mod tests {
     #[test]
     fn bias_correction_is_within_an_ulp_for_every_t_up_to_two_to_the_32() {
         for beta in BETAS {
-            let mut state = state(beta);
+            let rule = constants(beta);
+            let mut state = StepState::default();
             loop {
                 let before = state;
-                state.advance(&[1.0]);
+                state.advance(&rule, 1.0);
                 if state.t < 10_000 || state.t.is_multiple_of(4_099) {
                     assert_close(&state, beta);
                 }
@@ -177,28 +284,80 @@ mod tests {
         }
     }
 
+    /// Rules whose constants change with t, each in its own way.
+    fn changing() -> [Rule; 7] {
+        let nadam = NAdam { lr: 0.3, ..NAdam::default() };
+        [
+            Adam { lr: 0.3, ..Adam::keras() }.into(),
+            nadam.into(),
+            NAdam { momentum_decay: None, ..nadam }.into(),
+            NAdam { momentum_decay: Some(1.0), betas: (0.99, 0.9), ..nadam }.into(),
+            NAdam { momentum_decay: Some(0.0), ..nadam }.into(),
+            Adagrad { lr_decay: 1e-3, ..Adagrad::default() }.into(),
+            NAdam { betas: (0.0, 0.5), decoupled_weight_decay: true, weight_decay: 0.1, ..nadam }.into(),
+        ]
+    }
+
     #[test]
-    fn the_last_learning_rate_holds() {
-        let mut state = state(0.5);
-        let rates: Vec<f32> = (0..5).map(|_| state.advance(&[3.0, 2.0, 1.0]).lr).collect();
-        assert_eq!(rates, [3.0, 2.0, 1.0, 1.0, 1.0]);
+    fn constants_of_every_rule_are_within_the_bounds_of_their_definition() {
+        for rule in changing() {
+            let constants = RuleConstants::new(&rule);
+            let mut state = StepState::default();
+            for t in (1..2_000).chain([9_999, 123_456, 1 << 24, (1 << 24) + 3, (1 << 32) + 1]) {
+                if state.t + 1 != t {
+                    state = StepState::after(&rule, t - 1);
+                }
+                let step = state.advance(&constants, rule.lr() as f32);
+                let exact = exact_step::<Bounded>(&rule, t, f64::from(rule.lr() as f32));
+                let pairs = [
+                    (step.lr, exact.lr),
+                    (step.step_size, exact.step_size),
+                    (step.gradient_size, exact.gradient_size),
+                    (step.inv_bias_correction2, exact.inv_bias_correction2),
+                    (step.eps, exact.eps),
+                    (step.decay, exact.decay),
+                ];
+                for (i, (actual, exact)) in pairs.into_iter().enumerate() {
+                    let error = (f64::from(actual) - exact.value).abs();
+                    assert!(
+                        error <= exact.error,
+                        "{rule:?}, step {t}, constant {i}: {actual} {exact:?}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_state_made_for_any_t_is_the_one_that_the_steps_lead_to() {
+        for rule in changing() {
+            let constants = RuleConstants::new(&rule);
+            let mut state = StepState::default();
+            for t in 0..3_000 {
+                assert_eq!(StepState::after(&rule, t).bias_correction1, state.bias_correction1);
+                state.advance(&constants, 1.0);
+            }
+        }
+        let adam = Adam::default().into();
+        assert_eq!(StepState::after(&adam, 1 << 40).t, 1 << 40);
     }
 
     #[test]
     fn only_the_first_step_is_first() {
-        let mut state = state(0.9);
-        assert_eq!(state.advance(&[1.0]).first, 1);
-        assert_eq!(state.advance(&[1.0]).first, 0);
+        let rule = constants(0.9);
+        let mut state = StepState::default();
+        assert!(state.advance(&rule, 1.0).first);
+        assert!(!state.advance(&rule, 1.0).first);
         state.t = u64::from(u32::MAX);
-        state.advance(&[1.0]);
+        state.advance(&rule, 1.0);
         assert_eq!(state.t, 1 << 32);
-        assert_eq!(state.advance(&[1.0]).first, 0);
+        assert!(!state.advance(&rule, 1.0).first);
     }
 
     #[test]
     fn a_rule_without_bias_correction_steps_by_lr() {
-        let mut state = StepState::new(&crate::RmsProp::default().into());
-        let constants = state.advance(&[0.25]);
-        assert_eq!((constants.step_size, constants.inv_bias_correction2), (0.25, 1.0));
+        let rule = RuleConstants::new(&crate::RmsProp::default().into());
+        let step = StepState::default().advance(&rule, 0.25);
+        assert_eq!((step.step_size, step.inv_bias_correction2), (0.25, 1.0));
     }
 }

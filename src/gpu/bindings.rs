@@ -44,7 +44,13 @@ pub fn check_device(device: &Device, threads: u32, buffers: u32) -> Result<(), E
 
 /// A layout with the bindings 0, 1, 2 … used as `uses` says.
 pub fn layout(device: &Device, label: &str, uses: &[Use]) -> BindGroupLayout {
-    let entries: Vec<_> = (0..).zip(uses).map(|(binding, &kind)| entry(binding, kind)).collect();
+    let numbered: Vec<_> = (0..).zip(uses.iter().copied()).collect();
+    layout_of(device, label, &numbered)
+}
+
+/// A layout with the bindings that are named.
+pub fn layout_of(device: &Device, label: &str, uses: &[(u32, Use)]) -> BindGroupLayout {
+    let entries: Vec<_> = uses.iter().map(|&(binding, kind)| entry(binding, kind)).collect();
     device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
         label: Some(label),
         entries: &entries,
@@ -73,10 +79,18 @@ pub fn group(
     layout: &BindGroupLayout,
     resources: Vec<wgpu::BindingResource>,
 ) -> wgpu::BindGroup {
-    let entries: Vec<_> = (0..)
-        .zip(resources)
-        .map(|(binding, resource)| wgpu::BindGroupEntry { binding, resource })
-        .collect();
+    group_of(device, label, layout, (0..).zip(resources))
+}
+
+/// A bind group with the resources that are numbered.
+pub fn group_of<'a>(
+    device: &Device,
+    label: &str,
+    layout: &BindGroupLayout,
+    resources: impl IntoIterator<Item = (u32, wgpu::BindingResource<'a>)>,
+) -> wgpu::BindGroup {
+    let entry = |(binding, resource)| wgpu::BindGroupEntry { binding, resource };
+    let entries: Vec<_> = resources.into_iter().map(entry).collect();
     device.create_bind_group(&wgpu::BindGroupDescriptor {
         label: Some(label),
         layout,
@@ -107,6 +121,17 @@ pub fn pipeline(
     layout: &BindGroupLayout,
     constants: &[(&str, f64)],
 ) -> ComputePipeline {
+    pipeline_over(device, module, entry_point, &[Some(layout)], constants)
+}
+
+/// The pipeline of a module's entry point over several bind groups.
+pub fn pipeline_over(
+    device: &Device,
+    module: &Module,
+    entry_point: &str,
+    layouts: &[Option<&BindGroupLayout>],
+    constants: &[(&str, f64)],
+) -> ComputePipeline {
     let label = Some(module.name);
     let source = wgpu::ShaderSource::Wgsl(module.source().into());
     let descriptor = wgpu::ShaderModuleDescriptor { label, source };
@@ -120,7 +145,7 @@ pub fn pipeline(
     let shader = unsafe { device.create_shader_module_trusted(descriptor, checks) };
     let layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
         label,
-        bind_group_layouts: &[Some(layout)],
+        bind_group_layouts: layouts,
         immediate_size: 0,
     });
     device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {

@@ -289,7 +289,7 @@ fn most_runs(samples: &Samples, max_batch: u64) -> usize {
 fn check(shape: &Shape, params: &Span, grads: &Span, limits: &Limits) -> Result<(), Error> {
     let expected = u64::from(shape.features) + 1;
     for (what, span) in [("params", params), ("grads", grads)] {
-        span.check(what, limits.quantum(), BufferUsages::STORAGE)?;
+        span.check(|| what.into(), limits.quantum(), BufferUsages::STORAGE)?;
         if span.len != expected {
             return Err(Error::Length { what: what.into(), actual: span.len, expected });
         }

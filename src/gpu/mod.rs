@@ -5,9 +5,14 @@
 //! submits, polls, sets a device callback or allocates per step, save `Gpu`, which the command has of its
 //! own.
 
+mod advance;
+mod arena;
 mod bindings;
+mod builder;
 #[cfg(feature = "cli")]
 mod context;
+mod control;
+mod dispatch;
 mod gradient;
 mod optimizer;
 mod readback;
@@ -17,10 +22,14 @@ mod shape;
 pub mod span;
 mod synthetic;
 
+pub use advance::Selection;
+pub use arena::{Arena, ArenaTensor};
+pub use builder::OptimizerBuilder;
 #[cfg(feature = "cli")]
 pub use context::{Gpu, OpenError, adapters};
+pub use control::Control;
 pub use gradient::{Batch, LinearGradient};
-pub use optimizer::{Optimizer, OptimizerBuilder, Tensor};
+pub use optimizer::{Optimizer, Tensor};
 pub use readback::ReadBack;
 pub use samples::{Chunk, Samples};
 pub use shape::Shape;

@@ -1,18 +1,12 @@
 //! The recorded optimizer step.
 
-use super::bindings::{Use, buffer_with, check_device, check_limit, group, layout, pipeline};
-use super::shader;
-use super::span::{Limits, Piece, Span, grid, pieces};
-use crate::cpu::{StepConstants, StepState};
+use super::advance::{Advance, Selection, check_learning_rates};
+use super::builder::OptimizerBuilder;
+use super::dispatch::Dispatch;
+use super::span::Span;
+use crate::cpu::StepState;
 use crate::{Error, Rule};
-use wgpu::{BindGroup, BindGroupLayout, Buffer, BufferUsages, ComputePass, ComputePipeline, Device};
-
-/// Where the rule's own constants lie in the step's uniform buffer, in bytes.
-const HYPER_OFFSET: usize = size_of::<StepConstants>();
-/// Storage buffers that the step's state needs: itself, the constants, the learning rates.
-const STATE_BUFFERS: u32 = 3;
-/// The step's uniform buffer: this step's constants and the rule's own.
-const STEP_BYTES: usize = 64;
+use wgpu::{Buffer, ComputePass, Device, Queue};
 
 /// One optimizer over any number of tensors, ready to be recorded.
 ///
@@ -20,69 +14,172 @@ const STEP_BYTES: usize = 64;
 /// of steps may go into one submission, between the caller's own dispatches.
 #[derive(Debug)]
 pub struct Optimizer {
-    rule: Rule,
-    advance: Dispatch,
-    updates: Vec<Dispatch>,
-    tensors: Vec<Tensor>,
-    state: Buffer,
-    state_layout: BindGroupLayout,
-    step: Buffer,
+    pub(super) advance: Advance,
+    pub(super) measures: Vec<Dispatch>,
+    pub(super) updates: Vec<Update>,
+    pub(super) tensors: Vec<Tensor>,
+    /// Whether a tensor without a gradient may have something to do: what has been accumulated.
+    pub(super) accumulates: bool,
 }
 
 /// What one tensor of an [`Optimizer`] consists of.
+///
+/// Everything comes in parts that follow on one another: one where a buffer and a binding are large
+/// enough, and `grads`, each of the `moments` and the `average` may be cut at other places than `params`.
 #[derive(Clone, Debug)]
 pub struct Tensor {
     /// The caller's parameters, updated in place.
-    pub params: Span,
-    /// The caller's gradients, read.
-    pub grads: Span,
-    /// One span for each of [`Rule::moments`], allocated by the library with `STORAGE`, `COPY_SRC` and
-    /// `COPY_DST`, zero before the first step.
-    pub moments: Vec<Span>,
+    pub params: Vec<Span>,
+    /// The caller's gradients.
+    pub grads: Vec<Span>,
+    /// For each of [`Rule::moments`] where it lies: allocated by the library with `STORAGE`, `COPY_SRC`
+    /// and `COPY_DST`, zero before the first step.
+    pub moments: Vec<Vec<Span>>,
+    /// The exponential moving average of the parameters, if there is one: undefined before the first
+    /// step.
+    pub average: Vec<Span>,
+    /// The parameter group that it belongs to.
+    pub group: usize,
 }
 
+/// The update of a piece.
 #[derive(Debug)]
-struct Dispatch {
-    pipeline: ComputePipeline,
-    bindings: BindGroup,
-    grid: [u32; 3],
-}
-
-impl Dispatch {
-    fn record(&self, pass: &mut ComputePass) {
-        pass.set_pipeline(&self.pipeline);
-        pass.set_bind_group(0, &self.bindings, &[]);
-        let [x, y, z] = self.grid;
-        pass.dispatch_workgroups(x, y, z);
-    }
+pub(super) struct Update {
+    pub dispatch: Dispatch,
+    /// The only tensor that it updates, if there is only one.
+    pub tensor: Option<usize>,
 }
 
 impl Optimizer {
-    /// Starts an optimizer on `device`: name its tensors, then [`build`](OptimizerBuilder::build) it.
+    /// Starts an optimizer on `device` with a first parameter group: name its tensors, then
+    /// [`build`](OptimizerBuilder::build) it.
     #[expect(clippy::new_ret_no_self, reason = "an optimizer without tensors is nothing to have")]
     pub fn new(device: &Device, rule: impl Into<Rule>) -> OptimizerBuilder<'_> {
-        let rule = rule.into();
-        OptimizerBuilder {
-            device,
-            learning_rates: vec![rule.lr() as f32],
-            rule,
-            limits: Limits::of(device),
-            tensors: Vec::new(),
-            rule_file: None,
-        }
+        OptimizerBuilder::new(device, rule.into())
     }
 
-    /// Records one step into `pass`: the state advances, then every tensor is updated.
+    /// Records one step into `pass`: the state advances, then every tensor is updated. Where gradients
+    /// are accumulated this is one micro-batch, and the last of them is the step.
     pub fn record(&self, pass: &mut ComputePass) {
-        self.advance.record(pass);
+        self.record_all(pass, None);
+    }
+
+    /// Records one step of the tensors that are selected: the others have no gradient this time. They
+    /// are not touched, and their steps are not counted.
+    pub fn record_selected(&self, pass: &mut ComputePass, selection: &Selection) {
+        self.record_all(pass, Some(selection));
+    }
+
+    fn record_all(&self, pass: &mut ComputePass, selection: Option<&Selection>) {
+        self.advance.record_find(pass, selection);
+        for measure in &self.measures {
+            measure.record(pass);
+        }
+        self.advance.record(pass, selection);
+        let works = |tensor: usize| selection.is_none_or(|s| s.selected[tensor]) || self.accumulates;
         for update in &self.updates {
-            update.record(pass);
+            if update.tensor.is_none_or(works) {
+                update.dispatch.record(pass);
+            }
         }
     }
 
-    /// The rule and its hyper-parameters.
+    /// Which tensors have a gradient, by their number, for any number of steps:
+    /// see [`record_selected`](Self::record_selected).
+    pub fn selection(&self, device: &Device, has_gradient: impl FnMut(usize) -> bool) -> Selection {
+        self.advance.selection(device, (0..self.tensors.len()).map(has_gradient).collect())
+    }
+
+    /// Freezes a tensor: from the next submission on it has no gradient, whatever is recorded.
+    ///
+    /// # Errors
+    /// [`Error::Index`] if there is no such tensor.
+    pub fn freeze(&self, queue: &Queue, tensor: usize) -> Result<(), Error> {
+        self.set_frozen(queue, tensor, 1)
+    }
+
+    /// Takes a [`freeze`](Self::freeze) back: the tensor goes on at the step where it was.
+    ///
+    /// # Errors
+    /// [`Error::Index`] if there is no such tensor.
+    pub fn thaw(&self, queue: &Queue, tensor: usize) -> Result<(), Error> {
+        self.set_frozen(queue, tensor, 0)
+    }
+
+    fn set_frozen(&self, queue: &Queue, tensor: usize, frozen: u32) -> Result<(), Error> {
+        self.check_index("tensor", tensor, self.tensors.len())?;
+        let at = tensor * size_of::<StepState>() + std::mem::offset_of!(StepState, frozen);
+        queue.write_buffer(self.advance.states(), at as u64, bytemuck::bytes_of(&frozen));
+        Ok(())
+    }
+
+    /// Sets how many steps a tensor has taken, as when its moments are restored: the next one is `t + 1`.
+    /// It is thawed, and nothing waits in its accumulator.
+    ///
+    /// # Errors
+    /// [`Error::Index`] if there is no such tensor.
+    pub fn set_step(&self, queue: &Queue, tensor: usize, t: u64) -> Result<(), Error> {
+        self.check_index("tensor", tensor, self.tensors.len())?;
+        let state = StepState::after(self.rule_of(tensor), t);
+        let at = tensor * size_of::<StepState>();
+        queue.write_buffer(self.advance.states(), at as u64, bytemuck::bytes_of(&state));
+        Ok(())
+    }
+
+    /// Sets what the gradients are divided by, from the next submission on.
+    ///
+    /// It takes effect only where the optimizer was built with a
+    /// [`grad_scale`](crate::Conditioning::grad_scale) other than 1 or with clipping by norm.
+    ///
+    /// # Errors
+    /// [`Error::HyperParameter`] if the scale is not a positive normal f32.
+    pub fn set_grad_scale(&self, queue: &Queue, grad_scale: f64) -> Result<(), Error> {
+        crate::Conditioning { grad_scale, ..Default::default() }.validate()?;
+        let at = std::mem::offset_of!(super::Control, inv_grad_scale) as u64;
+        let inverse = (1.0 / grad_scale) as f32;
+        queue.write_buffer(self.advance.control(), at, bytemuck::bytes_of(&inverse));
+        Ok(())
+    }
+
+    /// Replaces the learning-rate table of a parameter group: one entry a step from the next step on, the
+    /// last one holds.
+    ///
+    /// Not for every step: it makes a buffer. It takes effect with the next
+    /// [`record`](Self::record); commands that are recorded and not yet submitted still read the old
+    /// tables, this group's from its first entry.
+    ///
+    /// # Errors
+    /// [`Error::LearningRates`] if the table is empty or an entry is not finite and ≥ 0;
+    /// [`Error::Limit`] if all tables together are longer than a binding; [`Error::Shape`] if there is no
+    /// such group.
+    pub fn set_learning_rates(
+        &mut self,
+        device: &Device,
+        queue: &Queue,
+        group: usize,
+        learning_rates: &[f32],
+    ) -> Result<(), Error> {
+        let groups = self.advance.groups();
+        self.check_index("parameter group", group, groups.len())?;
+        check_learning_rates(learning_rates)?;
+        let others = groups.iter().enumerate().filter(|(i, _)| *i != group);
+        let entries = others.map(|(_, g)| g.learning_rates.len()).sum::<usize>() + learning_rates.len();
+        super::builder::check_rates_fit(device, entries)?;
+        self.advance.set_learning_rates(device, queue, group, learning_rates);
+        Ok(())
+    }
+
+    /// The rule of the first parameter group, with its hyper-parameters.
     pub fn rule(&self) -> &Rule {
-        &self.rule
+        &self.advance.groups()[0].rule
+    }
+
+    /// The rule of a tensor's parameter group.
+    ///
+    /// # Panics
+    /// If there is no such tensor.
+    pub fn rule_of(&self, tensor: usize) -> &Rule {
+        &self.advance.groups()[self.tensors[tensor].group].rule
     }
 
     /// The tensors, in the order in which they were named.
@@ -90,236 +187,26 @@ impl Optimizer {
         &self.tensors
     }
 
-    /// The buffer of the step's state, one [`StepState`]: to be copied, saved and restored.
+    /// How many dispatches a step of all tensors records.
+    pub fn dispatches(&self) -> usize {
+        self.advance.dispatches() + self.measures.len() + self.updates.len()
+    }
+
+    /// The buffer of the step's state, a [`StepState`] for every tensor: to be copied, saved and restored.
     pub fn state(&self) -> &Buffer {
-        &self.state
+        self.advance.states()
     }
 
-    /// Replaces the learning-rate table: one entry a step from the next step on, the last one holds.
-    ///
-    /// Not for every step: it makes a buffer. It takes effect with the next
-    /// [`record`](Self::record); commands that are recorded and not yet submitted still read the old
-    /// table, from its first entry.
-    ///
-    /// # Errors
-    /// [`Error::LearningRates`] if the table is empty or an entry is not finite and ≥ 0;
-    /// [`Error::Limit`] if it is longer than a binding.
-    pub fn set_learning_rates(
-        &mut self,
-        device: &Device,
-        queue: &wgpu::Queue,
-        learning_rates: &[f32],
-    ) -> Result<(), Error> {
-        check_learning_rates(learning_rates, &Limits::of(device))?;
-        self.advance.bindings =
-            state_bindings(device, &self.state_layout, &self.state, &self.step, learning_rates);
-        let position = std::mem::offset_of!(StepState, lr_position) as u64;
-        queue.write_buffer(&self.state, position, bytemuck::bytes_of(&0u32));
-        Ok(())
-    }
-}
-
-/// An [`Optimizer`] in the making.
-#[derive(Debug)]
-pub struct OptimizerBuilder<'a> {
-    device: &'a Device,
-    rule: Rule,
-    learning_rates: Vec<f32>,
-    limits: Limits,
-    tensors: Vec<(Span, Span)>,
-    rule_file: Option<&'static str>,
-}
-
-impl OptimizerBuilder<'_> {
-    /// Adds a tensor: parameters (usage `STORAGE`, updated in place) and as many gradients (usage
-    /// `STORAGE`, read). They may lie in one buffer if they do not overlap.
-    pub fn tensor(mut self, params: Span, grads: Span) -> Self {
-        self.tensors.push((params, grads));
-        self
+    /// The buffer of the optimizer's counters, one [`Control`](super::Control): to be copied and read
+    /// whenever the caller likes, or saved and restored.
+    pub fn control(&self) -> &Buffer {
+        self.advance.control()
     }
 
-    /// A learning rate for every step instead of the rule's one; the last entry holds.
-    pub fn learning_rates(mut self, learning_rates: Vec<f32>) -> Self {
-        self.learning_rates = learning_rates;
-        self
-    }
-
-    #[doc(hidden)]
-    /// Lowers the device's limits on bindings and grids, so that tests meet seams in small data.
-    pub fn limits(mut self, limits: Limits) -> Self {
-        self.limits = self.limits.lowered_to(&limits);
-        self
-    }
-
-    /// Another file in the place of the rule's in `shaders/update/`, over the same constants and moments.
-    #[cfg(feature = "cli")]
-    pub(crate) fn rule_file(mut self, file: &'static str) -> Self {
-        self.rule_file = Some(file);
-        self
-    }
-
-    /// Checks everything, allocates the moments and makes the pipelines and bind groups.
-    ///
-    /// # Errors
-    /// [`Error::HyperParameter`] and [`Error::LearningRates`] for the rule; [`Error::Length`],
-    /// [`Error::OutOfBounds`], [`Error::Misaligned`], [`Error::MissingUsage`] and [`Error::Overlap`] for
-    /// the spans; [`Error::Limit`] for what the device does not offer.
-    pub fn build(self) -> Result<Optimizer, Error> {
-        self.rule.validate()?;
-        check_learning_rates(&self.learning_rates, &self.limits)?;
-        let buffers = 2 + self.rule.moments().len() as u32;
-        check_device(self.device, workgroup(self.device), buffers.max(STATE_BUFFERS))?;
-        self.check_spans()?;
-
-        let Self { device, rule, limits, .. } = self;
-        let usage = BufferUsages::STORAGE | BufferUsages::COPY_SRC | BufferUsages::COPY_DST;
-        let state = buffer_with(device, "step state", usage, bytemuck::bytes_of(&StepState::new(&rule)));
-        let mut step_bytes = [0; STEP_BYTES];
-        let hyper = hyper(&rule);
-        step_bytes[HYPER_OFFSET..][..hyper.len()].copy_from_slice(&hyper);
-        let usage = BufferUsages::STORAGE | BufferUsages::UNIFORM;
-        let step = buffer_with(device, "step constants", usage, &step_bytes);
-
-        let uses = [Use::Write, Use::Write, Use::Read];
-        let state_layout = layout(device, "step state", &uses);
-        let advance = Dispatch {
-            pipeline: pipeline(device, &shader::step_state(), "main", &state_layout, &[]),
-            bindings: state_bindings(device, &state_layout, &state, &step, &self.learning_rates),
-            grid: [1, 1, 1],
-        };
-
-        let moments = rule.moments();
-        let mut uses = vec![Use::Uniform, Use::Write, Use::Write];
-        uses.resize(uses.len() + moments.len(), Use::Write);
-        let layout = layout(device, rule.name(), &uses);
-        let workgroup = workgroup(device);
-        let constants = [("WORKGROUP", f64::from(workgroup))];
-        let modules = match self.rule_file {
-            Some(file) => shader::update_with(rule.name(), file),
-            None => shader::update(&rule),
-        };
-        let [vectors, tail] =
-            modules.map(|module| pipeline(device, &module, "main", &layout, &constants));
-
-        let mut tensors = Vec::new();
-        let mut updates = Vec::new();
-        for (params, grads) in self.tensors {
-            let moments: Vec<_> = moments.iter().map(|name| moment(device, name, params.len)).collect();
-            let tensor = Tensor { params, grads, moments };
-            for piece in pieces(tensor.params.len, &limits) {
-                updates.push(Dispatch {
-                    pipeline: if piece.tail { tail.clone() } else { vectors.clone() },
-                    bindings: tensor.bindings(device, &layout, &step, piece),
-                    grid: grid(piece.threads(), workgroup, limits.max_groups),
-                });
-            }
-            tensors.push(tensor);
+    fn check_index(&self, what: &'static str, index: usize, count: usize) -> Result<(), Error> {
+        if index < count {
+            return Ok(());
         }
-        Ok(Optimizer { rule, advance, updates, tensors, state, state_layout, step })
-    }
-
-    fn check_spans(&self) -> Result<(), Error> {
-        let needs = BufferUsages::STORAGE;
-        let mut named = Vec::new();
-        for (i, (params, grads)) in self.tensors.iter().enumerate() {
-            let [p, g] = [format!("params of tensor {i}"), format!("grads of tensor {i}")];
-            params.check(&p, self.limits.quantum(), needs)?;
-            grads.check(&g, self.limits.quantum(), needs)?;
-            if grads.len != params.len {
-                return Err(Error::Length { what: g, actual: grads.len, expected: params.len });
-            }
-            if !self.rule.moments().is_empty() {
-                let hint = ": a tensor's moments are one buffer each; give the tensor as several spans";
-                let available = self.device.limits().max_buffer_size;
-                check_limit("max_buffer_size", available, params.len * 4, hint)?;
-            }
-            named.push((p, params, true));
-            named.push((g, grads, false));
-        }
-        for (i, (first, a, a_written)) in named.iter().enumerate() {
-            for (second, b, b_written) in &named[i + 1..] {
-                if (*a_written || *b_written) && a.overlaps(b) {
-                    let (first, second) = (first.clone(), second.clone());
-                    return Err(Error::Overlap { first, second });
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
-impl Tensor {
-    fn bindings(
-        &self,
-        device: &Device,
-        layout: &BindGroupLayout,
-        step: &Buffer,
-        piece: Piece,
-    ) -> BindGroup {
-        let mut resources = vec![step.as_entire_binding()];
-        resources.push(self.params.binding(piece));
-        resources.push(self.grads.binding(piece));
-        resources.extend(self.moments.iter().map(|moment| moment.binding(piece)));
-        group(device, "update", layout, resources)
-    }
-}
-
-/// Threads in a workgroup of an update. On a processor small groups are faster; on hardware large ones
-/// hide more latency. Elements are independent, so the bits are the same.
-fn workgroup(device: &Device) -> u32 {
-    if device.adapter_info().device_type == wgpu::DeviceType::Cpu { 64 } else { 256 }
-}
-
-fn moment(device: &Device, name: &str, len: u64) -> Span {
-    let buffer = device.create_buffer(&wgpu::BufferDescriptor {
-        label: Some(name),
-        size: (len * 4).max(4),
-        usage: BufferUsages::STORAGE | BufferUsages::COPY_SRC | BufferUsages::COPY_DST,
-        mapped_at_creation: false,
-    });
-    Span { buffer, offset: 0, len }
-}
-
-fn state_bindings(
-    device: &Device,
-    layout: &BindGroupLayout,
-    state: &Buffer,
-    step: &Buffer,
-    learning_rates: &[f32],
-) -> BindGroup {
-    let bytes = bytemuck::cast_slice(learning_rates);
-    let table = buffer_with(device, "learning rates", BufferUsages::STORAGE, bytes);
-    let resources = vec![state.as_entire_binding(), step.as_entire_binding(), table.as_entire_binding()];
-    group(device, "step state", layout, resources)
-}
-
-fn check_learning_rates(table: &[f32], limits: &Limits) -> Result<(), Error> {
-    let error = |index, value| Error::LearningRates { index, length: table.len(), value };
-    if table.is_empty() {
-        return Err(error(0, None));
-    }
-    if let Some(index) = table.iter().position(|lr| !(lr.is_finite() && *lr >= 0.0)) {
-        return Err(error(index, Some(table[index])));
-    }
-    let hint = " for the learning-rate table";
-    let bytes = table.len() as u64 * 4;
-    check_limit("max_storage_buffer_binding_size", limits.max_binding, bytes, hint)
-}
-
-/// The `Hyper` struct of the rule's shader, byte for byte.
-fn hyper(rule: &Rule) -> Vec<u8> {
-    let floats =
-        |values: &[f64]| -> Vec<u8> { values.iter().flat_map(|&x| (x as f32).to_ne_bytes()).collect() };
-    match rule {
-        Rule::Sgd(sgd) => {
-            let mut bytes = floats(&[sgd.momentum, 1.0 - sgd.dampening]);
-            bytes.extend(u32::from(sgd.nesterov).to_ne_bytes());
-            bytes
-        }
-        Rule::RmsProp(rule) => floats(&[rule.alpha, 1.0 - rule.alpha, rule.eps]),
-        Rule::Adam(rule) => {
-            let (beta1, beta2) = rule.betas;
-            floats(&[beta1, 1.0 - beta1, beta2, 1.0 - beta2, rule.eps])
-        }
+        Err(Error::Index { what, index, count })
     }
 }

@@ -40,7 +40,7 @@ impl ReadBack {
     /// [`Error::OutOfBounds`] if there is no room for it or the span ends past its buffer,
     /// [`Error::Misaligned`] and [`Error::MissingUsage`] (`COPY_SRC`) for the span.
     pub fn copy(&mut self, encoder: &mut CommandEncoder, span: &Span) -> Result<(), Error> {
-        span.check("read back", wgpu::COPY_BUFFER_ALIGNMENT, BufferUsages::COPY_SRC)?;
+        span.check(|| "read back".into(), wgpu::COPY_BUFFER_ALIGNMENT, BufferUsages::COPY_SRC)?;
         let bytes = span.len * 4;
         let (end, size) = (self.filled.saturating_add(bytes), self.staging.size());
         if end > size {

@@ -39,18 +39,23 @@ impl Span {
 
     /// Checks that the span lies within its buffer, at a multiple of `alignment`, with the usages that
     /// are needed.
-    pub(crate) fn check(&self, what: &str, alignment: u64, needs: BufferUsages) -> Result<(), Error> {
+    pub(crate) fn check(
+        &self,
+        what: impl Fn() -> String,
+        alignment: u64,
+        needs: BufferUsages,
+    ) -> Result<(), Error> {
         let size = self.buffer.size();
         let end = self.end().unwrap_or(u64::MAX);
         if end > size {
-            return Err(Error::OutOfBounds { what: what.into(), end, size });
+            return Err(Error::OutOfBounds { what: what(), end, size });
         }
         if !self.offset.is_multiple_of(alignment) {
-            return Err(Error::Misaligned { what: what.into(), offset: self.offset, alignment });
+            return Err(Error::Misaligned { what: what(), offset: self.offset, alignment });
         }
         let has = self.buffer.usage();
         if !has.contains(needs) {
-            return Err(Error::MissingUsage { what: what.into(), has, needs });
+            return Err(Error::MissingUsage { what: what(), has, needs });
         }
         Ok(())
     }
@@ -65,9 +70,14 @@ impl Span {
             && !before(other, self)
     }
 
+    /// A piece of this span.
+    pub(crate) fn part(&self, piece: Piece) -> Span {
+        Span { offset: self.offset + piece.first * F32, len: piece.len, ..self.clone() }
+    }
+
     /// All bytes of this span, to bind. The span is not empty.
     pub(crate) fn whole_binding(&self) -> BindingResource<'_> {
-        self.binding(Piece { first: 0, len: self.len, tail: false })
+        self.binding(Piece { first: 0, len: self.len })
     }
 
     /// The bytes of a piece of this span, to bind. The piece is not empty.
@@ -99,7 +109,10 @@ impl Limits {
     pub fn of(device: &wgpu::Device) -> Self {
         let limits = device.limits();
         Limits {
-            max_binding: limits.max_storage_buffer_binding_size.min(Self::MAX_BINDING),
+            max_binding: limits
+                .max_storage_buffer_binding_size
+                .min(limits.max_buffer_size)
+                .min(Self::MAX_BINDING),
             alignment: u64::from(limits.min_storage_buffer_offset_alignment),
             max_groups: limits.max_compute_workgroups_per_dimension,
         }
@@ -124,44 +137,76 @@ impl Limits {
         self.alignment.max(VECTOR * F32)
     }
 
-    /// The most elements in a piece: as many whole quanta as a binding takes, and at least one.
-    fn piece_len(&self) -> u64 {
-        (self.max_binding / self.quantum()).max(1) * self.quantum() / F32
+    /// The same in elements.
+    pub(crate) fn quantum_len(&self) -> u64 {
+        self.quantum() / F32
+    }
+
+    /// The most elements in a piece: as many whole quanta as a binding takes of all planes, and at
+    /// least one.
+    fn piece_len(&self, planes: u64) -> u64 {
+        (self.max_binding / (self.quantum() * planes.max(1))).max(1) * self.quantum_len()
     }
 }
 
-/// A part of a span that one dispatch updates.
+/// A part of a span whose bytes, and whose state's, one binding takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Piece {
-    /// The first element that is bound, counted from the span's start.
+    /// Its first element, counted from the span's start: at a multiple of the quantum.
     pub first: u64,
-    /// How many elements are bound.
+    /// How many elements it has; a multiple of the quantum unless it is the last piece.
     pub len: u64,
-    /// Whether only the last `len % 4` elements are updated, one a thread, rather than all of them as
-    /// vectors of four.
-    pub tail: bool,
 }
 
 impl Piece {
-    /// How many threads the piece takes.
-    pub fn threads(&self) -> u64 {
-        if self.tail { self.len % VECTOR } else { self.len / VECTOR }
+    /// The elements that fill vectors of four.
+    pub fn vectors(&self) -> Option<Piece> {
+        let len = self.len - self.len % VECTOR;
+        (len > 0).then_some(Piece { len, ..*self })
+    }
+
+    /// What has to be bound for the last one to three elements, which fill no vector: everything from
+    /// the last quantum on.
+    pub fn tail(&self, limits: &Limits) -> Option<Piece> {
+        let skipped = self.len - self.len % limits.quantum_len();
+        let bound = Piece { first: self.first + skipped, len: self.len - skipped };
+        (!self.len.is_multiple_of(VECTOR)).then_some(bound)
     }
 }
 
-/// Cuts `len` elements into pieces: vectors of four as far as they go, in bindings as long as the
-/// limits allow, and what is left in a tail that is bound from the last quantum on.
-pub fn pieces(len: u64, limits: &Limits) -> impl Iterator<Item = Piece> {
-    let vectors = len - len % VECTOR;
-    let step = limits.piece_len();
-    let whole = (0..vectors.div_ceil(step)).map(move |i| {
+/// Cuts `len` elements into pieces as long as the limits allow, of which the state has `planes` planes
+/// as long as the piece.
+pub fn pieces(len: u64, planes: u64, limits: &Limits) -> impl Iterator<Item = Piece> + use<> {
+    let step = limits.piece_len(planes);
+    (0..len.div_ceil(step)).map(move |i| {
         let first = i * step;
-        Piece { first, len: step.min(vectors - first), tail: false }
-    });
-    let quantum = limits.quantum() / F32;
-    let first = vectors / quantum * quantum;
-    let tail = (vectors < len).then_some(Piece { first, len: len - first, tail: true });
-    whole.chain(tail)
+        Piece { first, len: step.min(len - first) }
+    })
+}
+
+/// Two spans with a byte in common of which one at least is written, if there are such: their numbers.
+pub(crate) fn overlapping(spans: &[(&Span, bool)]) -> Option<(usize, usize)> {
+    let mut order: Vec<usize> = (0..spans.len()).filter(|&i| spans[i].0.len > 0).collect();
+    order.sort_by_key(|&i| (&spans[i].0.buffer, spans[i].0.offset));
+    // The one that reaches furthest so far, of all and of those that are written.
+    let (mut any, mut written) = (None::<usize>, None::<usize>);
+    for i in order {
+        let (span, writes) = spans[i];
+        let met = if writes { any } else { written };
+        if let Some(other) = met.filter(|&other| spans[other].0.overlaps(span)) {
+            return Some((other.min(i), other.max(i)));
+        }
+        let reaches = |other: Option<usize>| {
+            other.is_some_and(|o| spans[o].0.buffer == span.buffer && spans[o].0.end() >= span.end())
+        };
+        if !reaches(any) {
+            any = Some(i);
+        }
+        if writes && !reaches(written) {
+            written = Some(i);
+        }
+    }
+    None
 }
 
 /// The grid of workgroups that covers `threads`: past the limit of one dimension it goes on in y,
@@ -183,21 +228,28 @@ mod tests {
     }
 
     /// What every cut must be: each element updated once, in order, within what can be bound.
-    fn check(len: u64, limits: &Limits) {
+    fn check(len: u64, planes: u64, limits: &Limits) {
+        let most = limits.max_binding.max(limits.quantum() * planes.max(1));
         let mut next = 0;
-        for piece in pieces(len, limits) {
-            let bytes = piece.len * F32;
+        for piece in pieces(len, planes, limits) {
             assert!((piece.first * F32).is_multiple_of(limits.alignment), "{piece:?} is misaligned");
-            assert!(bytes <= limits.max_binding.max(limits.quantum() + 12), "{piece:?} too long");
-            assert!(piece.threads() > 0, "{piece:?} is empty");
-            let updated = if piece.tail { piece.len % 4 } else { piece.len };
-            assert_eq!(piece.first + piece.len - updated, next, "{piece:?} leaves a gap");
-            next += updated;
-            let [x, y, _] = grid(piece.threads(), 64, limits.max_groups);
+            assert!(piece.len.next_multiple_of(limits.quantum_len()) * F32 * planes <= most);
+            assert_eq!(piece.first, next, "{piece:?} leaves a gap");
+            next += piece.len;
+            let vectors = piece.vectors().map_or(0, |vectors| vectors.len);
+            let rest = piece.tail(limits).map_or(0, |tail| {
+                assert!((tail.first * F32).is_multiple_of(limits.alignment));
+                assert_eq!(tail.first + tail.len, piece.first + piece.len);
+                assert!(tail.len < limits.quantum_len());
+                tail.len % VECTOR
+            });
+            assert_eq!(vectors + rest, piece.len);
+            let threads = vectors / VECTOR;
+            let [x, y, _] = grid(threads, 64, limits.max_groups);
             let groups = u64::from(x) * u64::from(y);
             assert!(x <= limits.max_groups && y <= limits.max_groups);
-            assert!(groups * 64 >= piece.threads());
-            assert!((groups - u64::from(x)) * 64 < piece.threads(), "a row of groups is idle");
+            assert!(groups * 64 >= threads);
+            assert!(threads == 0 || (groups - u64::from(x)) * 64 < threads, "a row of groups is idle");
         }
         assert_eq!(next, len);
     }
@@ -207,7 +259,7 @@ mod tests {
         for alignment in [1, 4, 16, 32, 256] {
             for max_binding in [16, 256, 512, 1_000, 4_096] {
                 let limits = limits(max_binding, alignment);
-                (0..=2_200).for_each(|len| check(len, &limits));
+                (0..=2_200).for_each(|len| check(len, len % 6, &limits));
             }
         }
     }
@@ -219,7 +271,7 @@ mod tests {
                 let limits = limits(max_binding, alignment);
                 let groups = 65_535 * 64 * 4;
                 for edge in [groups, 2 * groups, max_binding / 4, max_binding / 2, 1 << 33] {
-                    (edge - 70..edge + 70).for_each(|len| check(len, &limits));
+                    (edge - 70..edge + 70).for_each(|len| check(len, len % 6, &limits));
                 }
             }
         }
@@ -229,12 +281,13 @@ mod tests {
         #[test]
         fn any_length_is_covered_once(
             len in 0u64..1 << 40,
+            planes in 0u64..6,
             max_binding in 1u64 << 20..1 << 31,
             shift in 0u32..=8,
             max_groups in 1_500u32..=65_535,
         ) {
             let limits = Limits { max_groups, ..limits(max_binding, 1 << shift) };
-            check(len, &limits);
+            check(len, planes, &limits);
         }
     }
 

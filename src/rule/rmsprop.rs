@@ -1,37 +1,99 @@
-use super::Check;
+use super::{Check, EpsPlacement};
 use crate::Error;
 
-/// RMSprop, as `torch.optim.RMSprop`: no bias correction, `eps` outside the root.
+/// RMSprop, as `torch.optim.RMSprop`, and as optax and Keras have it.
 ///
 /// ```text
 /// square_avg ← alpha · square_avg + (1 − alpha) · g²
-/// p ← p − lr · g / (√square_avg + eps)
+/// centered:  grad_avg ← alpha · grad_avg + (1 − alpha) · g
+/// v = square_avg − grad_avg², at least 0      (square_avg where not centered)
+/// d = g / (√v + eps)
+/// momentum:  momentum_buffer ← momentum · momentum_buffer + d
+/// p ← p − lr · momentum_buffer                (lr · d without momentum)
 /// ```
 ///
-/// Source: Hinton, *Neural Networks for Machine Learning*, lecture 6e. Form and defaults: PyTorch 2.x.
+/// PyTorch does not clamp the variance, and takes the root of a negative number where rounding makes it
+/// one; `clamp_variance` is on unless it is turned off. Source: Hinton, *Neural Networks for Machine
+/// Learning*, lecture 6e; centered: Graves 2013. Form and defaults: PyTorch 2.15; what `maximize` and the
+/// weight decays do is said at [`Rule`](crate::Rule).
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[doc(alias = "RMSprop")]
 pub struct RmsProp {
     /// Learning rate, ≥ 0. Default 1e-2.
     pub lr: f64,
-    /// Decay of the squared gradient's average, in [0, 1). Default 0.99.
+    /// Decay of the averages, in [0, 1). Default 0.99.
     pub alpha: f64,
     /// Added to the root, > 0 and a normal f32. Default 1e-8. Below 1e-12 a device that flushes
     /// subnormal squares to zero takes visibly other steps where gradients are tiny.
     pub eps: f64,
+    /// Where eps is added: outside the root in PyTorch, inside in optax and Keras.
+    pub eps_placement: EpsPlacement,
+    /// Decay of the momentum buffer, in [0, 1). Default 0: no momentum.
+    pub momentum: f64,
+    /// Whether the momentum buffer holds steps already multiplied by lr, as in optax and Keras.
+    /// Default false.
+    pub lr_in_momentum: bool,
+    /// Divides by the root of the variance instead of the second moment. Default false.
+    pub centered: bool,
+    /// Whether a variance that rounding made negative counts as 0. Default true.
+    pub clamp_variance: bool,
+    /// What `square_avg` is before the first step, ≥ 0: 1 in TensorFlow 1. Default 0.
+    pub initial_accumulator: f64,
+    /// Whether the averages are divided by 1 − alphaᵗ, as optax does on request. Default false.
+    pub bias_correction: bool,
+    /// Weight decay, ≥ 0. Default 0.
+    pub weight_decay: f64,
+    /// Whether the weight decay is kept out of the gradient. Default false.
+    pub decoupled_weight_decay: bool,
+    /// Climbs instead of descending. Default false.
+    pub maximize: bool,
 }
 
 impl Default for RmsProp {
     fn default() -> Self {
-        RmsProp { lr: 1e-2, alpha: 0.99, eps: 1e-8 }
+        RmsProp {
+            lr: 1e-2,
+            alpha: 0.99,
+            eps: 1e-8,
+            eps_placement: EpsPlacement::Outside,
+            momentum: 0.0,
+            lr_in_momentum: false,
+            centered: false,
+            clamp_variance: true,
+            initial_accumulator: 0.0,
+            bias_correction: false,
+            weight_decay: 0.0,
+            decoupled_weight_decay: false,
+            maximize: false,
+        }
     }
 }
 
 impl RmsProp {
+    /// The defaults of `torch.optim.RMSprop`, 2.15, but for the clamped variance.
+    pub fn torch() -> Self {
+        Self::default()
+    }
+
+    /// As `optax.rmsprop`, 0.2.8, which asks for lr: alpha 0.9, eps inside the root, lr inside the buffer.
+    pub fn optax() -> Self {
+        let eps_placement = EpsPlacement::Inside;
+        RmsProp { alpha: 0.9, eps_placement, lr_in_momentum: true, ..Self::default() }
+    }
+
+    /// The defaults of `keras.optimizers.RMSprop`, 3.15: lr 1e-3, alpha 0.9, eps 1e-7 inside the root, lr
+    /// inside the buffer, decoupled weight decay.
+    pub fn keras() -> Self {
+        RmsProp { lr: 1e-3, eps: 1e-7, decoupled_weight_decay: true, ..Self::optax() }
+    }
+
     pub(super) fn validate(&self) -> Result<(), Error> {
         let check = Check("rmsprop");
         check.lr(self.lr)?;
         check.decay("alpha", self.alpha)?;
-        check.eps(self.eps)
+        check.eps(self.eps)?;
+        check.decay("momentum", self.momentum)?;
+        check.not_negative("initial_accumulator", self.initial_accumulator)?;
+        check.not_negative("weight_decay", self.weight_decay)
     }
 }

@@ -11,7 +11,9 @@ use crate::Error;
 /// nesterov:      p ← p − lr · (g + momentum · momentum_buffer)
 /// ```
 ///
-/// The learning rate is outside the momentum buffer. Formula and defaults: PyTorch 2.x.
+/// With `lr_in_momentum`, as in Keras, g is multiplied by lr before all of this and nothing after it: a
+/// changed learning rate then takes effect gradually. Formula and defaults: PyTorch 2.15; what `maximize`
+/// and the weight decays do is said at [`Rule`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[doc(alias = "SGD")]
 pub struct Sgd {
@@ -24,15 +26,47 @@ pub struct Sgd {
     pub dampening: f64,
     /// Nesterov momentum; needs `momentum` > 0 and `dampening` = 0. Default false.
     pub nesterov: bool,
+    /// Whether the momentum buffer holds gradients already multiplied by lr. Default false.
+    pub lr_in_momentum: bool,
+    /// Weight decay, ≥ 0. Default 0.
+    pub weight_decay: f64,
+    /// Whether the weight decay is kept out of the gradient. Default false.
+    pub decoupled_weight_decay: bool,
+    /// Climbs instead of descending. Default false.
+    pub maximize: bool,
 }
 
 impl Default for Sgd {
     fn default() -> Self {
-        Sgd { lr: 1e-3, momentum: 0.0, dampening: 0.0, nesterov: false }
+        Sgd {
+            lr: 1e-3,
+            momentum: 0.0,
+            dampening: 0.0,
+            nesterov: false,
+            lr_in_momentum: false,
+            weight_decay: 0.0,
+            decoupled_weight_decay: false,
+            maximize: false,
+        }
     }
 }
 
 impl Sgd {
+    /// The defaults of `torch.optim.SGD`, 2.15.
+    pub fn torch() -> Self {
+        Self::default()
+    }
+
+    /// As `optax.sgd`, 0.2.8, which asks for lr: the buffer is PyTorch's.
+    pub fn optax() -> Self {
+        Self::default()
+    }
+
+    /// The defaults of `keras.optimizers.SGD`, 3.15: lr 1e-2, lr inside the buffer.
+    pub fn keras() -> Self {
+        Sgd { lr: 1e-2, lr_in_momentum: true, decoupled_weight_decay: true, ..Self::default() }
+    }
+
     pub(super) fn validate(&self) -> Result<(), Error> {
         let check = Check(Rule::from(*self).name());
         check.lr(self.lr)?;
@@ -45,6 +79,6 @@ impl Sgd {
             let range = "dampening = 0 with nesterov";
             check.that(self.dampening == 0.0, "dampening", self.dampening, range)?;
         }
-        Ok(())
+        check.not_negative("weight_decay", self.weight_decay)
     }
 }

@@ -110,8 +110,8 @@ impl Algorithm {
             Algorithm::MinibatchGd => sgd(0.5).into(),
             Algorithm::Momentum => momentum.into(),
             Algorithm::Nesterov => Sgd { nesterov: true, ..momentum }.into(),
-            Algorithm::RmsProp => RmsProp { lr: 0.05, alpha: 0.9, eps: 1e-8 }.into(),
-            Algorithm::Adam => Adam { lr: 0.05, betas: (0.9, 0.999), eps: 1e-8 }.into(),
+            Algorithm::RmsProp => RmsProp { lr: 0.05, alpha: 0.9, ..RmsProp::default() }.into(),
+            Algorithm::Adam => Adam { lr: 0.05, ..Adam::default() }.into(),
         }
     }
 

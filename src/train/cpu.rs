@@ -2,7 +2,7 @@
 
 use super::Worker;
 use crate::cpu::gradient::{self, Rows};
-use crate::cpu::{self, Real, Step, StepState, exact_step, parallel};
+use crate::cpu::{self, Real, RuleConstants, Step, StepState, exact_step, parallel};
 use crate::gpu::Batch;
 use crate::verify::{ObservedGradient, ObservedStep, Snapshot};
 use crate::{Error, Rule};
@@ -25,7 +25,7 @@ pub trait Float: Real {
 
 impl Float for f32 {
     fn step(state: &mut StepState, rule: &Rule) -> Step<f32> {
-        state.advance(&[rule.lr() as f32]).step()
+        state.advance(&RuleConstants::new(rule), rule.lr() as f32)
     }
 
     fn update(
@@ -88,7 +88,7 @@ impl<'a, R: Float> CpuWorker<'a, R> {
         let params: Vec<R> = params.iter().map(|&p| R::of(p)).collect();
         let grads = vec![R::zero(); params.len()];
         let moments = vec![grads.clone(); rule.moments().len()];
-        let state = StepState::new(rule);
+        let state = StepState::default();
         Ok(CpuWorker { x: rows.0, y: rows.1, rule: *rule, state, params, grads, moments })
     }
 

@@ -164,7 +164,9 @@ impl<'a> GpuWorker<'a> {
 
     fn copy_state(&mut self, encoder: &mut CommandEncoder) -> Result<(), Error> {
         self.read_back.copy(encoder, &self.params)?;
-        for moment in self.optimizer.tensors().iter().flat_map(|tensor| &tensor.moments) {
+        // A model is one tensor, in one part: what a batch's gradient can be made of is.
+        for moment in self.optimizer.tensors().iter().flat_map(|tensor| tensor.moments.iter().flatten())
+        {
             let unpadded = Span { len: self.params.len, ..moment.clone() };
             self.read_back.copy(encoder, &unpadded)?;
         }

@@ -1,16 +1,15 @@
 //! The f64 definition of a step from f32 bits, and how far a device may be from it.
 //!
-//! With u = 2⁻²⁴, WGSL allows 2u for + − ×, 9u for a root and 5u for a quotient; a constant that was
-//! rounded to f32 has 1u. Counting these to first order along each rule's formula gives the factors
-//! below. Anything below 2⁻¹²⁶ may be flushed to zero, which adds that much once.
+//! The bounds of an update come from [`Bounded`]: the rule itself, run with the error that WGSL allows
+//! each operation.
 //!
-//! Sums are held to what rounding to nearest gives (1u an operation), as every device does that is known
-//! to us; a device that used WGSL's licence to round the other way could exceed their bound.
+//! Sums are held to what rounding to nearest gives (1u an operation, with u = 2⁻²⁴), as every device does
+//! that is known to us; a device that used WGSL's licence to round the other way could exceed their bound.
 
 use super::Snapshot;
 use crate::Rule;
 use crate::cpu::gradient::BLOCK;
-use crate::cpu::{self, exact_step};
+use crate::cpu::{self, Bounded, exact_step};
 use crate::gpu::Batch;
 use crate::regression::Problem;
 use rayon::prelude::*;
@@ -18,16 +17,7 @@ use rayon::prelude::*;
 const U: f64 = 1.0 / 16_777_216.0;
 const FLUSHED: f64 = f32::MIN_POSITIVE as f64;
 
-/// A value by its definition, and how far from it a device may be.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Bounded {
-    /// The value.
-    pub value: f64,
-    /// The largest error allowed, ≥ 0.
-    pub bound: f64,
-}
-
-/// One update of `rule` at step `t` by its f64 definition, from the state and the gradient that a device
+/// One update of `rule` at step `t` by its definition, from the state and the gradient that a device
 /// had: the parameters and each moment.
 pub fn update(
     rule: &Rule,
@@ -35,58 +25,13 @@ pub fn update(
     before: &Snapshot,
     grads: &[f32],
 ) -> (Vec<Bounded>, Vec<Vec<Bounded>>) {
-    let widen = |values: &[f32]| values.iter().map(|&x| f64::from(x)).collect::<Vec<f64>>();
-    let step = exact_step::<f64>(rule, t, rule.lr());
-    let mut params = widen(&before.params);
-    let grads = widen(grads);
-    let mut moments: Vec<Vec<f64>> = before.moments.iter().map(|m| widen(m)).collect();
-    let mut slices: Vec<&mut [f64]> = moments.iter_mut().map(Vec::as_mut_slice).collect();
-    cpu::update(rule, &step, &mut params, &grads, &mut slices);
-
-    let mut param_bounds = Vec::with_capacity(params.len());
-    let mut moment_bounds = vec![Vec::with_capacity(params.len()); moments.len()];
-    for (i, &param) in params.iter().enumerate() {
-        let old = |moment: usize| f64::from(before.moments[moment][i]);
-        let g = grads[i].abs();
-        // What was subtracted from the parameter may be wrong by this much.
-        let moved = match rule {
-            // lr 1, product 2.
-            Rule::Sgd(sgd) if sgd.momentum == 0.0 => 3.0 * U * step.lr * g,
-            Rule::Sgd(sgd) => {
-                // Each term: constant 1, product 2; their sum 2; rounded up to 6.
-                let weight = if step.first { 1.0 } else { 1.0 - sgd.dampening };
-                let scale = sgd.momentum * old(0).abs() + weight * g;
-                moment_bounds[0].push(6.0 * U * scale + FLUSHED);
-                // The look-ahead adds constant 1, product 2, sum 2; lr adds 3.
-                if sgd.nesterov {
-                    14.0 * U * step.lr * (g + sgd.momentum * scale)
-                } else {
-                    9.0 * U * step.lr * scale
-                }
-            }
-            Rule::RmsProp(rmsprop) => {
-                let square_avg = moments[0][i];
-                moment_bounds[0].push(8.0 * U * square_avg + FLUSHED);
-                24.0 * U * step.lr * g / (square_avg.sqrt() + rmsprop.eps)
-            }
-            Rule::Adam(adam) => {
-                // Errors of exp_avg are relative to its terms, which may cancel.
-                let scale = adam.betas.0 * old(0).abs() + (1.0 - adam.betas.0) * g;
-                let exp_avg_sq = moments[1][i];
-                moment_bounds[0].push(8.0 * U * scale + FLUSHED);
-                moment_bounds[1].push(8.0 * U * exp_avg_sq + FLUSHED);
-                let denominator = (exp_avg_sq * step.inv_bias_correction2).sqrt() + adam.eps;
-                32.0 * U * step.step_size * scale / denominator
-            }
-        };
-        param_bounds.push(2.0 * U * param.abs() + moved + FLUSHED);
-    }
-    let zip = |values: Vec<f64>, bounds: Vec<f64>| -> Vec<Bounded> {
-        let pairs = values.into_iter().zip(bounds);
-        pairs.map(|(value, bound)| Bounded { value, bound }).collect()
-    };
-    let moments = moments.into_iter().zip(moment_bounds).map(|(m, b)| zip(m, b)).collect();
-    (zip(params, param_bounds), moments)
+    let exactly = |values: &[f32]| values.iter().map(|&x| Bounded::exactly(x)).collect::<Vec<_>>();
+    let step = exact_step::<Bounded>(rule, t, rule.lr());
+    let mut params = exactly(&before.params);
+    let mut moments: Vec<Vec<Bounded>> = before.moments.iter().map(|m| exactly(m)).collect();
+    let mut slices: Vec<&mut [Bounded]> = moments.iter_mut().map(Vec::as_mut_slice).collect();
+    cpu::update(rule, &step, &mut params, &exactly(grads), &mut slices);
+    (params, moments)
 }
 
 /// The gradient of a batch and its loss in f64, from the f32 rows and parameters that a device has.
@@ -117,12 +62,12 @@ pub fn gradient(
     let (sum_error, dot_error) = (error(depths.0 + 2), error(depths.1 + 1));
     let bounded = |sum: f64, terms: f64, dots: f64, scale: f64| Bounded {
         value: scale * sum,
-        bound: scale * (sum_error * terms + dot_error * dots) + FLUSHED,
+        error: scale * (sum_error * terms + dot_error * dots) + FLUSHED,
     };
     let grads = sums.columns.iter().map(|c| bounded(c.sum, c.terms, c.dots, 2.0 / n)).collect();
     // With an error e in r, r² moves by 2re + e²: near a perfect fit the second is the larger.
     let mut loss = bounded(sums.squares.sum, sums.squares.sum, 2.0 * sums.squares.dots, 1.0 / n);
-    loss.bound += dot_error * dot_error * sums.squared_sizes / n;
+    loss.error += dot_error * dot_error * sums.squared_sizes / n;
     (grads, loss)
 }
 

@@ -10,7 +10,7 @@ const ROWS: u64 = 1000;
 const BATCH: u64 = 100;
 
 fn rules() -> [Rule; 5] {
-    let momentum = Sgd { lr: 0.01, momentum: 0.9, dampening: 0.3, nesterov: false };
+    let momentum = Sgd { lr: 0.01, momentum: 0.9, dampening: 0.3, ..Sgd::default() };
     [
         Sgd { lr: 0.01, ..Sgd::default() }.into(),
         momentum.into(),
@@ -106,11 +106,7 @@ fn a_tail_that_is_not_written_is_caught() {
 #[test]
 fn a_learning_rate_of_the_step_before_is_caught() {
     assert_caught("params", |rule, step| {
-        let stale = match *rule {
-            Rule::Sgd(sgd) => Rule::Sgd(Sgd { lr: sgd.lr * 0.999, ..sgd }),
-            Rule::RmsProp(rule) => Rule::RmsProp(RmsProp { lr: rule.lr * 0.999, ..rule }),
-            Rule::Adam(adam) => Rule::Adam(Adam { lr: adam.lr * 0.999, ..adam }),
-        };
+        let stale = rule.with_lr(rule.lr() * 0.999);
         redo(&stale, step, 5);
     });
 }

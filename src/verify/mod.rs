@@ -6,7 +6,8 @@ mod bounds;
 mod faults;
 mod report;
 
-pub use bounds::{Bounded, gradient, update};
+pub use crate::cpu::Bounded;
+pub use bounds::{gradient, update};
 pub use report::{Verification, Worst};
 
 use crate::Rule;
@@ -69,8 +70,8 @@ pub fn sample(batch: Batch, features: usize, t: u64) -> Option<Batch> {
 }
 
 /// Compares one update with the f64 definition, in two parts, each from the device's own bits: the
-/// gradient and loss from the parameters and the batch (or a sample of its rows), then parameters and moments from the state and
-/// the gradient. So neither part's bound has to allow for the other's error.
+/// gradient and loss from the parameters and the batch (or a sample of its rows), then parameters and
+/// moments from the state and the gradient. So neither part's bound has to allow for the other's error.
 pub fn check(report: &mut Verification, rule: &Rule, problem: &Problem, step: &ObservedStep) {
     report.checks += 1;
     let seen = step.sample.as_ref().unwrap_or(&step.gradient);

@@ -43,7 +43,9 @@ impl Verification {
     pub fn compare(&mut self, update: u64, quantity: &str, actual: &[f32], expected: &[Bounded]) {
         assert_eq!(actual.len(), expected.len(), "a comparison of unequal lengths hides elements");
         self.values += actual.len() as u64;
-        for (element, (&actual, &Bounded { value, bound })) in actual.iter().zip(expected).enumerate() {
+        for (element, (&actual, &Bounded { value, error: bound })) in
+            actual.iter().zip(expected).enumerate()
+        {
             let error = (f64::from(actual) - value).abs();
             // What is not a number is not within any bound; equal values are, even where it is zero.
             let ratio = match error / bound {
@@ -72,7 +74,7 @@ mod tests {
             1,
             "params",
             &[1.0, actual],
-            &[Bounded { value: 1.0, bound }, Bounded { value, bound }],
+            &[Bounded { value: 1.0, error: bound }, Bounded { value, error: bound }],
         );
         report
     }

@@ -3,90 +3,82 @@
 
 use super::gpu::Gpu;
 use super::{assert_bits, assert_within, widen};
-use wgpu_optim::cpu::{self, Step, StepState, exact_step};
+use wgpu_optim::cpu::{self, Bounded, RuleConstants, Step, StepState, exact_step};
 use wgpu_optim::gpu::Tensor;
-use wgpu_optim::{Adam, RmsProp, Rule, Sgd, Span};
+use wgpu_optim::rule::{AmsgradOf, EpsPlacement};
+use wgpu_optim::{Adagrad, Adam, Adamax, Lion, NAdam, RmsProp, Rule, Sgd, Span};
 
 /// Every path through the kernels.
-pub fn rules() -> [Rule; 6] {
+pub fn rules() -> Vec<Rule> {
     let sgd = Sgd { lr: 0.125, ..Sgd::default() };
     let momentum = Sgd { lr: 0.03, momentum: 0.9, ..sgd };
-    [
+    let nesterov = Sgd { nesterov: true, ..momentum };
+    let rmsprop = RmsProp { lr: 0.01, alpha: 0.95, eps: 1e-6, ..RmsProp::default() };
+    let centered = RmsProp { centered: true, ..rmsprop };
+    let both = RmsProp { momentum: 0.9, ..centered };
+    let adam = Adam { lr: 0.02, betas: (0.8, 0.99), eps: 1e-7, ..Adam::default() };
+    let adamw = Adam { weight_decay: 0.3, decoupled_weight_decay: true, ..adam };
+    let amsgrad = Adam { amsgrad: true, ..adam };
+    let nadam = NAdam { lr: 0.02, betas: (0.8, 0.99), weight_decay: 0.1, ..NAdam::default() };
+    let adamax = Adamax { lr: 0.02, weight_decay: 0.1, ..Adamax::default() };
+    let adagrad = Adagrad { lr: 0.03, lr_decay: 0.01, ..Adagrad::default() };
+    let lion = Lion { lr: 0.02, weight_decay: 0.1, ..Lion::default() };
+    vec![
         sgd.into(),
+        Sgd { weight_decay: 0.1, maximize: true, ..sgd }.into(),
         momentum.into(),
-        Sgd { dampening: 0.3, ..momentum }.into(),
-        Sgd { nesterov: true, ..momentum }.into(),
-        RmsProp { lr: 0.01, alpha: 0.95, eps: 1e-6 }.into(),
-        Adam { lr: 0.02, betas: (0.8, 0.99), eps: 1e-7 }.into(),
+        Sgd { dampening: 0.3, weight_decay: 0.1, ..momentum }.into(),
+        nesterov.into(),
+        Sgd { lr_in_momentum: true, weight_decay: 0.1, decoupled_weight_decay: true, ..nesterov }.into(),
+        rmsprop.into(),
+        RmsProp { bias_correction: true, weight_decay: 0.1, ..rmsprop }.into(),
+        RmsProp { initial_accumulator: 1.0, momentum: 0.5, ..RmsProp::optax() }.into(),
+        centered.into(),
+        RmsProp { clamp_variance: false, eps_placement: EpsPlacement::Inside, eps: 0.1, ..centered }
+            .into(),
+        both.into(),
+        RmsProp { lr_in_momentum: true, maximize: true, ..both }.into(),
+        adam.into(),
+        adamw.into(),
+        Adam { eps_placement: EpsPlacement::Hat, maximize: true, ..adam }.into(),
+        Adam { eps_placement: EpsPlacement::Inside, weight_decay: 0.1, ..adam }.into(),
+        amsgrad.into(),
+        Adam { amsgrad_of: AmsgradOf::Corrected, ..amsgrad }.into(),
+        nadam.into(),
+        NAdam { momentum_decay: None, decoupled_weight_decay: true, ..nadam }.into(),
+        adamax.into(),
+        Adamax { eps_placement: EpsPlacement::Outside, ..adamax }.into(),
+        adagrad.into(),
+        Adagrad { initial_accumulator: 0.1, eps_placement: EpsPlacement::Inside, ..adagrad }.into(),
+        lion.into(),
+        Lion { decoupled_weight_decay: false, maximize: true, ..lion }.into(),
     ]
 }
 
-/// Half an ulp of one in f32.
-pub const U: f64 = 1.0 / (1 << 24) as f64;
-
-/// What may be flushed to zero.
-const TINY: f64 = f32::MIN_POSITIVE as f64;
-
 /// Values, and how far from them an f32 result may be.
 #[derive(Clone, Debug, Default)]
-pub struct Bounded {
-    pub values: Vec<f64>,
-    pub bounds: Vec<f64>,
-}
+pub struct Expected(pub Vec<Bounded>);
 
-impl Bounded {
+impl Expected {
+    pub fn exactly(values: &[f32]) -> Self {
+        Expected(values.iter().map(|&x| Bounded::exactly(x)).collect())
+    }
+
     #[track_caller]
     pub fn assert(&self, what: &str, actual: &[f32]) {
-        assert_within(what, &widen(actual), &self.values, &self.bounds);
+        let values: Vec<f64> = self.0.iter().map(|b| b.value).collect();
+        let errors: Vec<f64> = self.0.iter().map(|b| b.error).collect();
+        assert_within(what, &widen(actual), &values, &errors);
     }
 }
 
-/// One step in f64: the parameters and then each moment, with the bounds of f32 arithmetic as inexact
-/// as WGSL allows. In units of U these count the roundings behind each term: two for every + − ·,
-/// five for a quotient, nine for a root, one for every constant.
-pub fn step(
-    rule: &Rule,
-    step: &Step<f64>,
-    params: &[f64],
-    grads: &[f64],
-    moments: &[Vec<f64>],
-) -> Vec<Bounded> {
-    let (mut new_params, mut new_moments) = (params.to_vec(), moments.to_vec());
-    let mut slices: Vec<&mut [f64]> = new_moments.iter_mut().map(Vec::as_mut_slice).collect();
-    cpu::update(rule, step, &mut new_params, grads, &mut slices);
-
-    let mut bounds = vec![Vec::new(); 1 + moments.len()];
-    for i in 0..params.len() {
-        let g = grads[i].abs();
-        let moment = |k: usize| moments[k][i].abs();
-        let new_moment = |k: usize| new_moments[k][i].abs();
-        let update = match rule {
-            Rule::Sgd(sgd) if sgd.momentum == 0.0 => 3.0 * step.lr * g,
-            Rule::Sgd(sgd) => {
-                let weight = if step.first { 1.0 } else { 1.0 - sgd.dampening };
-                let buffer = sgd.momentum * moment(0) + weight * g;
-                bounds[1].push(6.0 * U * buffer + TINY);
-                let ahead = g + sgd.momentum * buffer;
-                step.lr * if sgd.nesterov { 14.0 * ahead } else { 9.0 * buffer }
-            }
-            Rule::RmsProp(rule) => {
-                bounds[1].push(8.0 * U * new_moment(0) + TINY);
-                24.0 * step.lr * g / (new_moment(0).sqrt() + rule.eps)
-            }
-            Rule::Adam(adam) => {
-                let (beta1, _) = adam.betas;
-                let exp_avg = beta1 * moment(0) + (1.0 - beta1) * g;
-                bounds[1].push(8.0 * U * exp_avg + TINY);
-                bounds[2].push(8.0 * U * new_moment(1) + TINY);
-                let root = (new_moment(1) * step.inv_bias_correction2).sqrt();
-                32.0 * step.step_size * exp_avg / (root + adam.eps)
-            }
-            other => panic!("no bound for {other:?}"),
-        };
-        bounds[0].push(2.0 * U * new_params[i].abs() + U * update + TINY);
-    }
-    let values = std::iter::once(new_params).chain(new_moments);
-    values.zip(bounds).map(|(values, bounds)| Bounded { values, bounds }).collect()
+/// One step by its definition, from f32 bits: the parameters and then each moment.
+pub fn step(rule: &Rule, step: &Step<Bounded>, before: &[Vec<f32>], grads: &[f32]) -> Vec<Expected> {
+    let mut values: Vec<Expected> = before.iter().map(|values| Expected::exactly(values)).collect();
+    let (params, moments) = values.split_first_mut().unwrap();
+    let mut moments: Vec<&mut [Bounded]> = moments.iter_mut().map(|m| m.0.as_mut_slice()).collect();
+    cpu::update(rule, step, &mut params.0, &Expected::exactly(grads).0, &mut moments);
+    values
 }
 
 /// The CPU's copy of what an optimizer on the device keeps: for each tensor its parameters and then
@@ -94,8 +86,9 @@ pub fn step(
 #[derive(Clone)]
 pub struct Twin {
     pub rule: Rule,
-    pub state: StepState,
+    pub states: Vec<StepState>,
     pub rates: Vec<f32>,
+    pub steps: usize,
     pub tensors: Vec<Vec<Vec<f32>>>,
 }
 
@@ -108,8 +101,9 @@ impl Twin {
             values[0].clone_from(params);
             values
         };
-        let tensors = params.iter().map(tensor).collect();
-        Twin { rule, state: StepState::new(&rule), rates: vec![rule.lr() as f32], tensors }
+        let tensors: Vec<_> = params.iter().map(tensor).collect();
+        let states = vec![StepState::default(); tensors.len()];
+        Twin { rule, states, rates: vec![rule.lr() as f32], steps: 0, tensors }
     }
 
     /// Takes one step with `grads` and compares it with the `actual` values on the device: bit for bit
@@ -117,40 +111,51 @@ impl Twin {
     /// device has.
     #[track_caller]
     pub fn follow(&mut self, gpu: &Gpu, grads: &[Vec<f32>], actual: Vec<Vec<Vec<f32>>>) {
-        let constants = self.state.advance(&self.rates);
+        let grads: Vec<_> = grads.iter().map(|grads| Some(grads.as_slice())).collect();
+        self.follow_some(gpu, &grads, actual);
+    }
+
+    /// The same, where some tensors have no gradient.
+    #[track_caller]
+    pub fn follow_some(&mut self, gpu: &Gpu, grads: &[Option<&[f32]>], actual: Vec<Vec<Vec<f32>>>) {
+        let lr = self.rates[self.steps.min(self.rates.len() - 1)];
+        self.steps += 1;
+        let constants = RuleConstants::new(&self.rule);
         for (i, grads) in grads.iter().enumerate() {
             let tensor = &mut self.tensors[i];
+            let t = self.states[i].t + 1;
             let names = std::iter::once("params").chain(self.rule.moments().iter().copied());
-            let what = names.map(|n| {
-                format!(
-                    "{}, step {}, tensor {i} of {}: {n}",
-                    self.rule.name(),
-                    self.state.t,
-                    grads.len()
-                )
-            });
+            let what = names.map(|name| format!("{:?}, step {t}, tensor {i}: {name}", self.rule));
+            let Some(grads) = grads else {
+                what.zip(tensor.iter().zip(&actual[i])).for_each(|(w, (e, a))| assert_bits(&w, a, e));
+                continue;
+            };
+            let step_constants = self.states[i].advance(&constants, lr);
+            let exact = exact_step(&self.rule, t, f64::from(lr));
+            let expected = step(&self.rule, &exact, tensor, grads);
             if gpu.exact {
                 let (params, moments) = tensor.split_first_mut().unwrap();
                 let mut moments: Vec<&mut [f32]> = moments.iter_mut().map(Vec::as_mut_slice).collect();
-                cpu::update(&self.rule, &constants.step(), params, grads, &mut moments);
-                what.zip(tensor.iter().zip(&actual[i])).for_each(|(w, (e, a))| assert_bits(&w, a, e));
-            } else {
-                let exact = exact_step(&self.rule, self.state.t, f64::from(constants.lr));
-                let old: Vec<_> = tensor.iter().map(|values| widen(values)).collect();
-                let new = step(&self.rule, &exact, &old[0], &widen(grads), &old[1..]);
-                what.zip(new.iter().zip(&actual[i])).for_each(|(w, (e, a))| e.assert(&w, a));
+                cpu::update(&self.rule, &step_constants, params, grads, &mut moments);
+                for (w, (e, a)) in what.clone().zip(tensor.iter().zip(&actual[i])) {
+                    assert_bits(&w, a, e);
+                }
             }
+            what.zip(expected.iter().zip(&actual[i])).for_each(|(w, (e, a))| e.assert(&w, a));
         }
         self.tensors = actual;
     }
 }
 
+/// Where a tensor's parameters and then its moments are.
+fn spans(tensor: &Tensor) -> impl Iterator<Item = &Vec<Span>> {
+    std::iter::once(&tensor.params).chain(&tensor.moments)
+}
+
 /// What the device keeps of each tensor, as in [`Twin::tensors`].
 pub fn read_tensors(gpu: &Gpu, tensors: &[Tensor]) -> Vec<Vec<Vec<f32>>> {
-    let all: Vec<&Span> = tensors
-        .iter()
-        .flat_map(|tensor| std::iter::once(&tensor.params).chain(&tensor.moments))
-        .collect();
+    let all: Vec<&Span> = tensors.iter().flat_map(|tensor| spans(tensor).flatten()).collect();
     let mut values = gpu.read(&all).into_iter();
-    tensors.iter().map(|tensor| values.by_ref().take(1 + tensor.moments.len()).collect()).collect()
+    let mut joined = |parts: &Vec<Span>| values.by_ref().take(parts.len()).flatten().collect();
+    tensors.iter().map(|tensor| spans(tensor).map(&mut joined).collect()).collect()
 }

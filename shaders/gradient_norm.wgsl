@@ -1,0 +1,76 @@
+// One pass over the gradients of a step, ahead of it: the sum of their squares, and whether any element
+// is infinite or not a number. One partial result a workgroup; step_state.wgsl adds them up.
+// Composed with step.wgsl and one file of step/, one of storage/, and accumulation.wgsl.
+//
+// Squares of f32 would overflow from 2⁶⁴ and vanish below 2⁻⁶³. So elements below one and others are
+// summed apart, scaled by 2⁴⁶ and by 2⁻⁴⁶: the norm of gradients between 2⁻¹⁰⁸ and 2⁹⁴ is right.
+
+override WORKGROUP: u32 = 64u;
+
+const VECTORS = 16u; // to a thread
+
+struct Hyper {
+    unused: vec2f,
+}
+
+struct Partial {
+    small: f32,
+    large: f32,
+    nonfinite: u32,
+    reserved: u32,
+}
+
+@group(0) @binding(5) var<storage, read_write> partials: array<Partial>;
+
+var<workgroup> smalls: array<f32, WORKGROUP>;
+var<workgroup> larges: array<f32, WORKGROUP>;
+var<workgroup> nonfinites: array<u32, WORKGROUP>;
+
+fn sum(v: vec4f) -> f32 {
+    return (v.x + v.y) + (v.z + v.w);
+}
+
+@compute @workgroup_size(WORKGROUP)
+fn main(
+    @builtin(local_invocation_index) local: u32,
+    @builtin(workgroup_id) group: vec3u,
+    @builtin(num_workgroups) groups: vec3u,
+) {
+    let index = group.y * groups.x + group.x;
+    var small = vec4f();
+    var large = vec4f();
+    var nonfinite = 0u;
+    for (var k = 0u; k < VECTORS; k += 1u) {
+        let i = (index * VECTORS + k) * WORKGROUP + local;
+        if i < count() {
+            let step = step_of(i);
+            if (step.flags & (GRADIENT | ACCUMULATED)) != 0u {
+                let used = vec4u(0u, 1u, 2u, 3u) < vec4u(elements(i));
+                let found = select(vec4f(), found_gradient(i, step), used);
+                // WGSL may assume that there is no NaN: only its bits show it.
+                let exponent = bitcast<vec4u>(found) & vec4u(0x7f800000u);
+                nonfinite |= select(0u, 1u, any(exponent == vec4u(0x7f800000u)));
+                let below_one = exponent < vec4u(0x3f800000u);
+                let up = select(vec4f(), found * 0x1p46f, below_one);
+                let down = select(found * 0x1p-46f, vec4f(), below_one);
+                small += up * up;
+                large += down * down;
+            }
+        }
+    }
+    smalls[local] = sum(small);
+    larges[local] = sum(large);
+    nonfinites[local] = nonfinite;
+    for (var half = WORKGROUP / 2u; half > 0u; half /= 2u) {
+        workgroupBarrier();
+        if local < half {
+            smalls[local] += smalls[local + half];
+            larges[local] += larges[local + half];
+            nonfinites[local] |= nonfinites[local + half];
+        }
+    }
+    // The grid may have a group too many.
+    if local == 0u && index < arrayLength(&partials) {
+        partials[index] = Partial(smalls[0], larges[0], nonfinites[0], 0u);
+    }
+}

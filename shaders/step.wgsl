@@ -1,0 +1,26 @@
+// What one step of a tensor needs to know: a slot of 256 bytes for every tensor.
+// step_state.wgsl writes the first eight words ahead of every step, the host the others once.
+// Composed with a struct Hyper, the constants of a rule's own formula.
+
+// Bits of `flags`.
+const FIRST = 1u;       // the tensor's first step
+const GRADIENT = 2u;    // its gradient is used
+const ACCUMULATED = 4u; // so is what waits in the accumulator
+const KEEP = 8u;        // their sum goes into the accumulator, nothing else happens
+const STEP = 16u;       // the rule is applied
+
+struct Step {
+    lr: f32,
+    step_size: f32,     // lr / (1 − beta1ᵗ); for NAdam see src/cpu/update.rs
+    gradient_size: f32,
+    inv_bias_correction2: f32,
+    eps: f32,           // outside the root
+    decay: f32,         // lr · weight_decay where that is decoupled
+    grad_factor: f32,
+    flags: u32,
+
+    weight_decay: f32,  // where it is coupled
+    group: u32,
+    reserved: vec2u,
+    @size(208) hyper: Hyper,
+}

@@ -1,0 +1,12 @@
+// All elements belong to one tensor.
+
+@group(0) @binding(0) var<uniform> the_step: Step;
+
+fn step_of(i: u32) -> Step {
+    return the_step;
+}
+
+// How many of vector i's elements there are, the last of a tail's being none.
+fn elements(i: u32) -> u32 {
+    return lanes(i);
+}

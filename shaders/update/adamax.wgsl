@@ -1,0 +1,21 @@
+// Adamax (Kingma & Ba 2015, Algorithm 2): the second moment in the infinity norm.
+// step_size is lr / (1 − beta1ᵗ). One of eps_inside and eps is zero.
+
+struct Hyper {
+    beta1: f32,
+    one_minus_beta1: f32,
+    beta2: f32,
+    eps_inside: f32,
+}
+
+const EXP_AVG = 0u;
+const EXP_INF = 1u;
+
+fn update(i: u32, step: Step, gradient: vec4f) -> vec4f {
+    let exp_avg = keep(step.hyper.beta1 * load_state(EXP_AVG, i))
+        + keep(step.hyper.one_minus_beta1 * gradient);
+    let exp_inf = max(step.hyper.beta2 * load_state(EXP_INF, i), abs(gradient) + step.hyper.eps_inside);
+    store_state(EXP_AVG, i, exp_avg);
+    store_state(EXP_INF, i, exp_inf);
+    return div(step.step_size * exp_avg, exp_inf + step.eps);
+}

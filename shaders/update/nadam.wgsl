@@ -1,0 +1,24 @@
+// NAdam (Dozat 2016) as PyTorch has it. gradient_size is lr · (1 − muₜ) / (1 − Π mu), step_size is
+// lr · muₜ₊₁ / (1 − muₜ₊₁ · Π mu), inv_bias_correction2 is 1 / (1 − beta2ᵗ).
+
+struct Hyper {
+    beta1: f32,
+    one_minus_beta1: f32,
+    beta2: f32,
+    one_minus_beta2: f32,
+    eps_inside: f32,
+}
+
+const EXP_AVG = 0u;
+const EXP_AVG_SQ = 1u;
+
+fn update(i: u32, step: Step, gradient: vec4f) -> vec4f {
+    let exp_avg = keep(step.hyper.beta1 * load_state(EXP_AVG, i))
+        + keep(step.hyper.one_minus_beta1 * gradient);
+    let exp_avg_sq = keep(step.hyper.beta2 * load_state(EXP_AVG_SQ, i))
+        + keep(step.hyper.one_minus_beta2 * (gradient * gradient));
+    store_state(EXP_AVG, i, exp_avg);
+    store_state(EXP_AVG_SQ, i, exp_avg_sq);
+    let denominator = root(exp_avg_sq * step.inv_bias_correction2) + step.eps;
+    return div(keep(step.gradient_size * gradient) + keep(step.step_size * exp_avg), denominator);
+}

@@ -1,0 +1,40 @@
+//! What [`Adamax`] means; the twin of `shaders/update/adamax.wgsl`.
+
+use super::{Number, Step};
+use crate::Adamax;
+
+#[derive(Clone, Copy)]
+pub struct Hyper<R> {
+    beta1: R,
+    one_minus_beta1: R,
+    beta2: R,
+    eps_inside: R,
+}
+
+impl<R: Number> Hyper<R> {
+    pub fn new(rule: &Adamax, eps_inside: f64) -> Self {
+        Hyper {
+            beta1: R::of(rule.betas.0),
+            one_minus_beta1: R::of(1.0 - rule.betas.0),
+            beta2: R::of(rule.betas.1),
+            eps_inside: R::of(eps_inside),
+        }
+    }
+
+    pub fn words(&self) -> Vec<R> {
+        vec![self.beta1, self.one_minus_beta1, self.beta2, self.eps_inside]
+    }
+}
+
+#[inline(always)]
+pub fn change<R: Number>(
+    hyper: &Hyper<R>,
+    step: &Step<R>,
+    gradient: R,
+    exp_avg: &mut R,
+    exp_inf: &mut R,
+) -> R {
+    *exp_avg = hyper.beta1 * *exp_avg + hyper.one_minus_beta1 * gradient;
+    *exp_inf = (hyper.beta2 * *exp_inf).larger(gradient.magnitude() + hyper.eps_inside);
+    step.step_size * *exp_avg / (*exp_inf + step.eps)
+}

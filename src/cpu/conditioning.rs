@@ -1,0 +1,29 @@
+//! What may be done to gradients before a rule takes them: the twin of the conditioning in
+//! `shaders/update.wgsl` and of `shaders/gradient_norm.wgsl`.
+
+use super::{Number, Real};
+use crate::rule::ClipNorm;
+
+/// The gradient as the rule takes it: multiplied by `factor`, then limited to ±`clip_value`.
+#[inline(always)]
+pub fn condition<R: Number>(gradient: R, factor: R, clip_value: Option<R>) -> R {
+    let scaled = gradient * factor;
+    match clip_value {
+        Some(limit) => -(-scaled.larger(-limit)).larger(-limit),
+        None => scaled,
+    }
+}
+
+/// The root of the sum of squares over all gradients, in f64.
+pub fn norm<'a, R: Real>(grads: impl IntoIterator<Item = &'a [R]>) -> f64 {
+    grads.into_iter().flatten().map(|g| g.f64() * g.f64()).sum::<f64>().sqrt()
+}
+
+/// What global-norm clipping multiplies every gradient by.
+pub fn clip_factor(clip: ClipNorm, norm: f64) -> f64 {
+    match clip {
+        ClipNorm::Torch(max) => (max / (norm + 1e-6)).min(1.0),
+        ClipNorm::Optax(max) if norm < max => 1.0,
+        ClipNorm::Optax(max) => max / norm,
+    }
+}

@@ -1,0 +1,93 @@
+use std::ops::{Add, Div, Mul, Neg, Sub};
+
+/// What the rules compute with: f32, f64, or [`Bounded`](super::Bounded).
+pub trait Number:
+    Copy
+    + Add<Output = Self>
+    + Sub<Output = Self>
+    + Mul<Output = Self>
+    + Div<Output = Self>
+    + Neg<Output = Self>
+{
+    /// A constant, rounded to nearest where this type is narrower than f64.
+    fn of(x: f64) -> Self;
+    /// A constant of a step that the device makes by integer arithmetic: off by 0.51 ulp of f32.
+    fn near(x: f64) -> Self;
+    /// √x.
+    fn root(self) -> Self;
+    /// |x|.
+    fn magnitude(self) -> Self;
+    /// The larger one.
+    fn larger(self, other: Self) -> Self;
+    /// −1, 0 or 1.
+    fn sign(self) -> Self;
+}
+
+/// f32 or f64.
+pub trait Real:
+    Number
+    + num_traits::Float
+    + num_traits::NumAssign
+    + std::iter::Sum
+    + Send
+    + Sync
+    + std::fmt::Debug
+    + 'static
+{
+    /// The value in f64, exactly.
+    fn f64(self) -> f64;
+}
+
+macro_rules! number {
+    ($float:ty) => {
+        impl Number for $float {
+            #[inline(always)]
+            fn of(x: f64) -> Self {
+                x as $float
+            }
+
+            #[inline(always)]
+            fn near(x: f64) -> Self {
+                x as $float
+            }
+
+            #[inline(always)]
+            fn root(self) -> Self {
+                self.sqrt()
+            }
+
+            #[inline(always)]
+            fn magnitude(self) -> Self {
+                self.abs()
+            }
+
+            #[inline(always)]
+            fn larger(self, other: Self) -> Self {
+                if self < other { other } else { self }
+            }
+
+            #[inline(always)]
+            fn sign(self) -> Self {
+                let positive = if self > 0.0 { 1.0 } else { 0.0 };
+                if self < 0.0 { -1.0 } else { positive }
+            }
+        }
+    };
+}
+
+number!(f32);
+number!(f64);
+
+impl Real for f32 {
+    #[inline(always)]
+    fn f64(self) -> f64 {
+        f64::from(self)
+    }
+}
+
+impl Real for f64 {
+    #[inline(always)]
+    fn f64(self) -> f64 {
+        self
+    }
+}

@@ -1,0 +1,260 @@
+//! What happens ahead of the updates of a step: the verdict on it, and the constants of every tensor.
+
+use super::bindings::{Use, buffer_with, group, layout, pipeline_over};
+use super::control::Control;
+use super::dispatch::{self, Dispatch};
+use super::shader;
+use super::span::{Limits, grid};
+use crate::cpu::{RuleConstants, StepState, hyper_words};
+use crate::rule::{ClipNorm, Conditioning};
+use crate::{Error, Rule};
+use bytemuck::{Pod, Zeroable};
+use wgpu::{BindGroup, BindGroupLayout, Buffer, BufferUsages, ComputePass, Device, Queue};
+
+/// Storage buffers that it binds.
+pub const STORAGE_BUFFERS: u32 = 7;
+/// Bytes from one tensor's step constants to the next one's: what any device can bind at.
+pub const SLOT: u64 = 256;
+/// Where the words lie that the host writes: the coupled weight decay, the group, and the rule's own
+/// constants, in bytes.
+const WEIGHT_DECAY: usize = 32;
+const GROUP: usize = 36;
+const HYPER: usize = 48;
+/// Threads of a workgroup, and so the most tensors that one dispatch decides for and advances.
+const THREADS: usize = 64;
+
+/// A parameter group as the host knows it.
+#[derive(Clone, Debug)]
+pub struct ParamGroup {
+    pub rule: Rule,
+    pub learning_rates: Vec<f32>,
+}
+
+/// The same as the device's buffer holds it; see `shaders/step_state.wgsl`.
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct DeviceGroup {
+    rule: RuleConstants,
+    first_rate: u32,
+    rates: u32,
+    position: u32,
+    lr: f32,
+}
+
+/// The tensors that have a gradient in a step; see [`Optimizer::selection`](super::Optimizer::selection).
+#[derive(Clone, Debug)]
+pub struct Selection {
+    bindings: BindGroup,
+    pub(super) selected: Vec<bool>,
+}
+
+#[derive(Debug)]
+pub struct Advance {
+    find: Option<Dispatch>,
+    decide: Option<Dispatch>,
+    advance: Dispatch,
+    all: Selection,
+    groups: Vec<ParamGroup>,
+    layout: BindGroupLayout,
+    selection_layout: BindGroupLayout,
+    states: Buffer,
+    slots: Buffer,
+    device_groups: Buffer,
+    control: Buffer,
+    partials: Buffer,
+}
+
+/// What [`Advance`] is made of.
+pub struct Parts<'a> {
+    pub groups: Vec<ParamGroup>,
+    /// For every tensor its group.
+    pub tensors: &'a [usize],
+    pub conditioning: &'a Conditioning,
+    pub micro_batches: u32,
+    pub partials: Buffer,
+    pub limits: &'a Limits,
+}
+
+impl Advance {
+    pub fn new(device: &Device, parts: Parts) -> Self {
+        let Parts { groups, tensors, conditioning, micro_batches, partials, limits } = parts;
+        let storage = BufferUsages::STORAGE;
+        let kept = storage | BufferUsages::COPY_SRC | BufferUsages::COPY_DST;
+        let all = vec![StepState::default(); tensors.len().max(1)];
+        let states = buffer_with(device, "step state", kept, bytemuck::cast_slice(&all));
+        let usage = storage | BufferUsages::UNIFORM;
+        let slots = buffer_with(device, "step constants", usage, &slots(&groups, tensors));
+        let bytes = bytes_of_groups(&groups);
+        let device_groups = buffer_with(device, "parameter groups", kept, &bytes);
+        let control = Control::new(conditioning.grad_scale);
+        let control = buffer_with(device, "control", kept, bytemuck::bytes_of(&control));
+
+        let uses = [Use::Write, Use::Write, Use::Write, Use::Write, Use::Read, Use::Read];
+        let layout = layout(device, "step state", &uses);
+        let selection_layout = super::bindings::layout(device, "selection", &[Use::Read]);
+        let everything = vec![true; tensors.len()];
+        let all = selection(device, &selection_layout, everything);
+
+        let constants = constants(conditioning, micro_batches);
+        let module = shader::step_state();
+        let layouts = [Some(&layout), Some(&selection_layout)];
+        let pipeline = |entry| pipeline_over(device, &module, entry, &layouts, &constants);
+        let groups_of_threads = grid(tensors.len() as u64, THREADS as u32, limits.max_groups);
+        let fits = tensors.len() <= THREADS;
+        let bindings = {
+            let rates = rates_buffer(device, &groups);
+            let buffers = [&states, &slots, &device_groups, &control, &rates, &partials];
+            group(device, "step state", &layout, buffers.map(|b| b.as_entire_binding()).to_vec())
+        };
+        let dispatch =
+            |entry, grid| Dispatch { pipeline: pipeline(entry), bindings: bindings.clone(), grid };
+        let advance = if fits {
+            dispatch("decide_and_advance", [1, 1, 1])
+        } else {
+            dispatch("advance", groups_of_threads)
+        };
+        Advance {
+            find: conditioning.measures().then(|| dispatch("find", groups_of_threads)),
+            decide: (!fits).then(|| dispatch("decide_alone", [1, 1, 1])),
+            advance,
+            all,
+            groups,
+            layout,
+            selection_layout,
+            states,
+            slots,
+            device_groups,
+            control,
+            partials,
+        }
+    }
+
+    /// Ahead of measuring the gradients: which of them there are.
+    pub fn record_find(&self, pass: &mut ComputePass, selection: Option<&Selection>) {
+        if let Some(find) = &self.find {
+            pass.set_bind_group(1, &selection.unwrap_or(&self.all).bindings, &[]);
+            find.record(pass);
+        }
+    }
+
+    pub fn record(&self, pass: &mut ComputePass, selection: Option<&Selection>) {
+        pass.set_bind_group(1, &selection.unwrap_or(&self.all).bindings, &[]);
+        if let Some(decide) = &self.decide {
+            decide.record(pass);
+        }
+        self.advance.record(pass);
+    }
+
+    pub fn dispatches(&self) -> usize {
+        1 + usize::from(self.decide.is_some()) + usize::from(self.find.is_some())
+    }
+
+    pub fn selection(&self, device: &Device, selected: Vec<bool>) -> Selection {
+        selection(device, &self.selection_layout, selected)
+    }
+
+    pub fn groups(&self) -> &[ParamGroup] {
+        &self.groups
+    }
+
+    pub fn states(&self) -> &Buffer {
+        &self.states
+    }
+
+    pub fn slots(&self) -> &Buffer {
+        &self.slots
+    }
+
+    pub fn control(&self) -> &Buffer {
+        &self.control
+    }
+
+    /// Replaces the learning rates of a group, which exists; they are valid.
+    pub fn set_learning_rates(&mut self, device: &Device, queue: &Queue, group: usize, rates: &[f32]) {
+        self.groups[group].learning_rates = rates.to_vec();
+        let table = rates_buffer(device, &self.groups);
+        let buffers =
+            [&self.states, &self.slots, &self.device_groups, &self.control, &table, &self.partials];
+        let resources = buffers.map(|buffer| buffer.as_entire_binding()).to_vec();
+        let bindings = super::bindings::group(device, "step state", &self.layout, resources);
+        let dispatches = [self.find.as_mut(), self.decide.as_mut(), Some(&mut self.advance)];
+        for dispatch in dispatches.into_iter().flatten() {
+            dispatch.bindings = bindings.clone();
+        }
+        // Where each table starts has changed; where each group is in its own has not, but for this one.
+        let mut first_rate = 0u32;
+        for (i, of) in self.groups.iter().enumerate() {
+            let table = [first_rate, of.learning_rates.len() as u32, 0];
+            let written = if i == group { 3 } else { 2 };
+            let at = i * size_of::<DeviceGroup>() + std::mem::offset_of!(DeviceGroup, first_rate);
+            queue.write_buffer(&self.device_groups, at as u64, bytemuck::cast_slice(&table[..written]));
+            first_rate += of.learning_rates.len() as u32;
+        }
+    }
+}
+
+fn selection(device: &Device, layout: &BindGroupLayout, selected: Vec<bool>) -> Selection {
+    let mut words: Vec<u32> = selected.iter().map(|&s| u32::from(s)).collect();
+    words.resize(words.len().max(1), 0);
+    let usage = BufferUsages::STORAGE;
+    let buffer = buffer_with(device, "selection", usage, bytemuck::cast_slice(&words));
+    let bindings = group(device, "selection", layout, vec![buffer.as_entire_binding()]);
+    Selection { bindings, selected }
+}
+
+fn rates_buffer(device: &Device, groups: &[ParamGroup]) -> Buffer {
+    let all: Vec<f32> = groups.iter().flat_map(|group| &group.learning_rates).copied().collect();
+    buffer_with(device, "learning rates", BufferUsages::STORAGE, bytemuck::cast_slice(&all))
+}
+
+fn bytes_of_groups(groups: &[ParamGroup]) -> Vec<u8> {
+    let mut first_rate = 0;
+    let device_group = |group: &ParamGroup| {
+        let rates = group.learning_rates.len() as u32;
+        first_rate += rates;
+        let rule = RuleConstants::new(&group.rule);
+        DeviceGroup { rule, first_rate: first_rate - rates, rates, position: 0, lr: 0.0 }
+    };
+    bytemuck::cast_slice(&groups.iter().map(device_group).collect::<Vec<_>>()).to_vec()
+}
+
+/// What the host writes into every tensor's slot, once.
+fn slots(groups: &[ParamGroup], tensors: &[usize]) -> Vec<u8> {
+    let mut bytes = vec![0; tensors.len().max(1) * SLOT as usize];
+    let write = |slot: &mut [u8], at: usize, data: &[u8]| slot[at..][..data.len()].copy_from_slice(data);
+    for (slot, &group) in bytes.chunks_mut(SLOT as usize).zip(tensors) {
+        let rule = &groups[group].rule;
+        write(slot, WEIGHT_DECAY, bytemuck::bytes_of(&(rule.frame().coupled as f32)));
+        write(slot, GROUP, bytemuck::bytes_of(&(group as u32)));
+        write(slot, HYPER, bytemuck::cast_slice(&hyper_words::<f32>(rule)));
+    }
+    bytes
+}
+
+fn constants(conditioning: &Conditioning, micro_batches: u32) -> Vec<(&'static str, f64)> {
+    let (clip, max_norm) = match conditioning.clip_norm {
+        None => (0.0, 1.0),
+        Some(ClipNorm::Torch(max)) => (1.0, max),
+        Some(ClipNorm::Optax(max)) => (2.0, max),
+    };
+    vec![
+        dispatch::flag("MEASURES", conditioning.measures()),
+        dispatch::flag("SKIPS", conditioning.skip_nonfinite),
+        ("CLIP", clip),
+        ("MAX_NORM", max_norm),
+        ("MICRO_BATCHES", micro_batches.into()),
+        ("INV_MICRO_BATCHES", 1.0 / f64::from(micro_batches)),
+    ]
+}
+
+/// Checks a group's learning rates.
+pub fn check_learning_rates(rates: &[f32]) -> Result<(), Error> {
+    let error = |index, value| Error::LearningRates { index, length: rates.len(), value };
+    if rates.is_empty() {
+        return Err(error(0, None));
+    }
+    match rates.iter().position(|lr| !(lr.is_finite() && *lr >= 0.0)) {
+        Some(index) => Err(error(index, Some(rates[index]))),
+        None => Ok(()),
+    }
+}

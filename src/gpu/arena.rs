@@ -1,0 +1,142 @@
+use super::bindings::check_limit;
+use super::span::{Limits, Span};
+use crate::Error;
+use wgpu::{Buffer, BufferUsages, Device};
+
+/// Elements of a block, which belongs to one tensor: 256 bytes, the largest alignment that a device may
+/// ask of a binding's offset.
+pub(super) const BLOCK: u64 = 64;
+
+/// Parameters and gradients of many tensors in as few buffers as they fit into.
+///
+/// An [`Optimizer`](super::Optimizer) updates its tensors by one dispatch for each binding instead of one
+/// for each tensor: see [`OptimizerBuilder::arena`](super::OptimizerBuilder::arena). Each tensor starts at
+/// a multiple of 256 bytes, so that its spans can be bound by kernels of the caller's; what is left behind
+/// it is padding that nothing reads.
+#[derive(Clone, Debug)]
+pub struct Arena {
+    tensors: Vec<ArenaTensor>,
+}
+
+/// A tensor of an [`Arena`].
+#[derive(Clone, Debug)]
+pub struct ArenaTensor {
+    /// Its name, one of a kind in the arena.
+    pub name: String,
+    /// Its extents. No extent: one element.
+    pub shape: Vec<u64>,
+    /// Its parameters: one span, or several that follow on one another where it is longer than a buffer
+    /// can be. Zero at first. Usages `STORAGE`, `COPY_SRC`, `COPY_DST`, and what the arena was given.
+    pub params: Vec<Span>,
+    /// Its gradients, cut where the parameters are.
+    pub grads: Vec<Span>,
+}
+
+impl Arena {
+    /// Allocates parameters and gradients, all zero, for tensors of these names and shapes (in elements,
+    /// f32), with `usage` besides `STORAGE`, `COPY_SRC` and `COPY_DST`.
+    ///
+    /// # Errors
+    /// [`Error::Duplicate`] for a name that comes twice, [`Error::Limit`] if not even one block fits into
+    /// a buffer, or a shape has more elements than bytes can be counted.
+    pub fn new<'a>(
+        device: &Device,
+        usage: BufferUsages,
+        shapes: impl IntoIterator<Item = (&'a str, &'a [u64])>,
+    ) -> Result<Self, Error> {
+        let max = device.limits().max_buffer_size.min(Limits::MAX_BINDING);
+        Self::with_max_buffer(device, usage, shapes, max)
+    }
+
+    #[doc(hidden)]
+    /// [`new`](Self::new) with buffers of at most `max` bytes, so that tests see several.
+    pub fn with_max_buffer<'a>(
+        device: &Device,
+        usage: BufferUsages,
+        shapes: impl IntoIterator<Item = (&'a str, &'a [u64])>,
+        max: u64,
+    ) -> Result<Self, Error> {
+        check_limit("max_buffer_size", max, BLOCK * 4, " for an arena")?;
+        let capacity = max / (BLOCK * 4) * BLOCK;
+        let mut names = std::collections::HashSet::new();
+        let mut plan = Plan { capacity, buffers: Vec::new() };
+        let mut planned = Vec::new();
+        for (name, shape) in shapes {
+            if !names.insert(name) {
+                return Err(Error::Duplicate { name: name.into() });
+            }
+            let len = shape.iter().try_fold(1u64, |len, &extent| len.checked_mul(extent));
+            let len = len.filter(|&len| len <= u64::MAX / 8).unwrap_or(u64::MAX);
+            check_limit("number of elements of a tensor", u64::MAX / 8, len, "")?;
+            planned.push((name, shape, plan.place(len)));
+        }
+        let usage = usage | BufferUsages::STORAGE | BufferUsages::COPY_SRC | BufferUsages::COPY_DST;
+        let allocate = |label| -> Vec<Buffer> {
+            let buffer = |&len: &u64| {
+                device.create_buffer(&wgpu::BufferDescriptor {
+                    label: Some(label),
+                    size: len * 4,
+                    usage,
+                    mapped_at_creation: false,
+                })
+            };
+            plan.buffers.iter().map(buffer).collect()
+        };
+        let (params, grads) = (allocate("params"), allocate("grads"));
+        let spans = |buffers: &[Buffer], places: &[Place]| {
+            let span = |place: &Place| Span::new(&buffers[place.buffer], place.first * 4, place.len);
+            places.iter().map(span).collect()
+        };
+        let tensor = |(name, shape, places): (&str, &[u64], Vec<Place>)| ArenaTensor {
+            name: name.into(),
+            shape: shape.to_vec(),
+            params: spans(&params, &places),
+            grads: spans(&grads, &places),
+        };
+        Ok(Arena { tensors: planned.into_iter().map(tensor).collect() })
+    }
+
+    /// The tensors, in the order of their shapes.
+    pub fn tensors(&self) -> &[ArenaTensor] {
+        &self.tensors
+    }
+
+    /// The tensor of a name.
+    pub fn get(&self, name: &str) -> Option<&ArenaTensor> {
+        self.tensors.iter().find(|tensor| tensor.name == name)
+    }
+}
+
+/// Where some elements of a tensor lie.
+struct Place {
+    buffer: usize,
+    first: u64,
+    len: u64,
+}
+
+/// How long each buffer becomes, in elements.
+struct Plan {
+    capacity: u64,
+    buffers: Vec<u64>,
+}
+
+impl Plan {
+    /// Places a tensor in one buffer where one can hold it, else in as many as it takes.
+    fn place(&mut self, len: u64) -> Vec<Place> {
+        let mut places = Vec::new();
+        let mut rest = len;
+        while rest > 0 {
+            let used = self.buffers.last().copied().unwrap_or(self.capacity);
+            if used == self.capacity || (rest <= self.capacity && rest > self.capacity - used) {
+                self.buffers.push(0);
+                continue;
+            }
+            let len = rest.min(self.capacity - used);
+            let buffer = self.buffers.len() - 1;
+            places.push(Place { buffer, first: used, len });
+            self.buffers[buffer] = used + len.next_multiple_of(BLOCK);
+            rest -= len;
+        }
+        places
+    }
+}

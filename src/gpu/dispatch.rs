@@ -1,0 +1,23 @@
+use wgpu::{BindGroup, ComputePass, ComputePipeline};
+
+/// One recorded dispatch over its first bind group.
+#[derive(Debug)]
+pub struct Dispatch {
+    pub pipeline: ComputePipeline,
+    pub bindings: BindGroup,
+    pub grid: [u32; 3],
+}
+
+impl Dispatch {
+    pub fn record(&self, pass: &mut ComputePass) {
+        pass.set_pipeline(&self.pipeline);
+        pass.set_bind_group(0, &self.bindings, &[]);
+        let [x, y, z] = self.grid;
+        pass.dispatch_workgroups(x, y, z);
+    }
+}
+
+/// A pipeline override of type bool.
+pub fn flag(name: &'static str, set: bool) -> (&'static str, f64) {
+    (name, f64::from(u8::from(set)))
+}

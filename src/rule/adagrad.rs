@@ -1,0 +1,82 @@
+use super::{Check, EpsPlacement};
+use crate::Error;
+
+/// Adagrad, as `torch.optim.Adagrad`.
+///
+/// ```text
+/// sum ← sum + g²
+/// p ← p − lr / (1 + (t − 1) · lr_decay) · g / (√sum + eps)
+/// ```
+///
+/// t counts from 1. Source: Duchi, Hazan & Singer, *Adaptive Subgradient Methods*, JMLR 2011. Form and
+/// defaults: PyTorch 2.15; what `maximize` and the weight decays do is said at [`Rule`](crate::Rule).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Adagrad {
+    /// Learning rate, ≥ 0. Default 1e-2.
+    pub lr: f64,
+    /// How fast the learning rate falls, ≥ 0. Default 0.
+    pub lr_decay: f64,
+    /// Added to the root, > 0 and a normal f32. Default 1e-10.
+    pub eps: f64,
+    /// Outside the root in PyTorch, inside in optax and Keras; there is no epsilon-hat.
+    pub eps_placement: EpsPlacement,
+    /// What `sum` is before the first step, ≥ 0. Default 0.
+    pub initial_accumulator: f64,
+    /// Weight decay, ≥ 0. Default 0.
+    pub weight_decay: f64,
+    /// Whether the weight decay is kept out of the gradient. Default false.
+    pub decoupled_weight_decay: bool,
+    /// Climbs instead of descending. Default false.
+    pub maximize: bool,
+}
+
+impl Default for Adagrad {
+    fn default() -> Self {
+        Adagrad {
+            lr: 1e-2,
+            lr_decay: 0.0,
+            eps: 1e-10,
+            eps_placement: EpsPlacement::Outside,
+            initial_accumulator: 0.0,
+            weight_decay: 0.0,
+            decoupled_weight_decay: false,
+            maximize: false,
+        }
+    }
+}
+
+impl Adagrad {
+    /// The defaults of `torch.optim.Adagrad`, 2.15.
+    pub fn torch() -> Self {
+        Self::default()
+    }
+
+    /// As `optax.adagrad`, 0.2.8, which asks for lr: eps 1e-7 inside the root, the sum starts at 0.1.
+    pub fn optax() -> Self {
+        let eps_placement = EpsPlacement::Inside;
+        let initial_accumulator = 0.1;
+        let decoupled_weight_decay = true;
+        Adagrad {
+            eps: 1e-7,
+            eps_placement,
+            initial_accumulator,
+            decoupled_weight_decay,
+            ..Self::default()
+        }
+    }
+
+    /// The defaults of `keras.optimizers.Adagrad`, 3.15: lr 1e-3, and as optax.
+    pub fn keras() -> Self {
+        Adagrad { lr: 1e-3, ..Self::optax() }
+    }
+
+    pub(super) fn validate(&self) -> Result<(), Error> {
+        let check = Check("adagrad");
+        check.lr(self.lr)?;
+        check.not_negative("lr_decay", self.lr_decay)?;
+        check.eps(self.eps)?;
+        check.no_hat(self.eps_placement)?;
+        check.not_negative("initial_accumulator", self.initial_accumulator)?;
+        check.not_negative("weight_decay", self.weight_decay)
+    }
+}

@@ -1,0 +1,74 @@
+use super::{Check, EpsPlacement};
+use crate::Error;
+
+/// Adamax, Adam in the infinity norm, as `torch.optim.Adamax`.
+///
+/// ```text
+/// exp_avg ← beta1 · exp_avg + (1 − beta1) · g
+/// exp_inf ← max(beta2 · exp_inf, |g| + eps)
+/// p ← p − lr / (1 − beta1ᵗ) · exp_avg / exp_inf
+/// ```
+///
+/// PyTorch and optax add eps inside the maximum; [`EpsPlacement::Outside`] adds it to `exp_inf`, as Keras
+/// does. Source: Kingma & Ba, ICLR 2015, algorithm 2. Defaults: PyTorch 2.15; what `maximize` and the
+/// weight decays do is said at [`Rule`](crate::Rule).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Adamax {
+    /// Learning rate, ≥ 0. Default 2e-3.
+    pub lr: f64,
+    /// Decay of the moment and of the norm, each in [0, 1). Default (0.9, 0.999).
+    pub betas: (f64, f64),
+    /// Added to the gradient's size or to the norm, > 0 and a normal f32. Default 1e-8.
+    pub eps: f64,
+    /// Inside the maximum or outside of it; there is no epsilon-hat. Default inside.
+    pub eps_placement: EpsPlacement,
+    /// Weight decay, ≥ 0. Default 0.
+    pub weight_decay: f64,
+    /// Whether the weight decay is kept out of the gradient. Default false.
+    pub decoupled_weight_decay: bool,
+    /// Climbs instead of descending. Default false.
+    pub maximize: bool,
+}
+
+impl Default for Adamax {
+    fn default() -> Self {
+        Adamax {
+            lr: 2e-3,
+            betas: (0.9, 0.999),
+            eps: 1e-8,
+            eps_placement: EpsPlacement::Inside,
+            weight_decay: 0.0,
+            decoupled_weight_decay: false,
+            maximize: false,
+        }
+    }
+}
+
+impl Adamax {
+    /// The defaults of `torch.optim.Adamax`, 2.15.
+    pub fn torch() -> Self {
+        Self::default()
+    }
+
+    /// As `optax.adamax`, 0.2.8, which asks for lr; decoupled weight decay (`optax.adamaxw`).
+    pub fn optax() -> Self {
+        Adamax { decoupled_weight_decay: true, ..Self::default() }
+    }
+
+    /// The defaults of `keras.optimizers.Adamax`, 3.15: lr 1e-3, eps 1e-7 outside the maximum, decoupled
+    /// weight decay.
+    pub fn keras() -> Self {
+        let eps_placement = EpsPlacement::Outside;
+        Adamax { lr: 1e-3, eps: 1e-7, eps_placement, ..Self::optax() }
+    }
+
+    pub(super) fn validate(&self) -> Result<(), Error> {
+        let check = Check("adamax");
+        check.lr(self.lr)?;
+        check.decay("beta1", self.betas.0)?;
+        check.decay("beta2", self.betas.1)?;
+        check.eps(self.eps)?;
+        check.no_hat(self.eps_placement)?;
+        check.not_negative("weight_decay", self.weight_decay)
+    }
+}
