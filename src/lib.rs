@@ -37,6 +37,7 @@
 
 #![warn(missing_docs)]
 
+mod check;
 pub mod cpu;
 mod error;
 pub mod gpu;

@@ -36,7 +36,7 @@ impl Bounded {
     /// A result whose operands bring in `error`, rounded with an error of `units` · u.
     fn rounded(value: f64, error: f64, units: f64) -> Self {
         let size = value.abs() + error;
-        if !(size <= f64::from(f32::MAX)) {
+        if size > f64::from(f32::MAX) || size.is_nan() {
             return Bounded { value, error: f64::INFINITY };
         }
         let flushed = if value.abs() - error < TINY && size > 0.0 { TINY } else { 0.0 };
@@ -89,7 +89,8 @@ impl Div for Bounded {
     fn div(self, other: Self) -> Self {
         let least = other.value.abs() - other.error;
         // WGSL promises nothing for smaller or larger denominators.
-        if !(least >= TINY && other.value.abs() + other.error <= 2f64.powi(126)) {
+        let most = other.value.abs() + other.error;
+        if least < TINY || most > 2f64.powi(126) || most.is_nan() {
             return Bounded { value: self.value / other.value, error: f64::INFINITY };
         }
         let value = self.value / other.value;

@@ -5,9 +5,9 @@ use super::control::Control;
 use super::dispatch::{self, Dispatch};
 use super::shader;
 use super::span::{Limits, grid};
+use crate::Rule;
 use crate::cpu::{RuleConstants, StepState, hyper_words};
 use crate::rule::{ClipNorm, Conditioning};
-use crate::{Error, Rule};
 use bytemuck::{Pod, Zeroable};
 use wgpu::{BindGroup, BindGroupLayout, Buffer, BufferUsages, ComputePass, Device, Queue};
 
@@ -245,16 +245,4 @@ fn constants(conditioning: &Conditioning, micro_batches: u32) -> Vec<(&'static s
         ("MICRO_BATCHES", micro_batches.into()),
         ("INV_MICRO_BATCHES", 1.0 / f64::from(micro_batches)),
     ]
-}
-
-/// Checks a group's learning rates.
-pub fn check_learning_rates(rates: &[f32]) -> Result<(), Error> {
-    let error = |index, value| Error::LearningRates { index, length: rates.len(), value };
-    if rates.is_empty() {
-        return Err(error(0, None));
-    }
-    match rates.iter().position(|lr| !(lr.is_finite() && *lr >= 0.0)) {
-        Some(index) => Err(error(index, Some(rates[index]))),
-        None => Ok(()),
-    }
 }

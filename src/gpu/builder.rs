@@ -1,12 +1,13 @@
 //! How an optimizer is made: everything is checked, then allocated, then bound, once.
 
-use super::advance::{self, Advance, ParamGroup, Parts, SLOT, check_learning_rates};
+use super::advance::{self, Advance, ParamGroup, Parts, SLOT};
 use super::arena::{Arena, BLOCK};
 use super::bindings::{Use, check_device, check_limit, group_of, layout_of, pipeline};
 use super::dispatch::{Dispatch, flag};
 use super::optimizer::{Optimizer, Tensor, Update};
 use super::shader::{self, Layout};
 use super::span::{Limits, Piece, Span, grid, overlapping, pieces};
+use crate::check::{self, Check};
 use crate::rule::Conditioning;
 use crate::{Error, Rule};
 use wgpu::{BindGroupLayout, Buffer, BufferUsages, ComputePipeline, Device};
@@ -191,20 +192,13 @@ impl<'a> OptimizerBuilder<'a> {
     fn check(&self) -> Result<(), Error> {
         for group in &self.groups {
             group.rule.validate()?;
-            check_learning_rates(&group.learning_rates)?;
+            check::learning_rates(&group.learning_rates)?;
         }
         check_rates_fit(self.device, self.groups.iter().map(|g| g.learning_rates.len()).sum())?;
         self.conditioning.validate()?;
-        let what =
-            |field, value, range| Err(Error::HyperParameter { rule: "optimizer", field, value, range });
-        if self.micro_batches == 0 {
-            return what("micro_batches", 0.0, "1 ≤ micro_batches");
-        }
-        if let Some(decay) = self.average
-            && !(0.0..1.0).contains(&decay)
-        {
-            return what("average", decay, "0 ≤ decay < 1");
-        }
+        let check = Check("optimizer");
+        check.steps("micro_batches", self.micro_batches.into())?;
+        check.decay("average", self.average.unwrap_or(0.0))?;
         let threads = workgroup(self.device);
         check_device(self.device, threads, advance::STORAGE_BUFFERS)?;
         let hint = " for a slot of constants for every tensor";

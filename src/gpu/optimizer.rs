@@ -1,9 +1,10 @@
 //! The recorded optimizer step.
 
-use super::advance::{Advance, Selection, check_learning_rates};
+use super::advance::{Advance, Selection};
 use super::builder::OptimizerBuilder;
 use super::dispatch::Dispatch;
 use super::span::Span;
+use crate::check::{self, Check};
 use crate::cpu::StepState;
 use crate::{Error, Rule};
 use wgpu::{Buffer, ComputePass, Device, Queue};
@@ -134,7 +135,7 @@ impl Optimizer {
     /// # Errors
     /// [`Error::HyperParameter`] if the scale is not a positive normal f32.
     pub fn set_grad_scale(&self, queue: &Queue, grad_scale: f64) -> Result<(), Error> {
-        crate::Conditioning { grad_scale, ..Default::default() }.validate()?;
+        Check("optimizer").divisor("grad_scale", grad_scale)?;
         let at = std::mem::offset_of!(super::Control, inv_grad_scale) as u64;
         let inverse = (1.0 / grad_scale) as f32;
         queue.write_buffer(self.advance.control(), at, bytemuck::bytes_of(&inverse));
@@ -161,7 +162,7 @@ impl Optimizer {
     ) -> Result<(), Error> {
         let groups = self.advance.groups();
         self.check_index("parameter group", group, groups.len())?;
-        check_learning_rates(learning_rates)?;
+        check::learning_rates(learning_rates)?;
         let others = groups.iter().enumerate().filter(|(i, _)| *i != group);
         let entries = others.map(|(_, g)| g.learning_rates.len()).sum::<usize>() + learning_rates.len();
         super::builder::check_rates_fit(device, entries)?;

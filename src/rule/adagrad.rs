@@ -1,5 +1,6 @@
-use super::{Check, EpsPlacement};
+use super::EpsPlacement;
 use crate::Error;
+use crate::check::Check;
 
 /// Adagrad, as `torch.optim.Adagrad`.
 ///
@@ -72,7 +73,7 @@ impl Adagrad {
 
     pub(super) fn validate(&self) -> Result<(), Error> {
         let check = Check("adagrad");
-        check.lr(self.lr)?;
+        check.lr("lr", self.lr)?;
         check.not_negative("lr_decay", self.lr_decay)?;
         check.eps(self.eps)?;
         check.no_hat(self.eps_placement)?;

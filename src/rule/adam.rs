@@ -1,5 +1,6 @@
-use super::{Check, EpsPlacement, Rule};
+use super::{EpsPlacement, Rule};
 use crate::Error;
+use crate::check::Check;
 
 /// Adam and AdamW, as `torch.optim.Adam` and `AdamW`, and as optax and Keras have them.
 ///
@@ -89,7 +90,7 @@ impl Adam {
 
     pub(super) fn validate(&self) -> Result<(), Error> {
         let check = Check(Rule::from(*self).name());
-        check.lr(self.lr)?;
+        check.lr("lr", self.lr)?;
         check.decay("beta1", self.betas.0)?;
         check.decay("beta2", self.betas.1)?;
         check.eps(self.eps)?;

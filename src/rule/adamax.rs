@@ -1,5 +1,6 @@
-use super::{Check, EpsPlacement};
+use super::EpsPlacement;
 use crate::Error;
+use crate::check::Check;
 
 /// Adamax, Adam in the infinity norm, as `torch.optim.Adamax`.
 ///
@@ -64,7 +65,7 @@ impl Adamax {
 
     pub(super) fn validate(&self) -> Result<(), Error> {
         let check = Check("adamax");
-        check.lr(self.lr)?;
+        check.lr("lr", self.lr)?;
         check.decay("beta1", self.betas.0)?;
         check.decay("beta2", self.betas.1)?;
         check.eps(self.eps)?;

@@ -1,5 +1,5 @@
-use super::Check;
 use crate::Error;
+use crate::check::Check;
 
 /// What is done to the gradients of a step before its rule takes them.
 ///
@@ -66,14 +66,9 @@ impl Conditioning {
     /// [`Error::HyperParameter`], naming the first field out of its range, its value and the range.
     pub fn validate(&self) -> Result<(), Error> {
         let check = Check("conditioning");
-        let positive = |field, value: f64| {
-            // Its inverse must not overflow either.
-            let holds = value >= f64::from(f32::MIN_POSITIVE) && value <= 2f64.powi(126);
-            check.that(holds, field, value, "1.18e-38 ≤ value ≤ 8.5e37")
-        };
-        positive("clip_norm", self.clip_norm.map_or(1.0, |clip| clip.max_norm()))?;
-        positive("clip_value", self.clip_value.unwrap_or(1.0))?;
-        positive("grad_scale", self.grad_scale)
+        check.divisor("clip_norm", self.clip_norm.map_or(1.0, |clip| clip.max_norm()))?;
+        check.divisor("clip_value", self.clip_value.unwrap_or(1.0))?;
+        check.divisor("grad_scale", self.grad_scale)
     }
 }
 

@@ -1,5 +1,5 @@
-use super::Check;
 use crate::Error;
+use crate::check::Check;
 
 /// Lion, the sign of an interpolated momentum.
 ///
@@ -50,7 +50,7 @@ impl Lion {
 
     pub(super) fn validate(&self) -> Result<(), Error> {
         let check = Check("lion");
-        check.lr(self.lr)?;
+        check.lr("lr", self.lr)?;
         check.decay("beta1", self.betas.0)?;
         check.decay("beta2", self.betas.1)?;
         check.not_negative("weight_decay", self.weight_decay)

@@ -218,56 +218,6 @@ macro_rules! from {
 
 from!(Sgd, RmsProp, Adam, NAdam, Adamax, Adagrad, Lion);
 
-/// The checks that the rules share: each names the rule, the field, its value and the range.
-struct Check(&'static str);
-
-impl Check {
-    fn that(
-        &self,
-        holds: bool,
-        field: &'static str,
-        value: f64,
-        range: &'static str,
-    ) -> Result<(), Error> {
-        if holds {
-            return Ok(());
-        }
-        let rule = self.0;
-        Err(Error::HyperParameter { rule, field, value, range })
-    }
-
-    /// A learning rate is used as f32 on the device, and must not become infinite there.
-    fn lr(&self, lr: f64) -> Result<(), Error> {
-        let holds = lr >= 0.0 && lr <= f64::from(f32::MAX);
-        self.that(holds, "lr", lr, "0 ≤ lr ≤ 3.4e38, finite")
-    }
-
-    fn decay(&self, field: &'static str, value: f64) -> Result<(), Error> {
-        self.that((0.0..1.0).contains(&value), field, value, "0 ≤ value < 1")
-    }
-
-    /// Anything that is multiplied or added as f32.
-    fn not_negative(&self, field: &'static str, value: f64) -> Result<(), Error> {
-        let holds = value >= 0.0 && value <= f64::from(f32::MAX);
-        self.that(holds, field, value, "0 ≤ value ≤ 3.4e38, finite")
-    }
-
-    /// Without a bias correction of a second moment there is no epsilon-hat.
-    fn no_hat(&self, placement: EpsPlacement) -> Result<(), Error> {
-        if placement != EpsPlacement::Hat {
-            return Ok(());
-        }
-        let (rule, range) = (self.0, "outside or inside");
-        Err(Error::Option { rule, field: "eps_placement", value: "hat", range })
-    }
-
-    /// A device may flush anything below the smallest normal f32 to zero, and eps guards a division.
-    fn eps(&self, eps: f64) -> Result<(), Error> {
-        let holds = eps >= f64::from(f32::MIN_POSITIVE) && eps <= f64::from(f32::MAX);
-        self.that(holds, "eps", eps, "1.18e-38 ≤ eps ≤ 3.4e38 (a normal f32)")
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,5 +1,5 @@
-use super::Check;
 use crate::Error;
+use crate::check::Check;
 
 /// NAdam, Adam with Nesterov momentum, as `torch.optim.NAdam`.
 ///
@@ -65,7 +65,7 @@ impl NAdam {
 
     pub(super) fn validate(&self) -> Result<(), Error> {
         let check = Check("nadam");
-        check.lr(self.lr)?;
+        check.lr("lr", self.lr)?;
         check.decay("beta1", self.betas.0)?;
         check.decay("beta2", self.betas.1)?;
         check.eps(self.eps)?;

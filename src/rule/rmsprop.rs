@@ -1,5 +1,6 @@
-use super::{Check, EpsPlacement};
+use super::EpsPlacement;
 use crate::Error;
+use crate::check::Check;
 
 /// RMSprop, as `torch.optim.RMSprop`, and as optax and Keras have it.
 ///
@@ -89,7 +90,7 @@ impl RmsProp {
 
     pub(super) fn validate(&self) -> Result<(), Error> {
         let check = Check("rmsprop");
-        check.lr(self.lr)?;
+        check.lr("lr", self.lr)?;
         check.decay("alpha", self.alpha)?;
         check.eps(self.eps)?;
         check.decay("momentum", self.momentum)?;

@@ -1,5 +1,6 @@
-use super::{Check, Rule};
+use super::Rule;
 use crate::Error;
+use crate::check::Check;
 
 /// Stochastic gradient descent with optional momentum, as `torch.optim.SGD`.
 ///
@@ -69,7 +70,7 @@ impl Sgd {
 
     pub(super) fn validate(&self) -> Result<(), Error> {
         let check = Check(Rule::from(*self).name());
-        check.lr(self.lr)?;
+        check.lr("lr", self.lr)?;
         check.decay("momentum", self.momentum)?;
         let dampening = (0.0..=1.0).contains(&self.dampening);
         check.that(dampening, "dampening", self.dampening, "0 ≤ dampening ≤ 1")?;

@@ -1,5 +1,6 @@
-use super::{Check, Schedule, between};
+use super::{Schedule, between};
 use crate::Error;
+use crate::check::Check;
 use std::f64::consts::PI;
 
 /// From `start` at `progress` 0 to `end` at 1 along half a cosine, exact at both.

@@ -1,5 +1,6 @@
-use super::{Check, Schedule, between};
+use super::{Schedule, between};
 use crate::Error;
+use crate::check::Check;
 
 /// A factor that changes linearly over `total_iters` steps, and then stays.
 ///

@@ -25,6 +25,7 @@ pub use annealing::{AnnealStrategy, CosineAnnealing, CosineAnnealingWarmRestarts
 pub use decay::{Exponential, Linear, MultiStep, Polynomial, Step};
 
 use crate::Error;
+use crate::check::{self, Check};
 use std::fmt;
 use std::sync::Arc;
 
@@ -114,22 +115,13 @@ impl Schedule {
     /// [`Error::LearningRates`] if `steps` is 0, or for the first entry that is not finite and ≥ 0;
     /// [`Error::OutOfMemory`] if there is no room for so many.
     pub fn sample(&self, steps: usize) -> Result<Vec<f32>, Error> {
-        let error = |index, value| Error::LearningRates { index, length: steps, value };
-        if steps == 0 {
-            return Err(error(0, None));
-        }
         let mut table = Vec::new();
         table.try_reserve_exact(steps).map_err(|_| Error::OutOfMemory {
             what: "the learning-rate table",
             reason: format!("{steps} steps"),
         })?;
-        for index in 0..steps {
-            let lr = self.at(index as u64) as f32;
-            if !(lr.is_finite() && lr >= 0.0) {
-                return Err(error(index, Some(lr)));
-            }
-            table.push(lr);
-        }
+        table.extend((0..steps as u64).map(|step| self.at(step) as f32));
+        check::learning_rates(&table)?;
         Ok(table)
     }
 }
@@ -144,38 +136,4 @@ impl fmt::Debug for Schedule {
 /// From `start` at `progress` 0 to `end` at 1, exact at both: of values ≥ 0 no difference is taken.
 fn between(start: f64, end: f64, progress: f64) -> f64 {
     start * (1.0 - progress) + end * progress
-}
-
-/// The checks that the schedules share: each names the schedule, the field, its value and the range.
-struct Check(&'static str);
-
-impl Check {
-    fn that(
-        &self,
-        holds: bool,
-        field: &'static str,
-        value: f64,
-        range: &'static str,
-    ) -> Result<(), Error> {
-        if holds {
-            return Ok(());
-        }
-        let rule = self.0;
-        Err(Error::HyperParameter { rule, field, value, range })
-    }
-
-    /// A learning rate becomes an f32, and must not become infinite there.
-    fn lr(&self, field: &'static str, lr: f64) -> Result<(), Error> {
-        let holds = lr >= 0.0 && lr <= f64::from(f32::MAX);
-        self.that(holds, field, lr, "0 ≤ value ≤ 3.4e38, finite")
-    }
-
-    /// A factor above 1, taken again and again, would become infinite.
-    fn factor(&self, field: &'static str, value: f64) -> Result<(), Error> {
-        self.that((0.0..=1.0).contains(&value), field, value, "0 ≤ value ≤ 1")
-    }
-
-    fn steps(&self, field: &'static str, steps: u64) -> Result<(), Error> {
-        self.that(steps > 0, field, steps as f64, "value ≥ 1")
-    }
 }
