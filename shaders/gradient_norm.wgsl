@@ -39,25 +39,30 @@ fn main(
     let index = group.y * groups.x + group.x;
     var small = vec4f();
     var large = vec4f();
-    var nonfinite = 0u;
-    for (var k = 0u; k < VECTORS; k += 1u) {
-        let i = (index * VECTORS + k) * WORKGROUP + local;
-        if i < count() {
-            let step = step_of(i);
+    // WGSL may assume that there is no NaN: only bits show what is not finite.
+    var largest = vec4u();
+    for (var k = 0u; k < VECTORS / RUN; k += 1u) {
+        let thread = (index * (VECTORS / RUN) + k) * WORKGROUP + local;
+        let first = vector_of(thread, 0u);
+        if first < count() {
+            let step = step_of(first);
             if (step.flags & (GRADIENT | ACCUMULATED)) != 0u {
-                let used = vec4u(0u, 1u, 2u, 3u) < vec4u(elements(i));
-                let found = select(vec4f(), found_gradient(i, step), used);
-                // WGSL may assume that there is no NaN: only its bits show it.
-                let exponent = bitcast<vec4u>(found) & vec4u(0x7f800000u);
-                nonfinite |= select(0u, 1u, any(exponent == vec4u(0x7f800000u)));
-                let below_one = exponent < vec4u(0x3f800000u);
-                let up = select(vec4f(), found * 0x1p46f, below_one);
-                let down = select(found * 0x1p-46f, vec4f(), below_one);
-                small += up * up;
-                large += down * down;
+                for (var r = 0u; r < RUN; r += 1u) {
+                    let i = vector_of(thread, r);
+                    let used = vec4u(0u, 1u, 2u, 3u) < vec4u(elements(i));
+                    let found = select(vec4f(), found_gradient(i, step), used);
+                    let magnitude = bitcast<vec4u>(found) & vec4u(0x7fffffffu);
+                    largest = max(largest, magnitude);
+                    let below_one = magnitude < vec4u(0x3f800000u);
+                    let scaled = found * select(vec4f(0x1p-46f), vec4f(0x1p46f), below_one);
+                    let square = scaled * scaled;
+                    small += select(vec4f(), square, below_one);
+                    large += select(square, vec4f(), below_one);
+                }
             }
         }
     }
+    let nonfinite = select(0u, 1u, any(largest >= vec4u(0x7f800000u)));
     smalls[local] = sum(small);
     larges[local] = sum(large);
     nonfinites[local] = nonfinite;

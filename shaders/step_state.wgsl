@@ -106,7 +106,10 @@ fn norm_of(small: f32, large: f32) -> f32 {
     if large == 0.0 {
         return sqrt(small) * 0x1p-46f;
     }
-    return sqrt(large + small * 0x1p-92f * 0x1p-92f) * 0x1p46f;
+    // One root each: a driver that folds the scales into one factor, 2⁻¹⁸⁴, would make it zero.
+    let norm = sqrt(large) * 0x1p46f;
+    let ratio = sqrt(small) * 0x1p-46f / norm;
+    return norm * sqrt(1.0 + ratio * ratio);
 }
 
 fn judge() {

@@ -5,7 +5,6 @@
 
 override WORKGROUP: u32 = 64u;
 
-override SCALED: bool = false; // grad_factor is not always one
 override CLIPPED: bool = false;
 override CLIP_VALUE: f32 = 0.0;
 override WRITE_BACK: bool = false;
@@ -20,22 +19,27 @@ override ONE_MINUS_AVERAGE_DECAY: f32 = 1.0;
 @compute @workgroup_size(WORKGROUP)
 fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
     // Past the limit of one dimension the grid goes on in y.
-    let i = id.y * (groups.x * WORKGROUP) + id.x;
-    if i >= count() {
+    let thread = id.y * (groups.x * WORKGROUP) + id.x;
+    let first = vector_of(thread, 0u);
+    if first >= count() {
         return;
     }
-    let step = step_of(i);
+    let step = step_of(first);
     if (step.flags & (STEP | KEEP)) == 0u {
         return;
     }
+    for (var k = 0u; k < RUN; k += 1u) {
+        update_vector(vector_of(thread, k), step);
+    }
+}
+
+fn update_vector(i: u32, step: Step) {
     var gradient = found_gradient(i, step);
     if ACCUMULATES && (step.flags & KEEP) != 0u {
         store_state(ACCUMULATOR, i, gradient);
         return;
     }
-    if SCALED {
-        gradient *= step.grad_factor;
-    }
+    gradient *= step.grad_factor; // one where nothing scales
     if CLIPPED {
         gradient = clamp(gradient, vec4f(-CLIP_VALUE), vec4f(CLIP_VALUE));
     }

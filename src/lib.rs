@@ -27,11 +27,47 @@
 //!
 //! The library records. It never submits, polls, sets a device callback, prints, or allocates per step.
 //!
+//! With an arena, parameter groups, a schedule and conditioned gradients:
+//!
+//! ```
+//! use wgpu_optim::gpu::Arena;
+//! use wgpu_optim::schedule::CosineAnnealing;
+//! use wgpu_optim::{Adam, ClipNorm, Conditioning, Lion, Optimizer};
+//! # let (device, queue) = wgpu::Device::noop(&wgpu::DeviceDescriptor::default());
+//! # let mut encoder = device.create_command_encoder(&Default::default());
+//! # let mut pass = encoder.begin_compute_pass(&Default::default());
+//!
+//! // Many tensors in one buffer: their spans are yours to bind, one dispatch updates them all.
+//! let shapes: [(&str, &[u64]); 3] = [("embed", &[1000, 64]), ("w", &[64, 10]), ("b", &[10])];
+//! let arena = Arena::new(&device, wgpu::BufferUsages::empty(), shapes)?;
+//! let bias = &arena.get("b").unwrap().params;
+//!
+//! let cosine = CosineAnnealing { t_max: 9_500, eta_min: 0.0 }.schedule(1e-3)?.warm_up(500, 0.0)?;
+//! let optimizer = Optimizer::new(&device, Adam::adamw())
+//!     .learning_rates(cosine.sample(10_000)?) // a table on the device, an entry a step
+//!     .arena_tensors(&arena, |name| name != "embed")
+//!     .group(Lion::default()) // a parameter group with a rule of its own
+//!     .arena_tensors(&arena, |name| name == "embed")
+//!     .conditioning(Conditioning {
+//!         clip_norm: Some(ClipNorm::Torch(1.0)), // or optax's formula
+//!         skip_nonfinite: true, // a step with an Inf or NaN in it is not taken, and counted
+//!         ..Conditioning::default()
+//!     })
+//!     .accumulate(4) // the mean of four recorded gradients is one step
+//!     .average(0.999) // of the parameters, kept beside them
+//!     .build()?;
+//!
+//! let without_embed = optimizer.selection(&device, |tensor| tensor != 2); // "embed" was named last
+//! optimizer.record_selected(&mut pass, &without_embed); // no gradient: not touched, its t stays
+//! # Ok::<(), wgpu_optim::Error>(())
+//! ```
+//!
 //! A rule is found in three places of one name: what the user sets in [`rule`] (`src/rule/adam.rs`), what
 //! it means in [`cpu`] (`src/cpu/adam.rs`), and what runs in `shaders/update/adam.wgsl`.
 //!
 //! # Features
-//! - none: rules, their definitions, the kernels, spans, the gradient, synthetic rows and reading back;
+//! - none: rules, their definitions, schedules, the kernels, spans, arenas, the gradient, synthetic rows and
+//!   reading back;
 //! - `cpu`: the f32 path of the processor on all threads, with SIMD chosen at run time;
 //! - `cli` (default): the command and what it is made of: data sets, training, verification, the series.
 

@@ -2,6 +2,13 @@
 
 @group(0) @binding(0) var<uniform> the_step: Step;
 
+// Vectors that a thread updates, and which.
+const RUN = 1u;
+
+fn vector_of(thread: u32, k: u32) -> u32 {
+    return thread;
+}
+
 fn step_of(i: u32) -> Step {
     return the_step;
 }

@@ -315,14 +315,11 @@ impl<'a> OptimizerBuilder<'a> {
         let frame = rule.frame();
         let planes = self.planes(rule);
         let conditioning = &self.conditioning;
-        let scaled =
-            conditioning.clip_norm.is_some() || conditioning.grad_scale != 1.0 || self.micro_batches > 1;
         let decay = self.average.unwrap_or(0.0);
         let mut overrides = vec![
             ("PLANES", planes.count().max(1) as f64),
             flag("ACCUMULATES", self.micro_batches > 1),
             ("ACCUMULATOR", planes.moments as f64),
-            flag("SCALED", scaled),
             flag("CLIPPED", conditioning.clip_value.is_some()),
             ("CLIP_VALUE", conditioning.clip_value.unwrap_or(0.0)),
             flag("WRITE_BACK", conditioning.write_back),
@@ -462,12 +459,18 @@ fn workgroup(device: &Device) -> u32 {
     if device.adapter_info().device_type == wgpu::DeviceType::Cpu { 64 } else { 256 }
 }
 
+/// Threads of an update; `vector_of` in `shaders/step/` says which vectors each of them updates.
 fn threads(layout: Layout, piece: &Piece) -> u64 {
-    if layout == Layout::Tail { 1 } else { piece.len / 4 }
+    match layout {
+        Layout::Span => piece.len / 4,
+        Layout::Tail => 1,
+        Layout::Arena => piece.len / 16,
+    }
 }
 
 fn measuring_groups(layout: Layout, piece: &Piece, workgroup: u32) -> u64 {
-    threads(layout, piece).div_ceil(u64::from(workgroup) * MEASURED_VECTORS)
+    let vectors = if layout == Layout::Tail { 1 } else { piece.len / 4 };
+    vectors.div_ceil(u64::from(workgroup) * MEASURED_VECTORS)
 }
 
 fn partial_bytes(layout: Layout, piece: &Piece, workgroup: u32) -> u64 {

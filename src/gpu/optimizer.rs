@@ -129,9 +129,6 @@ impl Optimizer {
 
     /// Sets what the gradients are divided by, from the next submission on.
     ///
-    /// It takes effect only where the optimizer was built with a
-    /// [`grad_scale`](crate::Conditioning::grad_scale) other than 1 or with clipping by norm.
-    ///
     /// # Errors
     /// [`Error::HyperParameter`] if the scale is not a positive normal f32.
     pub fn set_grad_scale(&self, queue: &Queue, grad_scale: f64) -> Result<(), Error> {

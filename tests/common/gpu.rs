@@ -17,6 +17,21 @@ pub struct Gpu {
     pub exact: bool,
 }
 
+/// A kernel of the caller's and what it binds.
+pub struct Kernel {
+    pipeline: wgpu::ComputePipeline,
+    bindings: wgpu::BindGroup,
+}
+
+impl Kernel {
+    /// Records `groups` workgroups of it.
+    pub fn record(&self, pass: &mut ComputePass, groups: u32) {
+        pass.set_pipeline(&self.pipeline);
+        pass.set_bind_group(0, &self.bindings, &[]);
+        pass.dispatch_workgroups(groups, 1, 1);
+    }
+}
+
 static GPU: LazyLock<Option<Gpu>> =
     LazyLock::new(|| Gpu::open(|adapter| required_limits(&adapter.limits())));
 
@@ -76,6 +91,37 @@ impl Gpu {
     pub fn write(&self, span: &Span, values: &[f32]) {
         assert_eq!(span.len, values.len() as u64);
         self.queue.write_buffer(&span.buffer, span.offset, bytemuck::cast_slice(values));
+    }
+
+    /// A kernel of the caller's, over spans that it binds as storage.
+    pub fn kernel(&self, source: &str, spans: &[&Span]) -> Kernel {
+        let source = wgpu::ShaderSource::Wgsl(source.into());
+        let module = wgpu::ShaderModuleDescriptor { label: None, source };
+        let pipeline = self.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+            label: None,
+            layout: None,
+            module: &self.device.create_shader_module(module),
+            entry_point: None,
+            compilation_options: Default::default(),
+            cache: None,
+        });
+        let entries: Vec<_> = (0..)
+            .zip(spans)
+            .map(|(binding, span)| wgpu::BindGroupEntry {
+                binding,
+                resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+                    buffer: &span.buffer,
+                    offset: span.offset,
+                    size: std::num::NonZeroU64::new(span.len * 4),
+                }),
+            })
+            .collect();
+        let bindings = self.device.create_bind_group(&wgpu::BindGroupDescriptor {
+            label: None,
+            layout: &pipeline.get_bind_group_layout(0),
+            entries: &entries,
+        });
+        Kernel { pipeline, bindings }
     }
 
     /// Submits one pass.

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "every test file uses its own part of this")]
 
 pub mod gpu;
+pub mod model;
 pub mod step;
 
 /// Fails unless `actual` has the bits of `expected`; names the worst element.
@@ -96,6 +97,11 @@ impl Random {
         let exponent = 127 - 30 + (bits >> 8) as u32 % 60;
         let significand = (bits >> 41) as u32;
         f32::from_bits((bits as u32 & 1 << 31) | exponent << 23 | significand)
+    }
+
+    /// `len` values within ±1.
+    pub fn units(&mut self, len: usize) -> Vec<f32> {
+        (0..len).map(|_| self.unit()).collect()
     }
 
     /// `len` values of wide magnitudes.

@@ -1,0 +1,314 @@
+//! What other people's optimizers did: the files of `tests/golden`, as `generate.py` and `check.py` there
+//! describe them.
+
+use serde::Deserialize;
+use std::collections::HashMap;
+use wgpu_optim::cpu::{self, Number, Step};
+use wgpu_optim::rule::{AmsgradOf, EpsPlacement};
+use wgpu_optim::{Adagrad, Adam, Adamax, Lion, NAdam, RmsProp, Rule, Sgd};
+
+/// Some steps of one tensor.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Case {
+    pub name: String,
+    /// Whose optimizer it was.
+    pub source: String,
+    /// How far the recorded values may be from the rule in f64, as a part of the largest size that the
+    /// element has had.
+    pub relative: f64,
+    #[serde(with = "RuleFields")]
+    pub rule: Rule,
+    pub lrs: Option<Vec<f64>>,
+    /// Steps taken before the first of these.
+    pub t0: u64,
+    start: Vec<f64>,
+    start_moments: Option<HashMap<String, Vec<f64>>>,
+    /// None where a step has no gradient.
+    pub grads: Vec<Option<Vec<f64>>>,
+    steps: Vec<State>,
+}
+
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct State {
+    t: u64,
+    params: Vec<f64>,
+    moments: HashMap<String, Vec<f64>>,
+}
+
+impl Case {
+    /// The learning rate of step `i`, from 0.
+    pub fn lr(&self, i: usize) -> f64 {
+        self.lrs.as_ref().map_or(self.rule.lr(), |lrs| lrs[i])
+    }
+
+    /// Steps taken before step `i`.
+    pub fn t_before(&self, i: usize) -> u64 {
+        i.checked_sub(1).map_or(self.t0, |last| self.steps[last].t)
+    }
+
+    /// Steps taken after step `i`.
+    pub fn t_after(&self, i: usize) -> u64 {
+        self.steps[i].t
+    }
+
+    /// Parameters and then each moment before step `i`.
+    pub fn before(&self, i: usize) -> Vec<Vec<f64>> {
+        if let Some(last) = i.checked_sub(1) {
+            return self.after(last);
+        }
+        match &self.start_moments {
+            Some(moments) => self.values(&self.start, moments),
+            None => {
+                let mut values = vec![vec![0.0; self.start.len()]; 1 + self.rule.moments().len()];
+                values[0].clone_from(&self.start);
+                values
+            }
+        }
+    }
+
+    /// Parameters and then each moment after step `i`.
+    pub fn after(&self, i: usize) -> Vec<Vec<f64>> {
+        self.values(&self.steps[i].params, &self.steps[i].moments)
+    }
+
+    fn values(&self, params: &[f64], moments: &HashMap<String, Vec<f64>>) -> Vec<Vec<f64>> {
+        let names = self.rule.moments();
+        assert_eq!(moments.len(), names.len(), "{}", self.name);
+        let moments = names.iter().map(|name| moments[*name].clone());
+        std::iter::once(params.to_vec()).chain(moments).collect()
+    }
+
+    /// What the values after step `i` are called.
+    pub fn names(&self, i: usize) -> Vec<String> {
+        let names = std::iter::once("params").chain(self.rule.moments().iter().copied());
+        names.map(|name| format!("{}, step {}: {name}", self.name, self.t_after(i))).collect()
+    }
+}
+
+/// The cases of `optimizers.json`.
+pub fn cases() -> Vec<Case> {
+    read(include_str!("../golden/optimizers.json"))
+}
+
+/// The cases of `compare_between.json`, each the tensors of one optimizer.
+pub fn between() -> Vec<Vec<Case>> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Between {
+        name: String,
+        relative: f64,
+        #[serde(with = "RuleFields")]
+        rule: Rule,
+        tensors: Vec<Tensor>,
+    }
+
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Tensor {
+        name: String,
+        shape: Vec<usize>,
+        start: Vec<f64>,
+        grads: Vec<Option<Vec<f64>>>,
+        /// None where nothing changed.
+        steps: Vec<Option<State>>,
+    }
+
+    let case = |of: &Between, tensor: Tensor| {
+        assert_eq!(tensor.shape.iter().product::<usize>(), tensor.start.len());
+        let mut last = None;
+        let steps = tensor.steps.into_iter().map(|state| {
+            last = state.or(last.take());
+            last.clone().expect("the first step has a gradient")
+        });
+        Case {
+            name: format!("{}, {}", of.name, tensor.name),
+            source: "torch".into(),
+            relative: of.relative,
+            rule: of.rule,
+            lrs: None,
+            t0: 0,
+            start: tensor.start,
+            start_moments: None,
+            grads: tensor.grads,
+            steps: steps.collect(),
+        }
+    };
+    let split = |mut of: Between| {
+        let tensors = std::mem::take(&mut of.tensors);
+        tensors.into_iter().map(|tensor| case(&of, tensor)).collect()
+    };
+    read(include_str!("../golden/compare_between.json")).into_iter().map(split).collect()
+}
+
+/// `linear_regression.json`: the sum of squares of `x · w − y`, from `start` on; a sample has a one besides
+/// its two features.
+#[derive(Deserialize)]
+pub struct LinearRegression {
+    pub x: Vec<[f64; 2]>,
+    pub y: Vec<f64>,
+    pub start: [f64; 3],
+    pub cases: Vec<Published>,
+}
+
+/// What `w` is after some steps.
+#[derive(Deserialize)]
+pub struct Published {
+    pub name: String,
+    #[serde(with = "RuleFields")]
+    pub rule: Rule,
+    pub steps: usize,
+    pub expected: [f64; 3],
+    pub within: f64,
+}
+
+pub fn linear_regression() -> LinearRegression {
+    serde_json::from_str(include_str!("../golden/linear_regression.json")).unwrap()
+}
+
+fn read<T: serde::de::DeserializeOwned>(text: &str) -> Vec<T> {
+    #[derive(Deserialize)]
+    struct File<T> {
+        cases: Vec<T>,
+    }
+
+    serde_json::from_str::<File<T>>(text).unwrap().cases
+}
+
+/// One step in place. `values` are the parameters and then each moment.
+pub fn take_step<R: Number>(rule: &Rule, step: &Step<R>, values: &mut [Vec<R>], grads: &[R]) {
+    let (params, moments) = values.split_first_mut().unwrap();
+    let mut moments: Vec<&mut [R]> = moments.iter_mut().map(Vec::as_mut_slice).collect();
+    cpu::update(rule, step, params, grads, &mut moments);
+}
+
+/// The same numbers as another type.
+pub fn of<R: Number>(values: &[f64]) -> Vec<R> {
+    values.iter().map(|&x| R::of(x)).collect()
+}
+
+/// The fields of every rule: those of the library's rules, all of them.
+#[derive(Deserialize)]
+#[serde(remote = "Rule", tag = "kind", rename_all = "lowercase")]
+enum RuleFields {
+    Sgd(#[serde(with = "SgdFields")] Sgd),
+    RmsProp(#[serde(with = "RmsPropFields")] RmsProp),
+    Adam(#[serde(with = "AdamFields")] Adam),
+    NAdam(#[serde(with = "NAdamFields")] NAdam),
+    Adamax(#[serde(with = "AdamaxFields")] Adamax),
+    Adagrad(#[serde(with = "AdagradFields")] Adagrad),
+    Lion(#[serde(with = "LionFields")] Lion),
+}
+
+#[derive(Deserialize)]
+#[serde(remote = "EpsPlacement", rename_all = "lowercase")]
+enum EpsPlacementName {
+    Outside,
+    Inside,
+    Hat,
+}
+
+#[derive(Deserialize)]
+#[serde(remote = "AmsgradOf", rename_all = "lowercase")]
+enum AmsgradOfName {
+    Raw,
+    Corrected,
+}
+
+#[derive(Deserialize)]
+#[serde(remote = "Sgd", deny_unknown_fields)]
+struct SgdFields {
+    lr: f64,
+    momentum: f64,
+    dampening: f64,
+    nesterov: bool,
+    lr_in_momentum: bool,
+    weight_decay: f64,
+    decoupled_weight_decay: bool,
+    maximize: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(remote = "RmsProp", deny_unknown_fields)]
+struct RmsPropFields {
+    lr: f64,
+    alpha: f64,
+    eps: f64,
+    #[serde(with = "EpsPlacementName")]
+    eps_placement: EpsPlacement,
+    momentum: f64,
+    lr_in_momentum: bool,
+    centered: bool,
+    clamp_variance: bool,
+    initial_accumulator: f64,
+    bias_correction: bool,
+    weight_decay: f64,
+    decoupled_weight_decay: bool,
+    maximize: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(remote = "Adam", deny_unknown_fields)]
+struct AdamFields {
+    lr: f64,
+    betas: (f64, f64),
+    eps: f64,
+    #[serde(with = "EpsPlacementName")]
+    eps_placement: EpsPlacement,
+    amsgrad: bool,
+    #[serde(with = "AmsgradOfName")]
+    amsgrad_of: AmsgradOf,
+    weight_decay: f64,
+    decoupled_weight_decay: bool,
+    maximize: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(remote = "NAdam", deny_unknown_fields)]
+struct NAdamFields {
+    lr: f64,
+    betas: (f64, f64),
+    eps: f64,
+    momentum_decay: Option<f64>,
+    weight_decay: f64,
+    decoupled_weight_decay: bool,
+    maximize: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(remote = "Adamax", deny_unknown_fields)]
+struct AdamaxFields {
+    lr: f64,
+    betas: (f64, f64),
+    eps: f64,
+    #[serde(with = "EpsPlacementName")]
+    eps_placement: EpsPlacement,
+    weight_decay: f64,
+    decoupled_weight_decay: bool,
+    maximize: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(remote = "Adagrad", deny_unknown_fields)]
+struct AdagradFields {
+    lr: f64,
+    lr_decay: f64,
+    eps: f64,
+    #[serde(with = "EpsPlacementName")]
+    eps_placement: EpsPlacement,
+    initial_accumulator: f64,
+    weight_decay: f64,
+    decoupled_weight_decay: bool,
+    maximize: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(remote = "Lion", deny_unknown_fields)]
+struct LionFields {
+    lr: f64,
+    betas: (f64, f64),
+    weight_decay: f64,
+    decoupled_weight_decay: bool,
+    maximize: bool,
+}
