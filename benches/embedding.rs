@@ -83,7 +83,8 @@ fn small_tensors(gpu: &Gpu) {
     let names: Vec<String> = (0..SMALL_TENSORS).map(|i| format!("tensor {i}")).collect();
     let shapes = names.iter().zip(&sizes).map(|(name, size)| (name.as_str(), size.as_slice()));
     let arena = Arena::new(&gpu.device, BufferUsages::empty(), shapes).expect("16 MB fit");
-    let many = Optimizer::new(&gpu.device, Adam::default()).arena(&arena).build().expect("a valid arena");
+    let many =
+        Optimizer::new(&gpu.device, Adam::default()).arena(&arena).build().expect("a valid arena");
     let elements: u64 = sizes.iter().map(|[size]| size).sum();
     let one = adam(gpu, elements);
     println!("\n10 000 tensors are {} dispatches, one tensor {}", many.dispatches(), one.dispatches());

@@ -4,7 +4,7 @@
 mod common;
 
 use common::gpu::Gpu;
-use common::model::{Options, Script, Setup, Snapshot, play, snapshot, write};
+use common::model::{Group, Options, Script, Setup, Snapshot, play, snapshot, write};
 use common::{Random, assert_bits};
 use proptest::prelude::*;
 use wgpu_optim::gpu::{Arena, Control, ReadBack};
@@ -50,7 +50,7 @@ fn follow_random(gpu: &Gpu, options: Options, micro_batches: usize, size: f32) {
 /// An optimizer over these parameters, with gradients that are to be written.
 fn optimizer(gpu: &Gpu, rule: Sgd, options: Options, params: &[&[f32]]) -> Optimizer {
     let params = params.iter().map(|params| (0, params.to_vec())).collect();
-    Setup { groups: vec![wgpu_optim::Rule::from(rule).into()], options, params }.apart(gpu)
+    Setup { groups: vec![Group::of(rule)], options, params }.apart(gpu)
 }
 
 /// One step with these gradients.
@@ -107,6 +107,15 @@ mod scale {
         assert_eq!((after.control.inv_grad_scale, after.control.grad_factor), (0.125, 0.125));
         optimizer.set_grad_scale(&gpu.queue, 0.0).unwrap_err();
         assert_eq!(params(&step(gpu, &optimizer, &[&[8.0]])), [[-6.0]]);
+    }
+
+    #[test]
+    fn one_can_be_set_where_there_was_none() {
+        let Some(gpu) = Gpu::get() else { return };
+        let optimizer = optimizer(gpu, plain_sgd(), Options::default(), &[&[0.0; 5]]);
+        assert_eq!(params(&step(gpu, &optimizer, &[&[8.0; 5]])), [[-8.0; 5]]);
+        optimizer.set_grad_scale(&gpu.queue, 4.0).unwrap();
+        assert_eq!(params(&step(gpu, &optimizer, &[&[8.0; 5]])), [[-10.0; 5]]);
     }
 
     /// The parameter after three steps of which each has another scale, in one encoder.
@@ -251,7 +260,7 @@ mod norm {
     /// What an optimizer finds out about these gradients.
     fn measure(gpu: &Gpu, place: Place, options: Options, grads: &[Vec<f32>]) -> Control {
         let params = grads.iter().map(|grads| (0, vec![0.0; grads.len()])).collect();
-        let groups = vec![wgpu_optim::Rule::from(plain_sgd()).into()];
+        let groups = vec![Group::of(plain_sgd())];
         let setup = Setup { groups, options, params };
         let optimizer = match place {
             Place::Apart => setup.apart(gpu),
@@ -298,7 +307,11 @@ mod norm {
             let norm = f64::from(measure(gpu, place, options, grads).norm);
             let error = (norm - expected).abs() / expected;
             let bound = bound(grads);
-            assert!(error <= bound, "{place:?}: {norm:e} for {expected:e}, error/bound {}", error / bound);
+            assert!(
+                error <= bound,
+                "{place:?}: {norm:e} for {expected:e}, error/bound {}",
+                error / bound
+            );
         }
     }
 
@@ -352,8 +365,10 @@ mod norm {
     fn of_gradients_whose_squares_are_no_f32() {
         let Some(gpu) = Gpu::get() else { return };
         let mut random = Random(7);
-        for size in [1e25, 2f32.powi(94), 1e18, 1e-20, 1e-30, 2f32.powi(-105)] {
-            let grads = [300, 3].map(|len| random.units(len).iter().map(|g| g * size).collect()).to_vec();
+        for size in [1e25, 2f32.powi(94), 1e18, 1e-20, 1e-30, 2f32.powi(-107)] {
+            // None far below the others, which a device may lose.
+            let mut between = |len| random.units(len).iter().map(|g| g.signum() + g).collect::<Vec<_>>();
+            let grads = [300, 3].map(|len| between(len).iter().map(|g| 0.5 * g * size).collect());
             assert_norm(gpu, clipped(ClipNorm::Torch(1.0)), &grads);
         }
         // Small ones beside large ones.
@@ -424,7 +439,7 @@ mod norm {
         let Some(gpu) = Gpu::get() else { return };
         let params: [&[f32]; 4] = [&[0.0; 5], &[0.0; 5], &[0.0; 5], &[0.0; 5]];
         let setup = Setup {
-            groups: vec![wgpu_optim::Rule::from(plain_sgd()).into()],
+            groups: vec![Group::of(plain_sgd())],
             options: clipped(ClipNorm::Torch(1e30)),
             params: params.iter().map(|params| (0, params.to_vec())).collect(),
         };

@@ -148,7 +148,7 @@ impl Optimizer {
     ///
     /// # Errors
     /// [`Error::LearningRates`] if the table is empty or an entry is not finite and ≥ 0;
-    /// [`Error::Limit`] if all tables together are longer than a binding; [`Error::Shape`] if there is no
+    /// [`Error::Limit`] if all tables together are longer than a binding; [`Error::Index`] if there is no
     /// such group.
     pub fn set_learning_rates(
         &mut self,

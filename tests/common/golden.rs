@@ -1,6 +1,8 @@
 //! What other people's optimizers did: the files of `tests/golden`, as `generate.py` and `check.py` there
 //! describe them.
 
+#![allow(dead_code, reason = "every test file uses its own part of this")]
+
 use serde::Deserialize;
 use std::collections::HashMap;
 use wgpu_optim::cpu::{self, Number, Step};

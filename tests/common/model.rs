@@ -83,13 +83,13 @@ pub struct Group {
     pub position: usize,
 }
 
-impl From<Rule> for Group {
-    fn from(rule: Rule) -> Self {
+impl Group {
+    /// With the rule's own learning rate.
+    pub fn of(rule: impl Into<Rule>) -> Self {
+        let rule = rule.into();
         Group { rule, rates: vec![rule.lr() as f32], position: 0 }
     }
-}
 
-impl Group {
     fn next_rate(&mut self) -> f32 {
         let lr = self.rates[self.position];
         self.position = (self.position + 1).min(self.rates.len() - 1);
@@ -142,7 +142,16 @@ impl<R: Arithmetic> Model<R> {
         };
         let tensors = params.iter().map(tensor).collect();
         let (steps, skipped, skipped_in_a_row, micro_batch) = (0, 0, 0, 0);
-        Model { groups, options, tensors, steps, skipped, skipped_in_a_row, micro_batch, nonfinite: false }
+        Model {
+            groups,
+            options,
+            tensors,
+            steps,
+            skipped,
+            skipped_in_a_row,
+            micro_batch,
+            nonfinite: false,
+        }
     }
 
     /// One recorded micro-batch: the gradients of the tensors that are selected, and what the device found
@@ -300,7 +309,12 @@ impl<'a> Tape<'a> {
             let tensors = self.optimizer.tensors().iter().zip(states).map(|(tensor, state)| {
                 let values = std::iter::once(&tensor.params).chain(&tensor.moments);
                 let values = values.map(|spans| next(spans)).collect();
-                TensorSnapshot { state, values, average: next(&tensor.average), grads: next(&tensor.grads) }
+                TensorSnapshot {
+                    state,
+                    values,
+                    average: next(&tensor.average),
+                    grads: next(&tensor.grads),
+                }
             });
             let tensors = tensors.collect();
             Snapshot { control: bytemuck::pod_read_unaligned(bytemuck::cast_slice(&control)), tensors }
@@ -351,7 +365,7 @@ impl Setup {
     /// One group with random parameters.
     pub fn new(rule: impl Into<Rule>, options: Options, random: &mut Random, lengths: &[usize]) -> Self {
         let params = lengths.iter().map(|&len| (0, random.units(len))).collect();
-        Setup { groups: vec![rule.into().into()], options, params }
+        Setup { groups: vec![Group::of(rule)], options, params }
     }
 
     /// Every tensor in buffers of its own.
@@ -382,9 +396,8 @@ impl Setup {
         gpu: &'a Gpu,
         mut add: impl FnMut(OptimizerBuilder<'a>, usize, &[f32]) -> OptimizerBuilder<'a>,
     ) -> Optimizer {
-        let begun = |group: &Group, builder: OptimizerBuilder<'a>| {
-            builder.learning_rates(group.rates.clone())
-        };
+        let begun =
+            |group: &Group, builder: OptimizerBuilder<'a>| builder.learning_rates(group.rates.clone());
         let mut builder = begun(&self.groups[0], Optimizer::new(&gpu.device, self.groups[0].rule));
         let mut current = 0;
         for (i, (group, params)) in self.params.iter().enumerate() {
@@ -403,17 +416,23 @@ impl Setup {
         (0..len).map(|_| grads()).collect()
     }
 
-    /// [`play`]s a script and compares what the device has after every entry with the copy: bit for bit
-    /// on a device that is exact, else within the bounds.
+    /// [`play`]s a script and compares what the device has after every entry with the copy.
     #[track_caller]
     pub fn follow(&self, gpu: &Gpu, optimizer: &Optimizer, script: &Script) -> Vec<Snapshot> {
         let snapshots = play(gpu, optimizer, script);
-        if gpu.exact {
-            compare(self.model::<f32>(), script, &snapshots);
-        } else {
-            compare(self.model::<Bounded>(), script, &snapshots);
-        }
+        self.assert(gpu, script, &snapshots);
         snapshots
+    }
+
+    /// Fails unless a script led to what the copy has after every entry: bit for bit on a device that is
+    /// exact, else within the bounds.
+    #[track_caller]
+    pub fn assert(&self, gpu: &Gpu, script: &Script, snapshots: &[Snapshot]) {
+        if gpu.exact {
+            compare(self.model::<f32>(), script, snapshots);
+        } else {
+            compare(self.model::<Bounded>(), script, snapshots);
+        }
     }
 
     /// The copy before the first step.

@@ -1,0 +1,262 @@
+//! The kernels of one optimizer: their pipelines, each made once, and the dispatches over them.
+
+use super::advance::SLOT;
+use super::bindings::{Use, buffer_with, group_of, layout_of, pipeline};
+use super::dispatch::{Dispatch, flag};
+use super::run::Run;
+use super::shader::{self, Layout};
+use super::span::{Limits, Piece, Span, grid};
+use crate::Rule;
+use crate::rule::Conditioning;
+use wgpu::{BindGroupLayout, Buffer, BufferUsages, ComputePipeline, Device};
+
+/// Vectors that one thread of the measuring kernel adds up; VECTORS in `shaders/gradient_norm.wgsl`.
+const MEASURED_VECTORS: u64 = 16;
+/// Bytes of one of its partial results, and of as many as a binding's offset asks for.
+const PARTIAL: u64 = 16;
+const PARTIALS_QUANTUM: u64 = 256;
+
+/// What all kernels of an optimizer have in common.
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub conditioning: Conditioning,
+    pub micro_batches: u32,
+    pub average: Option<f64>,
+    pub limits: Limits,
+    /// A file in the place of the rule's.
+    pub rule_file: Option<&'static str>,
+}
+
+impl Options {
+    pub fn new(limits: Limits) -> Self {
+        let conditioning = Conditioning::default();
+        Options { conditioning, micro_batches: 1, average: None, limits, rule_file: None }
+    }
+
+    /// Planes of the state that a tensor of this rule has: its moments and what is kept besides.
+    pub fn planes(&self, rule: &Rule) -> Planes {
+        let moments = rule.moments().len() as u64;
+        let accumulator = u64::from(self.micro_batches > 1);
+        Planes { moments, accumulator, average: u64::from(self.average.is_some()) }
+    }
+
+    /// What makes a pipeline: the rule's file, and all overrides.
+    pub fn variant(&self, rule: &Rule) -> Variant {
+        let frame = rule.frame();
+        let planes = self.planes(rule);
+        let conditioning = &self.conditioning;
+        let decay = self.average.unwrap_or(0.0);
+        let mut overrides = vec![
+            ("PLANES", planes.count().max(1) as f64),
+            flag("ACCUMULATES", self.micro_batches > 1),
+            ("ACCUMULATOR", planes.moments as f64),
+            flag("CLIPPED", conditioning.clip_value.is_some()),
+            ("CLIP_VALUE", conditioning.clip_value.unwrap_or(0.0)),
+            flag("WRITE_BACK", conditioning.write_back),
+            flag("MAXIMIZE", frame.maximize),
+            flag("COUPLED", frame.coupled != 0.0),
+            flag("DECOUPLED", frame.decoupled != 0.0),
+            flag("AVERAGES", self.average.is_some()),
+            ("AVERAGE", (planes.moments + planes.accumulator) as f64),
+            ("AVERAGE_DECAY", decay),
+            ("ONE_MINUS_AVERAGE_DECAY", 1.0 - decay),
+        ];
+        let file = self.rule_file.unwrap_or_else(|| {
+            overrides.extend(shader::rule_constants(rule));
+            shader::rule_file(rule)
+        });
+        Variant { file, overrides }
+    }
+}
+
+/// What makes a pipeline.
+#[derive(PartialEq)]
+pub struct Variant {
+    file: &'static str,
+    overrides: Vec<(&'static str, f64)>,
+}
+
+/// How many planes the state of a tensor has, in their order.
+pub struct Planes {
+    pub moments: u64,
+    pub accumulator: u64,
+    pub average: u64,
+}
+
+impl Planes {
+    pub fn count(&self) -> u64 {
+        self.moments + self.accumulator + self.average
+    }
+}
+
+/// Threads in a workgroup of an update. On a processor small groups are faster; on hardware large ones
+/// hide more latency. Elements are independent, so the bits are the same.
+pub fn workgroup(device: &Device) -> u32 {
+    if device.adapter_info().device_type == wgpu::DeviceType::Cpu { 64 } else { 256 }
+}
+
+/// Threads of an update; `vector_of` in `shaders/step/` says which vectors each of them updates.
+fn threads(layout: Layout, piece: &Piece) -> u64 {
+    match layout {
+        Layout::Span => piece.len / 4,
+        Layout::Tail => 1,
+        Layout::Arena => piece.len / 16,
+    }
+}
+
+fn measuring_groups(layout: Layout, piece: &Piece, workgroup: u32) -> u64 {
+    let vectors = if layout == Layout::Tail { 1 } else { piece.len / 4 };
+    vectors.div_ceil(u64::from(workgroup) * MEASURED_VECTORS)
+}
+
+fn partial_bytes(layout: Layout, piece: &Piece, workgroup: u32) -> u64 {
+    (measuring_groups(layout, piece, workgroup) * PARTIAL).next_multiple_of(PARTIALS_QUANTUM)
+}
+
+/// Where the measuring kernel leaves its partial results: a region for every dispatch.
+pub fn partials(device: &Device, options: &Options, runs: &[Run]) -> Buffer {
+    let threads = workgroup(device);
+    let measures = options.conditioning.measures();
+    let dispatches = runs.iter().flat_map(|run| run.dispatches(&options.limits));
+    let bytes = |(layout, piece): (Layout, Piece)| partial_bytes(layout, &piece, threads);
+    let size = if measures { dispatches.map(bytes).sum::<u64>() } else { 0 };
+    device.create_buffer(&wgpu::BufferDescriptor {
+        label: Some("gradient norm"),
+        size: size.max(PARTIALS_QUANTUM),
+        usage: BufferUsages::STORAGE,
+        mapped_at_creation: false,
+    })
+}
+
+/// Makes the dispatches of one optimizer.
+pub struct Kernels<'a> {
+    device: &'a Device,
+    options: &'a Options,
+    slots: &'a Buffer,
+    partials: Buffer,
+    next_partial: u64,
+    pipelines: Vec<(Layout, Variant, BindGroupLayout, ComputePipeline)>,
+    measuring: Vec<(Layout, f64, BindGroupLayout, ComputePipeline)>,
+}
+
+impl<'a> Kernels<'a> {
+    pub fn new(device: &'a Device, options: &'a Options, slots: &'a Buffer, partials: Buffer) -> Self {
+        let (pipelines, measuring) = (Vec::new(), Vec::new());
+        Kernels { device, options, slots, partials, next_partial: 0, pipelines, measuring }
+    }
+
+    /// The moments of a run and what is kept besides: one plane behind the other.
+    pub fn state(&self, run: &Run) -> Buffer {
+        let limits = &self.options.limits;
+        let planes = self.options.planes(&run.rule).count();
+        self.device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some("optimizer state"),
+            // Something has to be bound where nothing is kept.
+            size: (run.plane_len(limits) * 4 * planes).max(16),
+            usage: BufferUsages::STORAGE | BufferUsages::COPY_SRC | BufferUsages::COPY_DST,
+            mapped_at_creation: false,
+        })
+    }
+
+    pub fn dispatches(
+        &mut self,
+        run: &Run,
+        layout: Layout,
+        piece: Piece,
+        state: &Buffer,
+    ) -> (Dispatch, Option<Dispatch>) {
+        let Limits { max_groups, .. } = self.options.limits;
+        let device = self.device;
+        let owners = (layout == Layout::Arena).then(|| {
+            let owners = run.owners();
+            let bytes = bytemuck::cast_slice(&owners);
+            buffer_with(device, "owners", BufferUsages::STORAGE, bytes)
+        });
+        let slots = match layout {
+            Layout::Arena => Span::whole(self.slots),
+            Layout::Span | Layout::Tail => {
+                Span::new(self.slots, run.tensors[0].0 as u64 * SLOT, SLOT / 4)
+            }
+        };
+        let mut resources = vec![
+            (0, slots.whole_binding()),
+            (1, run.params.binding(piece)),
+            (2, run.grads.binding(piece)),
+            (3, state.as_entire_binding()),
+        ];
+        resources.extend(owners.as_ref().map(|owners| (4, owners.as_entire_binding())));
+        let workgroup = workgroup(device);
+        let bind = |of: &BindGroupLayout, resources| group_of(device, "update", of, resources);
+
+        let (of, pipeline) = self.update_pipeline(&run.rule, layout);
+        let bindings = bind(&of, resources.clone());
+        let grid_of = |threads, workgroup| grid(threads, workgroup, max_groups);
+        let update = Dispatch { pipeline, bindings, grid: grid_of(threads(layout, &piece), workgroup) };
+        if !self.options.conditioning.measures() {
+            return (update, None);
+        }
+        let groups = measuring_groups(layout, &piece, workgroup);
+        let region = Span::new(&self.partials, self.next_partial, groups * PARTIAL / 4);
+        self.next_partial += partial_bytes(layout, &piece, workgroup);
+        let (of, pipeline) = self.measuring_pipeline(&run.rule, layout);
+        resources.push((5, region.whole_binding()));
+        let bindings = bind(&of, resources);
+        let measure = Dispatch { pipeline, bindings, grid: grid_of(groups, 1) };
+        (update, Some(measure))
+    }
+
+    fn uses(layout: Layout) -> Vec<(u32, Use)> {
+        let slot = if layout == Layout::Arena { Use::Read } else { Use::Uniform };
+        let mut uses = vec![(0, slot), (1, Use::Write), (2, Use::Write), (3, Use::Write)];
+        uses.extend((layout == Layout::Arena).then_some((4, Use::Read)));
+        uses
+    }
+
+    fn storage_constants(&self, layout: Layout) -> Vec<(&'static str, f64)> {
+        let quantum = ("QUANTUM", self.options.limits.quantum_len() as f64 / 4.0);
+        let mut constants = vec![("WORKGROUP", f64::from(workgroup(self.device)))];
+        constants.extend((layout == Layout::Tail).then_some(quantum));
+        constants
+    }
+
+    fn update_pipeline(&mut self, rule: &Rule, layout: Layout) -> (BindGroupLayout, ComputePipeline) {
+        let variant = self.options.variant(rule);
+        let known = self.pipelines.iter().find(|(l, v, ..)| *l == layout && *v == variant);
+        if let Some((_, _, of, pipeline)) = known {
+            return (of.clone(), pipeline.clone());
+        }
+        let device = self.device;
+        let of = layout_of(device, rule.name(), &Self::uses(layout));
+        let mut constants = self.storage_constants(layout);
+        constants.extend(&variant.overrides);
+        let module = shader::update_with(rule.name(), variant.file, layout);
+        let pipeline = pipeline(device, &module, "main", &of, &constants);
+        self.pipelines.push((layout, variant, of.clone(), pipeline.clone()));
+        (of, pipeline)
+    }
+
+    fn measuring_pipeline(&mut self, rule: &Rule, layout: Layout) -> (BindGroupLayout, ComputePipeline) {
+        let planes = self.options.planes(rule);
+        let planes_count = planes.count().max(1) as f64;
+        // Planes differ with the rule, and the accumulator's place with them.
+        let key = planes_count + 8.0 * planes.moments as f64;
+        let known = self.measuring.iter().find(|(l, k, ..)| *l == layout && *k == key);
+        if let Some((_, _, of, pipeline)) = known {
+            return (of.clone(), pipeline.clone());
+        }
+        let device = self.device;
+        let mut uses = Self::uses(layout);
+        uses.push((5, Use::Write));
+        let of = layout_of(device, "gradient norm", &uses);
+        let mut constants = self.storage_constants(layout);
+        constants.extend([
+            ("PLANES", planes_count),
+            flag("ACCUMULATES", self.options.micro_batches > 1),
+            ("ACCUMULATOR", planes.moments as f64),
+        ]);
+        let module = shader::gradient_norm(layout);
+        let pipeline = pipeline(device, &module, "main", &of, &constants);
+        self.measuring.push((layout, key, of.clone(), pipeline.clone()));
+        (of, pipeline)
+    }
+}
