@@ -297,21 +297,9 @@ impl Arguments {
         let data = Path::new(&self.data).canonicalize().ok();
         let mut seen: Vec<PathBuf> = data.into_iter().collect();
         for (flag, path) in outputs {
-            let Some(path) = path else { continue };
-            let refuse = |why: &str| Err(Failure::Input(format!("{flag} {}: {why}", path.display())));
-            if path.exists() && !path.is_file() {
-                return refuse("is there and is not a regular file");
+            if let Some(path) = path {
+                output::check_file(flag, path, &mut seen)?;
             }
-            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-            let Ok(folder) = folder.unwrap_or(Path::new(".")).canonicalize() else {
-                return refuse("there is no such folder");
-            };
-            let Some(name) = path.file_name() else { return refuse("is not the name of a file") };
-            let full = folder.join(name);
-            if seen.contains(&full) || path.canonicalize().is_ok_and(|path| seen.contains(&path)) {
-                return refuse("would overwrite the data or another output");
-            }
-            seen.push(full);
         }
         if let Some(path) = &self.plot {
             plot::check_extension(path)?;

@@ -1,5 +1,6 @@
 //! The command line: the only code that prints.
 
+mod apply;
 mod device;
 mod devices;
 mod failure;
@@ -10,6 +11,7 @@ mod plot;
 mod progress;
 mod reproduce;
 mod rules;
+mod shaders;
 
 use clap::{Parser, Subcommand};
 use failure::Failure;
@@ -26,8 +28,12 @@ struct Cli {
 enum Command {
     /// Train a linear regression, verified against the f64 definition as it goes
     Fit(Box<fit::Arguments>),
+    /// Make optimizer steps: from safetensors files of parameters and gradients to such files
+    Apply(Box<apply::Arguments>),
     /// Run the blog series this project grew out of, as published and corrected
     Reproduce(reproduce::Arguments),
+    /// Write the kernels as WGSL files, with a manifest of what they bind
+    Shaders(shaders::Arguments),
     /// List the adapters of this machine with the limits and features that matter here
     Devices(devices::Arguments),
 }
@@ -37,7 +43,9 @@ enum Command {
 pub fn run() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Fit(arguments) => fit::run(&arguments),
+        Command::Apply(arguments) => apply::run(&arguments),
         Command::Reproduce(arguments) => reproduce::run(&arguments),
+        Command::Shaders(arguments) => shaders::run(&arguments),
         Command::Devices(arguments) => devices::run(&arguments),
     };
     match result {

@@ -3,7 +3,9 @@
 use super::Failure;
 use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
 use serde::Serialize;
-use std::io::{ErrorKind, Write};
+use std::io::{BufWriter, ErrorKind, Write};
+use std::path::{Path, PathBuf};
+use tempfile::NamedTempFile;
 
 /// Writes text and a new line to standard output.
 pub fn text(text: &str) -> Result<(), Failure> {
@@ -35,6 +37,67 @@ pub fn table(header: &[&str], left: usize, rows: impl IntoIterator<Item = Vec<St
         column.set_cell_alignment(CellAlignment::Right);
     }
     table.to_string()
+}
+
+/// Refuses, ahead of the work, a file that could not be written after it or would overwrite one of
+/// `others`, which it then belongs to.
+pub fn check_file(flag: &str, path: &Path, others: &mut Vec<PathBuf>) -> Result<(), Failure> {
+    let refuse = |why: &str| Err(Failure::Input(format!("{flag} {}: {why}", path.display())));
+    if path.exists() && !path.is_file() {
+        return refuse("is there and is not a regular file");
+    }
+    let Ok(folder) = folder_of(path).canonicalize() else { return refuse("there is no such folder") };
+    let Some(name) = path.file_name() else { return refuse("is not the name of a file") };
+    let full = folder.join(name);
+    if others.contains(&full) || path.canonicalize().is_ok_and(|path| others.contains(&path)) {
+        return refuse("would overwrite the data or another output");
+    }
+    others.push(full);
+    Ok(())
+}
+
+/// A temporary file in the folder of `path`, to be given that name once it is whole.
+pub fn unnamed(path: &Path, suffix: &str) -> std::io::Result<NamedTempFile> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".wgpu-optim-").suffix(suffix);
+    // A temporary file is for its owner alone, but this one is to be a file like any other.
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    builder.tempfile_in(folder_of(path))
+}
+
+/// A file that is whole but for its name.
+pub struct Whole<'a> {
+    file: NamedTempFile,
+    path: &'a Path,
+}
+
+impl<'a> Whole<'a> {
+    /// Writes what is to be called `path`.
+    pub fn write(
+        path: &'a Path,
+        write: impl FnOnce(&mut dyn Write) -> std::io::Result<()>,
+    ) -> Result<Self, Failure> {
+        let written = unnamed(path, "").and_then(|mut file| {
+            let mut buffered = BufWriter::new(file.as_file_mut());
+            write(&mut buffered)?;
+            buffered.flush()?;
+            drop(buffered);
+            Ok(file)
+        });
+        let file = written.map_err(|error| Failure::Input(format!("{}: {error}", path.display())))?;
+        Ok(Whole { file, path })
+    }
+
+    /// Gives it its name.
+    pub fn name(self) -> Result<(), Failure> {
+        let named = self.file.persist(self.path);
+        named.map(drop).map_err(|e| Failure::Input(format!("{}: {}", self.path.display(), e.error)))
+    }
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// Tells the user something that is no data.

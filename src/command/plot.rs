@@ -119,13 +119,7 @@ impl Chart {
     pub fn save(&self, path: &Path) -> Result<(), PlotError> {
         let is_svg = is_svg(path)?;
         let io_error = |error| PlotError::Io { path: path.into(), error };
-        let directory = path.parent().filter(|p| !p.as_os_str().is_empty());
-        let mut builder = tempfile::Builder::new();
-        builder.prefix(".plot-").suffix(".png");
-        // A temporary file is for its owner alone, but a chart is a file like any other.
-        #[cfg(unix)]
-        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-        let temp = builder.tempfile_in(directory.unwrap_or(Path::new("."))).map_err(io_error)?;
+        let temp = super::output::unnamed(path, ".png").map_err(io_error)?;
         if is_svg {
             std::fs::write(&temp, self.svg()?).map_err(io_error)?;
         } else {

@@ -1,147 +1,378 @@
-//! `--optimizer` and the hyper-parameters of the rules.
+//! `--optimizer` and the hyper-parameters of the rules: one place for every command that has them.
 
 use super::Failure;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
-use wgpu_optim::{Adam, RmsProp, Rule, Sgd};
+use wgpu_optim::rule::{AmsgradOf, EpsPlacement};
+use wgpu_optim::{Adagrad, Adam, Adamax, Lion, NAdam, RmsProp, Rule, Sgd};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Optimizer {
     Sgd,
+    /// SGD with a momentum of 0.9
     Momentum,
+    /// SGD with Nesterov momentum of 0.9
     Nesterov,
     Rmsprop,
     Adam,
+    /// Adam with decoupled weight decay
+    Adamw,
+    Nadam,
+    Adamax,
+    Adagrad,
+    Lion,
 }
 
-/// Hyper-parameters; each stands for every optimizer that has it.
-#[derive(Args, Debug)]
+/// Whose defaults hold for what is not given.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Preset {
+    #[default]
+    Torch,
+    Optax,
+    Keras,
+}
+
+/// Without one, muₜ is beta1 from the first step on. A type of its own because clap reads an option of an
+/// option as something else.
+#[derive(Clone, Copy, Debug)]
+pub struct MomentumDecay(Option<f64>);
+
+/// Hyper-parameters; each stands for every optimizer that has it. Those that are switches take `true` or
+/// `false` behind `=`, so that what a preset switches on can be switched off.
+#[derive(Args, Debug, Default)]
 #[command(next_help_heading = "Hyper-parameters (default: PyTorch's)")]
 pub struct RuleArguments {
-    /// Learning rate [default: sgd, momentum, nesterov and adam 1e-3, rmsprop 1e-2]
+    /// Whose defaults hold for all that is not given
+    #[arg(long, value_enum, default_value_t, value_name = "LIBRARY")]
+    preset: Preset,
+    /// Learning rate [default: sgd, momentum, nesterov, adam and adamw 1e-3, rmsprop and adagrad 1e-2,
+    /// nadam and adamax 2e-3, lion 1e-4]
     #[arg(long, value_name = "LR", allow_negative_numbers = true)]
-    lr: Option<f64>,
-    /// Decay of the momentum buffer (momentum, nesterov) [default: 0.9]
+    pub lr: Option<f64>,
+    /// Weight decay [default: adamw 1e-2, others 0]
+    #[arg(long, value_name = "W", allow_negative_numbers = true)]
+    weight_decay: Option<f64>,
+    /// Keeps the weight decay out of the gradient [default: adamw and lion true, others false]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    decoupled: Option<bool>,
+    /// Climbs instead of descending [default: false]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    maximize: Option<bool>,
+
+    /// Decay of the momentum buffer (sgd, momentum, nesterov, rmsprop) [default: momentum and nesterov
+    /// 0.9, others 0: none]
     #[arg(long, value_name = "M", allow_negative_numbers = true)]
     momentum: Option<f64>,
-    /// Share of the gradient kept out of the momentum buffer (momentum) [default: 0]
+    /// Share of the gradient kept out of the momentum buffer (sgd, momentum) [default: 0]
     #[arg(long, value_name = "D", allow_negative_numbers = true)]
     dampening: Option<f64>,
+    /// Nesterov momentum (sgd, momentum) [default: false]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    nesterov: Option<bool>,
+    /// Holds steps already multiplied by lr in the momentum buffer (sgd, momentum, nesterov, rmsprop)
+    /// [default: false]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    lr_in_momentum: Option<bool>,
+
+    /// Decay of the two moments (adam, adamw, nadam, adamax, lion) [default: 0.9,0.999, lion 0.9,0.99]
+    #[arg(long, value_name = "B1,B2", value_parser = betas, allow_hyphen_values = true)]
+    #[arg(conflicts_with_all = ["beta1", "beta2"])]
+    betas: Option<(f64, f64)>,
+    /// The first of --betas alone
+    #[arg(long, value_name = "B1", allow_negative_numbers = true)]
+    beta1: Option<f64>,
+    /// The second of --betas alone
+    #[arg(long, value_name = "B2", allow_negative_numbers = true)]
+    beta2: Option<f64>,
+    /// Added to the root (all but sgd and lion) [default: 1e-8, adagrad 1e-10]
+    #[arg(long, value_name = "EPS", allow_negative_numbers = true)]
+    eps: Option<f64>,
+    /// Where eps is added (adam, adamw; rmsprop; adamax, adagrad without hat) [default: outside, adamax
+    /// inside]
+    #[arg(long, value_name = "PLACE", value_parser = eps_placements())]
+    eps_placement: Option<EpsPlacement>,
+    /// Divides by the root of the largest second moment so far (adam, adamw) [default: false]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    amsgrad: Option<bool>,
+    /// Which second moment that is the largest of (adam, adamw) [default: raw]
+    #[arg(long, value_name = "MOMENT", value_parser = amsgrads())]
+    amsgrad_of: Option<AmsgradOf>,
+    /// How soon the momentum reaches beta1, or `none`: at once (nadam) [default: 4e-3]
+    #[arg(long, value_name = "D", value_parser = momentum_decay, allow_hyphen_values = true)]
+    momentum_decay: Option<MomentumDecay>,
+
     /// Decay of the squared gradient's average (rmsprop) [default: 0.99]
     #[arg(long, value_name = "A", allow_negative_numbers = true)]
     alpha: Option<f64>,
-    /// Decay of the two moments (adam) [default: 0.9,0.999]
-    #[arg(long, value_name = "B1,B2", value_parser = betas, allow_hyphen_values = true)]
-    betas: Option<(f64, f64)>,
-    /// Added to the root (rmsprop, adam) [default: 1e-8]
-    #[arg(long, value_name = "EPS", allow_negative_numbers = true)]
-    eps: Option<f64>,
+    /// Divides by the root of the variance (rmsprop) [default: false]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    centered: Option<bool>,
+    /// Counts a variance that rounding made negative as 0 (rmsprop); PyTorch does not [default: true]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    clamp_variance: Option<bool>,
+    /// Divides the averages by 1 − alphaᵗ (rmsprop) [default: false]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    bias_correction: Option<bool>,
+    /// What the squares' average or sum is before the first step (rmsprop, adagrad) [default: 0]
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    initial_accumulator: Option<f64>,
+    /// How fast the learning rate falls (adagrad) [default: 0]
+    #[arg(long, value_name = "D", allow_negative_numbers = true)]
+    lr_decay: Option<f64>,
+}
+
+fn number(text: &str) -> Result<f64, String> {
+    text.trim().parse().map_err(|error| format!("`{text}`: {error}"))
 }
 
 fn betas(text: &str) -> Result<(f64, f64), String> {
-    let number = |text: &str| text.trim().parse::<f64>().map_err(|e| format!("`{text}`: {e}"));
     match text.split_once(',') {
         Some((first, second)) => Ok((number(first)?, number(second)?)),
         None => Err("two numbers are needed, as in 0.9,0.999".into()),
     }
 }
 
+fn momentum_decay(text: &str) -> Result<MomentumDecay, String> {
+    Ok(MomentumDecay(if text == "none" { None } else { Some(number(text)?) }))
+}
+
+fn eps_placements() -> impl TypedValueParser<Value = EpsPlacement> {
+    PossibleValuesParser::new(["outside", "inside", "hat"]).map(|name| match &name[..] {
+        "inside" => EpsPlacement::Inside,
+        "hat" => EpsPlacement::Hat,
+        _ => EpsPlacement::Outside,
+    })
+}
+
+fn amsgrads() -> impl TypedValueParser<Value = AmsgradOf> {
+    PossibleValuesParser::new(["raw", "corrected"])
+        .map(|name| if name == "corrected" { AmsgradOf::Corrected } else { AmsgradOf::Raw })
+}
+
+impl Optimizer {
+    /// What it is where nothing is given.
+    fn default_rule(self, preset: Preset) -> Rule {
+        macro_rules! preset {
+            ($rule:ident) => {
+                match preset {
+                    Preset::Torch => $rule::torch(),
+                    Preset::Optax => $rule::optax(),
+                    Preset::Keras => $rule::keras(),
+                }
+            };
+        }
+        match self {
+            Optimizer::Sgd => preset!(Sgd).into(),
+            // The libraries' default of 0 would be plain SGD.
+            Optimizer::Momentum => Sgd { momentum: 0.9, ..preset!(Sgd) }.into(),
+            Optimizer::Nesterov => Sgd { momentum: 0.9, nesterov: true, ..preset!(Sgd) }.into(),
+            Optimizer::Rmsprop => preset!(RmsProp).into(),
+            Optimizer::Adam => preset!(Adam).into(),
+            Optimizer::Adamw => match preset {
+                Preset::Torch => Adam::adamw().into(),
+                // The defaults of optax.adamw and of keras.optimizers.AdamW.
+                Preset::Optax => Adam { weight_decay: 1e-4, ..Adam::optax() }.into(),
+                Preset::Keras => Adam { weight_decay: 4e-3, ..Adam::keras() }.into(),
+            },
+            Optimizer::Nadam => preset!(NAdam).into(),
+            Optimizer::Adamax => preset!(Adamax).into(),
+            Optimizer::Adagrad => preset!(Adagrad).into(),
+            Optimizer::Lion => preset!(Lion).into(),
+        }
+    }
+}
+
 impl RuleArguments {
     /// The rules of the optimizers asked for, valid.
     pub fn rules(&self, optimizers: &[Optimizer]) -> Result<Vec<Rule>, Failure> {
-        self.check_each_is_used(optimizers)?;
-        let rule = |&optimizer: &Optimizer| {
-            let rule = self.rule(optimizer);
+        let mut used = Vec::new();
+        let rules: Vec<Rule> = optimizers.iter().map(|&o| self.rule(o, &mut used)).collect();
+        // A hyper-parameter that nothing uses is a mistake of the user's that must not pass in silence.
+        if let Some(flag) = self.given().into_iter().find(|flag| !used.contains(flag)) {
+            let flag = flag.replace('_', "-");
+            let message = format!("--{flag} is a hyper-parameter of none of the optimizers chosen");
+            return Err(Failure::Input(message));
+        }
+        for rule in &rules {
             rule.validate()?;
-            Ok(rule)
-        };
-        optimizers.iter().map(rule).collect()
+        }
+        Ok(rules)
     }
 
-    fn rule(&self, optimizer: Optimizer) -> Rule {
-        let sgd = Sgd { lr: self.lr.unwrap_or(Sgd::default().lr), ..Sgd::default() };
-        // PyTorch's default of 0 would be plain SGD.
-        let momentum = self.momentum.unwrap_or(0.9);
-        match optimizer {
-            Optimizer::Sgd => sgd.into(),
-            Optimizer::Momentum => {
-                Sgd { momentum, dampening: self.dampening.unwrap_or(0.0), ..sgd }.into()
-            }
-            Optimizer::Nesterov => Sgd { momentum, nesterov: true, ..sgd }.into(),
-            Optimizer::Rmsprop => {
-                let default = RmsProp::default();
-                RmsProp {
-                    lr: self.lr.unwrap_or(default.lr),
-                    alpha: self.alpha.unwrap_or(default.alpha),
-                    eps: self.eps.unwrap_or(default.eps),
-                    ..default
+    /// The rule with what is given, whose names are added to `used`.
+    fn rule(&self, optimizer: Optimizer, used: &mut Vec<&'static str>) -> Rule {
+        let mut rule = optimizer.default_rule(self.preset);
+        macro_rules! set {
+            ($($flag:ident: $($place:tt).+),+) => {{$(
+                if let Some(value) = self.$flag {
+                    $($place).+ = value;
+                    used.push(stringify!($flag));
                 }
-                .into()
-            }
-            Optimizer::Adam => {
-                let default = Adam::default();
-                Adam {
-                    lr: self.lr.unwrap_or(default.lr),
-                    betas: self.betas.unwrap_or(default.betas),
-                    eps: self.eps.unwrap_or(default.eps),
-                    ..default
-                }
-                .into()
-            }
+            )+}};
         }
+        macro_rules! set_all {
+            // What every rule has, and the fields of this one that are called like their flags.
+            ($rule:ident $(, $field:ident)*) => {
+                set!(
+                    lr: $rule.lr, weight_decay: $rule.weight_decay, maximize: $rule.maximize,
+                    decoupled: $rule.decoupled_weight_decay $(, $field: $rule.$field)*
+                )
+            };
+        }
+        macro_rules! set_betas {
+            ($rule:ident) => {
+                set!(betas: $rule.betas, beta1: $rule.betas.0, beta2: $rule.betas.1)
+            };
+        }
+        match &mut rule {
+            Rule::Sgd(r) => set_all!(r, momentum, dampening, nesterov, lr_in_momentum),
+            Rule::RmsProp(r) => {
+                set_all!(r, alpha, eps, eps_placement, momentum, lr_in_momentum, centered);
+                set!(
+                    clamp_variance: r.clamp_variance, bias_correction: r.bias_correction,
+                    initial_accumulator: r.initial_accumulator
+                );
+            }
+            Rule::Adam(r) => {
+                set_all!(r, eps, eps_placement, amsgrad, amsgrad_of);
+                set_betas!(r);
+            }
+            Rule::NAdam(r) => {
+                set_all!(r, eps);
+                set_betas!(r);
+                if let Some(MomentumDecay(decay)) = self.momentum_decay {
+                    r.momentum_decay = decay;
+                    used.push("momentum_decay");
+                }
+            }
+            Rule::Adamax(r) => {
+                set_all!(r, eps, eps_placement);
+                set_betas!(r);
+            }
+            Rule::Adagrad(r) => set_all!(r, lr_decay, eps, eps_placement, initial_accumulator),
+            Rule::Lion(r) => {
+                set_all!(r);
+                set_betas!(r);
+            }
+            _ => {}
+        }
+        rule
     }
 
-    /// A hyper-parameter that nothing uses is a mistake of the user's that must not pass in silence.
-    fn check_each_is_used(&self, optimizers: &[Optimizer]) -> Result<(), Failure> {
-        use Optimizer::{Adam, Momentum, Nesterov, Rmsprop};
-        let given: [(&str, bool, &[Optimizer]); 5] = [
-            ("--momentum", self.momentum.is_some(), &[Momentum, Nesterov]),
-            ("--dampening", self.dampening.is_some(), &[Momentum]),
-            ("--alpha", self.alpha.is_some(), &[Rmsprop]),
-            ("--betas", self.betas.is_some(), &[Adam]),
-            ("--eps", self.eps.is_some(), &[Rmsprop, Adam]),
-        ];
-        for (flag, is_given, users) in given {
-            if is_given && !optimizers.iter().any(|optimizer| users.contains(optimizer)) {
-                let message = format!("{flag} is a hyper-parameter of none of the optimizers chosen");
-                return Err(Failure::Input(message));
-            }
+    /// The names of what is given.
+    fn given(&self) -> Vec<&'static str> {
+        macro_rules! given {
+            ($($flag:ident)+) => {{
+                // All of them, or this does not compile.
+                let RuleArguments { preset: _, $($flag),+ } = self;
+                let all = [$((stringify!($flag), $flag.is_some())),+];
+                all.into_iter().filter(|(_, given)| *given).map(|(flag, _)| flag).collect()
+            }};
         }
-        Ok(())
+        given!(
+            lr weight_decay decoupled maximize momentum dampening nesterov lr_in_momentum betas beta1 beta2
+            eps eps_placement amsgrad amsgrad_of momentum_decay alpha centered clamp_variance bias_correction
+            initial_accumulator lr_decay
+        )
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use clap::Parser;
 
-    const NONE: RuleArguments =
-        RuleArguments { lr: None, momentum: None, dampening: None, alpha: None, betas: None, eps: None };
+    #[derive(Parser)]
+    struct Cli {
+        #[arg(long = "optimizer", value_enum)]
+        optimizers: Vec<Optimizer>,
+        #[command(flatten)]
+        rule: RuleArguments,
+    }
 
-    #[test]
-    fn defaults_are_pytorchs() {
-        let rules = NONE.rules(&[Optimizer::Rmsprop, Optimizer::Adam, Optimizer::Sgd]).unwrap();
-        assert_eq!(rules, [RmsProp::default().into(), Adam::default().into(), Sgd::default().into()]);
+    fn rules(arguments: &str) -> Result<Vec<Rule>, Failure> {
+        let arguments = std::iter::once("test").chain(arguments.split_whitespace());
+        let cli = Cli::try_parse_from(arguments).map_err(|error| Failure::Input(error.to_string()))?;
+        cli.rule.rules(&cli.optimizers)
+    }
+
+    #[track_caller]
+    fn assert_rule(arguments: &str, expected: impl Into<Rule>) {
+        assert_eq!(rules(arguments).unwrap(), [expected.into()], "{arguments}");
     }
 
     #[test]
     fn every_name_is_that_of_its_rule() {
-        for optimizer in Optimizer::value_variants() {
-            let rule = NONE.rule(*optimizer);
-            assert_eq!(rule.name(), optimizer.to_possible_value().unwrap().get_name());
+        for preset in Preset::value_variants() {
+            for optimizer in Optimizer::value_variants() {
+                let rule = optimizer.default_rule(*preset);
+                rule.validate().unwrap();
+                assert_eq!(rule.name(), optimizer.to_possible_value().unwrap().get_name());
+            }
         }
     }
 
     #[test]
-    fn a_hyper_parameter_that_nothing_uses_is_refused() {
-        let arguments = RuleArguments { alpha: Some(0.9), ..NONE };
-        arguments.rules(&[Optimizer::Rmsprop, Optimizer::Adam]).unwrap();
-        arguments.rules(&[Optimizer::Adam]).unwrap_err();
+    fn presets_give_the_defaults() {
+        assert_rule("--optimizer rmsprop", RmsProp::torch());
+        assert_rule("--optimizer rmsprop --preset optax", RmsProp::optax());
+        assert_rule("--optimizer sgd --preset keras", Sgd::keras());
+        assert_rule("--optimizer adamw", Adam::adamw());
     }
 
     #[test]
-    fn betas_are_two_numbers() {
-        assert_eq!(betas("0.9, 0.99"), Ok((0.9, 0.99)));
-        betas("0.9").unwrap_err();
-        betas("0.9,x").unwrap_err();
+    fn sgd_with_momentum_is_pytorchs() {
+        let expected = Sgd { momentum: 0.9, nesterov: true, ..Sgd::torch() };
+        assert_rule("--optimizer sgd --momentum 0.9 --nesterov", expected);
+        assert_rule("--optimizer nesterov", expected);
+        let dampening = 0.5;
+        let expected = Sgd { momentum: 0.9, dampening, ..Sgd::torch() };
+        assert_rule("--optimizer momentum --dampening 0.5", expected);
+    }
+
+    #[test]
+    fn adam_with_decoupled_weight_decay_is_adamw() {
+        assert_rule("--optimizer adam --decoupled --weight-decay 0.01", Adam::adamw());
+    }
+
+    #[test]
+    fn what_a_preset_switches_on_can_be_switched_off() {
+        let expected = Lion { decoupled_weight_decay: false, ..Lion::default() };
+        assert_rule("--optimizer lion --decoupled=false", expected);
+        let expected = Adam { eps_placement: EpsPlacement::Outside, ..Adam::keras() };
+        assert_rule("--optimizer adam --preset keras --eps-placement outside", expected);
+        let expected = NAdam { momentum_decay: None, ..NAdam::keras() };
+        assert_rule("--optimizer nadam --preset keras --momentum-decay none", expected);
+        let expected = RmsProp { centered: true, clamp_variance: false, ..RmsProp::torch() };
+        assert_rule("--optimizer rmsprop --centered --clamp-variance=false", expected);
+    }
+
+    #[test]
+    fn one_beta_leaves_the_other() {
+        let expected = Adamax { betas: (0.9, 0.5), ..Adamax::torch() };
+        assert_rule("--optimizer adamax --beta2 0.5", expected);
+        assert_rule("--optimizer adamax --betas 0.9,0.5", expected);
+        rules("--optimizer adamax --betas 0.9,0.5 --beta1 0.5").unwrap_err();
+        rules("--optimizer adamax --betas 0.9").unwrap_err();
+        rules("--optimizer adamax --betas 0.9,x").unwrap_err();
+    }
+
+    #[test]
+    fn a_hyper_parameter_that_nothing_uses_is_refused() {
+        rules("--optimizer rmsprop --optimizer adam --alpha 0.9").unwrap();
+        for (optimizer, flag) in [
+            ("adam", "--alpha 0.9"),
+            ("adam", "--momentum 0.9"),
+            ("sgd", "--eps 1e-3"),
+            ("lion", "--eps 1e-3"),
+            ("nadam", "--eps-placement inside"),
+            ("rmsprop", "--betas 0,0"),
+            ("adagrad", "--amsgrad"),
+        ] {
+            let Err(Failure::Input(message)) = rules(&format!("--optimizer {optimizer} {flag}")) else {
+                panic!("{optimizer} {flag}");
+            };
+            assert!(message.contains(flag.split(' ').next().unwrap()), "{message}");
+        }
     }
 }

@@ -22,7 +22,9 @@ pub fn norm<'a, R: Real>(grads: impl IntoIterator<Item = &'a [R]>) -> f64 {
 /// What global-norm clipping multiplies every gradient by.
 pub fn clip_factor(clip: ClipNorm, norm: f64) -> f64 {
     match clip {
-        ClipNorm::Torch(max) => (max / (norm + 1e-6)).min(1.0),
+        // Not `min`, which would make 1 of what is not a number.
+        ClipNorm::Torch(max) if max > norm + 1e-6 => 1.0,
+        ClipNorm::Torch(max) => max / (norm + 1e-6),
         ClipNorm::Optax(max) if norm < max => 1.0,
         ClipNorm::Optax(max) => max / norm,
     }

@@ -1,0 +1,127 @@
+//! What an optimizer keeps of each parameter, as tensors `<parameter>.<name>`.
+
+use super::files::{Element, Output, TensorFile};
+use crate::command::Failure;
+use safetensors::tensor::Dtype;
+use std::borrow::Cow;
+use wgpu_optim::Rule;
+
+const STEP: &str = "step";
+/// NAdam's product of mu₁ … muₜ, which PyTorch keeps. It follows from the step: what is read is ignored.
+const MU_PRODUCT: &str = "mu_product";
+
+/// A parameter, and what belongs to it.
+pub struct Parameter<R> {
+    pub name: String,
+    pub shape: Vec<usize>,
+    pub values: Vec<R>,
+    /// One for each of [`Rule::moments`].
+    pub moments: Vec<Vec<R>>,
+    /// Steps taken since the state began.
+    pub step: u64,
+    /// Steps taken in this run.
+    pub taken: u64,
+    /// Whether it came with a state.
+    restored: bool,
+}
+
+impl<R: Element> Parameter<R> {
+    /// The parameters of a file, with their states if there are some.
+    pub fn read_all(
+        rule: &Rule,
+        params: &TensorFile,
+        state: Option<&TensorFile>,
+    ) -> Result<Vec<Self>, Failure> {
+        if let Some(state) = state {
+            check_names(rule, params, state)?;
+        }
+        let read = |name: String| {
+            let mut parameter = Self::read(rule, params, name)?;
+            if let Some(state) = state {
+                parameter.restore(rule, state)?;
+            }
+            Ok(parameter)
+        };
+        params.names().into_iter().map(read).collect()
+    }
+
+    fn read(rule: &Rule, params: &TensorFile, name: String) -> Result<Self, Failure> {
+        let values: Vec<R> = params.elements(&name)?;
+        let moments = vec![vec![R::of(0.0); values.len()]; rule.moments().len()];
+        let shape = params.shape(&name)?.to_vec();
+        Ok(Parameter { name, shape, values, moments, step: 0, taken: 0, restored: false })
+    }
+
+    /// Takes the state that the file has of this parameter: all of it, or none.
+    fn restore(&mut self, rule: &Rule, state: &TensorFile) -> Result<(), Failure> {
+        let names = rule.moments().iter().chain([&STEP]).map(|kept| format!("{}.{kept}", self.name));
+        let (found, missing): (Vec<_>, Vec<_>) = names.partition(|name| state.has(name));
+        if found.is_empty() {
+            return Ok(());
+        }
+        if !missing.is_empty() {
+            let missing = missing.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+            return Err(state.error(&found[0], &format!("is there without {missing}")));
+        }
+        for (moment, kept) in self.moments.iter_mut().zip(rule.moments()) {
+            *moment = state.elements_of(&format!("{}.{kept}", self.name), &self.shape)?;
+        }
+        self.step = state.count(&format!("{}.{STEP}", self.name))?;
+        self.restored = true;
+        Ok(())
+    }
+
+    /// The parameter as it is written.
+    pub fn output(&self) -> Output<'_> {
+        let (name, bytes) = (self.name.clone(), Cow::Borrowed(R::bytes(&self.values)));
+        Output { name, dtype: R::DTYPE, shape: &self.shape, bytes }
+    }
+
+    /// Its state as it is written: nothing where there was none and no step was taken, as in PyTorch.
+    pub fn state(&self, rule: &Rule) -> Vec<Output<'_>> {
+        if self.taken == 0 && !self.restored {
+            return Vec::new();
+        }
+        let name = |kept: &str| format!("{}.{kept}", self.name);
+        let mut state = Vec::new();
+        for (kept, values) in rule.moments().iter().zip(&self.moments) {
+            let bytes = Cow::Borrowed(R::bytes(values));
+            state.push(Output { name: name(kept), dtype: R::DTYPE, shape: &self.shape, bytes });
+        }
+        let product = mu_product(rule, self.step).map(|product| (MU_PRODUCT, product));
+        for (kept, number) in product.into_iter().chain([(STEP, self.step as f64)]) {
+            let bytes = Cow::Owned(number.to_le_bytes().to_vec());
+            state.push(Output { name: name(kept), dtype: Dtype::F64, shape: &[], bytes });
+        }
+        state
+    }
+}
+
+/// Refuses a state of something else than these parameters under this rule.
+fn check_names(rule: &Rule, params: &TensorFile, state: &TensorFile) -> Result<(), Failure> {
+    for name in state.names() {
+        let Some((parameter, kept)) = name.rsplit_once('.').filter(|(p, _)| params.has(p)) else {
+            return Err(state.error(&name, "is the state of no parameter"));
+        };
+        let of_nadam = kept == MU_PRODUCT && matches!(rule, Rule::NAdam(_));
+        if kept != STEP && !of_nadam && !rule.moments().contains(&kept) {
+            let known = rule.moments().iter().chain([&STEP]).copied().collect::<Vec<_>>().join(", ");
+            let why = format!("is nothing that {} keeps of `{parameter}`: that is {known}", rule.name());
+            return Err(state.error(&name, &why));
+        }
+    }
+    Ok(())
+}
+
+fn mu_product(rule: &Rule, step: u64) -> Option<f64> {
+    let Rule::NAdam(nadam) = rule else { return None };
+    let mut product = 1.0;
+    for t in 1..=step {
+        let decay = nadam.momentum_decay.map_or(0.0, |decay| 0.96f64.powf(t as f64 * decay));
+        product *= nadam.betas.0 * (1.0 - 0.5 * decay);
+        if product == 0.0 {
+            break;
+        }
+    }
+    Some(product)
+}

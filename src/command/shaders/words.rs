@@ -1,0 +1,141 @@
+//! What a parser cannot say of the kernels: what each binding, override and entry point is for.
+
+/// What each binding holds.
+const BINDINGS: &[(&str, &str)] = &[
+    ("the_step", "the tensor's slot: 256 bytes of `steps` from 256 · tensor on"),
+    ("steps", "a slot of 256 bytes for every tensor"),
+    (
+        "owners",
+        "for every block of 64 elements: tensor << 7 | how many of its elements are the tensor's",
+    ),
+    ("params", "the parameters, updated in place; the binding is as long as the piece that is updated"),
+    ("grads", "as many gradients; written only with WRITE_BACK"),
+    (
+        "state",
+        "PLANES planes one behind the other, each as long as params rounded up to the alignment of bindings, and \
+         at least to a vec4: the moments, then the accumulator, then the average; at least 16 bytes. Zero at first",
+    ),
+    ("partials", "partial sums, written by one kernel and added by the next; zero at first"),
+    ("states", "what is kept of every tensor between steps; at first 0, momentum_decay 2⁶⁴ − 1"),
+    ("groups", "for every parameter group its rule's constants and its place in the learning rates"),
+    ("control", "counters; at first 0, inv_grad_scale 1 / grad_scale"),
+    ("learning_rates", "every group's table, one behind the other"),
+    ("selected", "for every tensor 1 if it has a gradient in this step, else 0"),
+    ("run", "the run of rows"),
+    ("x", "the rows, each VECTORS vec4 with zeros behind the last feature"),
+    ("y", "a target for every row"),
+    ("residuals", "room for a residual for every row of the batch; unused in one pass"),
+    ("losses", "a mean squared error for every loss_slot"),
+    ("problem", "what is to be made"),
+    ("weights", "the true weights in units of 2⁻¹⁴, the intercept last"),
+];
+
+/// What each override is to be set to.
+const OVERRIDES: &[(&str, &str)] = &[
+    ("WORKGROUP", "threads of a workgroup, a power of two: 256 on hardware, 64 on a processor"),
+    ("PLANES", "planes in `state`: the moments, 1 for an accumulator, 1 for an average; at least 1"),
+    ("QUANTUM", "the alignment of bindings, and at least 16 bytes, in units of 16 bytes"),
+    ("ACCUMULATES", "gradients of several micro-batches make a step"),
+    ("ACCUMULATOR", "the accumulator's plane: the number of moments"),
+    ("CLIPPED", "limits every element of the gradient to ±CLIP_VALUE"),
+    ("CLIP_VALUE", "the largest absolute value of an element"),
+    ("WRITE_BACK", "writes the unscaled and clipped gradients back"),
+    ("MAXIMIZE", "climbs instead of descending"),
+    ("COUPLED", "set where weight decay is added to the gradient: Step.weight_decay"),
+    ("DECOUPLED", "set where weight decay is taken off the parameter: Step.decay"),
+    ("AVERAGES", "keeps an exponential moving average of the parameters"),
+    ("AVERAGE", "the average's plane: the number of moments, plus 1 with an accumulator"),
+    ("AVERAGE_DECAY", "the average's decay"),
+    ("ONE_MINUS_AVERAGE_DECAY", "1 − AVERAGE_DECAY, computed in f64"),
+    ("NESTEROV", "Nesterov momentum"),
+    ("LR_IN_MOMENTUM", "the momentum buffer holds what is already multiplied by lr, as in Keras"),
+    ("MOMENTUM_BUFFER", "the momentum buffer's plane: 2 where CENTERED, else 1"),
+    ("CENTERED", "divides by the root of the variance"),
+    ("CLAMP_VARIANCE", "counts a negative variance as 0"),
+    ("MOMENTUM", "set where momentum is not 0"),
+    ("BIAS_CORRECTION", "divides the averages by 1 − alphaᵗ"),
+    ("EPS_INSIDE", "set where eps is added inside the root: Hyper.eps_inside, and Step.eps is 0"),
+    (
+        "INITIAL_ACCUMULATOR",
+        "set where the first step starts from Hyper.initial_accumulator instead of 0",
+    ),
+    ("AMSGRAD", "divides by the root of the largest second moment so far, plane 2"),
+    ("AMSGRAD_OF_CORRECTED", "takes the largest of the bias-corrected second moments, as optax"),
+    ("MEASURES", "gradient_norm has run ahead of this: set with CLIP or SKIPS"),
+    ("SKIPS", "a step with a gradient that is not finite is not taken"),
+    ("CLIP", "0: none, 1: as torch.nn.utils.clip_grad_norm_, 2: as optax.clip_by_global_norm"),
+    ("MAX_NORM", "the largest norm"),
+    ("MICRO_BATCHES", "micro-batches to a step"),
+    ("INV_MICRO_BATCHES", "1 / MICRO_BATCHES"),
+    ("VECTORS", "vec4 in a row: ⌈FEATURES / 4⌉"),
+    ("FEATURES", "features of the model, without the intercept"),
+    ("LANES", "threads that share a row, a power of two up to 64"),
+    ("BLOCKS", "vec4 of a row that each of them takes, LANES · BLOCKS ≥ VECTORS"),
+    ("ROWS", "rows that each of them holds at a time"),
+];
+
+/// What each entry point does, and how many workgroups it takes. The first column is the start of the file's
+/// name; of several that fit, the first holds.
+const ENTRY_POINTS: &[(&str, &str, &str, &str)] = &[
+    ("step_state", "find", "says of every tensor whether its gradient is measured", "⌈tensors / 64⌉"),
+    ("step_state", "decide_alone", "decides on the step", "1"),
+    ("step_state", "advance", "advances every tensor's state", "⌈tensors / 64⌉"),
+    ("step_state", "decide_and_advance", "both, for up to 64 tensors", "1"),
+    ("gradient_norm_tail", "main", "measures a tail's gradients", "1"),
+    ("gradient_norm", "main", "measures gradients", "⌈vec4 of params / (16 · WORKGROUP)⌉"),
+    ("gradient_one_pass", "main", "a run's partial sums", "⌈rows / (64 / LANES · ROWS)⌉, at most 512"),
+    ("gradient_residuals", "main", "a residual for every row", "rows"),
+    (
+        "gradient_columns",
+        "main",
+        "a run's partial sums",
+        "x: ⌈rows / 64⌉, at most 512; y: ⌈VECTORS / 64⌉",
+    ),
+    ("gradient_reduce", "main", "the gradient and the batch's loss", "⌈(VECTORS + 1) / 4⌉"),
+    ("random", "features", "makes the features", "⌈rows · ⌈VECTORS / 2⌉ / 64⌉"),
+    ("random", "targets", "makes the targets", "⌈rows / (64 / LANES)⌉"),
+    (
+        "",
+        "main",
+        "one step of the rule",
+        "⌈vec4 of params / (RUN · WORKGROUP)⌉, RUN being a constant of the source; tail: 1",
+    ),
+];
+
+/// What a step consists of, and what holds for every dispatch.
+pub const NOTES: &[&str] = &[
+    "A step, in one compute pass: with MEASURES find and then gradient_norm over every piece; then \
+     decide_and_advance, or past 64 tensors decide_alone and advance; then the rule's kernel over every piece.",
+    "A piece is a run of parameters that one binding takes, its first byte at a multiple of the device's \
+     alignment. A kernel without a suffix updates the vec4 of one tensor, `_arena` those of many that start at \
+     multiples of 64 elements, and `_tail` the last one to three elements of a tensor, which fill no vec4: its \
+     bindings start at the last multiple of the alignment, `state` excepted, which is bound whole.",
+    "Workgroups past the limit of one dimension go on in y: the grid is [x, ⌈workgroups / x⌉, 1], and spare \
+     ones do nothing.",
+    "The host writes into every slot of `steps` once: weight_decay where it is coupled, the group, and hyper.",
+    "Where numbers are `vec2<u32>`, they are 64 bits, the low word first. Betas are in units of 2⁻⁶⁴, truncated, \
+     and one_minus_beta is 2⁶⁴ − beta, or 2⁶⁴ − 1 for beta = 0.",
+    "Rule.momentum_decay is 0.96^momentum_decay in units of 2⁻⁶⁴, at most 2⁶⁴ − 1, and 0 for none. Betas of a \
+     rule without bias correction are 0; so is Rule.eps where eps is inside.",
+    "gradient_norm leaves one Partial a workgroup. Every dispatch of a step has a part of `partials` for itself, \
+     all of which step_state adds up; parts start at multiples of the alignment, and what is between is 0.",
+    "Bools are set as 0 or 1 in WebGPU's `constants`.",
+];
+
+fn find(table: &[(&str, &'static str)], name: &str) -> &'static str {
+    table.iter().find(|(known, _)| *known == name).map_or("", |(_, meaning)| meaning)
+}
+
+pub fn binding(name: &str) -> &'static str {
+    find(BINDINGS, name)
+}
+
+pub fn over_ride(name: &str) -> &'static str {
+    find(OVERRIDES, name)
+}
+
+/// What an entry point does, and its number of workgroups.
+pub fn entry_point(file: &str, name: &str) -> (&'static str, &'static str) {
+    let entry = ENTRY_POINTS.iter().find(|(of, entry, ..)| file.starts_with(of) && *entry == name);
+    entry.map_or(("", ""), |(.., does, workgroups)| (does, workgroups))
+}
