@@ -8,9 +8,9 @@ use pulp::Arch;
 use rayon::prelude::*;
 use std::hint::black_box;
 use wgpu_optim::cpu::gradient::Rows;
-use wgpu_optim::cpu::{StepState, parallel};
+use wgpu_optim::cpu::{RuleConstants, StepState, parallel};
 use wgpu_optim::regression::Problem;
-use wgpu_optim::{Adam, RmsProp, Rule, Sgd};
+use wgpu_optim::{Adam, Adamax, Lion, NAdam, RmsProp, Rule, Sgd};
 
 const PARAMETERS: usize = 1 << 24;
 const ROWS: u64 = 1 << 20;
@@ -43,17 +43,25 @@ fn step(criterion: &mut Criterion) {
     drop((a, b));
 
     let momentum = Sgd { momentum: 0.9, ..Sgd::default() };
-    let rules: [Rule; 4] =
-        [Adam::default().into(), RmsProp::default().into(), momentum.into(), Sgd::default().into()];
+    let rules: [Rule; 8] = [
+        Adam::default().into(),
+        Adam::adamw().into(),
+        RmsProp::default().into(),
+        momentum.into(),
+        Sgd::default().into(),
+        NAdam::default().into(),
+        Adamax::default().into(),
+        Lion::default().into(),
+    ];
     for rule in rules {
         let mut params = values(PARAMETERS, 1.0);
         let grads = values(PARAMETERS, 1e-3);
         let mut moments = vec![values(PARAMETERS, 1e-4); rule.moments().len()];
-        let mut state = StepState::new(&rule);
+        let (mut state, constants) = (StepState::default(), RuleConstants::new(&rule));
         group.throughput(Throughput::BytesDecimal(rule.bytes_per_parameter() * PARAMETERS as u64));
         group.bench_function(BenchmarkId::from_parameter(rule.name()), |bencher| {
             bencher.iter(|| {
-                let step = state.advance(&[1e-6]).step();
+                let step = state.advance(&constants, 1e-6);
                 parallel::update(&rule, &step, &mut params, &grads, &mut moments);
             });
         });

@@ -1,18 +1,22 @@
 //! The bounds that one step derives from its own operations, against bounds that were counted by hand.
 //!
-//! With u = 2⁻²⁴ a constant is off by u, a product or a sum by 2u of itself, a quotient by 5u, a root by 9u,
-//! and a corrected bias by 1.02u. So, of each term of a sum:
+//! With u = 2⁻²⁴ a constant is off by at most u, a product or a sum by 2u of itself, a quotient by 5u, a
+//! root by 9u, and a corrected bias by 1.02u. So, in parts of each term of a sum:
 //!
 //! ```text
-//! exp_avg:     3u for each product, 2u for their sum                                        5u
-//! exp_avg_sq:  2u for the square, 3u for its product, 2u for the sum                        7u
-//! Adam:        numerator 4.02u for step_size + 5u + 2u; denominator (7u + 1.02u + 2u) / 2
-//!              + 9u for the root + 2u for eps; 5u for the quotient                         32.03u
-//! RMSprop:     numerator 3u; denominator 7u / 2 + 9u + 2u; 5u for the quotient             22.5u
-//! decoupled:   lr · weight_decay 4u, 2u for its product with p, 2u for the sum with the rule's own
-//!              change: 8u, and 2u more for that change
-//! coupled:     3u for weight_decay · p, 2u for the sum with g
+//! SGD:         u for lr, 2u for the product                                               3u
+//! momentum:    3u for its product, 2u for the sum                                         5u
+//! exp_avg:     3u for each product, 2u for their sum                                      5u
+//! exp_avg_sq:  2u for the square, 3u for its product, 2u for the sum                      7u
+//! Adam:        numerator 4.02u for step_size + 5u + 2u; denominator (7u + 3.02u) / 2
+//!              + 9u for the root + 2u for the sum with eps; 5u for the quotient       32.03u
+//! RMSprop:     numerator 3u; denominator 7u / 2 + 9u + 2u; 5u for the quotient         22.5u
+//! decoupled:   4u for lr · weight_decay, 2u for its product with p, 2u for the sum         8u
+//!              with the rule's own change, and 2u of that change
+//! coupled:     3u for weight_decay · p, 2u for the sum with g, and 2u of g
 //! ```
+//!
+//! No constant of these tests is off by all of u: Adam stays below 32u.
 
 mod common;
 

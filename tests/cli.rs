@@ -321,7 +321,7 @@ fn arguments_are_checked() {
         ("--optimizer adam --alpha 0.9", &["--alpha"]),
         ("--noise -1", &["--noise is -1"]),
         ("--target y", &["--target"]),
-        ("--optimizer lion", &["adams", "nesterov"]),
+        ("--optimizer adams", &["adams", "nesterov"]),
         ("--adapter x", &["--adapter", "--device cpu"]),
         ("--unknown", &["--unknown"]),
     ] {

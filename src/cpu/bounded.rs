@@ -17,7 +17,7 @@ const TINY: f64 = f32::MIN_POSITIVE as f64;
 /// result (overflow, division by a subnormal) the error is infinite.
 ///
 /// So any rule that is written over [`Number`] has its bounds by being run. For Adam they come to
-/// 32u · lr · A / (√v̂ + eps) + 2u · |p|, with A = |beta1 · exp_avg| + |(1 − beta1) · g|, or less.
+/// 32u · lr / (1 − beta1ᵗ) · A / (√v̂ + eps) + 2u · |p|, with A = |beta1 · exp_avg| + |(1 − beta1) · g|.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Bounded {
     /// The value.

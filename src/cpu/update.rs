@@ -37,6 +37,8 @@ pub fn update<R: Number>(
     grads: &[R],
     moments: &mut [&mut [R]],
 ) {
+    // Copies of one's own: what a store through `params` might change would be read again and again.
+    let (rule, step) = (&{ *rule }, &{ *step });
     let slices = Slices { rule, step, params, grads };
     let (_, eps_inside) = rule.eps();
     match rule {
