@@ -7,7 +7,7 @@
 
 override WORKGROUP: u32 = 64u;
 
-const VECTORS = 16u; // to a thread
+override MEASURED_VECTORS: u32 = 16u; // that a thread adds up, a multiple of four
 
 struct Hyper {
     unused: vec2f,
@@ -41,8 +41,8 @@ fn main(
     var large = vec4f();
     // WGSL may assume that there is no NaN: only bits show what is not finite.
     var largest = vec4u();
-    for (var k = 0u; k < VECTORS / RUN; k += 1u) {
-        let thread = (index * (VECTORS / RUN) + k) * WORKGROUP + local;
+    for (var k = 0u; k < MEASURED_VECTORS / RUN; k += 1u) {
+        let thread = (index * (MEASURED_VECTORS / RUN) + k) * WORKGROUP + local;
         let first = vector_of(thread, 0u);
         if first < count() {
             let step = step_of(first);

@@ -38,9 +38,7 @@ struct Rule {
 
 struct Group {
     rule: Rule,
-    first_rate: u32, // of its table among the learning rates
-    rates: u32,
-    position: u32,   // the entry that the next step takes
+    position: u32, // the entry of its table that the next step takes
     lr: f32,
 }
 
@@ -73,7 +71,8 @@ struct Hyper {
 @group(0) @binding(1) var<storage, read_write> steps: array<Step>;
 @group(0) @binding(2) var<storage, read_write> groups: array<Group>;
 @group(0) @binding(3) var<storage, read_write> control: Control;
-@group(0) @binding(4) var<storage, read> learning_rates: array<f32>;
+// For every group where its table starts and how long it is, then the tables' bits.
+@group(0) @binding(4) var<storage, read> learning_rates: array<u32>;
 @group(0) @binding(5) var<storage, read> partials: array<Partial>;
 
 @group(1) @binding(0) var<storage, read> selected: array<u32>; // 1 where a tensor has a gradient
@@ -181,9 +180,9 @@ fn decide(local: u32) {
     if control.verdict == STEP {
         for (var g = local; g < arrayLength(&groups); g += THREADS) {
             // The last entry of the table holds.
-            let last = groups[g].rates - 1u;
+            let last = learning_rates[2u * g + 1u] - 1u;
             let position = min(groups[g].position, last);
-            groups[g].lr = learning_rates[groups[g].first_rate + position];
+            groups[g].lr = bitcast<f32>(learning_rates[learning_rates[2u * g] + position]);
             groups[g].position = min(position + 1u, last);
         }
     }

@@ -244,7 +244,7 @@ fn rules_that_differ_in_numbers_share_a_dispatch() {
     let Some(gpu) = Gpu::get() else { return };
     let mut random = Random(6);
     let other = Adam { lr: 0.5, betas: (0.5, 0.75), eps: 1e-2, weight_decay: 0.0, ..adam() };
-    let groups: Vec<Group> = [adam(), other].map(|rule| Group::of(rule)).to_vec();
+    let groups: Vec<Group> = [adam(), other].map(Group::of).to_vec();
     let params = [0, 0, 0, 1, 1, 1].map(|g| (g, random.units(70))).to_vec();
     let setup = Setup { groups, options: Options::default(), params };
     let optimizer = setup.packed(gpu);

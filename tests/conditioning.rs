@@ -291,11 +291,11 @@ mod norm {
     /// square, u for the sum, 9u for the root and 2u for the product; and 2u for the division by the scale
     /// and the number of micro-batches. Scaling by powers of two is exact.
     ///
-    /// d: the 16 vectors of a thread, 2 for a vector, 8 for the largest workgroup; a 64th of the partial
+    /// d: at most 128 vectors of a thread, 2 for a vector, 8 for the largest workgroup; a 64th of the partial
     /// sums, of which there is a quantum of 16 for every 4096 elements and dispatch; 6 for their tree.
     fn bound(grads: &[Vec<f32>]) -> f64 {
         let partials: usize = grads.iter().map(|grads| 2 * 16 * (1 + grads.len() / 4096)).sum();
-        let depth = 16 + 2 + 8 + partials.div_ceil(64) + 6;
+        let depth = 128 + 2 + 8 + partials.div_ceil(64) + 6;
         ((1.0 + 2.0 * U).powi(depth as i32 + 1).sqrt() - 1.0) + 29.0 * U
     }
 

@@ -6,9 +6,9 @@ mod common;
 use wgpu::{Buffer, BufferUsages, Device, DeviceDescriptor, Limits, Queue};
 use wgpu_optim::cpu::random::Synthetic;
 use wgpu_optim::gpu::{
-    Batch, LinearGradient, OptimizerBuilder, ReadBack, Samples, Shape, SyntheticRows,
+    Arena, Batch, LinearGradient, OptimizerBuilder, ReadBack, Samples, Shape, SyntheticRows,
 };
-use wgpu_optim::{Adam, Error, Optimizer, RmsProp, Sgd, Span};
+use wgpu_optim::{Adam, ClipNorm, Conditioning, Error, Lion, Optimizer, RmsProp, Sgd, Span};
 
 fn noop(limits: Limits) -> (Device, Queue) {
     Device::noop(&DeviceDescriptor { required_limits: limits, ..Default::default() })
@@ -136,6 +136,152 @@ fn overlapping_spans() {
 }
 
 #[test]
+fn overlaps_among_many_spans() {
+    let device = device();
+    let count = 10_000;
+    let shared = buffer(&device, 2 * count * 256);
+    let at = |i: u64, len| Span::new(&shared, i * 256, len);
+    let many = |last: (Span, Span)| {
+        let mut builder = adam(&device);
+        // Parameters in front, the last tensor first, and gradients behind them.
+        for i in (0..count - 1).rev() {
+            builder = builder.tensor(at(i, 64), at(count + i, 64));
+        }
+        builder.tensor(last.0, last.1)
+    };
+    let last = count - 1;
+    let error = refused(many((at(last - 1, 65), span(&device, 65))));
+    assert_names(&error, &["params of tensor 0", "params of tensor 9999"]);
+    let error = refused(many((at(last, 65), span(&device, 65))));
+    assert_names(&error, &["grads of tensor 9998", "params of tensor 9999"]);
+    // One that begins far ahead of what it reaches.
+    let error = refused(many((at(5, 64 * 9_000), span(&device, 64 * 9_000))));
+    assert!(matches!(error, Error::Overlap { .. }), "{error}");
+    // Gradients may share.
+    let shares = adam(&device).tensor(at(8, 256), at(2, 256)).tensor(at(1, 64), at(3, 64));
+    shares.tensor(at(12, 64), at(2, 64)).build().unwrap();
+}
+
+#[test]
+fn gradients_that_are_written_back_twice() {
+    let device = device();
+    let shared = span(&device, 64);
+    let two = |write_back| {
+        let conditioning = Conditioning { write_back, ..Conditioning::default() };
+        let builder = adam(&device).conditioning(conditioning);
+        let builder = builder.tensor(span(&device, 64), shared.clone());
+        builder.tensor(span(&device, 64), shared.clone())
+    };
+    two(false).build().unwrap();
+    assert_names(&refused(two(true)), &["grads of tensor 0", "grads of tensor 1", "overlap"]);
+}
+
+#[test]
+fn a_bad_part_of_a_tensor() {
+    let device = device();
+    let shared = buffer(&device, 4096);
+    let at = |offset, len| Span::new(&shared, offset, len);
+    let own = |len| span(&device, len);
+    let parts = |second: (Span, Span)| {
+        adam(&device).tensor(own(4), own(4)).tensor_in_parts([(own(64), at(0, 64)), second])
+    };
+    parts((at(256, 64), own(64))).build().unwrap();
+    let error = refused(parts((at(260, 64), own(64))));
+    assert!(matches!(error, Error::Misaligned { offset: 260, .. }), "{error}");
+    assert_names(&error, &["params of tensor 1"]);
+    let error = refused(parts((own(64), at(4096, 1))));
+    assert!(matches!(error, Error::OutOfBounds { size: 4096, .. }), "{error}");
+    assert_names(&error, &["grads of tensor 1"]);
+    let error = refused(parts((own(64), own(63))));
+    assert_eq!(error, Error::Length { what: "grads of tensor 1".into(), actual: 63, expected: 64 });
+    let error = refused(parts((at(0, 64), own(64))));
+    assert_names(&error, &["grads of tensor 1", "params of tensor 1", "overlap"]);
+    let unusable = Span::whole(&buffer_with(&device, 256, BufferUsages::COPY_DST));
+    assert!(matches!(refused(parts((unusable, own(64)))), Error::MissingUsage { .. }));
+    adam(&device).tensor_in_parts([]).build().unwrap();
+}
+
+#[test]
+fn an_arena_that_cannot_be() {
+    let device = device();
+    let none = BufferUsages::empty();
+    let error = Arena::new(&device, none, [("a", &[1u64][..]), ("b", &[]), ("a", &[2])]).unwrap_err();
+    assert_eq!(error, Error::Duplicate { name: "a".into() });
+    assert_names(&error, &["`a`"]);
+    for shape in [&[1u64 << 32, 1 << 32][..], &[u64::MAX], &[u64::MAX, u64::MAX]] {
+        let error = Arena::new(&device, none, [("a", shape)]).unwrap_err();
+        assert!(matches!(error, Error::Limit { .. }), "{error}");
+    }
+    let error = Arena::with_max_buffer(&device, none, [("a", &[1u64][..])], 255).unwrap_err();
+    assert_names(&error, &["max_buffer_size", "255", "256"]);
+}
+
+#[test]
+fn an_arena_twice() {
+    let device = device();
+    let arena = Arena::new(&device, BufferUsages::empty(), [("a", &[3u64][..]), ("b", &[5])]).unwrap();
+    let error = refused(adam(&device).arena(&arena).arena_tensors(&arena, |name| name == "b"));
+    assert_names(&error, &["params of tensor 1", "params of tensor 2", "overlap"]);
+}
+
+#[test]
+fn more_tensors_than_a_binding_has_slots_for() {
+    let small = Limits { max_storage_buffer_binding_size: 10 * 256, ..Limits::default() };
+    let device = noop(small).0;
+    let many = |count: u64| {
+        let shapes: Vec<_> = (0..count).map(|i| i.to_string()).collect();
+        let shapes = shapes.iter().map(|name| (name.as_str(), &[1u64][..]));
+        let arena = Arena::new(&device, BufferUsages::empty(), shapes).unwrap();
+        adam(&device).arena(&arena).build().map(|_| ())
+    };
+    many(10).unwrap();
+    let error = many(11).unwrap_err();
+    assert_names(&error, &["max_storage_buffer_binding_size", "2560", "2816", "slot"]);
+}
+
+/// Whatever is combined, wgpu has nothing to complain of.
+#[test]
+fn every_rule_with_every_option_in_every_layout() {
+    let (device, queue) = noop(Limits::default());
+    let shapes = [("a", &[7u64, 11][..]), ("b", &[]), ("c", &[300])];
+    let arena = Arena::new(&device, BufferUsages::empty(), shapes).unwrap();
+    let (params, grads) = (span(&device, 4 * 77), span(&device, 4 * 77));
+    // Each option with and without each other one in two of eight.
+    for (i, rule) in common::step::rules().into_iter().enumerate() {
+        for options in [i % 8, 7 - i % 8, (i + 3) % 8] {
+            let set = |bit: usize| options >> bit & 1 == 1;
+            let clips = [None, Some(ClipNorm::Torch(1.0)), Some(ClipNorm::Optax(1.0))];
+            let conditioning = Conditioning {
+                clip_norm: clips[(i + options) % 3],
+                clip_value: set(0).then_some(0.5),
+                grad_scale: if set(1) { 8.0 } else { 1.0 },
+                write_back: set(2),
+                skip_nonfinite: set(0) != set(1),
+            };
+            let mut builder = Optimizer::new(&device, rule)
+                .conditioning(conditioning)
+                .accumulate(1 + u32::from(set(1)))
+                .arena(&arena)
+                .tensor(params.clone(), grads.clone())
+                .tensor_in_parts([3, 4, 5].map(|len| (span(&device, len), span(&device, len))))
+                .group(Sgd::default())
+                .tensor(span(&device, 5), span(&device, 5));
+            if set(2) != set(0) {
+                builder = builder.average(0.9);
+            }
+            let optimizer = builder.build().unwrap();
+            let selection = optimizer.selection(&device, |tensor| tensor % 2 == 0);
+            let mut encoder = device.create_command_encoder(&Default::default());
+            let mut pass = encoder.begin_compute_pass(&Default::default());
+            optimizer.record(&mut pass);
+            optimizer.record_selected(&mut pass, &selection);
+            drop(pass);
+            queue.submit([encoder.finish()]);
+        }
+    }
+}
+
+#[test]
 fn hyper_parameters_out_of_their_range() {
     let device = device();
     let error = refused(Optimizer::new(&device, Sgd { lr: -1.0, ..Sgd::default() }));
@@ -146,6 +292,75 @@ fn hyper_parameters_out_of_their_range() {
     assert_names(&error, &["adam", "eps", "NaN"]);
     let nesterov = Sgd { nesterov: true, ..Sgd::default() };
     assert_names(&refused(Optimizer::new(&device, nesterov)), &["momentum", "nesterov"]);
+}
+
+#[test]
+fn any_group_with_a_bad_value() {
+    let device = device();
+    let second = || adam(&device).tensor(span(&device, 8), span(&device, 8));
+    let error = refused(second().group(Lion { betas: (0.9, f64::NAN), ..Lion::default() }));
+    assert_names(&error, &["lion", "beta2", "NaN"]);
+    let error = refused(second().group(Sgd::default()).learning_rates(vec![0.1, -1.0]));
+    assert_names(&error, &["entry 1 of 2 is -1.0"]);
+}
+
+#[test]
+fn conditioning_out_of_its_range() {
+    let (device, queue) = noop(Limits::default());
+    let default = Conditioning::default();
+    let optimizer = adam(&device).build().unwrap();
+    for bad in [0.0, -1.0, f64::NAN, f64::INFINITY, 1e-39, 1e38] {
+        let clips = [ClipNorm::Torch(bad), ClipNorm::Optax(bad)].map(Some);
+        let cases = clips
+            .map(|clip_norm| ("clip_norm", Conditioning { clip_norm, ..default }))
+            .into_iter()
+            .chain([
+                ("clip_value", Conditioning { clip_value: Some(bad), ..default }),
+                ("grad_scale", Conditioning { grad_scale: bad, ..default }),
+            ]);
+        for (field, conditioning) in cases {
+            let error = refused(adam(&device).conditioning(conditioning));
+            assert!(matches!(error, Error::HyperParameter { .. }), "{error}");
+            assert_names(&error, &[field, &format!("{bad:?}")]);
+        }
+        let error = optimizer.set_grad_scale(&queue, bad).unwrap_err();
+        assert_names(&error, &["grad_scale", &format!("{bad:?}")]);
+    }
+}
+
+#[test]
+fn no_micro_batch_in_a_step() {
+    let device = device();
+    assert_names(&refused(adam(&device).accumulate(0)), &["micro_batches", "0"]);
+    adam(&device).accumulate(u32::MAX).build().unwrap();
+}
+
+#[test]
+fn a_decay_of_the_average_that_is_none() {
+    let device = device();
+    for bad in [-0.1, 1.0, f64::NAN, f64::INFINITY] {
+        assert_names(&refused(adam(&device).average(bad)), &["average", &format!("{bad:?}")]);
+    }
+    adam(&device).average(0.0).build().unwrap();
+}
+
+#[test]
+fn tensors_and_groups_that_are_not_there() {
+    let (device, queue) = noop(Limits::default());
+    let builder = adam(&device).tensor(span(&device, 8), span(&device, 8)).group(Sgd::default());
+    let mut optimizer = builder.tensor(span(&device, 8), span(&device, 8)).build().unwrap();
+    for index in [2, usize::MAX] {
+        let what = "tensor";
+        let error = Err(Error::Index { what, index, count: 2 });
+        assert_eq!(optimizer.freeze(&queue, index), error);
+        assert_eq!(optimizer.thaw(&queue, index), error);
+        assert_eq!(optimizer.set_step(&queue, index, 7), error);
+        let error = optimizer.set_learning_rates(&device, &queue, index, &[0.1]).unwrap_err();
+        assert_names(&error, &["no parameter group", &index.to_string(), "are 2"]);
+    }
+    optimizer.freeze(&queue, 1).unwrap();
+    optimizer.set_step(&queue, 1, u64::MAX).unwrap();
+    optimizer.set_learning_rates(&device, &queue, 1, &[0.1]).unwrap();
 }
 
 #[test]
@@ -172,10 +387,11 @@ fn bad_learning_rate_tables() {
 fn a_learning_rate_table_longer_than_a_binding() {
     let small = Limits { max_storage_buffer_binding_size: 1024, ..Limits::default() };
     let (device, queue) = noop(small);
-    let mut optimizer = adam(&device).learning_rates(vec![0.1; 256]).build().unwrap();
-    let error = refused(adam(&device).learning_rates(vec![0.1; 257]));
+    // Two words of the 256 say where the table is.
+    let mut optimizer = adam(&device).learning_rates(vec![0.1; 254]).build().unwrap();
+    let error = refused(adam(&device).learning_rates(vec![0.1; 255]));
     assert_names(&error, &["1024", "1028"]);
-    optimizer.set_learning_rates(&device, &queue, 0, &[0.1; 257]).unwrap_err();
+    optimizer.set_learning_rates(&device, &queue, 0, &[0.1; 255]).unwrap_err();
 }
 
 #[test]

@@ -118,7 +118,7 @@ fn commands_that_wait_read_the_tables_that_they_were_recorded_with() {
     set_grads(gpu, &optimizer);
     let mut encoder = gpu.device.create_command_encoder(&Default::default());
     optimizer.record(&mut encoder.begin_compute_pass(&Default::default()));
-    optimizer.set_learning_rates(&gpu.device, &gpu.queue, 0, &[16.0, 32.0]).unwrap();
+    optimizer.set_learning_rates(&gpu.device, &gpu.queue, 0, &[16.0, 32.0, 64.0]).unwrap();
     gpu.queue.submit([encoder.finish()]);
     assert_eq!(first_params(&snapshot(gpu, &optimizer)), [1.0, 4.0]);
     gpu.run(|pass| optimizer.record(pass));

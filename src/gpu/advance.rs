@@ -35,8 +35,6 @@ pub struct ParamGroup {
 #[derive(Clone, Copy, Pod, Zeroable)]
 struct DeviceGroup {
     rule: RuleConstants,
-    first_rate: u32,
-    rates: u32,
     position: u32,
     lr: f32,
 }
@@ -181,15 +179,8 @@ impl Advance {
         for dispatch in dispatches.into_iter().flatten() {
             dispatch.bindings = bindings.clone();
         }
-        // Where each table starts has changed; where each group is in its own has not, but for this one.
-        let mut first_rate = 0u32;
-        for (i, of) in self.groups.iter().enumerate() {
-            let table = [first_rate, of.learning_rates.len() as u32, 0];
-            let written = if i == group { 3 } else { 2 };
-            let at = i * size_of::<DeviceGroup>() + std::mem::offset_of!(DeviceGroup, first_rate);
-            queue.write_buffer(&self.device_groups, at as u64, bytemuck::cast_slice(&table[..written]));
-            first_rate += of.learning_rates.len() as u32;
-        }
+        let at = group * size_of::<DeviceGroup>() + std::mem::offset_of!(DeviceGroup, position);
+        queue.write_buffer(&self.device_groups, at as u64, bytemuck::bytes_of(&0u32));
     }
 }
 
@@ -202,19 +193,27 @@ fn selection(device: &Device, layout: &BindGroupLayout, selected: Vec<bool>) -> 
     Selection { bindings, selected }
 }
 
+/// Words of the learning rates' buffer.
+pub fn rates_words(groups: usize, rates: usize) -> u64 {
+    (2 * groups + rates) as u64
+}
+
+/// For every group where its table starts and how long it is, then the tables. All in one buffer, so that
+/// commands recorded with it go on as they were when another one takes its place.
 fn rates_buffer(device: &Device, groups: &[ParamGroup]) -> Buffer {
-    let all: Vec<f32> = groups.iter().flat_map(|group| &group.learning_rates).copied().collect();
-    buffer_with(device, "learning rates", BufferUsages::STORAGE, bytemuck::cast_slice(&all))
+    let mut words = Vec::new();
+    let mut first = 2 * groups.len();
+    for group in groups {
+        words.extend([first as u32, group.learning_rates.len() as u32]);
+        first += group.learning_rates.len();
+    }
+    words.extend(groups.iter().flat_map(|group| &group.learning_rates).map(|rate| rate.to_bits()));
+    buffer_with(device, "learning rates", BufferUsages::STORAGE, bytemuck::cast_slice(&words))
 }
 
 fn bytes_of_groups(groups: &[ParamGroup]) -> Vec<u8> {
-    let mut first_rate = 0;
-    let device_group = |group: &ParamGroup| {
-        let rates = group.learning_rates.len() as u32;
-        first_rate += rates;
-        let rule = RuleConstants::new(&group.rule);
-        DeviceGroup { rule, first_rate: first_rate - rates, rates, position: 0, lr: 0.0 }
-    };
+    let device_group =
+        |group: &ParamGroup| DeviceGroup { rule: RuleConstants::new(&group.rule), position: 0, lr: 0.0 };
     bytemuck::cast_slice(&groups.iter().map(device_group).collect::<Vec<_>>()).to_vec()
 }
 

@@ -7,6 +7,9 @@ use wgpu::{Buffer, BufferUsages, Device};
 /// ask of a binding's offset.
 pub(super) const BLOCK: u64 = 64;
 
+/// Buffers that one tensor may take; more is no tensor but a mistake in its shape.
+const MOST_BUFFERS: u64 = 1024;
+
 /// Parameters and gradients of many tensors in as few buffers as they fit into.
 ///
 /// An [`Optimizer`](super::Optimizer) updates its tensors by one dispatch for each binding instead of one
@@ -38,7 +41,7 @@ impl Arena {
     ///
     /// # Errors
     /// [`Error::Duplicate`] for a name that comes twice, [`Error::Limit`] if not even one block fits into
-    /// a buffer, or a shape has more elements than bytes can be counted.
+    /// a buffer, or a tensor is longer than 1024 of them.
     pub fn new<'a>(
         device: &Device,
         usage: BufferUsages,
@@ -65,9 +68,10 @@ impl Arena {
             if !names.insert(name) {
                 return Err(Error::Duplicate { name: name.into() });
             }
-            let len = shape.iter().try_fold(1u64, |len, &extent| len.checked_mul(extent));
-            let len = len.filter(|&len| len <= u64::MAX / 8).unwrap_or(u64::MAX);
-            check_limit("number of elements of a tensor", u64::MAX / 8, len, "")?;
+            let len = shape.iter().fold(1u64, |len, &extent| len.saturating_mul(extent));
+            let most = capacity.saturating_mul(MOST_BUFFERS);
+            let hint = ": no tensor takes more than 1024 buffers";
+            check_limit("number of elements of a tensor", most, len, hint)?;
             planned.push((name, shape, plan.place(len)));
         }
         let usage = usage | BufferUsages::STORAGE | BufferUsages::COPY_SRC | BufferUsages::COPY_DST;

@@ -7,7 +7,7 @@ use super::kernels::{self, Kernels, Options};
 use super::optimizer::{Optimizer, Tensor, Update};
 use super::run::Run;
 use super::shader::Layout;
-use super::span::{Limits, Span, overlapping, pieces};
+use super::span::{Limits, Piece, Span, overlapping, pieces};
 use crate::check::{self, Check};
 use crate::rule::Conditioning;
 use crate::{Error, Rule};
@@ -103,8 +103,8 @@ impl<'a> OptimizerBuilder<'a> {
         self
     }
 
-    /// Takes one step in every `micro_batches` recorded ones, with the mean of their gradients. (With
-    /// losses already divided by their number, as is usual in PyTorch, set
+    /// Takes one step in every `micro_batches` recorded ones, with the sum of their gradients divided by
+    /// `micro_batches`, also where a tensor had a gradient in some of them only. (With losses already divided by their number, as is usual in PyTorch, set
     /// [`grad_scale`](Conditioning::grad_scale) to 1 / `micro_batches`.) Default 1.
     pub fn accumulate(mut self, micro_batches: u32) -> Self {
         self.options.micro_batches = micro_batches;
@@ -112,8 +112,8 @@ impl<'a> OptimizerBuilder<'a> {
     }
 
     /// Keeps an exponential moving average of the parameters, in [`Tensor::average`]: the parameters
-    /// after a tensor's first step, then `decay · average + (1 − decay) · p` after every step
-    /// (`torch.optim.swa_utils.get_ema_avg_fn`).
+    /// after a tensor's first step, then `decay · average + (1 − decay) · p` after each of its steps
+    /// (`torch.optim.swa_utils.get_ema_avg_fn`). A tensor that does not step keeps its average.
     pub fn average(mut self, decay: f64) -> Self {
         self.options.average = Some(decay);
         self
@@ -160,14 +160,12 @@ impl<'a> OptimizerBuilder<'a> {
         let mut tensors: Vec<Tensor> = self.tensors.iter().map(|named| self.tensor_of(named)).collect();
         let mut kernels = Kernels::new(device, &self.options, advance.slots(), partials);
         let (mut updates, mut measures) = (Vec::new(), Vec::new());
-        for run in &planned {
-            let state = kernels.state(run);
-            for &(tensor, at, len) in &run.tensors {
-                self.add_state_spans(&mut tensors[tensor], &state, run, at, len);
-            }
+        let states: Vec<Buffer> = planned.iter().map(|run| kernels.state(run)).collect();
+        self.note_state(&mut tensors, &planned, &states);
+        for (run, state) in planned.iter().zip(&states) {
             for (layout, piece) in run.dispatches(&limits) {
                 let tensor = (layout != Layout::Arena).then(|| run.tensors[0].0);
-                let (update, measure) = kernels.dispatches(run, layout, piece, &state);
+                let (update, measure) = kernels.dispatches(run, layout, piece, state);
                 updates.push(Update { dispatch: update, tensor });
                 measures.extend(measure);
             }
@@ -181,7 +179,8 @@ impl<'a> OptimizerBuilder<'a> {
             group.rule.validate()?;
             check::learning_rates(&group.learning_rates)?;
         }
-        check_rates_fit(self.device, self.groups.iter().map(|g| g.learning_rates.len()).sum())?;
+        let rates = self.groups.iter().map(|group| group.learning_rates.len()).sum();
+        check_rates_fit(self.device, self.groups.len(), rates)?;
         self.options.conditioning.validate()?;
         let check = Check("optimizer");
         check.steps("micro_batches", self.options.micro_batches.into())?;
@@ -275,6 +274,24 @@ impl<'a> OptimizerBuilder<'a> {
         }
     }
 
+    /// Notes where each tensor's state is, in the order of its parts: an arena's runs come in the order of
+    /// its buffers, which is another one.
+    fn note_state(&self, tensors: &mut [Tensor], runs: &[Run], states: &[Buffer]) {
+        let mut places = Vec::new();
+        for (run, state) in runs.iter().zip(states) {
+            for &(tensor, at, len) in &run.tensors {
+                let first = run.params.part(Piece { first: at, len });
+                let holds = |part: &Part| part.params.overlaps(&first);
+                let part = self.tensors[tensor].parts.iter().position(holds);
+                places.push((tensor, part, run, state, at, len));
+            }
+        }
+        places.sort_by_key(|&(tensor, part, ..)| (tensor, part));
+        for (tensor, _, run, state, at, len) in places {
+            self.add_state_spans(&mut tensors[tensor], state, run, at, len);
+        }
+    }
+
     /// Notes where `len` elements from `at` of a run's state are.
     fn add_state_spans(&self, tensor: &mut Tensor, state: &Buffer, run: &Run, at: u64, len: u64) {
         let planes = self.options.planes(&run.rule);
@@ -289,11 +306,12 @@ impl<'a> OptimizerBuilder<'a> {
     }
 }
 
-/// An error if so many learning rates are no binding.
-pub(super) fn check_rates_fit(device: &Device, entries: usize) -> Result<(), Error> {
+/// An error if so many learning rates of so many groups are no binding.
+pub(super) fn check_rates_fit(device: &Device, groups: usize, rates: usize) -> Result<(), Error> {
     let hint = " for the learning-rate tables";
     let available = Limits::of(device).max_binding;
-    check_limit("max_storage_buffer_binding_size", available, entries as u64 * 4, hint)
+    let bytes = 4 * advance::rates_words(groups, rates);
+    check_limit("max_storage_buffer_binding_size", available, bytes, hint)
 }
 
 fn name((tensor, params): (usize, bool)) -> String {

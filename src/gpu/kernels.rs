@@ -10,9 +10,7 @@ use crate::Rule;
 use crate::rule::Conditioning;
 use wgpu::{BindGroupLayout, Buffer, BufferUsages, ComputePipeline, Device};
 
-/// Vectors that one thread of the measuring kernel adds up; VECTORS in `shaders/gradient_norm.wgsl`.
-const MEASURED_VECTORS: u64 = 16;
-/// Bytes of one of its partial results, and of as many as a binding's offset asks for.
+/// Bytes of one of the measuring kernel's partial results, and of as many as a binding's offset asks for.
 const PARTIAL: u64 = 16;
 const PARTIALS_QUANTUM: u64 = 256;
 
@@ -92,7 +90,11 @@ impl Planes {
 /// Threads in a workgroup of an update. On a processor small groups are faster; on hardware large ones
 /// hide more latency. Elements are independent, so the bits are the same.
 pub fn workgroup(device: &Device) -> u32 {
-    if device.adapter_info().device_type == wgpu::DeviceType::Cpu { 64 } else { 256 }
+    if is_processor(device) { 64 } else { 256 }
+}
+
+fn is_processor(device: &Device) -> bool {
+    device.adapter_info().device_type == wgpu::DeviceType::Cpu
 }
 
 /// Threads of an update; `vector_of` in `shaders/step/` says which vectors each of them updates.
@@ -104,21 +106,26 @@ fn threads(layout: Layout, piece: &Piece) -> u64 {
     }
 }
 
-fn measuring_groups(layout: Layout, piece: &Piece, workgroup: u32) -> u64 {
-    let vectors = if layout == Layout::Tail { 1 } else { piece.len / 4 };
-    vectors.div_ceil(u64::from(workgroup) * MEASURED_VECTORS)
+/// Vectors that one thread of the measuring kernel adds up. A processor pays for every barrier of a
+/// workgroup; hardware wants many workgroups.
+fn measured_vectors(device: &Device) -> u64 {
+    if is_processor(device) { 128 } else { 16 }
 }
 
-fn partial_bytes(layout: Layout, piece: &Piece, workgroup: u32) -> u64 {
-    (measuring_groups(layout, piece, workgroup) * PARTIAL).next_multiple_of(PARTIALS_QUANTUM)
+fn measuring_groups(device: &Device, layout: Layout, piece: &Piece) -> u64 {
+    let vectors = if layout == Layout::Tail { 1 } else { piece.len / 4 };
+    vectors.div_ceil(u64::from(workgroup(device)) * measured_vectors(device))
+}
+
+fn partial_bytes(device: &Device, layout: Layout, piece: &Piece) -> u64 {
+    (measuring_groups(device, layout, piece) * PARTIAL).next_multiple_of(PARTIALS_QUANTUM)
 }
 
 /// Where the measuring kernel leaves its partial results: a region for every dispatch.
 pub fn partials(device: &Device, options: &Options, runs: &[Run]) -> Buffer {
-    let threads = workgroup(device);
     let measures = options.conditioning.measures();
     let dispatches = runs.iter().flat_map(|run| run.dispatches(&options.limits));
-    let bytes = |(layout, piece): (Layout, Piece)| partial_bytes(layout, &piece, threads);
+    let bytes = |(layout, piece): (Layout, Piece)| partial_bytes(device, layout, &piece);
     let size = if measures { dispatches.map(bytes).sum::<u64>() } else { 0 };
     device.create_buffer(&wgpu::BufferDescriptor {
         label: Some("gradient norm"),
@@ -195,9 +202,9 @@ impl<'a> Kernels<'a> {
         if !self.options.conditioning.measures() {
             return (update, None);
         }
-        let groups = measuring_groups(layout, &piece, workgroup);
+        let groups = measuring_groups(device, layout, &piece);
         let region = Span::new(&self.partials, self.next_partial, groups * PARTIAL / 4);
-        self.next_partial += partial_bytes(layout, &piece, workgroup);
+        self.next_partial += partial_bytes(device, layout, &piece);
         let (of, pipeline) = self.measuring_pipeline(&run.rule, layout);
         resources.push((5, region.whole_binding()));
         let bindings = bind(&of, resources);
@@ -250,6 +257,7 @@ impl<'a> Kernels<'a> {
         let of = layout_of(device, "gradient norm", &uses);
         let mut constants = self.storage_constants(layout);
         constants.extend([
+            ("MEASURED_VECTORS", measured_vectors(device) as f64),
             ("PLANES", planes_count),
             flag("ACCUMULATES", self.options.micro_batches > 1),
             ("ACCUMULATOR", planes.moments as f64),

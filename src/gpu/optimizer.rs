@@ -36,8 +36,7 @@ pub struct Tensor {
     /// For each of [`Rule::moments`] where it lies: allocated by the library with `STORAGE`, `COPY_SRC`
     /// and `COPY_DST`, zero before the first step.
     pub moments: Vec<Vec<Span>>,
-    /// The exponential moving average of the parameters, if there is one: undefined before the first
-    /// step.
+    /// The exponential moving average of the parameters, if there is one: zero before the first step.
     pub average: Vec<Span>,
     /// The parameter group that it belongs to.
     pub group: usize,
@@ -65,8 +64,9 @@ impl Optimizer {
         self.record_all(pass, None);
     }
 
-    /// Records one step of the tensors that are selected: the others have no gradient this time. They
-    /// are not touched, and their steps are not counted.
+    /// Records one step of the tensors that are selected, by a [`selection`](Self::selection) of this
+    /// optimizer's: the others have no gradient this time. They are not touched, and their steps are not
+    /// counted.
     pub fn record_selected(&self, pass: &mut ComputePass, selection: &Selection) {
         self.record_all(pass, Some(selection));
     }
@@ -77,7 +77,11 @@ impl Optimizer {
             measure.record(pass);
         }
         self.advance.record(pass, selection);
-        let works = |tensor: usize| selection.is_none_or(|s| s.selected[tensor]) || self.accumulates;
+        let selected = |tensor: usize| match selection {
+            Some(selection) => selection.selected.get(tensor).is_some_and(|&selected| selected),
+            None => true,
+        };
+        let works = |tensor: usize| self.accumulates || selected(tensor);
         for update in &self.updates {
             if update.tensor.is_none_or(works) {
                 update.dispatch.record(pass);
@@ -144,7 +148,7 @@ impl Optimizer {
     ///
     /// Not for every step: it makes a buffer. It takes effect with the next
     /// [`record`](Self::record); commands that are recorded and not yet submitted still read the old
-    /// tables, this group's from its first entry.
+    /// tables, but this group's from its first entry.
     ///
     /// # Errors
     /// [`Error::LearningRates`] if the table is empty or an entry is not finite and ≥ 0;
@@ -162,7 +166,7 @@ impl Optimizer {
         check::learning_rates(learning_rates)?;
         let others = groups.iter().enumerate().filter(|(i, _)| *i != group);
         let entries = others.map(|(_, g)| g.learning_rates.len()).sum::<usize>() + learning_rates.len();
-        super::builder::check_rates_fit(device, entries)?;
+        super::builder::check_rates_fit(device, groups.len(), entries)?;
         self.advance.set_learning_rates(device, queue, group, learning_rates);
         Ok(())
     }

@@ -20,7 +20,8 @@ pub struct Conditioning {
     /// those of `grad_scale` and of its clipping. Costs 4 bytes a parameter. Default false.
     pub write_back: bool,
     /// Skips the whole step where any element of a gradient is infinite or not a number: nothing is
-    /// written and no step is counted. Default false.
+    /// written and no step is counted. Default false: what such an element does is then up to the device,
+    /// which may assume that there is none.
     pub skip_nonfinite: bool,
 }
 

@@ -19,7 +19,10 @@ const BINDINGS: &[(&str, &str)] = &[
     ("states", "what is kept of every tensor between steps; at first 0, momentum_decay 2⁶⁴ − 1"),
     ("groups", "for every parameter group its rule's constants and its place in the learning rates"),
     ("control", "counters; at first 0, inv_grad_scale 1 / grad_scale"),
-    ("learning_rates", "every group's table, one behind the other"),
+    (
+        "learning_rates",
+        "for every group where its table starts and how long it is, in words, then the tables, f32 as bits",
+    ),
     ("selected", "for every tensor 1 if it has a gradient in this step, else 0"),
     ("run", "the run of rows"),
     ("x", "the rows, each VECTORS vec4 with zeros behind the last feature"),
@@ -65,6 +68,7 @@ const OVERRIDES: &[(&str, &str)] = &[
     ("SKIPS", "a step with a gradient that is not finite is not taken"),
     ("CLIP", "0: none, 1: as torch.nn.utils.clip_grad_norm_, 2: as optax.clip_by_global_norm"),
     ("MAX_NORM", "the largest norm"),
+    ("MEASURED_VECTORS", "vec4 that one thread adds up, a multiple of four"),
     ("MICRO_BATCHES", "micro-batches to a step"),
     ("INV_MICRO_BATCHES", "1 / MICRO_BATCHES"),
     ("VECTORS", "vec4 in a row: ⌈FEATURES / 4⌉"),
@@ -82,7 +86,7 @@ const ENTRY_POINTS: &[(&str, &str, &str, &str)] = &[
     ("step_state", "advance", "advances every tensor's state", "⌈tensors / 64⌉"),
     ("step_state", "decide_and_advance", "both, for up to 64 tensors", "1"),
     ("gradient_norm_tail", "main", "measures a tail's gradients", "1"),
-    ("gradient_norm", "main", "measures gradients", "⌈vec4 of params / (16 · WORKGROUP)⌉"),
+    ("gradient_norm", "main", "measures gradients", "⌈vec4 of params / (MEASURED_VECTORS · WORKGROUP)⌉"),
     ("gradient_one_pass", "main", "a run's partial sums", "⌈rows / (64 / LANES · ROWS)⌉, at most 512"),
     ("gradient_residuals", "main", "a residual for every row", "rows"),
     (
@@ -115,8 +119,9 @@ pub const NOTES: &[&str] = &[
     "The host writes into every slot of `steps` once: weight_decay where it is coupled, the group, and hyper.",
     "Where numbers are `vec2<u32>`, they are 64 bits, the low word first. Betas are in units of 2⁻⁶⁴, truncated, \
      and one_minus_beta is 2⁶⁴ − beta, or 2⁶⁴ − 1 for beta = 0.",
-    "Rule.momentum_decay is 0.96^momentum_decay in units of 2⁻⁶⁴, at most 2⁶⁴ − 1, and 0 for none. Betas of a \
-     rule without bias correction are 0; so is Rule.eps where eps is inside.",
+    "Rule.momentum_decay is 0.96^momentum_decay in units of 2⁻⁶⁴, and 0 for none; for a momentum_decay of 0 it \
+     is 0 too, and beta1 is halved instead. Betas of a rule without bias correction are 0; so is Rule.eps where \
+     eps is inside.",
     "gradient_norm leaves one Partial a workgroup. Every dispatch of a step has a part of `partials` for itself, \
      all of which step_state adds up; parts start at multiples of the alignment, and what is between is 0.",
     "Bools are set as 0 or 1 in WebGPU's `constants`.",
