@@ -33,12 +33,20 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
 
 fn main() -> Result<(), Box<dyn Error>> {
     let (device, queue) = open()?;
-    let params = buffer(&device, &starts());
-    let grads = buffer(&device, &starts());
-    let backward = backward(&device, &params, &grads);
+    let ends = descend(&device, &queue)?;
+    let arrived = ends.iter().filter(|end| distance(end) < 0.05).count();
+    println!("{arrived} of {WALKERS} walkers are at (1, 1) after {STEPS} steps");
+    Ok(())
+}
+
+/// Where the walkers end.
+pub fn descend(device: &Device, queue: &Queue) -> Result<Vec<[f32; 2]>, Box<dyn Error>> {
+    let params = buffer(device, &starts());
+    let grads = buffer(device, &starts());
+    let backward = backward(device, &params, &grads);
 
     let down = CosineAnnealing { t_max: STEPS.into(), eta_min: 0.0 }.schedule(0.3)?;
-    let optimizer = Optimizer::new(&device, Adam { betas: (0.9, 0.99), ..Adam::default() })
+    let optimizer = Optimizer::new(device, Adam { betas: (0.9, 0.99), ..Adam::default() })
         .learning_rates(down.sample(STEPS as usize)?)
         .tensor(Span::whole(&params), Span::whole(&grads))
         .build()?;
@@ -52,12 +60,12 @@ fn main() -> Result<(), Box<dyn Error>> {
         drop(pass);
         queue.submit([encoder.finish()]);
     }
+    read(device, queue, &Span::whole(&params))
+}
 
-    let ends: Vec<[f32; 2]> = read(&device, &queue, &Span::whole(&params))?;
-    let distance = |[x, y]: &[f32; 2]| (x - 1.0).hypot(y - 1.0);
-    let arrived = ends.iter().filter(|end| distance(end) < 0.05).count();
-    println!("{arrived} of {WALKERS} walkers are at (1, 1) after {STEPS} steps");
-    Ok(())
+/// From the minimum.
+pub fn distance([x, y]: &[f32; 2]) -> f32 {
+    (x - 1.0).hypot(y - 1.0)
 }
 
 /// Places on a spiral around the origin, up to 1.5 from it.
