@@ -14,10 +14,11 @@ use files::{Element, TensorFile, write};
 use serde::Serialize;
 use state::Parameter;
 use std::path::{Path, PathBuf};
-use steps::{Processor, Steps};
+use steps::Processor;
 use wgpu_optim::Rule;
 use wgpu_optim::gpu::Gpu;
 use wgpu_optim::rule::{ClipNorm, Conditioning};
+use wgpu_optim::train::Float;
 
 #[derive(Args)]
 pub struct Arguments {
@@ -240,7 +241,7 @@ impl Arguments {
         Ok((counters, rows(parameters)))
     }
 
-    fn on_processor<R: Steps>(&self, plan: &Plan) -> Result<(Counters, Vec<Row>), Failure> {
+    fn on_processor<R: Element + Float>(&self, plan: &Plan) -> Result<(Counters, Vec<Row>), Failure> {
         let (files, parameters) = self.read::<R>(plan)?;
         let shapes = shapes(&parameters);
         let mut processor = Processor::new(plan, parameters);

@@ -10,7 +10,7 @@ use crate::{Error, Rule};
 /// What f32 and f64 do each in their own way.
 pub trait Float: Real {
     /// Advances the state and gives the step's constants: as a device has them, or by definition.
-    fn step(state: &mut StepState, rule: &Rule) -> Step<Self>;
+    fn step(state: &mut StepState, rule: &Rule, lr: f64) -> Step<Self>;
     /// One step of the rule.
     fn update(
         rule: &Rule,
@@ -24,8 +24,8 @@ pub trait Float: Real {
 }
 
 impl Float for f32 {
-    fn step(state: &mut StepState, rule: &Rule) -> Step<f32> {
-        state.advance(&RuleConstants::new(rule), rule.lr() as f32)
+    fn step(state: &mut StepState, rule: &Rule, lr: f64) -> Step<f32> {
+        state.advance(&RuleConstants::new(rule), lr as f32)
     }
 
     fn update(
@@ -44,9 +44,9 @@ impl Float for f32 {
 }
 
 impl Float for f64 {
-    fn step(state: &mut StepState, rule: &Rule) -> Step<f64> {
+    fn step(state: &mut StepState, rule: &Rule, lr: f64) -> Step<f64> {
         state.t += 1;
-        exact_step(rule, state.t, rule.lr())
+        exact_step(rule, state.t, lr)
     }
 
     fn update(
@@ -100,7 +100,7 @@ impl<'a, R: Float> CpuWorker<'a, R> {
 
     fn update(&mut self, batch: Batch) -> R {
         let loss = R::gradient(self.rows(batch), &self.params, &mut self.grads);
-        let step = R::step(&mut self.state, &self.rule);
+        let step = R::step(&mut self.state, &self.rule, self.rule.lr());
         R::update(&self.rule, &step, &mut self.params, &self.grads, &mut self.moments);
         loss
     }
