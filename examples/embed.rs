@@ -78,7 +78,11 @@ fn starts() -> Vec<[f32; 2]> {
 }
 
 fn open() -> Result<(Device, Queue), Box<dyn Error>> {
-    let adapter = pollster::block_on(wgpu::Instance::default().request_adapter(&Default::default()))?;
+    let options = wgpu::RequestAdapterOptions {
+        power_preference: wgpu::PowerPreference::HighPerformance,
+        ..Default::default()
+    };
+    let adapter = pollster::block_on(wgpu::Instance::default().request_adapter(&options))?;
     let descriptor = wgpu::DeviceDescriptor {
         required_limits: required_limits(&adapter.limits()),
         ..Default::default()

@@ -233,7 +233,8 @@ fn found(tensor: u32, state: State) -> u32 {
     if state.frozen != 0u {
         return 0u;
     }
-    return select(0u, GRADIENT, selected[tensor] != 0u) | select(0u, ACCUMULATED, state.pending != 0u);
+    let waits = MICRO_BATCHES > 1u && state.pending != 0u;
+    return select(0u, GRADIENT, selected[tensor] != 0u) | select(0u, ACCUMULATED, waits);
 }
 
 fn advance_tensor(tensor: u32) {
@@ -262,12 +263,14 @@ fn thread(id: vec3u, groups: vec3u) -> u32 {
     return id.y * (groups.x * THREADS) + id.x;
 }
 
-// Ahead of gradient_norm.wgsl: which gradients it takes.
+// Ahead of gradient_norm.wgsl: which gradients it takes. A norm is that of the last micro-batch's sum; what
+// is not finite is looked for in each.
 @compute @workgroup_size(THREADS)
 fn find(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
     let tensor = thread(id, groups);
     if tensor < arrayLength(&states) {
-        steps[tensor].flags = found(tensor, states[tensor]);
+        let needed = SKIPS || control.micro_batch + 1u >= MICRO_BATCHES;
+        steps[tensor].flags = select(0u, found(tensor, states[tensor]), needed);
     }
 }
 

@@ -97,7 +97,7 @@ pub enum Error {
         available: u64,
         /// What is needed.
         needed: u64,
-        /// What to do about it; empty or starting with a colon.
+        /// How the sentence goes on: what it is for, or what to do about it.
         hint: &'static str,
     },
     /// A tensor, or a parameter group, that does not exist.

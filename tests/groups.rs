@@ -301,3 +301,18 @@ fn the_copy_does_what_it_should() {
     assert_eq!((model.steps, model.skipped), (2, 1));
     assert_eq!(model.tensors[1].average[0].value, -3.0);
 }
+
+#[test]
+fn a_restored_run_goes_on_in_the_middle_of_its_schedule() {
+    let Some(gpu) = Gpu::get() else { return };
+    let setup = ones(vec![group(plain_sgd(), &[1.0, 2.0, 4.0])], &[1]);
+    let optimizer = setup.apart(gpu);
+    set_grads(gpu, &optimizer);
+    optimizer.set_schedule_step(&gpu.queue, 0, 1).unwrap();
+    gpu.run(|pass| optimizer.record(pass));
+    assert_eq!(first_params(&snapshot(gpu, &optimizer)), [2.0]);
+    optimizer.set_schedule_step(&gpu.queue, 0, u64::MAX).unwrap();
+    gpu.run(|pass| optimizer.record(pass));
+    assert_eq!(first_params(&snapshot(gpu, &optimizer)), [6.0], "the last entry holds");
+    assert!(optimizer.set_schedule_step(&gpu.queue, 1, 0).is_err());
+}

@@ -168,13 +168,6 @@ impl On {
     }
 }
 
-impl Plan {
-    /// Whether the gradients' norm is taken.
-    fn measures(&self) -> bool {
-        self.conditioning.clip_norm.is_some() || self.conditioning.skip_nonfinite
-    }
-}
-
 impl Arguments {
     /// A file may take the place of the one that it goes on from, since it has its name only once it is
     /// whole.

@@ -28,6 +28,6 @@ mod update;
 pub use bounded::Bounded;
 pub use conditioning::{clip_factor, condition, norm};
 pub use number::{Number, Real};
-pub use step_state::{RuleConstants, StepConstants, StepState, exact_step, one_minus_power};
+pub use step_state::{RuleConstants, StepState, exact_step, one_minus_power};
 pub(crate) use update::hyper_words;
 pub use update::{Step, update};

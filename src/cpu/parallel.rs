@@ -54,7 +54,8 @@ pub fn update(
         arch.dispatch(Update { rule, step, params, grads, moments });
     };
     let params = params.par_chunks_mut(TASK).zip(grads.par_chunks(TASK));
-    match moments {
+    let used = rule.moments().len().min(moments.len());
+    match &mut moments[..used] {
         [] => params.for_each(|(p, g)| run(p, g, &mut [])),
         [a] => params.zip(a.par_chunks_mut(TASK)).for_each(|((p, g), a)| run(p, g, &mut [a])),
         [a, b] => params

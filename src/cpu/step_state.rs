@@ -47,28 +47,6 @@ pub struct RuleConstants {
     reserved: u32,
 }
 
-/// What one step of a tensor needs to know, as the device's uniform buffer holds it.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
-pub struct StepConstants {
-    /// This step's learning rate.
-    pub lr: f32,
-    /// See [`Step::step_size`].
-    pub step_size: f32,
-    /// See [`Step::gradient_size`].
-    pub gradient_size: f32,
-    /// 1 / (1 − beta2ᵗ).
-    pub inv_bias_correction2: f32,
-    /// What is added outside the root.
-    pub eps: f32,
-    /// lr · weight_decay where that is decoupled.
-    pub decay: f32,
-    /// What the gradient is multiplied by.
-    pub grad_factor: f32,
-    /// The bits of `FLAGS` in `shaders/step.wgsl`.
-    pub flags: u32,
-}
-
 impl RuleConstants {
     /// Those of `rule`, which must be valid.
     pub fn new(rule: &Rule) -> Self {
@@ -125,7 +103,8 @@ impl Default for StepState {
 
 impl StepState {
     /// The state after `t` steps of `rule`, which must be valid: the bits that `t` steps would give. It
-    /// takes those steps until nothing changes any more, which is some 44 / (1 − beta) of them.
+    /// takes those steps until nothing changes any more, which is some 44 / (1 − beta) of them, and in NAdam as many as
+    /// 44 / (1 − 0.96^momentum_decay), if that is more.
     pub fn after(rule: &Rule, t: u64) -> Self {
         let constants = RuleConstants::new(rule);
         let mut state = StepState::default();
@@ -179,7 +158,7 @@ pub fn exact_step<R: Number>(rule: &Rule, t: u64, lr: f64) -> Step<R> {
     let (beta1, beta2) = rule.bias_corrected_betas();
     let mut lr = R::of(lr);
     if rule.lr_decay() != 0.0 {
-        lr = lr / (R::of(1.0) + R::of((t - 1) as f64) * R::of(rule.lr_decay()));
+        lr = lr / (R::of(1.0) + R::of(t.saturating_sub(1) as f64) * R::of(rule.lr_decay()));
     }
     let (step_size, gradient_size) = match rule {
         Rule::NAdam(nadam) => nadam_sizes(nadam, t, lr),

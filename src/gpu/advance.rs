@@ -179,8 +179,13 @@ impl Advance {
         for dispatch in dispatches.into_iter().flatten() {
             dispatch.bindings = bindings.clone();
         }
+        self.set_position(queue, group, 0);
+    }
+
+    /// Sets the entry of its table that a group, which exists, takes next.
+    pub fn set_position(&self, queue: &Queue, group: usize, position: u32) {
         let at = group * size_of::<DeviceGroup>() + std::mem::offset_of!(DeviceGroup, position);
-        queue.write_buffer(&self.device_groups, at as u64, bytemuck::bytes_of(&0u32));
+        queue.write_buffer(&self.device_groups, at as u64, bytemuck::bytes_of(&position));
     }
 }
 

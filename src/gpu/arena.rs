@@ -15,7 +15,7 @@ const MOST_BUFFERS: u64 = 1024;
 /// An [`Optimizer`](super::Optimizer) updates its tensors by one dispatch for each binding instead of one
 /// for each tensor: see [`OptimizerBuilder::arena`](super::OptimizerBuilder::arena). Each tensor starts at
 /// a multiple of 256 bytes, so that its spans can be bound by kernels of the caller's; what is left behind
-/// it is padding that nothing reads.
+/// it is padding whose contents do not matter and may change.
 #[derive(Clone, Debug)]
 pub struct Arena {
     tensors: Vec<ArenaTensor>,
@@ -40,6 +40,7 @@ impl Arena {
     /// f32), with `usage` besides `STORAGE`, `COPY_SRC` and `COPY_DST`.
     ///
     /// # Errors
+    /// [`Error::MissingUsage`] if `usage` asks for mapping, which the device does not allow of storage,
     /// [`Error::Duplicate`] for a name that comes twice, [`Error::Limit`] if not even one block fits into
     /// a buffer, or a tensor is longer than 1024 of them.
     pub fn new<'a>(
@@ -60,6 +61,12 @@ impl Arena {
         max: u64,
     ) -> Result<Self, Error> {
         check_limit("max_buffer_size", max, BLOCK * 4, " for an arena")?;
+        let mapped = usage & (BufferUsages::MAP_READ | BufferUsages::MAP_WRITE);
+        let mappable = device.features().contains(wgpu::Features::MAPPABLE_PRIMARY_BUFFERS);
+        if !mapped.is_empty() && !mappable {
+            let (what, needs) = ("an arena that can be mapped".into(), BufferUsages::STORAGE);
+            return Err(Error::MissingUsage { what, has: usage, needs });
+        }
         let capacity = max / (BLOCK * 4) * BLOCK;
         let mut names = std::collections::HashSet::new();
         let mut plan = Plan { capacity, buffers: Vec::new() };

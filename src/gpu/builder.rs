@@ -104,8 +104,9 @@ impl<'a> OptimizerBuilder<'a> {
     }
 
     /// Takes one step in every `micro_batches` recorded ones, with the sum of their gradients divided by
-    /// `micro_batches`, also where a tensor had a gradient in some of them only. (With losses already divided by their number, as is usual in PyTorch, set
-    /// [`grad_scale`](Conditioning::grad_scale) to 1 / `micro_batches`.) Default 1.
+    /// `micro_batches`, also where a tensor had a gradient in some of them only. (With losses already
+    /// divided by their number, as is usual in PyTorch, set [`grad_scale`](Conditioning::grad_scale) to
+    /// 1 / `micro_batches`.) Default 1.
     pub fn accumulate(mut self, micro_batches: u32) -> Self {
         self.options.micro_batches = micro_batches;
         self
@@ -113,7 +114,8 @@ impl<'a> OptimizerBuilder<'a> {
 
     /// Keeps an exponential moving average of the parameters, in [`Tensor::average`]: the parameters
     /// after a tensor's first step, then `decay · average + (1 − decay) · p` after each of its steps
-    /// (`torch.optim.swa_utils.get_ema_avg_fn`). A tensor that does not step keeps its average.
+    /// (`torch.optim.swa_utils.get_ema_avg_fn`). It is
+    /// zero until the tensor's first step: write the parameters into it for one that is frozen from the start.
     pub fn average(mut self, decay: f64) -> Self {
         self.options.average = Some(decay);
         self
@@ -144,7 +146,7 @@ impl<'a> OptimizerBuilder<'a> {
         self.check()?;
         let Self { device, options: Options { limits, .. }, .. } = self;
         let planned = self.plan();
-        let partials = kernels::partials(device, &self.options, &planned);
+        let partials = kernels::partials(device, &self.options, &planned)?;
         let tensors_groups: Vec<usize> = self.tensors.iter().map(|tensor| tensor.group).collect();
         let advance = Advance::new(
             device,
@@ -269,6 +271,7 @@ impl<'a> OptimizerBuilder<'a> {
             params: spans(|part| &part.params),
             grads: spans(|part| &part.grads),
             moments: vec![Vec::new(); moments],
+            accumulator: Vec::new(),
             average: Vec::new(),
             group: named.group,
         }
@@ -299,6 +302,9 @@ impl<'a> OptimizerBuilder<'a> {
         let span = |plane: u64| Span::new(state, (plane * plane_len + at) * 4, len);
         for (plane, moment) in (0..).zip(&mut tensor.moments) {
             moment.push(span(plane));
+        }
+        if planes.accumulator == 1 {
+            tensor.accumulator.push(span(planes.moments));
         }
         if planes.average == 1 {
             tensor.average.push(span(planes.moments + planes.accumulator));

@@ -1,13 +1,13 @@
 //! The kernels of one optimizer: their pipelines, each made once, and the dispatches over them.
 
 use super::advance::SLOT;
-use super::bindings::{Use, buffer_with, group_of, layout_of, pipeline};
+use super::bindings::{Use, buffer_with, check_limit, group_of, layout_of, pipeline};
 use super::dispatch::{Dispatch, flag};
 use super::run::Run;
 use super::shader::{self, Layout};
 use super::span::{Limits, Piece, Span, grid};
-use crate::Rule;
 use crate::rule::Conditioning;
+use crate::{Error, Rule};
 use wgpu::{BindGroupLayout, Buffer, BufferUsages, ComputePipeline, Device};
 
 /// Bytes of one of the measuring kernel's partial results, and of as many as a binding's offset asks for.
@@ -122,17 +122,23 @@ fn partial_bytes(device: &Device, layout: Layout, piece: &Piece) -> u64 {
 }
 
 /// Where the measuring kernel leaves its partial results: a region for every dispatch.
-pub fn partials(device: &Device, options: &Options, runs: &[Run]) -> Buffer {
+///
+/// # Errors
+/// [`Error::Limit`] if they are longer than a binding.
+pub fn partials(device: &Device, options: &Options, runs: &[Run]) -> Result<Buffer, Error> {
     let measures = options.conditioning.measures();
     let dispatches = runs.iter().flat_map(|run| run.dispatches(&options.limits));
     let bytes = |(layout, piece): (Layout, Piece)| partial_bytes(device, layout, &piece);
     let size = if measures { dispatches.map(bytes).sum::<u64>() } else { 0 };
-    device.create_buffer(&wgpu::BufferDescriptor {
+    let hint = " for partial norms of so many tensors: an arena needs fewer";
+    let available = Limits::of(device).max_binding;
+    check_limit("max_storage_buffer_binding_size", available, size, hint)?;
+    Ok(device.create_buffer(&wgpu::BufferDescriptor {
         label: Some("gradient norm"),
         size: size.max(PARTIALS_QUANTUM),
         usage: BufferUsages::STORAGE,
         mapped_at_creation: false,
-    })
+    }))
 }
 
 /// Makes the dispatches of one optimizer.
@@ -143,7 +149,7 @@ pub struct Kernels<'a> {
     partials: Buffer,
     next_partial: u64,
     pipelines: Vec<(Layout, Variant, BindGroupLayout, ComputePipeline)>,
-    measuring: Vec<(Layout, f64, BindGroupLayout, ComputePipeline)>,
+    measuring: Vec<(Layout, u64, BindGroupLayout, ComputePipeline)>,
 }
 
 impl<'a> Kernels<'a> {
@@ -245,8 +251,8 @@ impl<'a> Kernels<'a> {
     fn measuring_pipeline(&mut self, rule: &Rule, layout: Layout) -> (BindGroupLayout, ComputePipeline) {
         let planes = self.options.planes(rule);
         let planes_count = planes.count().max(1) as f64;
-        // Planes differ with the rule, and the accumulator's place with them.
-        let key = planes_count + 8.0 * planes.moments as f64;
+        // The accumulator lies behind the moments; nothing else differs from rule to rule.
+        let key = planes.moments;
         let known = self.measuring.iter().find(|(l, k, ..)| *l == layout && *k == key);
         if let Some((_, _, of, pipeline)) = known {
             return (of.clone(), pipeline.clone());

@@ -36,7 +36,10 @@ pub struct Tensor {
     /// For each of [`Rule::moments`] where it lies: allocated by the library with `STORAGE`, `COPY_SRC`
     /// and `COPY_DST`, zero before the first step.
     pub moments: Vec<Vec<Span>>,
-    /// The exponential moving average of the parameters, if there is one: zero before the first step.
+    /// The sum of gradients that waits for the rest of its micro-batches, if gradients are accumulated.
+    pub accumulator: Vec<Span>,
+    /// The exponential moving average of the parameters, if there is one: zero before the tensor's first
+    /// step.
     pub average: Vec<Span>,
     /// The parameter group that it belongs to.
     pub group: usize,
@@ -60,13 +63,15 @@ impl Optimizer {
 
     /// Records one step into `pass`: the state advances, then every tensor is updated. Where gradients
     /// are accumulated this is one micro-batch, and the last of them is the step.
+    ///
+    /// It leaves the pass with another pipeline and other bind groups 0 and 1: set yours again.
     pub fn record(&self, pass: &mut ComputePass) {
         self.record_all(pass, None);
     }
 
     /// Records one step of the tensors that are selected, by a [`selection`](Self::selection) of this
     /// optimizer's: the others have no gradient this time. They are not touched, and their steps are not
-    /// counted.
+    /// counted. It leaves the pass as [`record`](Self::record) does.
     pub fn record_selected(&self, pass: &mut ComputePass, selection: &Selection) {
         self.record_all(pass, Some(selection));
     }
@@ -119,7 +124,8 @@ impl Optimizer {
     }
 
     /// Sets how many steps a tensor has taken, as when its moments are restored: the next one is `t + 1`.
-    /// It is thawed, and nothing waits in its accumulator.
+    /// It is thawed, and nothing waits in its accumulator. Its [`average`](Tensor::average) is begun by
+    /// its first step: restore that too. See [`StepState::after`] for what a large `t` costs.
     ///
     /// # Errors
     /// [`Error::Index`] if there is no such tensor.
@@ -131,10 +137,22 @@ impl Optimizer {
         Ok(())
     }
 
+    /// Sets the entry of a group's learning-rate table that its next step takes, from 0, as when a run
+    /// is restored that had taken as many steps with it. Past the table's end the last entry holds.
+    ///
+    /// # Errors
+    /// [`Error::Index`] if there is no such group.
+    pub fn set_schedule_step(&self, queue: &Queue, group: usize, step: u64) -> Result<(), Error> {
+        self.check_index("parameter group", group, self.advance.groups().len())?;
+        let step = u32::try_from(step).unwrap_or(u32::MAX);
+        self.advance.set_position(queue, group, step);
+        Ok(())
+    }
+
     /// Sets what the gradients are divided by, from the next submission on.
     ///
     /// # Errors
-    /// [`Error::HyperParameter`] if the scale is not a positive normal f32.
+    /// [`Error::HyperParameter`] if the scale is outside of 1.18e-38 … 8.5e37.
     pub fn set_grad_scale(&self, queue: &Queue, grad_scale: f64) -> Result<(), Error> {
         Check("optimizer").divisor("grad_scale", grad_scale)?;
         let at = std::mem::offset_of!(super::Control, inv_grad_scale) as u64;
@@ -194,7 +212,9 @@ impl Optimizer {
         self.advance.dispatches() + self.measures.len() + self.updates.len()
     }
 
-    /// The buffer of the step's state, a [`StepState`] for every tensor: to be copied, saved and restored.
+    /// The buffer of the step's state, a [`StepState`] for every tensor: to be copied, saved and restored,
+    /// together with what is in every [`Tensor`], the [`control`](Self::control) buffer and, where there
+    /// are schedules, the [`step`](Self::set_schedule_step) of each.
     pub fn state(&self) -> &Buffer {
         self.advance.states()
     }

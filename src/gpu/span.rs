@@ -15,7 +15,7 @@ pub struct Span {
     /// Where the elements lie.
     pub buffer: Buffer,
     /// The first element's place, in bytes: a multiple of the device's
-    /// `min_storage_buffer_offset_alignment`.
+    /// `min_storage_buffer_offset_alignment`, and of 16.
     pub offset: u64,
     /// How many f32 there are.
     pub len: u64,

@@ -6,7 +6,7 @@ use crate::check::Check;
 /// In this order: the mean over the micro-batches where gradients are accumulated; divided by
 /// `grad_scale`; scaled down to the global norm; limited value by value. Then come the rule's `maximize`
 /// and weight decay. What is free to do is done inside the update; `clip_norm` and `skip_nonfinite` ask
-/// for one pass more, over the gradients only.
+/// for one pass more, over the gradients only (with `skip_nonfinite` in every micro-batch).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Conditioning {
     /// The largest norm that all gradients of the optimizer may have together. Default `None`.
@@ -57,7 +57,7 @@ impl Default for Conditioning {
 
 impl Conditioning {
     /// Whether a pass over the gradients has to be made ahead of the update.
-    pub(crate) fn measures(&self) -> bool {
+    pub fn measures(&self) -> bool {
         self.clip_norm.is_some() || self.skip_nonfinite
     }
 

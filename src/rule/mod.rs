@@ -200,7 +200,8 @@ impl Rule {
     /// Checks every hyper-parameter.
     ///
     /// # Errors
-    /// [`Error::HyperParameter`], naming the first field out of its range, its value and the range.
+    /// [`Error::HyperParameter`], naming the first field out of its range, its value and the range;
+    /// [`Error::Option`] for a place of eps that the rule does not have.
     pub fn validate(&self) -> Result<(), Error> {
         of_any!(self, rule => rule.validate())
     }

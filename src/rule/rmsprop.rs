@@ -27,7 +27,8 @@ pub struct RmsProp {
     /// Added to the root, > 0 and a normal f32. Default 1e-8. Below 1e-12 a device that flushes
     /// subnormal squares to zero takes visibly other steps where gradients are tiny.
     pub eps: f64,
-    /// Where eps is added: outside the root in PyTorch, inside in optax and Keras.
+    /// Where eps is added: outside the root in PyTorch, inside in optax and Keras. There is an epsilon-hat
+    /// only with `bias_correction`.
     pub eps_placement: EpsPlacement,
     /// Decay of the momentum buffer, in [0, 1). Default 0: no momentum.
     pub momentum: f64,
@@ -76,13 +77,14 @@ impl RmsProp {
         Self::default()
     }
 
-    /// As `optax.rmsprop`, 0.2.8, which asks for lr: alpha 0.9, eps inside the root, lr inside the buffer.
+    /// As `optax.rmsprop`, 0.2.8, which asks for lr, but for the clamped variance: alpha 0.9, eps inside the
+    /// root, lr inside the buffer.
     pub fn optax() -> Self {
         let eps_placement = EpsPlacement::Inside;
         RmsProp { alpha: 0.9, eps_placement, lr_in_momentum: true, ..Self::default() }
     }
 
-    /// The defaults of `keras.optimizers.RMSprop`, 3.15: lr 1e-3, alpha 0.9, eps 1e-7 inside the root, lr
+    /// The defaults of `keras.optimizers.RMSprop`, 3.15, but for the clamped variance: lr 1e-3, alpha 0.9, eps 1e-7 inside the root, lr
     /// inside the buffer, decoupled weight decay.
     pub fn keras() -> Self {
         RmsProp { lr: 1e-3, eps: 1e-7, decoupled_weight_decay: true, ..Self::optax() }
@@ -93,6 +95,9 @@ impl RmsProp {
         check.lr("lr", self.lr)?;
         check.decay("alpha", self.alpha)?;
         check.eps(self.eps)?;
+        if !self.bias_correction {
+            check.no_hat(self.eps_placement)?;
+        }
         check.decay("momentum", self.momentum)?;
         check.not_negative("initial_accumulator", self.initial_accumulator)?;
         check.not_negative("weight_decay", self.weight_decay)

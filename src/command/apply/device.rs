@@ -77,7 +77,7 @@ impl<'a> Device<'a> {
             parameter.step = states[i].t;
         }
         let control: Vec<Control> = self.read(&[Span::whole(self.optimizer.control())])?;
-        let norm = self.plan.measures().then_some(f64::from(control[0].norm));
+        let norm = self.plan.conditioning.measures().then_some(f64::from(control[0].norm));
         let counters = Counters { taken: control[0].steps, skipped: control[0].skipped, norm };
         Ok((parameters, counters))
     }

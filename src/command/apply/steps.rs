@@ -25,7 +25,7 @@ impl<'a, R: Element + Float> Processor<'a, R> {
         let Plan { rule, conditioning, rates } = self.plan;
         let mut factor = 1.0 / conditioning.grad_scale;
         let used = || grads.iter().flatten().map(Vec::as_slice);
-        if self.plan.measures() {
+        if self.plan.conditioning.measures() {
             let norm = cpu::norm(used()) * factor;
             if let Some(clip) = conditioning.clip_norm {
                 factor *= clip_factor(clip, norm);
