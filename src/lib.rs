@@ -77,6 +77,8 @@ mod check;
 pub mod cpu;
 mod error;
 pub mod gpu;
+mod loss;
+mod model;
 #[cfg(feature = "cli")]
 pub mod regression;
 pub mod rule;
@@ -90,6 +92,8 @@ pub mod verify;
 
 pub use error::Error;
 pub use gpu::{Optimizer, Span};
+pub use loss::Loss;
+pub use model::Model;
 pub use rule::{Adagrad, Adam, Adamax, ClipNorm, Conditioning, Lion, NAdam, RmsProp, Rule, Sgd};
 pub use schedule::Schedule;
 pub use wgpu;
