@@ -73,6 +73,7 @@
 
 #![warn(missing_docs)]
 
+mod batch;
 mod check;
 pub mod cpu;
 mod error;
@@ -90,6 +91,7 @@ pub mod train;
 #[cfg(feature = "cli")]
 pub mod verify;
 
+pub use batch::{Batch, Window};
 pub use error::Error;
 pub use gpu::{Optimizer, Span};
 pub use loss::Loss;

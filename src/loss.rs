@@ -32,8 +32,8 @@ pub enum Loss {
     /// ln(1 + eᶻ) − y z, the negative log-likelihood of a class y ∈ {0, 1} whose probability is
     /// μ = 1 / (1 + e⁻ᶻ); scikit-learn's `log_loss`.
     Logistic,
-    /// μ − y z with μ = eᶻ, half the Poisson deviance but for what depends on y alone. z counts as 30 where it is
-    /// larger.
+    /// μ − y z with μ = eᶻ, half the Poisson deviance but for what depends on y alone; a straight line
+    /// from z = 30 on.
     Poisson,
     /// ln Σₖ e^zₖ − z_y, the negative log-likelihood of a class y ∈ {0 … `classes` − 1} under
     /// μₖ = e^zₖ / Σ e^z: multinomial logistic regression.

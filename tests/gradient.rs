@@ -1,13 +1,14 @@
-//! The gradient of the mean squared error: on data for which every order of summation is exact, on
-//! random data within the bounds of f32 sums, and always the same bits.
+//! Gradients of every loss: on data for which every order of summation is exact, on random data within
+//! the bounds of f32 sums, and always the same bits.
 
 mod common;
 
 use common::gpu::Gpu;
 use common::{Random, assert_bits, assert_within, widen};
-use wgpu_optim::cpu::gradient::{Rows, mean_squared_error};
-use wgpu_optim::gpu::{Batch, LinearGradient, ReadBack, Samples, Shape};
-use wgpu_optim::{Optimizer, Rule, Sgd, Span};
+use wgpu_optim::cpu::gradient::{Rows, gradient};
+use wgpu_optim::cpu::{Bounded, BoundedSums};
+use wgpu_optim::gpu::{Gradient, ReadBack, Samples, Shape, Sums};
+use wgpu_optim::{Batch, Loss, Model, Optimizer, Rule, Sgd, Span, Window};
 
 /// Half an ulp of one in f32.
 const U: f64 = 1.0 / (1 << 24) as f64;
@@ -15,106 +16,186 @@ const U: f64 = 1.0 / (1 << 24) as f64;
 /// A data set on the host, and a model.
 #[derive(Clone)]
 struct Data {
-    features: usize,
+    model: Model,
     x: Vec<f32>,
-    y: Vec<f32>,
+    sides: Vec<f32>,
     params: Vec<f32>,
+}
+
+/// Squared error with an intercept.
+fn linear(features: usize) -> Model {
+    Model::new(features, Loss::Mse)
 }
 
 impl Data {
     /// Small integers: every sum is one below 2²⁴, so its order does not matter. No residual is zero,
-    /// so a row that is dropped or taken twice changes the intercept's gradient.
+    /// so a row that is dropped or taken twice changes the intercepts' gradient.
     fn exact(features: usize, rows: usize) -> Self {
+        Self::exact_of(linear(features), rows)
+    }
+
+    /// [`exact`](Self::exact) for a model of residuals, with weights and offsets that are small integers too.
+    fn exact_of(model: Model, rows: usize) -> Self {
+        let features = model.features;
         let mut random = Random((features * 1_000_003 + rows) as u64);
         let x: Vec<f32> = (0..rows * features).map(|_| random.integer(8)).collect();
         let most = if features > 10_000 { 1 } else { 8 };
-        let params: Vec<f32> = (0..=features).map(|_| random.integer(most)).collect();
-        let residual = |row: &[f32]| {
-            let dot: f32 = row.iter().zip(&params).map(|(x, w)| x * w).sum();
-            dot + params[features] - [1.0, 2.0, 3.0, -2.0][random.bits() as usize % 4]
+        let params: Vec<f32> = (0..model.params()).map(|_| random.integer(most)).collect();
+        let mut sides = Vec::new();
+        for row in x.chunks(features) {
+            let offset = random.integer(3);
+            for k in 0..model.outputs {
+                let weights = params[k * features..][..features].iter();
+                let dot: f32 = row.iter().zip(weights).map(|(x, w)| x * w).sum();
+                let intercept = if model.intercept { params[model.weights() + k] } else { 0.0 };
+                let offset = if model.offset { offset } else { 0.0 };
+                let residual = [1.0, 2.0, 3.0, -2.0][random.bits() as usize % 4];
+                sides.push(dot + intercept + offset - residual);
+            }
+            sides.extend(model.weighted.then(|| (random.bits() % 4) as f32));
+            sides.extend(model.offset.then_some(offset));
+        }
+        Data { model, x, sides, params }
+    }
+
+    /// Parameters of zero, so that every probability and every mean is one and the same power of two.
+    fn even(model: Model, rows: usize) -> Self {
+        let mut random = Random(rows as u64);
+        let x: Vec<f32> = (0..rows * model.features).map(|_| random.integer(8)).collect();
+        let side = |_| {
+            let class = match model.loss {
+                Loss::Softmax { classes } => classes,
+                Loss::Poisson => 4,
+                _ => 2,
+            };
+            let weight = model.weighted.then(|| (random.bits() % 4) as f32);
+            std::iter::once((random.bits() % u64::from(class)) as f32).chain(weight).collect::<Vec<_>>()
         };
-        let y = x.chunks(features).map(residual).collect();
-        Data { features, x, y, params }
+        let sides = (0..rows).flat_map(side).collect();
+        Data { model, x, sides, params: vec![0.0; model.params()] }
     }
 
     /// Any numbers of size up to one.
     fn random(features: usize, rows: usize) -> Self {
-        let mut random = Random(features as u64);
+        Self::random_of(linear(features), rows)
+    }
+
+    fn random_of(model: Model, rows: usize) -> Self {
+        let mut random = Random(model.features as u64);
         let mut values = |n: usize| (0..n).map(|_| random.unit()).collect::<Vec<f32>>();
-        Data { features, x: values(rows * features), y: values(rows), params: values(features + 1) }
+        let (x, mut sides) = (values(rows * model.features), values(rows * model.side()));
+        // Scores of size about one, however many features there are.
+        let scale = 2.0 / (model.features as f32).sqrt();
+        let params = values(model.params()).iter().map(|w| scale * w).collect();
+        for (i, side) in sides.chunks_mut(model.side()).enumerate() {
+            match model.loss {
+                Loss::Logistic => side[0] = (i % 2) as f32,
+                Loss::Poisson => side[0] = (i * i % 5) as f32,
+                Loss::Softmax { classes } => side[0] = (i * 7 % classes as usize) as f32,
+                _ => {}
+            }
+            if let Some(at) = model.weight_at() {
+                side[at] = side[at].abs() * 3.0;
+            }
+        }
+        Data { model, x, sides, params }
     }
 
     fn rows(&self) -> u64 {
-        self.y.len() as u64
+        (self.sides.len() / self.model.side()) as u64
     }
 
     fn all(&self) -> Batch {
-        Batch { first: 0, rows: self.rows() }
+        Batch::new(0, self.rows())
     }
 
-    fn batch(&self, batch: Batch) -> Rows<'_, f32> {
-        let (first, rows) = (batch.first as usize, batch.rows as usize);
-        let x = &self.x[first * self.features..][..rows * self.features];
-        Rows { x, y: &self.y[first..][..rows] }
+    /// The rows of a batch, one behind the other.
+    fn batch(&self, batch: Batch) -> (Vec<f32>, Vec<f32>) {
+        let of = |values: &[f32], width: usize| {
+            let row = |i| &values[batch.row(i) as usize * width..][..width];
+            (0..batch.rows).flat_map(row).copied().collect()
+        };
+        (of(&self.x, self.model.features), of(&self.sides, self.model.side()))
     }
 
     /// The gradient and last the loss, by the definition in f64.
     fn definition(&self, batch: Batch) -> Vec<f64> {
-        let rows = self.batch(batch);
-        let (x, y) = (widen(rows.x), widen(rows.y));
-        let mut result = vec![0.0; self.features + 1];
-        let loss = mean_squared_error(Rows { x: &x, y: &y }, &widen(&self.params), &mut result);
+        let (x, sides) = self.batch(batch);
+        let (x, sides) = (widen(&x), widen(&sides));
+        let mut result = vec![0.0; self.params.len()];
+        let rows = Rows { x: &x, sides: &sides };
+        let loss = gradient(&self.model, rows, &widen(&self.params), &mut result);
         result.push(loss);
         result
     }
 
-    /// What f32 makes of exact sums: one rounding of 1/N or 2/N, and one of the product.
-    fn scaled_sums(&self, batch: Batch) -> Vec<f32> {
-        let n = batch.rows as f64;
+    /// What f32 makes of exact sums: one rounding of 1/N or 2/N, and one of the product. Sums are whole
+    /// multiples of `unit`.
+    fn scaled_sums(&self, batch: Batch, unit: f64) -> Vec<f32> {
+        let (_, sides) = self.batch(batch);
+        let weight = |at: usize| sides.chunks(self.model.side()).map(|s| f64::from(s[at])).sum();
+        let n = self.model.weight_at().map_or(batch.rows as f64, weight);
         let mut result = self.definition(batch);
         let loss = result.pop().unwrap();
-        let scaled = |scale: f64, value: f64| {
-            let sum = (value / scale).round();
-            assert!(sum.abs() < 16_777_216.0, "the data are not exact");
-            scale as f32 * sum as f32
+        let scaled = |factor: f64, value: f64| {
+            if n == 0.0 {
+                return 0.0;
+            }
+            let sum = (value * n / factor / unit).round() * unit;
+            assert!((sum / unit).abs() < 16_777_216.0, "the data are not exact");
+            (factor / n) as f32 * sum as f32
         };
-        let grads = result.iter().map(|g| scaled(2.0 / n, *g));
-        grads.chain([scaled(1.0 / n, loss)]).collect()
+        let factor = if self.model.loss == Loss::Mse { 2.0 } else { 1.0 };
+        let halves = if self.model.loss == Loss::SquaredError { 0.5 } else { 1.0 };
+        let grads = result.iter().map(|g| scaled(factor, *g));
+        grads.chain([scaled(halves, loss)]).collect()
+    }
+
+    /// The gradient and last the loss, and how far a device may be from them.
+    fn bounds(&self, batch: Batch, (depth, dot_depth): (u32, u32)) -> Vec<Bounded> {
+        let (x, sides) = self.batch(batch);
+        let rows = Rows { x: &x, sides: &sides };
+        let sums = BoundedSums::of(&self.model, rows, &self.params, dot_depth);
+        let (mut bounds, loss) = sums.finish(depth);
+        bounds.push(loss);
+        bounds
     }
 }
 
 /// The gradient of a data set on the device.
 struct Rig<'a> {
     gpu: &'a Gpu,
+    shape: Shape,
     samples: Samples,
-    gradient: LinearGradient,
+    gradient: Gradient,
     grads: Span,
     max_batches: u32,
 }
 
 impl<'a> Rig<'a> {
     fn new(gpu: &'a Gpu, data: &Data, max_batch: u64, max_batches: u32) -> Self {
-        let shape = Shape::new(data.features).unwrap();
+        let shape = Shape::new(&data.model).unwrap();
         let samples = Samples::new(&gpu.device, shape, data.rows(), max_batch).unwrap();
         Self::over(gpu, data, samples, max_batch, max_batches)
     }
 
     /// In chunks of at most `chunk` rows.
     fn chunked(gpu: &'a Gpu, data: &Data, chunk: u64, max_batch: u64, max_batches: u32) -> Self {
-        let shape = Shape::new(data.features).unwrap();
-        let bytes = chunk * shape.row_bytes();
+        let shape = Shape::new(&data.model).unwrap();
+        let bytes = chunk * shape.row_bytes().max(u64::from(shape.side) * 4);
         let samples =
             Samples::with_max_buffer(&gpu.device, shape, data.rows(), max_batch, bytes).unwrap();
         Self::over(gpu, data, samples, max_batch, max_batches)
     }
 
     fn over(gpu: &'a Gpu, data: &Data, samples: Samples, max_batch: u64, max_batches: u32) -> Self {
-        samples.write(&gpu.queue, &data.x, &data.y).unwrap();
-        let grads = gpu.span(&vec![f32::NAN; data.features + 1]);
-        let params = gpu.span(&data.params);
-        let gradient =
-            LinearGradient::new(&gpu.device, &samples, &params, &grads, max_batch, max_batches).unwrap();
-        Rig { gpu, samples, gradient, grads, max_batches }
+        samples.write(&gpu.queue, &data.x, &data.sides).unwrap();
+        let shape = *samples.shape();
+        let grads = gpu.span(&vec![f32::NAN; shape.padded_len() as usize]);
+        let params = gpu.span(&shape.pad(&data.params));
+        let (spans, most) = ((&params, &grads), (max_batch, max_batches));
+        let gradient = Gradient::new(&gpu.device, &samples, &data.model, spans, most, true).unwrap();
+        Rig { gpu, shape, samples, gradient, grads, max_batches }
     }
 
     /// The gradient of each batch and last its loss. All are prepared at once as far as there is room.
@@ -138,7 +219,12 @@ impl<'a> Rig<'a> {
             });
             let all: Vec<f32> = gpu.wait(&mut staging);
             let (grads, losses) = all.split_at(batches.len() * width);
-            let with_loss = |(grads, &loss): (&[f32], &f32)| [grads, &[loss]].concat();
+            let with_loss = |(grads, &loss): (&[f32], &f32)| {
+                let mut result = self.shape.unpad(grads);
+                assert_bits("padding", &self.shape.pad(&result), grads);
+                result.push(loss);
+                result
+            };
             results.extend(grads.chunks(width).zip(losses).map(with_loss));
         }
         results
@@ -148,14 +234,20 @@ impl<'a> Rig<'a> {
 /// Each batch of exact data has the exact result.
 #[track_caller]
 fn assert_exact(rig: &mut Rig, data: &Data, batches: &[Batch]) {
+    assert_exact_to(1.0, rig, data, batches);
+}
+
+/// [`assert_exact`] where sums are multiples of `unit`.
+#[track_caller]
+fn assert_exact_to(unit: f64, rig: &mut Rig, data: &Data, batches: &[Batch]) {
     for (batch, actual) in batches.iter().zip(rig.run(batches)) {
-        let expected = data.scaled_sums(*batch);
-        let what = format!("{} features, {batch:?}", data.features);
-        if rig.gpu.exact || batch.rows.is_power_of_two() {
+        let expected = data.scaled_sums(*batch, unit);
+        let what = format!("{:?}, {batch:?}", data.model);
+        if (rig.gpu.exact && !data.model.weighted) || batch.rows.is_power_of_two() {
             assert_bits(&what, &actual, &expected);
         } else {
             let expected = widen(&expected);
-            let ulps: Vec<f64> = expected.iter().map(|x| 4.0 * U * x.abs()).collect();
+            let ulps: Vec<f64> = expected.iter().map(|x| 12.0 * U * x.abs()).collect();
             assert_within(&what, &widen(&actual), &expected, &ulps);
         }
     }
@@ -163,10 +255,7 @@ fn assert_exact(rig: &mut Rig, data: &Data, batches: &[Batch]) {
 
 /// Batches of every length in `lengths`, at starts all over the data.
 fn batches(data: &Data, lengths: &[u64]) -> Vec<Batch> {
-    let start = |(i, &rows): (usize, &u64)| {
-        let first = i as u64 * 37 % (data.rows() - rows + 1);
-        Batch { first, rows }
-    };
+    let start = |(i, &rows): (usize, &u64)| Batch::new(i as u64 * 37 % (data.rows() - rows + 1), rows);
     lengths.iter().enumerate().map(start).collect()
 }
 
@@ -190,11 +279,12 @@ fn workgroups_that_take_several_tiles_drop_no_row() {
     let Some(gpu) = Gpu::get() else { return };
     for (features, rows) in [(1, 530_001), (5, 262_144), (64, 40_000), (250, 16_384), (1000, 3_001)] {
         let data = Data::exact(features, rows);
-        let shape = Shape::new(features).unwrap();
-        let tile = u64::from(64 / shape.lanes * shape.rows);
-        let groups = u64::from(shape.groups(rows as u32));
+        let shape = Shape::new(&data.model).unwrap();
+        let Sums::Teams { lanes, rows, .. } = shape.sums else { panic!("{shape:?}") };
+        let tile = u64::from(64 / lanes * rows);
+        let groups = u64::from(shape.groups(data.rows() as u32));
         assert!(data.rows() > tile * groups, "one tile is enough for {features} features");
-        let ragged = Batch { first: 3, rows: data.rows() - 3 };
+        let ragged = Batch::new(3, data.rows() - 3);
         assert_exact(&mut Rig::new(gpu, &data, data.rows(), 2), &data, &[data.all(), ragged]);
     }
 }
@@ -220,7 +310,7 @@ fn the_last_batch_may_be_ragged_and_batches_may_overlap() {
     let Some(gpu) = Gpu::get() else { return };
     let data = Data::exact(9, 1000);
     let mut rig = Rig::new(gpu, &data, 64, 16);
-    let batch = |first| Batch { first, rows: 64.min(1000 - first) };
+    let batch = |first| Batch::new(first, 64.min(1000 - first));
     let epoch: Vec<Batch> = (0..1000).step_by(64).map(batch).collect();
     assert_eq!(epoch.last().unwrap().rows, 40);
     assert_exact(&mut rig, &data, &epoch);
@@ -249,7 +339,7 @@ fn a_batch_may_lie_across_chunks_that_hold_whole_batches() {
     let data = Data::exact(64, 600);
     let mut rig = Rig::chunked(gpu, &data, 300, 100, 2);
     assert_eq!(rig.samples.chunks()[0].rows, 300);
-    let across = [Batch { first: 250, rows: 100 }, Batch { first: 299, rows: 100 }];
+    let across = [Batch::new(250, 100), Batch::new(299, 100)];
     assert_exact(&mut rig, &data, &across);
 }
 
@@ -262,8 +352,8 @@ fn one_hot_rows_show_every_row() {
         assert!(features % 7 != 0);
         let mut x = vec![0.0; features * features];
         (0..features).for_each(|column| x[row_of(column) * features + column] = 1.0);
-        let y: Vec<f32> = (0..features).map(|row| row as f32 + 1.0).collect();
-        let data = Data { features, x, y, params: vec![0.0; features + 1] };
+        let sides: Vec<f32> = (0..features).map(|row| row as f32 + 1.0).collect();
+        let data = Data { model: linear(features), x, sides, params: vec![0.0; features + 1] };
         let scale = (2.0 / features as f64) as f32;
         let expected: Vec<f32> =
             (0..features).map(|column| scale * -(row_of(column) as f32 + 1.0)).collect();
@@ -282,7 +372,7 @@ fn the_same_batch_has_the_same_bits() {
         let data = Data::random(features, 700);
         let mut rig = Rig::new(gpu, &data, 700, 3);
         let first = rig.run(&[data.all()]);
-        let again = rig.run(&[Batch { first: 5, rows: 9 }, data.all(), data.all()]);
+        let again = rig.run(&[Batch::new(5, 9), data.all(), data.all()]);
         assert_bits("in another slot", &again[1], &first[0]);
         assert_bits("once more", &again[2], &first[0]);
         assert_bits("made anew", &Rig::new(gpu, &data, 700, 1).run(&[data.all()])[0], &first[0]);
@@ -297,37 +387,153 @@ fn random_data_stay_within_the_bounds_of_f32_sums() {
         for (chunk, first) in [(rows, 0), (rows / 3, 1)] {
             let max_batch = data.rows() - first;
             let mut rig = Rig::chunked(gpu, &data, chunk as u64, max_batch, 1);
-            let batch = Batch { first, rows: max_batch };
-            let actual = &rig.run(&[batch])[0];
-            let (depth, dot_depth) = rig.gradient.depths(batch);
-            let bounds = bounds(gpu, &data, batch, depth, dot_depth);
-            let what = format!("{features} features, {batch:?} of chunks of {chunk}");
-            assert_within(&what, &widen(actual), &data.definition(batch), &bounds);
+            assert_within_bounds(&mut rig, &data, Batch::new(first, max_batch));
         }
     }
 }
 
-/// Higham and Mary's probabilistic bounds with λ = 4, for the gradient and last the loss.
-fn bounds(gpu: &Gpu, data: &Data, batch: Batch, depth: u32, dot_depth: u32) -> Vec<f64> {
-    let d = data.features;
-    let u = if gpu.exact { U } else { 2.0 * U };
-    let (outer, inner) = (f64::from(depth + 2).sqrt(), f64::from(dot_depth + 1).sqrt());
-    let (params, n) = (widen(&data.params), batch.rows as f64);
-    let mut bounds = vec![0.0; d + 2];
-    let rows = data.batch(batch);
-    for (x, y) in rows.x.chunks(d).zip(rows.y) {
-        let mut x = widen(x);
-        x.push(1.0);
-        let residual = x.iter().zip(&params).map(|(x, w)| x * w).sum::<f64>() - f64::from(*y);
-        let size = x.iter().zip(&params).map(|(x, w)| (x * w).abs()).sum::<f64>() + f64::from(y.abs());
-        let error = outer * residual.abs() + inner * size;
-        for (bound, x) in bounds.iter_mut().zip(&x) {
-            *bound += 4.0 * u * 2.0 / n * x.abs() * error;
+/// The gradient of a batch and its loss are as near the definition as [`BoundedSums`] says.
+#[track_caller]
+fn assert_within_bounds(rig: &mut Rig, data: &Data, batch: Batch) {
+    let actual = widen(&rig.run(&[batch])[0]);
+    let bounds = data.bounds(batch, rig.gradient.depths(batch));
+    let values: Vec<f64> = bounds.iter().map(|bound| bound.value).collect();
+    let factor = if rig.gpu.exact { 1.0 } else { 2.0 };
+    let errors: Vec<f64> = bounds.iter().map(|bound| factor * bound.error).collect();
+    let what = format!("{:?}, {batch:?}", data.model);
+    assert_within(&what, &actual, &values, &errors);
+    // The definition is that of the plain function too.
+    let definition = data.definition(batch);
+    let near: Vec<f64> = errors.iter().map(|error| error * 1e-3).collect();
+    assert_within(&what, &values, &definition, &near);
+}
+
+/// Models of every loss: with weights, offsets, several outputs and without intercepts; of `features`
+/// features.
+fn models(features: usize) -> Vec<Model> {
+    let model = |loss| Model::new(features, loss);
+    vec![
+        Model { weighted: true, offset: true, ..model(Loss::Mse) },
+        Model { outputs: 3, weighted: true, offset: true, ..model(Loss::SquaredError) },
+        Model { outputs: 70, intercept: false, ..model(Loss::Mse) },
+        model(Loss::Huber { epsilon: 0.25 }),
+        Model { intercept: false, ..model(Loss::Quantile { quantile: 0.75 }) },
+        Model { weighted: true, ..model(Loss::Logistic) },
+        Model { offset: true, ..model(Loss::Poisson) },
+        Model { weighted: true, ..model(Loss::Softmax { classes: 4 }) },
+        Model { intercept: false, offset: true, ..model(Loss::Softmax { classes: 13 }) },
+    ]
+}
+
+#[test]
+fn every_loss_stays_within_its_bounds_at_every_shape() {
+    let Some(gpu) = Gpu::get() else { return };
+    for (features, rows) in [(1, 900), (6, 700), (64, 300), (500, 90), (4100, 40)] {
+        for model in models(features) {
+            let data = Data::random_of(model, rows);
+            let mut rig = Rig::new(gpu, &data, data.rows(), 1);
+            assert_within_bounds(&mut rig, &data, data.all());
+            assert_within_bounds(&mut rig, &data, Batch::new(5, 33));
+            let window = Some(Window { first: 0, rows: rows as u32, key: [3, 4] });
+            assert_within_bounds(&mut rig, &data, Batch { first: 2, rows: 30, window });
         }
-        let square = outer * residual * residual + 2.0 * inner * residual.abs() * size;
-        bounds[d + 1] += 4.0 * u / n * square;
     }
-    bounds
+}
+
+/// Residual losses on small integers; the others where all probabilities are one power of two.
+#[test]
+fn every_loss_is_exact_on_exact_data() {
+    let Some(gpu) = Gpu::get() else { return };
+    for features in [1, 3, 4, 5, 64, 65, 257, 1025, 4099] {
+        for model in models(features) {
+            let (data, unit) = match model.loss {
+                Loss::Mse | Loss::SquaredError => (Data::exact_of(model, 530), 1.0),
+                Loss::Huber { .. } | Loss::Quantile { .. } => (Data::exact_of(model, 530), 1.0 / 32.0),
+                // ln 2 and ln K are not sums of powers of two: the loss is compared within bounds elsewhere.
+                Loss::Softmax { classes: 13 } => continue,
+                _ => (Data::even(Model { offset: false, ..model }, 530), 0.25),
+            };
+            let lengths = [1, 2, 4, 31, 63, 64, 65, 127, 128, 256, 509, 512, 513];
+            let mut rig = Rig::new(gpu, &data, 513, lengths.len() as u32);
+            for (batch, actual) in batches(&data, &lengths).iter().zip(rig.run(&batches(&data, &lengths))) {
+                let mut expected = data.scaled_sums(*batch, unit);
+                let mut actual = actual;
+                if data.model.loss.is_classifier() {
+                    expected.pop();
+                    actual.pop();
+                }
+                let what = format!("{:?}, {batch:?}", data.model);
+                let expected = widen(&expected);
+                // One rounding of 1/N and one of the product; a quotient where rows have weights.
+                let units = if data.model.weighted { 10.0 } else { 0.0 };
+                let units = if rig.gpu.exact { units } else { units + 4.0 };
+                let ulps: Vec<f64> = expected.iter().map(|x| units * U * x.abs()).collect();
+                assert_within(&what, &widen(&actual), &expected, &ulps);
+            }
+        }
+    }
+}
+
+/// A batch that is larger than a run is summed run by run.
+#[test]
+fn batches_of_many_runs_drop_no_row() {
+    let Some(gpu) = Gpu::get() else { return };
+    let wide = Data::exact(Shape::MAX_FEATURES as usize, 50);
+    let model = Model { weighted: true, ..linear(1 << 16) };
+    let weighted = Data::exact_of(model, 600);
+    for data in [wide, weighted] {
+        let mut rig = Rig::new(gpu, &data, data.rows(), 1);
+        assert!(data.rows() > 2 * rig.shape.run_rows(), "several runs");
+        assert_exact(&mut rig, &data, &[data.all()]);
+    }
+}
+
+/// How rows are cut into buffers changes no bit of batches that follow each other from row 0 on.
+#[test]
+fn chunks_do_not_change_a_bit() {
+    let Some(gpu) = Gpu::get() else { return };
+    let cases = [(linear(9), 5000, 640, 700), (linear(1 << 18), 230, 115, 64), (linear(30), 600, 50, 100)];
+    for (model, rows, batch, chunk) in cases {
+        let data = Data::random_of(model, rows);
+        let epoch: Vec<Batch> = (0..data.rows())
+            .step_by(batch)
+            .map(|first| Batch::new(first, (batch as u64).min(data.rows() - first)))
+            .collect();
+        let mut whole = Rig::new(gpu, &data, batch as u64, 1);
+        let mut cut = Rig::chunked(gpu, &data, chunk, batch as u64, 1);
+        assert!(cut.samples.chunks().len() > whole.samples.chunks().len());
+        for (i, (cut, whole)) in cut.run(&epoch).iter().zip(whole.run(&epoch)).enumerate() {
+            assert_bits(&format!("{model:?}, batch {i}"), cut, &whole);
+        }
+    }
+}
+
+#[test]
+fn a_shuffled_epoch_has_every_row_once() {
+    let Some(gpu) = Gpu::get() else { return };
+    let data = Data::exact(64, 1000);
+    let window = Some(Window { first: 0, rows: 1000, key: [5, 6] });
+    let mut rig = Rig::new(gpu, &data, 1000, 2);
+    let all = Batch { window, ..data.all() };
+    let expected = data.scaled_sums(data.all(), 1.0);
+    for shuffled in rig.run(&[all, data.all()]) {
+        assert_bits("all rows in another order", &shuffled, &expected);
+    }
+}
+
+#[test]
+fn windows_that_cannot_be_are_refused() {
+    let Some(gpu) = Gpu::get() else { return };
+    let data = Data::exact(4, 100);
+    let mut rig = Rig::chunked(gpu, &data, 50, 50, 1);
+    let refused = |rig: &mut Rig, first, rows, window: (u64, u32)| {
+        let window = Some(Window { first: window.0, rows: window.1, key: [0; 2] });
+        rig.gradient.prepare(&gpu.queue, &[Batch { first, rows, window }]).unwrap_err().to_string()
+    };
+    let text = refused(&mut rig, 0, 10, (0, 100));
+    assert_eq!(text, "the end of a window is 100, and must be within one chunk of the data");
+    let text = refused(&mut rig, 40, 20, (0, 50));
+    assert_eq!(text, "the end of a batch is 60, and must be within its window");
 }
 
 /// Gradients and updates in one submission, as a training loop records them.
@@ -340,14 +546,15 @@ fn a_training_loop_in_one_submission_is_the_loop_step_by_step() {
             other => other,
         };
         let data = Data::random(37, 640);
-        let epoch: Vec<Batch> = (0..10).map(|i| Batch { first: i * 64, rows: 64 }).collect();
+        let epoch: Vec<Batch> = (0..10).map(|i| Batch::new(i * 64, 64)).collect();
         let train = |submissions: &[&[usize]]| {
-            let shape = Shape::new(data.features).unwrap();
+            let shape = Shape::new(&data.model).unwrap();
             let samples = Samples::new(&gpu.device, shape, data.rows(), 64).unwrap();
-            samples.write(&gpu.queue, &data.x, &data.y).unwrap();
-            let [params, grads] = [(); 2].map(|()| gpu.span(&data.params));
+            samples.write(&gpu.queue, &data.x, &data.sides).unwrap();
+            let [params, grads] = [(); 2].map(|()| gpu.span(&shape.pad(&data.params)));
+            let spans = (&params, &grads);
             let mut gradient =
-                LinearGradient::new(&gpu.device, &samples, &params, &grads, 64, 10).unwrap();
+                Gradient::new(&gpu.device, &samples, &data.model, spans, (64, 10), false).unwrap();
             let optimizer =
                 Optimizer::new(&gpu.device, rule).tensor(params.clone(), grads).build().unwrap();
             gradient.prepare(&gpu.queue, &epoch).unwrap();
@@ -375,9 +582,14 @@ mod cpu {
     use super::*;
     use wgpu_optim::cpu::parallel;
 
-    fn run(data: &Data, batch: Batch, path: fn(Rows<f32>, &[f32], &mut [f32]) -> f32) -> Vec<f32> {
-        let mut result = vec![f32::NAN; data.features + 1];
-        let loss = path(data.batch(batch), &data.params, &mut result);
+    fn run(
+        data: &Data,
+        batch: Batch,
+        path: fn(&Model, Rows<f32>, &[f32], &mut [f32]) -> f32,
+    ) -> Vec<f32> {
+        let (x, sides) = data.batch(batch);
+        let mut result = vec![f32::NAN; data.params.len()];
+        let loss = path(&data.model, Rows { x: &x, sides: &sides }, &data.params, &mut result);
         result.push(loss);
         result
     }
@@ -387,26 +599,40 @@ mod cpu {
         for features in [1, 2, 3, 15, 16, 17, 64, 257, 4097] {
             let data = Data::exact(features, 530);
             for batch in batches(&data, &LENGTHS) {
-                let actual = run(&data, batch, parallel::mean_squared_error);
-                assert_bits(
-                    &format!("{features} features, {batch:?}"),
-                    &actual,
-                    &data.scaled_sums(batch),
-                );
+                let actual = run(&data, batch, parallel::gradient);
+                let what = format!("{features} features, {batch:?}");
+                assert_bits(&what, &actual, &data.scaled_sums(batch, 1.0));
             }
         }
         let data = Data::exact(3, 20_000);
-        let actual = run(&data, data.all(), parallel::mean_squared_error);
-        assert_bits("many blocks", &actual, &data.scaled_sums(data.all()));
+        let actual = run(&data, data.all(), parallel::gradient);
+        assert_bits("many blocks", &actual, &data.scaled_sums(data.all(), 1.0));
+    }
+
+    #[test]
+    fn every_loss_stays_within_its_bounds() {
+        use wgpu_optim::cpu::gradient::{depth, dot_depth};
+        for features in [1, 7, 64, 500] {
+            for model in models(features) {
+                let data = Data::random_of(model, 1100);
+                let actual = widen(&run(&data, data.all(), parallel::gradient));
+                let bounds = data.bounds(data.all(), (depth(1100), dot_depth(features)));
+                let (values, errors): (Vec<f64>, Vec<f64>) =
+                    bounds.iter().map(|bound| (bound.value, bound.error)).unzip();
+                assert_within(&format!("{model:?}"), &actual, &values, &errors);
+            }
+        }
     }
 
     #[test]
     fn threads_and_simd_do_not_change_a_bit() {
         for (features, rows) in [(1, 2000), (7, 5123), (64, 1537), (1001, 600)] {
-            let data = Data::random(features, rows);
-            let serial = run(&data, data.all(), mean_squared_error::<f32>);
-            let actual = run(&data, data.all(), parallel::mean_squared_error);
-            assert_bits(&format!("{features} features"), &actual, &serial);
+            for model in [vec![linear(features)], models(features)].concat() {
+                let data = Data::random_of(model, rows);
+                let serial = run(&data, data.all(), gradient::<f32>);
+                let actual = run(&data, data.all(), parallel::gradient);
+                assert_bits(&format!("{model:?}"), &actual, &serial);
+            }
         }
     }
 }

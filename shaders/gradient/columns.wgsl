@@ -1,5 +1,9 @@
-// Beyond 4096 features X is read twice. This is the second pass: a workgroup takes 64 vec4 of columns
-// (its y) and every groups.x-th row (its x). Composed with batch.wgsl and rows.wgsl.
+// Where X is read twice, the second pass: a workgroup takes 64 vec4 of columns (its y), every groups.x-th
+// row (its x) and eight outputs (its z). Composed with batch.wgsl, model.wgsl and the rows.
+
+@group(0) @binding(5) var<storage, read_write> scores: array<f32>;
+
+const AT_ONCE = 8u;
 
 @compute @workgroup_size(64)
 fn main(
@@ -8,21 +12,30 @@ fn main(
     @builtin(num_workgroups) groups: vec3u,
 ) {
     let column = group.y * THREADS + local;
-    let partial = run.first_partial + group.x;
+    let first = group.z * AT_ONCE;
+    let outputs = min(AT_ONCE, OUTPUTS - first);
     if column < VECTORS {
-        var sum = vec4f(0.0);
-        for (var row = group.x; row < run.rows; row += groups.x) {
-            let value = x[(run.first_row + row) * VECTORS + column];
-            sum += value * residuals[row];
+        var sums: array<vec4f, 8>;
+        for (var i = group.x; i < run.rows; i += groups.x) {
+            let value = x_at(row_at(i), column);
+            for (var k = 0u; k < outputs; k += 1u) {
+                sums[k] += value * scores[i * OUTPUTS + first + k];
+            }
         }
-        partials[partial_at(partial, column)] = sum;
+        for (var k = 0u; k < outputs; k += 1u) {
+            partials[partial_at(group.x, (first + k) * VECTORS + column)] = sums[k];
+        }
     }
-    if column == 0u {
-        var totals = vec4f(0.0);
-        for (var row = group.x; row < run.rows; row += groups.x) {
-            let residual = residuals[row];
-            totals += vec4f(residual, residual * residual, 0.0, 0.0);
+    // Eight outputs' derivatives are summed for their intercepts, four a thread.
+    let four = first / 4u + local;
+    if group.y == 0u && local < 2u && four < INTERCEPTS {
+        var sum = vec4f(0.0);
+        let most = min(4u, OUTPUTS - 4u * four);
+        for (var i = group.x; i < run.rows; i += groups.x) {
+            for (var k = 0u; k < most; k += 1u) {
+                sum[k] += scores[i * OUTPUTS + 4u * four + k];
+            }
         }
-        partials[partial_at(partial, VECTORS)] = totals;
+        partials[partial_at(group.x, OUTPUTS * VECTORS + four)] = sum;
     }
 }

@@ -1,16 +1,19 @@
-// Up to 4096 features: X is read once. Composed with batch.wgsl and rows.wgsl.
+// One output and up to 4096 features: X is read once. Composed with batch.wgsl, model.wgsl, the rows and a loss.
 //
 // A team of LANES threads shares a row, each BLOCKS vec4 of it, and keeps ROWS such rows in registers
-// while the residuals are summed across the lanes; then the same registers give xᵢⱼ rᵢ. A workgroup
-// holds 64 / LANES teams. The shape of every sum is fixed by FEATURES and the number of rows.
+// while the scores are summed across the lanes; then the same registers give xᵢⱼ times the derivative.
+// A workgroup holds 64 / LANES teams. The shape of every sum is fixed by FEATURES and the number of rows.
 
 override LANES: u32 = 1u;  // a power of two up to 64
 override BLOCKS: u32 = 1u; // up to 16, and up to 4 where there is more than one team
 override ROWS: u32 = 4u;   // up to 4, with ROWS · BLOCKS up to 16
 
-// Partial dot products while rows are read; afterwards the teams' Σ r and Σ r².
+// Partial dot products while rows are read.
 var<workgroup> dots: array<f32, 256>;
+// The teams' sums afterwards.
 var<workgroup> columns: array<vec4f, 256>;
+var<workgroup> teams_totals: array<vec4f, 64>;
+var<workgroup> teams_errors: array<vec4f, 64>;
 
 @compute @workgroup_size(64)
 fn main(
@@ -23,27 +26,28 @@ fn main(
     let lane = local % LANES;
     let tile = teams * ROWS;
     let tiles = (run.rows + tile - 1u) / tile;
-    let intercept = params[FEATURES];
+    let intercept = intercept_of(0u);
 
     var w: array<vec4f, 16>;
     var sums: array<vec4f, 16>;
     for (var c = 0u; c < BLOCKS; c += 1u) {
-        w[c] = weights_at(c * LANES + lane);
+        let column = c * LANES + lane;
+        // Past the last column X is read again: with a weight of zero.
+        w[c] = select(vec4f(0.0), params[min(column, VECTORS - 1u)], column < VECTORS);
         sums[c] = vec4f(0.0);
     }
-    var residual_sum = 0.0;
-    var square_sum = 0.0;
+    var errors = vec4f(0.0); // in a gradient (Σ s · derivative, 0, 0, 0)
+    var totals = vec4f(0.0);
 
     for (var t = group.x; t < tiles; t += groups.x) {
         let first = t * tile + team;
         var held: array<vec4f, 16>;
         for (var r = 0u; r < ROWS; r += 1u) {
-            // Past the end the last row and column are read again: with residual and weight zero.
-            let row = min(first + r * teams, run.rows - 1u);
+            // Past the end the last row is read again: with a derivative of zero.
+            let row = row_at(min(first + r * teams, run.rows - 1u));
             var dot = vec4f(0.0);
             for (var c = 0u; c < BLOCKS; c += 1u) {
-                let column = min(c * LANES + lane, VECTORS - 1u);
-                let value = x[(run.first_row + row) * VECTORS + column];
+                let value = x_at(row, min(c * LANES + lane, VECTORS - 1u));
                 held[r * BLOCKS + c] = value;
                 dot += value * w[c];
             }
@@ -60,55 +64,73 @@ fn main(
         }
         workgroupBarrier();
         for (var r = 0u; r < ROWS; r += 1u) {
-            let row = first + r * teams;
-            let last = min(row, run.rows - 1u);
-            var residual = intercept - y[run.first_row + last];
+            let i = first + r * teams;
+            let last = min(i, run.rows - 1u);
+            let row = row_at(last);
+            let y = side_at(last, row, 0u);
+            var z = intercept;
             for (var l = 0u; l < min(LANES, 4u); l += 1u) {
-                residual += dots[r * THREADS + team * LANES + l];
+                z += dots[r * THREADS + team * LANES + l];
             }
-            residual = select(0.0, residual, row < run.rows);
-            for (var c = 0u; c < BLOCKS; c += 1u) {
-                sums[c] += held[r * BLOCKS + c] * residual;
+            if OFFSET {
+                z += side_at(last, row, OFFSET_AT);
             }
-            residual_sum += residual;
-            square_sum += residual * residual;
+            var point = point(z, y);
+            var weight = 1.0;
+            if WEIGHTED {
+                weight = side_at(last, row, WEIGHT_AT);
+                point = Point(weight * point.gradient, weight * point.loss);
+            }
+            let within = i < run.rows;
+            if METRICS {
+                let total = vec4f(point.loss, weight, weight * correct(z, y), weight * saturated(y));
+                totals += select(vec4f(0.0), total, within);
+                errors += select(vec4f(0.0), weight * errors_of(mean(z), y), within);
+            } else {
+                let gradient = select(0.0, point.gradient, within);
+                for (var c = 0u; c < BLOCKS; c += 1u) {
+                    sums[c] += held[r * BLOCKS + c] * gradient;
+                }
+                errors.x += gradient;
+                totals += select(vec4f(0.0), vec4f(point.loss, weight, 0.0, 0.0), within);
+            }
         }
         workgroupBarrier();
     }
 
-    let partial = run.first_partial + group.x;
-    if teams == 1u {
-        for (var c = 0u; c < BLOCKS; c += 1u) {
-            let column = c * LANES + lane;
-            if column < VECTORS {
-                partials[partial_at(partial, column)] = sums[c];
-            }
-        }
-        if local == 0u {
-            partials[partial_at(partial, VECTORS)] = vec4f(residual_sum, square_sum, 0.0, 0.0);
-        }
-        return;
-    }
-
     // The teams are added in order: one thread a column.
     for (var c = 0u; c < BLOCKS; c += 1u) {
-        columns[c * THREADS + local] = sums[c];
-    }
-    dots[local] = residual_sum;
-    dots[THREADS + local] = square_sum;
-    workgroupBarrier();
-    for (var column = local; column < VECTORS; column += THREADS) {
-        var sum = vec4f(0.0);
-        for (var other = 0u; other < teams; other += 1u) {
-            sum += columns[column / LANES * THREADS + other * LANES + column % LANES];
+        if teams > 1u {
+            columns[c * THREADS + local] = sums[c];
+        } else if !METRICS {
+            let column = c * LANES + lane;
+            if column < VECTORS {
+                partials[partial_at(group.x, column)] = sums[c];
+            }
         }
-        partials[partial_at(partial, column)] = sum;
+    }
+    teams_totals[local] = totals;
+    teams_errors[local] = errors;
+    workgroupBarrier();
+    if teams > 1u && !METRICS {
+        for (var column = local; column < VECTORS; column += THREADS) {
+            var sum = vec4f(0.0);
+            for (var other = 0u; other < teams; other += 1u) {
+                sum += columns[column / LANES * THREADS + other * LANES + column % LANES];
+            }
+            partials[partial_at(group.x, column)] = sum;
+        }
     }
     if local == 0u {
+        var error = vec4f(0.0);
         var total = vec4f(0.0);
         for (var other = 0u; other < teams; other += 1u) {
-            total += vec4f(dots[other * LANES], dots[THREADS + other * LANES], 0.0, 0.0);
+            error += teams_errors[other * LANES];
+            total += teams_totals[other * LANES];
         }
-        partials[partial_at(partial, VECTORS)] = total;
+        if METRICS || INTERCEPTS > 0u {
+            partials[partial_at(group.x, PARTIAL - 2u)] = error;
+        }
+        partials[partial_at(group.x, PARTIAL - 1u)] = total;
     }
 }

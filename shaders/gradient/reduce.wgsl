@@ -1,15 +1,19 @@
-// Adds the partial sums in a fixed order and scales them: the gradient and the batch's loss.
-// Composed with batch.wgsl.
+// Adds the partial sums of a run in a fixed order, and its batch's runs to each other; at the last run
+// scales them and hands the gradient over. Composed with batch.wgsl and a file whose finish() takes a vec4
+// of the gradient.
 
 @group(0) @binding(1) var<storage, read> partials: array<vec4f>;
-@group(0) @binding(2) var<storage, read_write> grads: array<f32>;
-@group(0) @binding(3) var<storage, read_write> losses: array<f32>;
+@group(0) @binding(2) var<storage, read_write> losses: array<f32>;
+// What the batch's runs have added up to so far: two planes that take turns, since every workgroup reads the
+// weight of those before while one of them writes it.
+@group(0) @binding(3) var<storage, read_write> so_far: array<vec4f>;
 
 // Four columns a workgroup, sixteen threads a column.
 const COLUMNS = 4u;
 const LANES = 16u;
 
 var<workgroup> tree: array<vec4f, 64>;
+var<workgroup> weights: array<f32, 64>;
 
 @compute @workgroup_size(64)
 fn main(
@@ -19,32 +23,55 @@ fn main(
 ) {
     let column = (group.y * groups.x + group.x) * COLUMNS + local % COLUMNS;
     let lane = local / COLUMNS;
+    let first = (run.flags & FIRST_RUN) != 0u;
+    let odd = (run.flags & ODD_RUN) != 0u;
+    let before = select(PARTIAL, 0u, odd);
     var sum = vec4f(0.0);
-    if column <= VECTORS {
+    if column < PARTIAL {
         for (var partial = lane; partial < run.partials; partial += LANES) {
             sum += partials[partial_at(partial, column)];
         }
     }
     tree[local] = sum;
-    for (var half = LANES / 2u; half > 0u; half /= 2u) {
+    if WEIGHTED {
+        var weight = 0.0;
+        for (var partial = local; partial < run.partials; partial += THREADS) {
+            weight += partials[partial_at(partial, PARTIAL - 1u)].y;
+        }
+        weights[local] = weight;
+    }
+    for (var half = THREADS / 2u; half > 0u; half /= 2u) {
         workgroupBarrier();
-        if lane < half {
+        if half < LANES && lane < half {
             tree[local] += tree[local + half * COLUMNS];
         }
-    }
-    if lane > 0u || column > VECTORS {
-        return;
-    }
-    let total = tree[local];
-    if column == VECTORS {
-        grads[FEATURES] = run.scale * total.x;
-        losses[run.loss_slot] = run.mean * total.y;
-        return;
-    }
-    for (var k = 0u; k < 4u; k += 1u) {
-        let j = 4u * column + k;
-        if j < FEATURES {
-            grads[j] = run.scale * total[k];
+        if WEIGHTED && local < half {
+            weights[local] += weights[local + half];
         }
+    }
+    workgroupBarrier();
+    if lane > 0u || column >= PARTIAL {
+        return;
+    }
+    var total = tree[local];
+    var weight = weights[0];
+    if !first {
+        total = so_far[before + column] + total;
+        weight = so_far[before + PARTIAL - 1u].y + weight;
+    }
+    if METRICS || (run.flags & LAST_RUN) == 0u {
+        so_far[select(0u, PARTIAL, odd) + column] = total;
+        return;
+    }
+    var scale = run.gradient_scale;
+    var mean = run.loss_scale;
+    if WEIGHTED {
+        scale = select(0.0, scale / weight, weight > 0.0);
+        mean = select(0.0, mean / weight, weight > 0.0);
+    }
+    if column == PARTIAL - 1u {
+        losses[run.loss_slot] = mean * total.x;
+    } else {
+        finish(column, scale * total);
     }
 }

@@ -1,6 +1,7 @@
 //! A value and how far from it an f32 device may be: error bounds that follow from the formula itself.
 
 use super::Number;
+use super::exponential::{EXPONENTIAL_UNITS, LOGARITHM_UNITS};
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
 /// Half an ulp of one in f32.
@@ -153,6 +154,27 @@ impl Number for Bounded {
         // From one side it may come to lie on the other.
         let error = if reaches_zero { 1.0 + value.abs() } else { 0.0 };
         Bounded { value, error }
+    }
+
+    fn is_negative(self) -> bool {
+        self.value < 0.0
+    }
+
+    fn exponential(self) -> Self {
+        let value = self.value.exp();
+        let result = Self::rounded(value, value * self.error.exp_m1(), EXPONENTIAL_UNITS);
+        // What is smaller than e^−87.3 is taken for zero.
+        Bounded { error: result.error + if self.value < -87.0 { TINY } else { 0.0 }, ..result }
+    }
+
+    fn log_one_plus(self) -> Self {
+        let least = (1.0 + self.value - self.error).max(0.0);
+        Self::rounded(self.value.ln_1p(), self.error / least, LOGARITHM_UNITS)
+    }
+
+    fn logarithm(self) -> Self {
+        let least = (self.value - self.error).max(0.0);
+        Self::rounded(self.value.ln(), self.error / least, LOGARITHM_UNITS)
     }
 }
 

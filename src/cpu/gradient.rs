@@ -1,41 +1,51 @@
-//! The gradient of the mean squared error of a linear model, and the loss; the definition of
-//! `shaders/gradient/`.
+//! The gradient of a model's mean loss over a batch, and the loss; the definition of `shaders/gradient/`.
 //!
-//! For rows xᵢ with targets yᵢ and params (w, b): rᵢ = xᵢ·w + b − yᵢ, loss = 1/N Σ rᵢ²,
-//! ∂loss/∂wⱼ = 2/N Σ xᵢⱼ rᵢ, ∂loss/∂b = 2/N Σ rᵢ.
+//! For rows xᵢ: the scores zᵢₖ = xᵢ·wₖ + bₖ + offsetᵢ, what [`loss`](super::loss) makes of them and the
+//! targets, loss = Σ sᵢ Lᵢ / Σ sᵢ, ∂loss/∂wₖⱼ = Σ sᵢ xᵢⱼ ∂Lᵢ/∂zᵢₖ / Σ sᵢ, ∂loss/∂bₖ without xᵢⱼ. The weights
+//! sᵢ are one where rows have none.
 
-use super::Real;
+use super::{Real, loss};
+use crate::{Loss, Model};
 
 /// Rows that are summed serially before the tree begins; the shape of the sum depends on nothing else.
 pub const BLOCK: usize = 512;
-/// Rows whose residuals are in flight together.
+/// Rows whose scores are in flight together.
 pub(super) const GROUP: usize = 4;
 /// Partial sums of one dot product: as many as the widest SIMD register holds f32.
 pub(super) const LANES: usize = 16;
 
-/// A batch: `y.len()` rows of `x`, row after row.
+/// Rows of a data set.
 #[derive(Clone, Copy, Debug)]
 pub struct Rows<'a, R> {
     /// The features, row-major.
     pub x: &'a [R],
-    /// The targets.
-    pub y: &'a [R],
+    /// What lies beside the features, [`Model::side`] values a row: the targets, then its weight, then its
+    /// offset, where the model has them.
+    pub sides: &'a [R],
 }
 
 impl<'a, R: Real> Rows<'a, R> {
-    /// The number of features; zero for no rows.
-    pub fn features(&self) -> usize {
-        self.x.len().checked_div(self.y.len()).unwrap_or(0)
+    /// How many there are.
+    pub fn len(&self, model: &Model) -> usize {
+        self.sides.len() / model.side()
     }
 
-    /// Rows in blocks of [`BLOCK`].
-    fn blocks(self) -> impl ExactSizeIterator<Item = Rows<'a, R>> {
-        let features = self.features().max(1);
-        let x = self.x.chunks(BLOCK * features);
-        // A problem without features still has rows.
-        let missing = if self.x.is_empty() { self.y.len().div_ceil(BLOCK) } else { 0 };
-        let x: Vec<&[R]> = x.chain(std::iter::repeat_n(&[][..], missing)).collect();
-        self.y.chunks(BLOCK).zip(x).map(|(y, x)| Rows { x, y })
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.sides.is_empty()
+    }
+
+    /// `rows` of them from the `first` on.
+    pub fn part(&self, model: &Model, first: usize, rows: usize) -> Rows<'a, R> {
+        let of = |all: &'a [R], width: usize| &all[first * width..][..rows * width];
+        Rows { x: of(self.x, model.features), sides: of(self.sides, model.side()) }
+    }
+
+    /// In blocks of [`BLOCK`].
+    fn blocks(self, model: &Model) -> impl ExactSizeIterator<Item = Rows<'a, R>> {
+        let (len, model) = (self.len(model), *model);
+        let starts = (0..len).step_by(BLOCK);
+        starts.map(move |first| self.part(&model, first, BLOCK.min(len - first)))
     }
 }
 
@@ -45,92 +55,158 @@ pub fn depth(rows: usize) -> u32 {
     rows.min(BLOCK) as u32 + rows.div_ceil(BLOCK).next_power_of_two().ilog2()
 }
 
-/// The longest chain of additions behind one residual, for error bounds.
+/// The longest chain of additions behind one score, for error bounds.
 pub fn dot_depth(features: usize) -> u32 {
     features.div_ceil(LANES) as u32 + LANES.ilog2() + 2
 }
 
-/// Writes the gradient of the batch's mean squared error to `grads` and returns the loss.
+/// Writes the gradient of the batch's mean loss to `grads` and returns the loss.
 ///
-/// `params` and `grads` hold the weights and last the intercept: one more than there are features.
-/// An empty batch has gradient and loss zero.
+/// `params` and `grads` are [`Model::params`] long. A batch without rows, or of weight zero, has gradient
+/// and loss zero. A class that is none of the model's counts as the last one.
 ///
 /// # Panics
-/// If `grads` is not as long as `params`, or `params` not one longer than a row.
-pub fn mean_squared_error<R: Real>(rows: Rows<R>, params: &[R], grads: &mut [R]) -> R {
-    check_lengths(&rows, params, grads);
-    let width = params.len() + 1;
-    let mut partials = vec![R::zero(); width * rows.y.len().div_ceil(BLOCK)];
-    for (rows, sums) in rows.blocks().zip(partials.chunks_mut(width)) {
-        add_block(rows, params, sums);
+/// If the lengths of rows, `params` and `grads` are not those of the model.
+pub fn gradient<R: Real>(model: &Model, rows: Rows<R>, params: &[R], grads: &mut [R]) -> R {
+    check_lengths(model, &rows, params, grads);
+    let width = sums_len(model);
+    let mut partials = vec![R::zero(); width * rows.len(model).div_ceil(BLOCK)];
+    for (rows, sums) in rows.blocks(model).zip(partials.chunks_mut(width)) {
+        add_block(model, rows, params, sums);
     }
-    finish(&mut partials, rows.y.len(), grads)
+    finish(model, &mut partials, rows.len(model), grads)
 }
 
-/// [`mean_squared_error`] with its blocks shared out among threads: the same bits.
+/// [`gradient`] with its blocks shared out among threads: the same bits.
 #[cfg(feature = "cpu")]
-pub(super) fn mean_squared_error_parallel(
+pub(super) fn gradient_parallel(
+    model: &Model,
     rows: Rows<f32>,
     params: &[f32],
     grads: &mut [f32],
-    add_block: impl Fn(Rows<f32>, &[f32], &mut [f32]) + Sync,
+    add_block: impl Fn(&Model, Rows<f32>, &[f32], &mut [f32]) + Sync,
 ) -> f32 {
     use rayon::prelude::*;
-    check_lengths(&rows, params, grads);
-    let width = params.len() + 1;
-    let blocks: Vec<Rows<f32>> = rows.blocks().collect();
+    check_lengths(model, &rows, params, grads);
+    let width = sums_len(model);
+    let blocks: Vec<Rows<f32>> = rows.blocks(model).collect();
     let mut partials = vec![0.0; width * blocks.len()];
     let sums = partials.par_chunks_mut(width).zip(blocks);
-    sums.for_each(|(sums, rows)| add_block(rows, params, sums));
-    finish(&mut partials, rows.y.len(), grads)
+    sums.for_each(|(sums, rows)| add_block(model, rows, params, sums));
+    finish(model, &mut partials, rows.len(model), grads)
 }
 
-fn check_lengths<R: Real>(rows: &Rows<R>, params: &[R], grads: &[R]) {
+fn check_lengths<R: Real>(model: &Model, rows: &Rows<R>, params: &[R], grads: &[R]) {
+    assert_eq!(params.len(), model.params(), "there is a parameter for every weight and intercept");
     assert_eq!(params.len(), grads.len(), "there is a gradient for every parameter");
-    let expected = rows.y.len() * params.len().saturating_sub(1);
-    assert!(!params.is_empty() && rows.x.len() == expected, "params are the weights and the intercept");
+    let len = rows.len(model);
+    let lengths = (rows.x.len(), rows.sides.len());
+    assert_eq!(lengths, (len * model.features, len * model.side()), "rows are of one length");
 }
 
-/// Adds one block's sums: Σ xᵢⱼ rᵢ for every column, Σ rᵢ, Σ rᵢ².
-#[inline(always)]
-pub(super) fn add_block<R: Real>(rows: Rows<R>, params: &[R], sums: &mut [R]) {
-    let features = params.len() - 1;
-    let (weights, intercept) = (&params[..features], params[features]);
-    let whole = rows.y.len() / GROUP * GROUP;
-    for first in (0..whole).step_by(GROUP) {
-        let x = std::array::from_fn(|k| &rows.x[(first + k) * features..][..features]);
-        let y = std::array::from_fn(|k| rows.y[first + k]);
-        add_rows::<R, GROUP>(x, y, weights, intercept, sums);
-    }
-    for row in whole..rows.y.len() {
-        let x = &rows.x[row * features..][..features];
-        add_rows::<R, 1>([x], [rows.y[row]], weights, intercept, sums);
-    }
+/// What is summed over rows: a gradient for every weight, the intercepts', the loss, the weight.
+fn sums_len(model: &Model) -> usize {
+    model.weights() + model.outputs + 2
 }
 
-/// Each row is read from memory once: its residual first, then its share of the gradient out of cache.
+/// A class as an index.
 #[inline(always)]
-fn add_rows<R: Real, const K: usize>(
-    x: [&[R]; K],
-    y: [R; K],
-    weights: &[R],
-    intercept: R,
-    sums: &mut [R],
-) {
-    let features = weights.len();
-    let residuals: [R; K] = std::array::from_fn(|k| dot(x[k], weights) + intercept - y[k]);
-    let (columns, totals) = sums.split_at_mut(features);
-    let x: [&[R]; K] = std::array::from_fn(|k| &x[k][..features]);
-    for j in 0..features {
-        let mut sum = columns[j];
-        for k in 0..K {
-            sum += x[k][j] * residuals[k];
+pub(super) fn class<R: Real>(model: &Model, y: R) -> usize {
+    (y.f64() as usize).min(model.outputs - 1)
+}
+
+/// What lies beside a row, apart.
+#[derive(Clone, Copy)]
+pub(super) struct Side<'a, R> {
+    pub targets: &'a [R],
+    pub weight: Option<R>,
+    pub offset: R,
+}
+
+impl<'a, R: Real> Side<'a, R> {
+    #[inline(always)]
+    pub fn of(model: &Model, rows: &Rows<'a, R>, row: usize) -> Self {
+        let side = &rows.sides[row * model.side()..][..model.side()];
+        Side {
+            targets: &side[..model.targets()],
+            weight: model.weight_at().map(|at| side[at]),
+            offset: model.offset_at().map_or(R::zero(), |at| side[at]),
         }
-        columns[j] = sum;
     }
-    for r in residuals {
-        totals[0] += r;
-        totals[1] += r * r;
+
+    /// One score's derivative, times the row's weight; adds to the row's sums.
+    #[inline(always)]
+    pub fn one(&self, loss: &Loss, z: R, totals: &mut [R]) -> R {
+        let mut point = loss::point(loss, z + self.offset, self.targets[0]);
+        if let Some(weight) = self.weight {
+            point.gradient *= weight;
+            point.loss *= weight;
+            totals[2] += weight;
+        }
+        totals[0] += point.gradient;
+        totals[1] += point.loss;
+        point.gradient
+    }
+
+    /// All scores of a row become derivatives, times its weight; adds to the row's sums.
+    #[inline(always)]
+    pub fn all(&self, model: &Model, z: &mut [R], totals: &mut [R]) {
+        if model.offset {
+            z.iter_mut().for_each(|z| *z += self.offset);
+        }
+        let mut cost = loss::row(&model.loss, z, self.targets, |y| class(model, y));
+        if let Some(weight) = self.weight {
+            z.iter_mut().for_each(|z| *z *= weight);
+            cost *= weight;
+            totals[z.len() + 1] += weight;
+        }
+        totals.iter_mut().zip(&*z).for_each(|(sum, &z)| *sum += z);
+        totals[z.len()] += cost;
+    }
+}
+
+/// Adds one block's sums.
+#[inline(always)]
+pub(super) fn add_block<R: Real>(model: &Model, rows: Rows<R>, params: &[R], sums: &mut [R]) {
+    let (weights, intercepts) = params.split_at(model.weights());
+    let (columns, totals) = sums.split_at_mut(model.weights());
+    let row = |i: usize| &rows.x[i * model.features..][..model.features];
+    let len = rows.len(model);
+    if model.outputs > 1 {
+        let mut z = vec![R::zero(); model.outputs];
+        for i in 0..len {
+            let x = row(i);
+            for (k, z) in z.iter_mut().enumerate() {
+                *z = dot(x, &weights[k * x.len()..][..x.len()]);
+            }
+            z.iter_mut().zip(intercepts).for_each(|(z, &b)| *z += b);
+            Side::of(model, &rows, i).all(model, &mut z, totals);
+            for (k, &z) in z.iter().enumerate() {
+                let columns = &mut columns[k * x.len()..][..x.len()];
+                columns.iter_mut().zip(x).for_each(|(sum, &x)| *sum += x * z);
+            }
+        }
+        return;
+    }
+    let intercept = intercepts.first().copied().unwrap_or(R::zero());
+    // Each row is read from memory once: its score first, then its share of the gradient out of cache.
+    let mut one = |i: usize| {
+        let z = dot(row(i), weights) + intercept;
+        Side::of(model, &rows, i).one(&model.loss, z, totals)
+    };
+    let whole = len / GROUP * GROUP;
+    for first in (0..whole).step_by(GROUP) {
+        let x: [&[R]; GROUP] = std::array::from_fn(|k| row(first + k));
+        let z: [R; GROUP] = std::array::from_fn(|k| one(first + k));
+        for (j, sum) in columns.iter_mut().enumerate() {
+            for k in 0..GROUP {
+                *sum += x[k][j] * z[k];
+            }
+        }
+    }
+    for i in whole..len {
+        let z = one(i);
+        columns.iter_mut().zip(row(i)).for_each(|(sum, &x)| *sum += x * z);
     }
 }
 
@@ -165,12 +241,8 @@ pub(super) fn finish_dot<R: Real>(mut lanes: [R; LANES], x_rest: &[R], w_rest: &
 }
 
 /// Adds the blocks' sums as a tree, scales them, and returns the loss.
-fn finish<R: Real>(partials: &mut [R], rows: usize, grads: &mut [R]) -> R {
-    if rows == 0 {
-        grads.fill(R::zero());
-        return R::zero();
-    }
-    let width = grads.len() + 1;
+fn finish<R: Real>(model: &Model, partials: &mut [R], rows: usize, grads: &mut [R]) -> R {
+    let width = sums_len(model);
     let mut blocks = partials.len() / width;
     while blocks > 1 {
         let half = blocks.div_ceil(2);
@@ -180,38 +252,115 @@ fn finish<R: Real>(partials: &mut [R], rows: usize, grads: &mut [R]) -> R {
         }
         blocks = half;
     }
-    let mean = R::of(1.0 / rows as f64);
-    let scale = R::of(2.0 / rows as f64);
+    let (of_loss, of_gradient) = model.loss.factors();
+    let (mean, scale) = match partials.get(width - 1) {
+        None => (R::zero(), R::zero()),
+        Some(&weight) if !model.weighted => {
+            debug_assert!(weight == R::zero(), "weights are summed where there are some");
+            (R::of(of_loss / rows as f64), R::of(of_gradient / rows as f64))
+        }
+        Some(&weight) if weight > R::zero() => (R::of(of_loss) / weight, R::of(of_gradient) / weight),
+        Some(_) => (R::zero(), R::zero()),
+    };
+    grads.fill(R::zero());
     for (gradient, &sum) in grads.iter_mut().zip(&*partials) {
         *gradient = scale * sum;
     }
-    partials[width - 1] * mean
+    partials.get(width - 2).map_or(R::zero(), |&loss| mean * loss)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// Finite differences of the loss in f64.
-    #[test]
-    fn gradient_is_the_derivative_of_the_loss() {
-        let (n, d) = (23, 5);
-        let value = |i: usize| ((i * 37 % 19) as f64 - 9.0) / 7.0;
-        let x: Vec<f64> = (0..n * d).map(value).collect();
-        let y: Vec<f64> = (0..n).map(|i| value(i * 3 + 1)).collect();
-        let params: Vec<f64> = (0..=d).map(|i| value(i * 5 + 2)).collect();
-        let rows = Rows { x: &x, y: &y };
-        let mut grads = vec![0.0; d + 1];
-        mean_squared_error(rows, &params, &mut grads);
-        for j in 0..=d {
-            let loss = |h: f64| {
-                let mut params = params.clone();
-                params[j] += h;
-                mean_squared_error(rows, &params, &mut vec![0.0; d + 1])
+    const SOFTMAX: Loss = Loss::Softmax { classes: 3 };
+
+    /// Models of every loss; with weights, offsets, several outputs and without intercepts.
+    fn models() -> Vec<Model> {
+        let model = |loss| Model::new(5, loss);
+        vec![
+            model(Loss::Mse),
+            Model { outputs: 3, weighted: true, ..model(Loss::SquaredError) },
+            model(Loss::Huber { epsilon: 0.7 }),
+            Model { intercept: false, ..model(Loss::Quantile { quantile: 0.3 }) },
+            Model { weighted: true, ..model(Loss::Logistic) },
+            Model { offset: true, ..model(Loss::Poisson) },
+            Model { weighted: true, offset: true, ..model(SOFTMAX) },
+            Model { intercept: false, ..model(SOFTMAX) },
+        ]
+    }
+
+    fn value(i: usize) -> f64 {
+        ((i * 37 % 19) as f64 - 9.0) / 7.0
+    }
+
+    fn sides(model: &Model, rows: usize) -> Vec<f64> {
+        let side = |i: usize| {
+            let target = |k: usize| match model.loss {
+                Loss::Logistic => (i % 2) as f64,
+                Loss::Poisson => (i * i % 5) as f64,
+                Loss::Softmax { classes } => (i % classes as usize) as f64,
+                _ => value(i * 3 + 1 + k * 5),
             };
-            // The loss is a parabola in each parameter, so central differences are exact.
-            let slope = (loss(0.5) - loss(-0.5)) / 1.0;
-            assert!((slope - grads[j]).abs() < 1e-12, "{slope} for {}", grads[j]);
+            let mut side: Vec<f64> = (0..model.targets()).map(target).collect();
+            side.extend(model.weighted.then_some((i % 4) as f64));
+            side.extend(model.offset.then_some(value(i * 11)));
+            side
+        };
+        (0..rows).flat_map(side).collect()
+    }
+
+    #[test]
+    fn gradients_are_the_derivatives_of_the_losses() {
+        for model in models() {
+            let n = 23;
+            let x: Vec<f64> = (0..n * 5).map(value).collect();
+            let sides = sides(&model, n);
+            let rows = Rows { x: &x, sides: &sides };
+            let params: Vec<f64> = (0..model.params()).map(|i| value(i * 5 + 2) * 0.61).collect();
+            let mut grads = vec![0.0; params.len()];
+            gradient(&model, rows, &params, &mut grads);
+            for j in 0..params.len() {
+                let loss = |h: f64| {
+                    let mut params = params.clone();
+                    params[j] += h;
+                    gradient(&model, rows, &params, &mut vec![0.0; params.len()])
+                };
+                let h = 1e-6;
+                let slope = (loss(h) - loss(-h)) / (2.0 * h);
+                assert!((slope - grads[j]).abs() < 1e-8, "{model:?} {j}: {slope} for {}", grads[j]);
+            }
+        }
+    }
+
+    /// A row of weight two is two rows; one of weight zero is none.
+    #[test]
+    fn weights_are_repetitions() {
+        let model = Model { weighted: true, ..Model::new(2, Loss::Logistic) };
+        let x = [1.0, 2.0, -1.0, 0.5, 3.0, 3.0];
+        let weighted = Rows { x: &x, sides: &[1.0, 2.0, 0.0, 1.0, 1.0, 0.0] };
+        let repeated = Rows { x: &[1.0, 2.0, 1.0, 2.0, -1.0, 0.5], sides: &[1.0, 1.0, 0.0] };
+        let params = [0.25, -0.5, 0.125];
+        let (mut a, mut b) = ([0.0f64; 3], [0.0f64; 3]);
+        let loss: f64 = gradient(&model, weighted, &params, &mut a);
+        let unweighted = Model { weighted: false, ..model };
+        assert!((loss - gradient(&unweighted, repeated, &params, &mut b)).abs() < 1e-15);
+        a.iter().zip(b).for_each(|(a, b)| assert!((a - b).abs() < 1e-15));
+    }
+
+    #[test]
+    fn large_scores_neither_overflow_nor_take_the_logarithm_of_zero() {
+        for loss in [Loss::Logistic, Loss::Poisson, SOFTMAX] {
+            let model = Model::new(1, loss);
+            for z in [-1e20f32, -200.0, -88.0, 88.0, 200.0, 1e20] {
+                for y in [0.0, 1.0] {
+                    let params: Vec<f32> = (0..model.params()).map(|i| z * (i % 2) as f32).collect();
+                    let mut grads = vec![0.0; params.len()];
+                    let rows = Rows { x: &[1.0], sides: &[y] };
+                    let cost = gradient(&model, rows, &params, &mut grads);
+                    assert!(cost.is_finite() && grads.iter().all(|g| g.is_finite()), "{loss:?} {z} {y}");
+                }
+            }
         }
     }
 
@@ -224,11 +373,13 @@ mod tests {
     #[test]
     fn a_batch_may_be_empty_or_have_no_features() {
         let mut grads = [7.0, 7.0];
-        assert_eq!(mean_squared_error(Rows { x: &[], y: &[] }, &[1.0, 2.0], &mut grads), 0.0);
+        let empty = Rows { x: &[], sides: &[] };
+        assert_eq!(gradient(&Model::new(1, Loss::Mse), empty, &[1.0, 2.0], &mut grads), 0.0);
         assert_eq!(grads, [0.0, 0.0]);
         let mut grads = [7.0];
-        let y = vec![1.0; BLOCK + 1];
-        assert_eq!(mean_squared_error(Rows { x: &[], y: &y }, &[3.0], &mut grads), 4.0);
+        let sides = vec![1.0; BLOCK + 1];
+        let rows = Rows { x: &[], sides: &sides };
+        assert_eq!(gradient(&Model::new(0, Loss::Mse), rows, &[3.0], &mut grads), 4.0);
         assert_eq!(grads, [4.0]);
     }
 }

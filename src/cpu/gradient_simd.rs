@@ -1,7 +1,8 @@
 //! [`gradient::add_block`] in f32 with explicit SIMD, operation for operation the same: the plain loops
 //! give compilers the idea to gather across rows, at a quarter of the speed.
 
-use super::gradient::{self, GROUP, LANES, Rows, finish_dot};
+use super::gradient::{self, GROUP, LANES, Rows, Side, finish_dot};
+use crate::Model;
 use pulp::{Simd, WithSimd, bytemuck};
 
 /// How far ahead of the rows in work memory is asked for, in elements, and how long its lines are.
@@ -25,6 +26,7 @@ fn prefetch(x: &[f32], at: usize) {
 
 /// One block's sums, added to `sums`.
 pub struct AddBlock<'a> {
+    pub model: &'a Model,
     pub rows: Rows<'a, f32>,
     pub params: &'a [f32],
     pub sums: &'a mut [f32],
@@ -40,7 +42,7 @@ impl WithSimd for AddBlock<'_> {
             16 => self.add::<S, 1>(simd),
             8 => self.add::<S, 2>(simd),
             4 => self.add::<S, 4>(simd),
-            _ => gradient::add_block(self.rows, self.params, self.sums),
+            _ => gradient::add_block(self.model, self.rows, self.params, self.sums),
         }
     }
 }
@@ -49,41 +51,53 @@ impl AddBlock<'_> {
     /// `N` registers hold the lanes of a dot product.
     #[inline(always)]
     fn add<S: Simd, const N: usize>(self, simd: S) {
-        let features = self.params.len() - 1;
-        let (x, y) = (self.rows.x, self.rows.y);
-        let (columns, totals) = self.sums.split_at_mut(features);
-        let whole = y.len() / GROUP * GROUP;
-        let row = |i: usize| &x[i * features..][..features];
+        // A copy of one's own: what a store through `sums` might change would be read again and again.
+        let (model, rows) = (&{ *self.model }, &{ self.rows });
+        let features = model.features;
+        let (weights, intercepts) = self.params.split_at(model.weights());
+        let (columns, totals) = self.sums.split_at_mut(model.weights());
+        let row = |i: usize| &rows.x[i * features..][..features];
+        let len = rows.len(model);
+        if model.outputs > 1 {
+            let mut z = vec![0.0; model.outputs];
+            for i in 0..len {
+                let x = row(i);
+                for (k, z) in z.iter_mut().enumerate() {
+                    *z = dot::<S, N>(simd, x, &weights[k * features..][..features]);
+                }
+                z.iter_mut().zip(intercepts).for_each(|(z, &b)| *z += b);
+                Side::of(model, rows, i).all(model, &mut z, totals);
+                for (k, &z) in z.iter().enumerate() {
+                    add_rows::<S, 1>(simd, [x], [z], &mut columns[k * features..][..features]);
+                }
+            }
+            return;
+        }
+        let intercept = intercepts.first().copied().unwrap_or(0.0);
+        let mut one = |i: usize| {
+            let z = dot::<S, N>(simd, row(i), weights) + intercept;
+            Side::of(model, rows, i).one(&model.loss, z, totals)
+        };
+        let whole = len / GROUP * GROUP;
         for first in (0..whole).step_by(GROUP) {
             let next = first * features + PREFETCH;
-            (next..next + GROUP * features).step_by(LINE).for_each(|at| prefetch(x, at));
-            let x = std::array::from_fn(|k| row(first + k));
-            let y = std::array::from_fn(|k| y[first + k]);
-            add_rows::<S, N, GROUP>(simd, x, y, self.params, columns, totals);
+            (next..next + GROUP * features).step_by(LINE).for_each(|at| prefetch(rows.x, at));
+            let z: [f32; GROUP] = std::array::from_fn(|k| one(first + k));
+            add_rows::<S, GROUP>(simd, std::array::from_fn(|k| row(first + k)), z, columns);
         }
-        for (i, &y) in y.iter().enumerate().skip(whole) {
-            add_rows::<S, N, 1>(simd, [row(i)], [y], self.params, columns, totals);
+        for i in whole..len {
+            add_rows::<S, 1>(simd, [row(i)], [one(i)], columns);
         }
     }
 }
 
+/// Adds K rows, each times its own factor, to the columns.
 #[inline(always)]
-fn add_rows<S: Simd, const N: usize, const K: usize>(
-    simd: S,
-    x: [&[f32]; K],
-    y: [f32; K],
-    params: &[f32],
-    columns: &mut [f32],
-    totals: &mut [f32],
-) {
+fn add_rows<S: Simd, const K: usize>(simd: S, x: [&[f32]; K], factors: [f32; K], columns: &mut [f32]) {
     let features = columns.len();
-    let (weights, intercept) = (&params[..features], params[features]);
-    let residuals: [f32; K] =
-        std::array::from_fn(|k| dot::<S, N>(simd, x[k], weights) + intercept - y[k]);
-
     let (columns, rest) = S::as_mut_simd_f32s(columns);
     let first_of_rest = features - rest.len();
-    let spread = residuals.map(|r| simd.splat_f32s(r));
+    let spread = factors.map(|factor| simd.splat_f32s(factor));
     let registers: [&[S::f32s]; K] = x.map(|x| &S::as_simd_f32s(x).0[..columns.len()]);
     for (c, column) in columns.iter_mut().enumerate() {
         let mut sum = *column;
@@ -94,12 +108,8 @@ fn add_rows<S: Simd, const N: usize, const K: usize>(
     }
     for (j, column) in (first_of_rest..).zip(rest) {
         for k in 0..K {
-            *column += x[k][j] * residuals[k];
+            *column += x[k][j] * factors[k];
         }
-    }
-    for r in residuals {
-        totals[0] += r;
-        totals[1] += r * r;
     }
 }
 

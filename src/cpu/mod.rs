@@ -10,11 +10,14 @@ mod adam;
 mod adamax;
 mod bounded;
 mod conditioning;
+mod exponential;
 pub mod gradient;
+mod gradient_bounds;
 #[cfg(feature = "cpu")]
 mod gradient_simd;
 mod integer;
 mod lion;
+pub mod loss;
 mod nadam;
 mod number;
 #[cfg(feature = "cpu")]
@@ -26,6 +29,7 @@ mod step_state;
 mod update;
 
 pub use bounded::Bounded;
+pub use gradient_bounds::BoundedSums;
 pub use conditioning::{clip_factor, condition, norm};
 pub use number::{Number, Real};
 pub use step_state::{RuleConstants, StepState, exact_step, one_minus_power};

@@ -1,6 +1,7 @@
+use super::exponential;
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
-/// What the rules compute with: f32, f64, or [`Bounded`](super::Bounded).
+/// What rules and losses compute with: f32, f64, or [`Bounded`](super::Bounded).
 pub trait Number:
     Copy
     + Add<Output = Self>
@@ -21,6 +22,19 @@ pub trait Number:
     fn larger(self, other: Self) -> Self;
     /// −1, 0 or 1.
     fn sign(self) -> Self;
+    /// The smaller one.
+    #[inline(always)]
+    fn smaller(self, other: Self) -> Self {
+        -(-self).larger(-other)
+    }
+    /// Whether it is below zero; for a function that is continuous there.
+    fn is_negative(self) -> bool;
+    /// eˣ for x up to 88.
+    fn exponential(self) -> Self;
+    /// ln(1 + x) for x from 0 to 1.
+    fn log_one_plus(self) -> Self;
+    /// ln x for x > 0.
+    fn logarithm(self) -> Self;
 }
 
 /// f32 or f64.
@@ -39,7 +53,7 @@ pub trait Real:
 }
 
 macro_rules! number {
-    ($float:ty) => {
+    ($float:ty, $exponential:expr, $log_one_plus:expr, $logarithm:expr) => {
         impl Number for $float {
             #[inline(always)]
             fn of(x: f64) -> Self {
@@ -71,12 +85,32 @@ macro_rules! number {
                 let positive = if self > 0.0 { 1.0 } else { 0.0 };
                 if self < 0.0 { -1.0 } else { positive }
             }
+
+            #[inline(always)]
+            fn is_negative(self) -> bool {
+                self < 0.0
+            }
+
+            #[inline(always)]
+            fn exponential(self) -> Self {
+                $exponential(self)
+            }
+
+            #[inline(always)]
+            fn log_one_plus(self) -> Self {
+                $log_one_plus(self)
+            }
+
+            #[inline(always)]
+            fn logarithm(self) -> Self {
+                $logarithm(self)
+            }
         }
     };
 }
 
-number!(f32);
-number!(f64);
+number!(f32, exponential::exponential, exponential::log_one_plus, exponential::logarithm);
+number!(f64, f64::exp, f64::ln_1p, f64::ln);
 
 impl Real for f32 {
     #[inline(always)]

@@ -6,7 +6,7 @@
 use super::gradient::{self, Rows};
 use super::gradient_simd::AddBlock;
 use super::{Step, random::Synthetic};
-use crate::Rule;
+use crate::{Model, Rule};
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
@@ -67,14 +67,14 @@ pub fn update(
     }
 }
 
-/// [`gradient::mean_squared_error`] in parallel.
+/// [`gradient::gradient`] in parallel.
 ///
 /// # Panics
 /// As that one does.
-pub fn mean_squared_error(rows: Rows<f32>, params: &[f32], grads: &mut [f32]) -> f32 {
+pub fn gradient(model: &Model, rows: Rows<f32>, params: &[f32], grads: &mut [f32]) -> f32 {
     let arch = Arch::new();
-    gradient::mean_squared_error_parallel(rows, params, grads, |rows, params, sums| {
-        arch.dispatch(AddBlock { rows, params, sums });
+    gradient::gradient_parallel(model, rows, params, grads, |model, rows, params, sums| {
+        arch.dispatch(AddBlock { model, rows, params, sums });
     })
 }
 

@@ -17,6 +17,8 @@ mod gradient;
 mod kernels;
 mod optimizer;
 mod readback;
+mod row_sums;
+mod rows;
 mod run;
 mod samples;
 pub mod shader;
@@ -30,11 +32,12 @@ pub use builder::OptimizerBuilder;
 #[cfg(feature = "cli")]
 pub use context::{Gpu, OpenError, adapters};
 pub use control::Control;
-pub use gradient::{Batch, LinearGradient};
+pub use gradient::Gradient;
 pub use optimizer::{Optimizer, Tensor};
 pub use readback::ReadBack;
+pub use rows::Rows;
 pub use samples::{Chunk, Samples};
-pub use shape::Shape;
+pub use shape::{Shape, Sums};
 pub use span::Span;
 pub use synthetic::SyntheticRows;
 

@@ -17,8 +17,8 @@ const MAX_BYTES: u128 = 1 << 44;
 pub struct Chunk {
     /// Rows of [`Shape::vectors`] vec4 f32; usages `STORAGE`, `COPY_DST` and `COPY_SRC`.
     pub x: Buffer,
-    /// One f32 a row.
-    pub y: Buffer,
+    /// What lies beside each row: [`Model::side`](crate::Model::side) f32.
+    pub sides: Buffer,
     /// The first row's number in the data set.
     pub first_row: u64,
     /// How many rows there are.
@@ -34,8 +34,9 @@ pub struct Samples {
 }
 
 impl Samples {
-    /// Allocates room for `rows` rows. A chunk holds whole batches of `batch` rows if even one fits the
-    /// device's limits.
+    /// Allocates room for `rows` rows. Batches of `batch` rows that follow each other from row 0 on lie
+    /// within a chunk each, or where they are larger the runs that they are summed by; so their sums do not
+    /// depend on how the rows are cut.
     ///
     /// # Errors
     /// [`Error::Limit`] if not
@@ -66,10 +67,13 @@ impl Samples {
             let reason = format!("{rows} rows need {:.0} GB", bytes as f64 / 1e9);
             return Err(Error::OutOfMemory { what: "the rows on the device", reason });
         }
-        let chunks = chunk_rows(max_buffer / shape.row_bytes(), rows, batch)
+        let side = u64::from(shape.side) * 4;
+        let most = max_buffer / shape.row_bytes().max(side);
+        let chunks = chunk_rows(most, rows, batch, shape.run_rows())
+            .into_iter()
             .map(|(first_row, rows)| Chunk {
                 x: storage(device, "features", u64::from(rows) * shape.row_bytes()),
-                y: storage(device, "targets", u64::from(rows) * 4),
+                sides: storage(device, "targets", u64::from(rows) * side),
                 first_row,
                 rows,
             })
@@ -92,36 +96,67 @@ impl Samples {
         &self.chunks
     }
 
-    /// Writes all rows: `x` row-major without padding, `y` one value a row. It submits nothing itself;
-    /// the queue makes the copies ahead of its next submission.
+    /// Writes all rows: `x` row-major without padding, `sides` what lies beside each. It submits nothing
+    /// itself; the queue makes the copies ahead of its next submission.
     ///
     /// # Errors
-    /// [`Error::Length`] if `x` or `y` is not as long as the data set.
-    pub fn write(&self, queue: &Queue, x: &[f32], y: &[f32]) -> Result<(), Error> {
-        let features = self.shape.features as usize;
-        let length = |what: &str, actual: usize, expected: u64| {
-            let (what, actual) = (what.into(), actual as u64);
-            if actual == expected { Ok(()) } else { Err(Error::Length { what, actual, expected }) }
-        };
-        length("x", x.len(), self.rows * features as u64)?;
-        length("y", y.len(), self.rows)?;
-        let stride = self.shape.vectors as usize * 4;
-        let at_once = (UPLOAD / self.shape.row_bytes()).max(1) as usize;
-        for chunk in &self.chunks {
-            let first = chunk.first_row as usize;
-            let y = &y[first..][..chunk.rows as usize];
-            queue.write_buffer(&chunk.y, 0, bytemuck::cast_slice(y));
-            let x = &x[first * features..][..y.len() * features];
-            for (i, x) in x.chunks(at_once * features).enumerate() {
-                let mut padded = vec![0.0f32; x.len() / features * stride];
-                for (padded, x) in padded.chunks_mut(stride).zip(x.chunks(features)) {
-                    padded[..features].copy_from_slice(x);
-                }
-                let offset = (i * at_once) as u64 * self.shape.row_bytes();
-                queue.write_buffer(&chunk.x, offset, bytemuck::cast_slice(&padded));
-            }
+    /// [`Error::Length`] if `x` or `sides` is not as long as the data set.
+    pub fn write(&self, queue: &Queue, x: &[f32], sides: &[f32]) -> Result<(), Error> {
+        self.check_lengths(self.rows, x, sides)?;
+        let (features, side) = (self.shape.features as usize, self.shape.side as usize);
+        for (i, chunk) in self.chunks.iter().enumerate() {
+            let (first, rows) = (chunk.first_row as usize, chunk.rows as usize);
+            let (x, sides) = (&x[first * features..], &sides[first * side..]);
+            self.write_part(queue, i, 0, &x[..rows * features], &sides[..rows * side])?;
         }
         Ok(())
+    }
+
+    /// Writes some rows of one chunk, from its `first_row` on.
+    ///
+    /// # Errors
+    /// [`Error::Length`] if `x` and `sides` are not of the same rows, or reach past the chunk;
+    /// [`Error::Index`] for a chunk that does not exist.
+    pub fn write_part(
+        &self,
+        queue: &Queue,
+        chunk: usize,
+        first_row: u32,
+        x: &[f32],
+        sides: &[f32],
+    ) -> Result<(), Error> {
+        let (what, count) = ("chunk", self.chunks.len());
+        let chunk = self.chunks.get(chunk).ok_or(Error::Index { what, index: chunk, count })?;
+        let (features, side) = (self.shape.features as usize, self.shape.side as usize);
+        let rows = (sides.len() / side) as u64;
+        self.check_lengths(rows.min(u64::from(chunk.rows.saturating_sub(first_row))), x, sides)?;
+        let at = |bytes: u64| u64::from(first_row) * bytes;
+        queue.write_buffer(&chunk.sides, at(side as u64 * 4), bytemuck::cast_slice(sides));
+        let row_bytes = self.shape.row_bytes();
+        let stride = self.shape.vectors as usize * 4;
+        if stride == features {
+            queue.write_buffer(&chunk.x, at(row_bytes), bytemuck::cast_slice(x));
+            return Ok(());
+        }
+        let at_once = (UPLOAD / row_bytes).max(1) as usize;
+        for (i, x) in x.chunks(at_once * features).enumerate() {
+            let mut padded = vec![0.0f32; x.len() / features * stride];
+            for (padded, x) in padded.chunks_mut(stride).zip(x.chunks(features)) {
+                padded[..features].copy_from_slice(x);
+            }
+            let offset = at(row_bytes) + (i * at_once) as u64 * row_bytes;
+            queue.write_buffer(&chunk.x, offset, bytemuck::cast_slice(&padded));
+        }
+        Ok(())
+    }
+
+    fn check_lengths(&self, rows: u64, x: &[f32], sides: &[f32]) -> Result<(), Error> {
+        let length = |what: &str, actual: usize, width: u32| {
+            let (what, actual, expected) = (what.into(), actual as u64, rows * u64::from(width));
+            if actual == expected { Ok(()) } else { Err(Error::Length { what, actual, expected }) }
+        };
+        length("x", x.len(), self.shape.features)?;
+        length("what lies beside x", sides.len(), self.shape.side)
     }
 
     /// The runs of rows, each within one chunk, that the rows from `first` on consist of: chunk, first
@@ -135,12 +170,21 @@ impl Samples {
     }
 }
 
-/// Cuts `rows` into chunks of at most `most` rows, in whole batches where one fits.
-fn chunk_rows(most: u64, rows: u64, batch: u64) -> impl Iterator<Item = (u64, u32)> {
+/// Cuts `rows` into chunks of at most `most` rows: in whole batches where one fits, else in whole runs of
+/// batches.
+fn chunk_rows(most: u64, rows: u64, batch: u64, run: u64) -> Vec<(u64, u32)> {
     let batch = batch.clamp(1, rows.max(1));
-    let whole = if batch <= most { most / batch * batch } else { most };
-    let step = whole.min(u64::from(u32::MAX));
-    (0..rows.div_ceil(step)).map(move |i| (i * step, step.min(rows - i * step) as u32))
+    let most = most.clamp(1, u32::MAX.into());
+    if batch <= most {
+        let step = most / batch * batch;
+        return (0..rows).step_by(step as usize).map(|at| (at, step.min(rows - at) as u32)).collect();
+    }
+    let step = if run <= most { most / run * run } else { most };
+    let within = |first: u64| {
+        let end = rows.min(first + batch);
+        (first..end).step_by(step as usize).map(move |at| (at, step.min(end - at) as u32))
+    };
+    (0..rows).step_by(batch as usize).flat_map(within).collect()
 }
 
 fn storage(device: &Device, label: &str, size: u64) -> Buffer {
@@ -157,13 +201,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn chunks_hold_whole_batches_where_one_fits() {
-        let cut = |most, rows, batch| chunk_rows(most, rows, batch).collect::<Vec<_>>();
-        assert_eq!(cut(25, 60, 10), [(0, 20), (20, 20), (40, 20)]);
-        assert_eq!(cut(25, 45, 10), [(0, 20), (20, 20), (40, 5)]);
-        assert_eq!(cut(25, 60, 30), [(0, 25), (25, 25), (50, 10)]);
-        assert_eq!(cut(100, 60, 10), [(0, 60)]);
-        assert_eq!(cut(1, 3, 1), [(0, 1), (1, 1), (2, 1)]);
-        assert_eq!(cut(5, 0, 10), []);
+    fn chunks_hold_whole_batches_where_one_fits_and_whole_runs_where_not() {
+        assert_eq!(chunk_rows(25, 60, 10, 1), [(0, 20), (20, 20), (40, 20)]);
+        assert_eq!(chunk_rows(25, 45, 10, 1), [(0, 20), (20, 20), (40, 5)]);
+        assert_eq!(chunk_rows(25, 60, 30, 10), [(0, 20), (20, 10), (30, 20), (50, 10)]);
+        assert_eq!(chunk_rows(100, 60, 10, 1), [(0, 60)]);
+        assert_eq!(chunk_rows(1, 3, 1, 1), [(0, 1), (1, 1), (2, 1)]);
+        assert_eq!(chunk_rows(5, 0, 10, 1), []);
     }
 }

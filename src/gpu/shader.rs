@@ -4,8 +4,8 @@
 //! and constants are pipeline overrides.
 
 use super::dispatch::flag;
-use crate::Rule;
 use crate::rule::AmsgradOf;
+use crate::{Loss, Rule};
 
 /// A kernel's files, in order.
 #[derive(Clone, Debug)]
@@ -19,6 +19,15 @@ impl Module {
     /// The whole WGSL source.
     pub fn source(&self) -> String {
         self.files.join("\n")
+    }
+
+    /// Those of `constants` that the source has overrides for.
+    pub fn declared(&self, mut constants: Vec<(&'static str, f64)>) -> Vec<(&'static str, f64)> {
+        constants.retain(|(name, _)| {
+            let declaration = format!("override {name}:");
+            self.files.iter().any(|file| file.contains(&declaration))
+        });
+        constants
     }
 }
 
@@ -139,29 +148,93 @@ pub fn synthetic() -> Module {
     module!("synthetic rows", "integer.wgsl", "random.wgsl")
 }
 
-/// The gradient's partial sums in one pass over X.
-pub fn gradient_one_pass() -> Module {
-    module!(
-        "gradient in one pass",
-        "gradient/batch.wgsl",
-        "gradient/rows.wgsl",
-        "gradient/one_pass.wgsl",
-    )
+/// Where a kernel's rows are: stored, or made where they are needed.
+fn rows(stored: bool) -> Vec<&'static str> {
+    if stored {
+        return vec![include_str!("../../shaders/gradient/stored.wgsl")];
+    }
+    unimplemented!()
 }
 
-/// The residuals of a batch that is too wide for one pass.
-pub fn gradient_residuals() -> Module {
-    module!("residuals", "gradient/batch.wgsl", "gradient/rows.wgsl", "gradient/residuals.wgsl",)
+/// What a loss's file needs, and the file.
+fn loss(loss: &Loss) -> Vec<&'static str> {
+    let exponential = include_str!("../../shaders/exponential.wgsl");
+    match loss {
+        Loss::Mse | Loss::SquaredError => vec![include_str!("../../shaders/loss/squared.wgsl")],
+        Loss::Huber { .. } => vec![include_str!("../../shaders/loss/huber.wgsl")],
+        Loss::Quantile { .. } => vec![include_str!("../../shaders/loss/quantile.wgsl")],
+        Loss::Logistic => vec![exponential, include_str!("../../shaders/loss/logistic.wgsl")],
+        Loss::Poisson => vec![exponential, include_str!("../../shaders/loss/poisson.wgsl")],
+        Loss::Softmax { .. } => vec![exponential, include_str!("../../shaders/loss/softmax.wgsl")],
+    }
 }
 
-/// The gradient's partial sums from a batch's residuals.
-pub fn gradient_columns() -> Module {
-    module!("gradient by columns", "gradient/batch.wgsl", "gradient/rows.wgsl", "gradient/columns.wgsl",)
+/// The overrides of the loss's file.
+pub(crate) fn loss_constants(loss: &Loss) -> Vec<(&'static str, f64)> {
+    match *loss {
+        Loss::Huber { epsilon } => vec![("EPSILON", epsilon)],
+        Loss::Quantile { quantile } => {
+            vec![("QUANTILE", quantile), ("ONE_MINUS_QUANTILE", 1.0 - quantile)]
+        }
+        _ => vec![],
+    }
 }
 
-/// Adds up the gradient's partial sums.
+/// A kernel over rows; `parts` come between what all of them share and its own file.
+fn over_rows(
+    name: &'static str,
+    stored: bool,
+    parts: Vec<&'static str>,
+    own: &'static str,
+) -> Module {
+    let mut module = module!(name, "gradient/batch.wgsl", "gradient/model.wgsl");
+    module.files.extend(rows(stored));
+    module.files.extend(parts);
+    module.files.push(own);
+    module
+}
+
+/// A loss, and how several outputs are differentiated by it.
+fn outputs(of: &Loss) -> Vec<&'static str> {
+    let mut files = loss(of);
+    if !matches!(of, Loss::Softmax { .. }) {
+        files.push(include_str!("../../shaders/gradient/apart.wgsl"));
+    }
+    files
+}
+
+/// The partial sums of one output in one pass over X.
+pub fn gradient_one_pass(of: &Loss, stored: bool) -> Module {
+    let own = include_str!("../../shaders/gradient/one_pass.wgsl");
+    over_rows("gradient in one pass", stored, loss(of), own)
+}
+
+/// The partial sums of several outputs in one pass over X.
+pub fn gradient_tiles(of: &Loss, stored: bool) -> Module {
+    let own = include_str!("../../shaders/gradient/tiles.wgsl");
+    over_rows("gradient of several outputs", stored, outputs(of), own)
+}
+
+/// The scores of a run that is too wide for one pass.
+pub fn gradient_scores(stored: bool) -> Module {
+    over_rows("scores", stored, vec![], include_str!("../../shaders/gradient/scores.wgsl"))
+}
+
+/// Derivatives in the place of a run's scores.
+pub fn gradient_derivatives(of: &Loss, stored: bool) -> Module {
+    let own = include_str!("../../shaders/gradient/derivatives.wgsl");
+    over_rows("derivatives", stored, outputs(of), own)
+}
+
+/// The gradient's partial sums from a run's derivatives.
+pub fn gradient_columns(stored: bool) -> Module {
+    let own = include_str!("../../shaders/gradient/columns.wgsl");
+    over_rows("gradient by columns", stored, vec![], own)
+}
+
+/// Adds up partial sums, and stores the gradient.
 pub fn gradient_reduce() -> Module {
-    module!("gradient sum", "gradient/batch.wgsl", "gradient/reduce.wgsl")
+    module!("gradient sum", "gradient/batch.wgsl", "gradient/reduce.wgsl", "gradient/store.wgsl")
 }
 
 #[cfg(test)]
@@ -182,17 +255,31 @@ mod tests {
             Adagrad::default().into(),
             Lion::default().into(),
         ];
+        let losses = [
+            Loss::Mse,
+            Loss::Huber { epsilon: 1.0 },
+            Loss::Quantile { quantile: 0.5 },
+            Loss::Logistic,
+            Loss::Poisson,
+            Loss::Softmax { classes: 3 },
+        ];
         let layouts = [Layout::Span, Layout::Tail, Layout::Arena];
         let published = include_str!("../../shaders/as_published/rmsprop.wgsl");
         let mut modules = vec![
             step_state(),
             synthetic(),
-            gradient_one_pass(),
-            gradient_residuals(),
-            gradient_columns(),
+            gradient_scores(true),
+            gradient_columns(true),
             gradient_reduce(),
             update_with("rmsprop", published, Layout::Span),
         ];
+        for loss in losses {
+            modules.push(gradient_derivatives(&loss, true));
+            modules.push(gradient_tiles(&loss, true));
+            if !matches!(loss, Loss::Softmax { .. }) {
+                modules.push(gradient_one_pass(&loss, true));
+            }
+        }
         modules.extend(layouts.map(gradient_norm));
         modules.extend(rules.iter().flat_map(|rule| layouts.map(|layout| update(rule, layout))));
         for module in modules {

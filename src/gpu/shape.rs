@@ -1,64 +1,110 @@
-//! The shape of the gradient's sums: how a batch is shared out among threads. Pure arithmetic, and the
+//! The shape of a gradient's sums: how a batch is shared out among threads. Pure arithmetic, and the
 //! same on every device, so that the order of every sum is.
 
-use crate::Error;
+use crate::{Error, Model};
 
 /// Threads in a workgroup of the gradient's kernels.
 pub const THREADS: u32 = 64;
-/// vec4 that one thread holds of X.
+/// vec4 that one thread holds of X, or of sums.
 const HELD: u32 = 16;
 /// Rows that one thread holds at most.
 const MAX_ROWS: u32 = 4;
 /// vec4 of a row that one thread takes before another joins it.
 const BLOCKS: u32 = 4;
-/// The widest row that is read once, in vec4.
-const MAX_ONE_PASS: u32 = 1024;
+/// The widest row that is read once, in vec4, where there is one output; as many weights where there are
+/// several.
+const MAX_ONE_PASS: u32 = THREADS * HELD;
+/// vec4 of X and scores that a tile holds.
+const TILE: u32 = 512;
+const TILE_SCORES: u32 = 1024;
 /// Workgroups, and so partial sums, of one run of rows. Enough to fill any GPU; few enough that adding
 /// them up costs nothing beside reading X.
 const MAX_GROUPS: u32 = 512;
+/// What partial sums take at most where a row alone does not take more.
+const MAX_PARTIAL_BYTES: u64 = 1 << 26;
 /// Threads that add up the partial sums of a column.
 const REDUCE_LANES: u32 = 16;
+/// A run has at most as many rows, and as many bytes of X: less than every device binds.
+const RUN_ROWS: u64 = 1 << 20;
+const RUN_BYTES: u64 = 1 << 26;
 
-/// How the gradient of a model with a given number of features is summed.
+/// How the gradient of a model is summed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Shape {
-    /// Features of the model, without the intercept.
+    /// Features of the model.
     pub features: u32,
-    /// vec4 in a row of X; what the last one has too many is zero.
+    /// Outputs of the model.
+    pub outputs: u32,
+    /// vec4 in a row of X, and in the weights of an output; what the last one has too many is zero.
     pub vectors: u32,
-    /// Threads that share a row.
-    pub lanes: u32,
-    /// vec4 of a row that each of them takes.
-    pub blocks: u32,
-    /// Rows that each of them holds at a time.
-    pub rows: u32,
+    /// vec4 of the intercepts, behind all weights.
+    pub intercepts: u32,
+    /// Floats that lie beside a row of X.
+    pub side: u32,
+    /// How rows are shared out.
+    pub sums: Sums,
+}
+
+/// How rows are shared out among threads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sums {
+    /// X is read once, by teams of threads that hold rows.
+    Teams {
+        /// Threads that share a row.
+        lanes: u32,
+        /// vec4 of a row that each of them takes.
+        blocks: u32,
+        /// Rows that each of them holds at a time.
+        rows: u32,
+    },
+    /// X is read once, by workgroups that hold tiles of rows.
+    Tiles {
+        /// Rows of a tile.
+        rows: u32,
+    },
+    /// X is read twice, and once more for every further eight outputs.
+    TwoPasses,
 }
 
 impl Shape {
     /// The most features: their columns must fit one dimension of a grid.
     pub const MAX_FEATURES: u32 = 1 << 20;
 
-    /// The shape for `features` columns.
+    /// The shape for a model.
     ///
     /// # Errors
-    /// [`Error::Shape`] for none, or for more than [`MAX_FEATURES`](Self::MAX_FEATURES).
-    pub fn new(features: usize) -> Result<Self, Error> {
+    /// [`Error::Shape`] for no features, or for more than [`MAX_FEATURES`](Self::MAX_FEATURES); those of
+    /// [`Model::validate`].
+    pub fn new(model: &Model) -> Result<Self, Error> {
+        model.validate()?;
         let Some(features) =
-            u32::try_from(features).ok().filter(|n| (1..=Self::MAX_FEATURES).contains(n))
+            u32::try_from(model.features).ok().filter(|n| (1..=Self::MAX_FEATURES).contains(n))
         else {
-            let range = "from 1 to 1048576";
-            return Err(Error::Shape { what: "the number of features", value: features as u64, range });
+            let (what, range) = ("the number of features", "from 1 to 1048576");
+            return Err(Error::Shape { what, value: model.features as u64, range });
         };
+        let outputs = model.outputs as u32;
         let vectors = features.div_ceil(4);
-        let lanes = vectors.div_ceil(BLOCKS).next_power_of_two().min(THREADS);
-        let blocks = vectors.div_ceil(lanes);
-        Ok(Shape { features, vectors, lanes, blocks, rows: (HELD / blocks).clamp(1, MAX_ROWS) })
+        let sums = if outputs == 1 && vectors <= MAX_ONE_PASS {
+            let lanes = vectors.div_ceil(BLOCKS).next_power_of_two().min(THREADS);
+            let blocks = vectors.div_ceil(lanes);
+            Sums::Teams { lanes, blocks, rows: (HELD / blocks).clamp(1, MAX_ROWS) }
+        } else if outputs > 1 && outputs * vectors <= MAX_ONE_PASS && vectors <= TILE {
+            Sums::Tiles { rows: (TILE / vectors).min(TILE_SCORES / outputs).min(THREADS) }
+        } else {
+            Sums::TwoPasses
+        };
+        let intercepts = if model.intercept { outputs.div_ceil(4) } else { 0 };
+        Ok(Shape { features, outputs, vectors, intercepts, side: model.side() as u32, sums })
     }
 
-    /// Whether a row fits the registers of a workgroup, so that X is read once.
-    pub fn one_pass(&self) -> bool {
-        self.vectors <= MAX_ONE_PASS
+    /// How often X is read for a gradient.
+    pub fn passes(&self) -> u32 {
+        match self.sums {
+            Sums::Teams { .. } | Sums::Tiles { .. } => 1,
+            Sums::TwoPasses => self.outputs.div_ceil(4) + self.outputs.div_ceil(8),
+        }
     }
 
     /// Bytes of a row of X.
@@ -66,74 +112,167 @@ impl Shape {
         u64::from(self.vectors) * 16
     }
 
+    /// vec4 of the parameters: the weights, each output's padded to whole vec4, and the intercepts.
+    pub fn param_vectors(&self) -> u32 {
+        self.outputs * self.vectors + self.intercepts
+    }
+
+    /// Elements of the parameters as they lie on the device, and of the gradient: whole vec4.
+    pub fn padded_len(&self) -> u64 {
+        4 * u64::from(self.param_vectors())
+    }
+
+    /// Parameters as they lie on the device, from those of a [`Model`].
+    pub fn pad<T: Copy + Default>(&self, params: &[T]) -> Vec<T> {
+        let mut padded = vec![T::default(); self.padded_len() as usize];
+        for (from, to) in self.places() {
+            if let (Some(from), Some(to)) = (params.get(from), padded.get_mut(to)) {
+                *to = *from;
+            }
+        }
+        padded
+    }
+
+    /// The parameters of a [`Model`] from those on the device.
+    pub fn unpad<T: Copy>(&self, padded: &[T]) -> Vec<T> {
+        self.places().filter_map(|(_, at)| padded.get(at).copied()).collect()
+    }
+
+    /// Where each parameter of the model lies on the device.
+    fn places(&self) -> impl Iterator<Item = (usize, usize)> {
+        let (features, stride) = (self.features as usize, self.vectors as usize * 4);
+        let outputs = self.outputs as usize;
+        let weights = (0..features * outputs).map(move |i| i / features * stride + i % features);
+        let intercepts = if self.intercepts > 0 { outputs } else { 0 };
+        weights.chain((0..intercepts).map(move |k| outputs * stride + k)).enumerate()
+    }
+
+    /// The most rows of a run: a larger batch is summed run by run.
+    pub fn run_rows(&self) -> u64 {
+        (RUN_BYTES / self.row_bytes()).clamp(1, RUN_ROWS)
+    }
+
+    /// vec4 of a partial sum: of a gradient, or of what evaluates a model.
+    pub(crate) fn partial_vectors(&self, metrics: bool) -> u32 {
+        1 + if metrics { self.outputs } else { self.param_vectors() }
+    }
+
     /// Workgroups for a run of rows: as many partial sums come of it.
     pub fn groups(&self, rows: u32) -> u32 {
-        rows.div_ceil(self.tile()).clamp(1, MAX_GROUPS)
+        let bytes = u64::from(self.partial_vectors(false)) * 16;
+        let most = (MAX_PARTIAL_BYTES / bytes).clamp(1, MAX_GROUPS.into()) as u32;
+        rows.div_ceil(self.tile()).clamp(1, most)
     }
 
     /// Rows that a workgroup holds at a time; in two passes, that a workgroup should sum at least.
     fn tile(&self) -> u32 {
-        if self.one_pass() { THREADS / self.lanes * self.rows } else { THREADS }
+        match self.sums {
+            Sums::Teams { lanes, rows, .. } => THREADS / lanes * rows,
+            Sums::Tiles { rows } => rows,
+            Sums::TwoPasses => THREADS,
+        }
     }
 
     /// The longest chain of additions behind one element of the gradient of a batch that comes in runs
     /// of the given lengths, for error bounds.
     pub fn depth(&self, runs: &[u32]) -> u32 {
-        let serial = |&rows: &u32| {
-            if self.one_pass() {
-                rows.div_ceil(self.tile()).div_ceil(self.groups(rows)) * self.rows
-            } else {
-                rows.div_ceil(self.groups(rows))
+        let serial = |&rows: &u32| match self.sums {
+            Sums::Teams { rows: held, .. } => {
+                rows.div_ceil(self.tile()).div_ceil(self.groups(rows)) * held
             }
+            Sums::Tiles { rows: held } => {
+                rows.div_ceil(self.tile()).div_ceil(self.groups(rows)) * held
+            }
+            Sums::TwoPasses => rows.div_ceil(self.groups(rows)),
         };
         let within = runs.iter().map(serial).max().unwrap_or(0);
-        let teams = THREADS / self.lanes;
-        let partials: u32 = runs.iter().map(|&rows| self.groups(rows)).sum();
-        let rows = runs.iter().sum();
+        let teams = match self.sums {
+            Sums::Teams { lanes, .. } => THREADS / lanes,
+            // The totals of a tile's rows; a two-pass kernel's tree is shorter.
+            Sums::Tiles { .. } | Sums::TwoPasses => THREADS,
+        };
+        let partials = runs.iter().map(|&rows| self.groups(rows)).max().unwrap_or(0);
+        let sum = within + teams + partials.div_ceil(REDUCE_LANES) + REDUCE_LANES.ilog2();
         // What a thread adds where it has no row is zero, and rounds nothing.
-        (within + teams + partials.div_ceil(REDUCE_LANES) + REDUCE_LANES.ilog2()).min(rows)
+        (sum + runs.len() as u32).min(runs.iter().sum())
     }
 
-    /// The longest chain of additions behind one residual.
+    /// The longest chain of additions behind one score.
     pub fn dot_depth(&self) -> u32 {
-        let per_lane = if self.one_pass() { self.blocks } else { self.vectors.div_ceil(THREADS) };
-        // Then four lanes of a vector, the threads of a row, the intercept and the target.
-        per_lane + 2 + self.lanes.ilog2() + 4
+        // What a thread adds, four elements of a vector, the threads of a row, the intercept and the offset.
+        match self.sums {
+            Sums::Teams { lanes, blocks, .. } => blocks + 2 + lanes.ilog2() + 4,
+            Sums::Tiles { .. } => self.vectors + 2 + 2,
+            Sums::TwoPasses => self.vectors.div_ceil(THREADS) + 2 + THREADS.ilog2() + 2,
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Loss;
+
+    fn shape(features: usize, outputs: usize) -> Shape {
+        Shape::new(&Model { outputs, ..Model::new(features, Loss::Mse) }).unwrap()
+    }
 
     #[test]
     fn every_width_fits_the_kernels_arrays() {
         for features in (1..=4100).chain([10_000, 1 << 20]) {
-            let shape = Shape::new(features).unwrap();
-            assert!(shape.lanes.is_power_of_two() && shape.lanes <= THREADS);
-            if shape.one_pass() {
-                assert!(shape.rows * shape.blocks <= HELD, "{shape:?}");
-                assert!(shape.lanes * shape.blocks >= shape.vectors, "{shape:?}");
-                assert!(shape.blocks <= BLOCKS || shape.lanes == THREADS, "{shape:?}");
+            let shape = shape(features, 1);
+            match shape.sums {
+                Sums::Teams { lanes, blocks, rows } => {
+                    assert!(lanes.is_power_of_two() && lanes <= THREADS);
+                    assert!(rows * blocks <= HELD, "{shape:?}");
+                    assert!(lanes * blocks >= shape.vectors, "{shape:?}");
+                    assert!(blocks <= BLOCKS || lanes == THREADS, "{shape:?}");
+                }
+                _ => assert!(features > 4096),
             }
-            assert_eq!(shape.one_pass(), features <= 4096);
+            assert_eq!(shape.passes() == 1, features <= 4096);
         }
     }
 
     #[test]
+    fn every_tile_fits_the_workgroups_memory() {
+        for outputs in [2, 3, 10, 63, 64, 65, 1000, 4096] {
+            for features in [1, 4, 5, 64, 100, 409, 2048, 5000] {
+                let shape = shape(features, outputs);
+                if let Sums::Tiles { rows } = shape.sums {
+                    assert!(rows >= 1 && rows <= THREADS && rows * shape.vectors <= TILE);
+                    assert!(rows * shape.outputs <= TILE_SCORES);
+                    assert!(shape.outputs * shape.vectors <= THREADS * HELD);
+                    assert!(shape.outputs <= THREADS * HELD, "intercepts are held too");
+                }
+                assert_eq!(shape.passes() == 1, features.div_ceil(4) * outputs <= 1024);
+            }
+        }
+    }
+
+    #[test]
+    fn padding_lies_behind_each_outputs_weights() {
+        let shape = shape(3, 2);
+        let params = [1, 2, 3, 4, 5, 6, 7, 8];
+        let padded = shape.pad(&params);
+        assert_eq!(padded, [1, 2, 3, 0, 4, 5, 6, 0, 7, 8, 0, 0]);
+        assert_eq!(shape.unpad(&padded), params);
+    }
+
+    #[test]
     fn no_features_and_too_many_are_refused() {
-        Shape::new(0).unwrap_err();
-        Shape::new((1 << 20) + 1).unwrap_err();
+        Shape::new(&Model::new(0, Loss::Mse)).unwrap_err();
+        Shape::new(&Model::new((1 << 20) + 1, Loss::Mse)).unwrap_err();
     }
 
     #[test]
     fn depth_counts_what_one_thread_adds() {
-        let shape = Shape::new(64).unwrap();
-        assert_eq!((shape.lanes, shape.blocks, shape.rows), (4, 4, 4));
+        let shape = shape(64, 1);
+        assert_eq!(shape.sums, Sums::Teams { lanes: 4, blocks: 4, rows: 4 });
         // 16 teams of 4 rows: 4096 rows are 64 workgroups of one tile.
         assert_eq!(shape.groups(4096), 64);
-        assert_eq!(shape.depth(&[4096]), 4 + 16 + 4 + 4);
+        assert_eq!(shape.depth(&[4096]), 4 + 16 + 4 + 4 + 1);
         assert_eq!(shape.depth(&[10]), 10);
-        assert_eq!(shape.depth(&[1 << 20]), 32 * 4 + 16 + 32 + 4);
+        assert_eq!(shape.depth(&[1 << 20]), 32 * 4 + 16 + 32 + 4 + 1);
     }
 }

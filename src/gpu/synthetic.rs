@@ -67,7 +67,7 @@ impl SyntheticRows {
                 uniform.as_entire_binding(),
                 weights.as_entire_binding(),
                 chunk.x.as_entire_binding(),
-                chunk.y.as_entire_binding(),
+                chunk.sides.as_entire_binding(),
             ];
             let rows = u64::from(chunk.rows);
             (

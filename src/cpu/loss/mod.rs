@@ -1,0 +1,53 @@
+//! What each [`Loss`] means: its value and its derivative by the score, a file each; the twins of
+//! `shaders/loss/`.
+
+mod huber;
+mod logistic;
+mod poisson;
+mod quantile;
+mod softmax;
+mod squared;
+
+use super::Number;
+use crate::Loss;
+
+/// What one score of one row costs, and the derivative of that by the score; both before
+/// [`Loss`]'s constant factor.
+#[derive(Clone, Copy, Debug)]
+pub struct Point<N> {
+    /// ∂L/∂z.
+    pub gradient: N,
+    /// L.
+    pub loss: N,
+}
+
+/// The loss of a row with one output; of one output of several, where they are independent.
+///
+/// # Panics
+/// For a softmax, whose outputs are not.
+#[inline(always)]
+pub fn point<N: Number>(loss: &Loss, z: N, y: N) -> Point<N> {
+    match *loss {
+        Loss::Mse | Loss::SquaredError => squared::point(z, y),
+        Loss::Huber { epsilon } => huber::point(z, y, N::of(epsilon)),
+        Loss::Quantile { quantile } => quantile::point(z, y, N::of(quantile), N::of(1.0 - quantile)),
+        Loss::Logistic => logistic::point(z, y),
+        Loss::Poisson => poisson::point(z, y),
+        Loss::Softmax { .. } => unreachable!("a softmax takes all scores of a row"),
+    }
+}
+
+/// The loss of a row, whose scores are replaced by the derivatives.
+#[inline(always)]
+pub fn row<N: Number>(loss: &Loss, z: &mut [N], y: &[N], class: impl Fn(N) -> usize) -> N {
+    if let Loss::Softmax { .. } = loss {
+        return softmax::row(z, class(y[0]));
+    }
+    let mut sum = N::of(0.0);
+    for (z, &y) in z.iter_mut().zip(y) {
+        let point = point(loss, *z, y);
+        *z = point.gradient;
+        sum = sum + point.loss;
+    }
+    sum
+}

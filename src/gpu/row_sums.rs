@@ -1,0 +1,330 @@
+//! The kernels that read rows: partial sums of batches, for a gradient or for what evaluates a model.
+
+use super::bindings::{Use, check_device, check_limit, group_of, layout_of, pipeline_over};
+use super::shape::{Sums, THREADS};
+use super::span::{Limits, Span, grid};
+use super::{Rows, Shape, shader};
+use crate::batch::Batch;
+use crate::{Error, Model};
+use wgpu::{BindGroup, Buffer, BufferUsages, ComputePass, ComputePipeline, Device, Queue};
+
+/// Bytes from one run's description to the next: WebGPU's alignment of dynamic offsets.
+const SLOT: u64 = 256;
+/// Storage buffers that the kernels bind.
+const STORAGE_BUFFERS: u32 = 5;
+
+const FIRST_RUN: u32 = 1;
+const LAST_RUN: u32 = 2;
+const ODD_RUN: u32 = 4;
+
+/// What a kernel knows of a run of rows; `struct Run` in `shaders/gradient/batch.wgsl`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, bytemuck::Pod, bytemuck::Zeroable)]
+struct Description {
+    first_row: u32,
+    rows: u32,
+    partials: u32,
+    flags: u32,
+    gradient_scale: f32,
+    loss_scale: f32,
+    loss_slot: u32,
+    shift: f32,
+    base: u64,
+    position: u32,
+    window: u32,
+    key: [u32; 2],
+    half_bits: u32,
+    padding: u32,
+}
+
+/// One run's place among the descriptions and in the data set.
+#[derive(Clone, Copy, Debug)]
+pub struct Run {
+    /// Where it is described.
+    pub offset: u32,
+    chunk: usize,
+    rows: u32,
+}
+
+/// What the sums are for.
+#[derive(Clone, Copy, Debug)]
+pub struct Purpose {
+    /// What evaluates a model, in the place of a gradient.
+    pub metrics: bool,
+    /// Batches may be those of a shuffled window.
+    pub shuffled: bool,
+    /// The most rows of a batch, and the most batches that are prepared at a time.
+    pub max_batch: u64,
+    pub max_batches: u32,
+}
+
+/// Kernels over the rows of a data set, and the batches that are prepared for them.
+#[derive(Debug)]
+pub struct RowSums {
+    rows: Rows,
+    model: Model,
+    shape: Shape,
+    purpose: Purpose,
+    kernels: Kernels,
+    bindings: Vec<BindGroup>,
+    descriptions: Buffer,
+    /// Partial sums of one run.
+    pub partials: Buffer,
+    max_groups: u32,
+    prepared: Vec<Vec<Run>>,
+}
+
+#[derive(Debug)]
+enum Kernels {
+    OnePass(ComputePipeline),
+    TwoPasses { scores: ComputePipeline, derivatives: ComputePipeline, columns: ComputePipeline },
+}
+
+impl RowSums {
+    pub fn new(
+        device: &Device,
+        rows: &Rows,
+        model: &Model,
+        params: &Span,
+        purpose: Purpose,
+    ) -> Result<Self, Error> {
+        let limits = Limits::of(device);
+        let shape = rows.check(model)?;
+        let max_batch = purpose.max_batch.clamp(1, rows.len().max(1));
+        let purpose = Purpose { max_batch, max_batches: purpose.max_batches.max(1), ..purpose };
+        check_device(device, THREADS, STORAGE_BUFFERS)?;
+        check_params("params", &shape, params, &limits)?;
+
+        let run_rows = max_batch.min(shape.run_rows());
+        let groups = u64::from(shape.groups(run_rows as u32));
+        let partial_bytes = groups * u64::from(shape.partial_vectors(purpose.metrics)) * 16;
+        let two = shape.sums == Sums::TwoPasses;
+        let score_bytes = if two { run_rows * u64::from(shape.outputs) * 4 } else { 4 };
+        let hint = " for a batch's partial sums";
+        let (limit, available) = ("max_storage_buffer_binding_size", limits.max_binding);
+        check_limit(limit, available, partial_bytes.max(score_bytes), hint)?;
+        let runs = u64::from(purpose.max_batches) * rows.most_runs(max_batch);
+        // Offsets into the descriptions are u32. Losses are a sixty-fourth of them, and fit where they do.
+        let available = device.limits().max_buffer_size.min(u32::MAX.into());
+        let hint = " for the descriptions of batches: prepare fewer at a time";
+        check_limit("max_buffer_size", available, runs * SLOT, hint)?;
+
+        let buffer = |label, size, usage| {
+            let label = Some(label);
+            device.create_buffer(&wgpu::BufferDescriptor {
+                label,
+                size,
+                usage,
+                mapped_at_creation: false,
+            })
+        };
+        let partials = buffer("partial sums", partial_bytes, BufferUsages::STORAGE);
+        let scores = buffer("scores", score_bytes, BufferUsages::STORAGE);
+        let usage = BufferUsages::UNIFORM | BufferUsages::COPY_DST;
+        let descriptions = buffer("batches", runs * SLOT, usage);
+
+        use Use::{DynamicUniform, Read, Write};
+        let mut uses = vec![(0, DynamicUniform), (2, Read), (3, Read), (4, Write)];
+        uses.extend(rows.is_stored().then_some((1, Read)));
+        uses.extend(two.then_some((5, Write)));
+        let layout = layout_of(device, "gradient", &uses);
+        let bindings = rows.buffers().map(|(x, sides)| {
+            let mut resources = vec![
+                (0, run_binding(&descriptions)),
+                (2, sides.as_entire_binding()),
+                (3, params.whole_binding()),
+                (4, partials.as_entire_binding()),
+            ];
+            resources.extend(x.map(|x| (1, x.as_entire_binding())));
+            resources.extend(two.then(|| (5, scores.as_entire_binding())));
+            group_of(device, "gradient", &layout, resources)
+        });
+        let bindings = bindings.collect();
+
+        let constants = constants(&shape, model, purpose);
+        let layouts = [Some(&layout), rows.generator_layout()];
+        let layouts = &layouts[..if rows.is_stored() { 1 } else { 2 }];
+        let make = |module: shader::Module, more: &[(&'static str, f64)]| {
+            let constants = module.declared([&constants[..], &rows.constants(), more].concat());
+            pipeline_over(device, &module, "main", layouts, &constants)
+        };
+        let stored = rows.is_stored();
+        let kernels = match shape.sums {
+            Sums::Teams { lanes, blocks, rows } => {
+                let more =
+                    [("LANES", lanes.into()), ("BLOCKS", blocks.into()), ("ROWS", f64::from(rows))];
+                Kernels::OnePass(make(shader::gradient_one_pass(&model.loss, stored), &more))
+            }
+            Sums::Tiles { rows } => {
+                let module = shader::gradient_tiles(&model.loss, stored);
+                Kernels::OnePass(make(module, &[("ROWS", rows.into())]))
+            }
+            Sums::TwoPasses => Kernels::TwoPasses {
+                scores: make(shader::gradient_scores(stored), &[]),
+                derivatives: make(shader::gradient_derivatives(&model.loss, stored), &[]),
+                columns: make(shader::gradient_columns(stored), &[]),
+            },
+        };
+        Ok(RowSums {
+            rows: rows.clone(),
+            model: *model,
+            shape,
+            purpose,
+            kernels,
+            bindings,
+            descriptions,
+            partials,
+            max_groups: limits.max_groups,
+            prepared: Vec::new(),
+        })
+    }
+
+    /// Describes the batches that are to be recorded next; `shift` is near the targets' mean.
+    pub fn prepare(&mut self, queue: &Queue, batches: &[Batch], shift: f32) -> Result<(), Error> {
+        let shape_error = |what, value, range| Err(Error::Shape { what, value, range });
+        if batches.len() > self.purpose.max_batches as usize {
+            let range = "no more than the gradient was made for";
+            return shape_error("the number of batches", batches.len() as u64, range);
+        }
+        let mut bytes = Vec::new();
+        let mut prepared = Vec::new();
+        for (slot, batch) in batches.iter().enumerate() {
+            if batch.rows == 0 || batch.rows > self.purpose.max_batch {
+                let range = "at least 1 and no more than the gradient was made for";
+                return shape_error("the number of rows in a batch", batch.rows, range);
+            }
+            let end = batch.first.saturating_add(batch.rows);
+            if end > self.rows.len() {
+                return shape_error("the end of a batch", end, "within the data");
+            }
+            let places = self.rows.places(batch, self.purpose.shuffled)?;
+            let (of_loss, of_gradient) = self.model.loss.factors();
+            let over = if self.model.weighted { 1.0 } else { batch.rows as f64 };
+            let last = places.len().saturating_sub(1);
+            let mut runs = Vec::new();
+            for (i, place) in places.iter().enumerate() {
+                runs.push(Run { offset: bytes.len() as u32, chunk: place.chunk, rows: place.rows });
+                let flag = |set: bool, flag: u32| if set { flag } else { 0 };
+                let description = Description {
+                    first_row: place.first_row,
+                    rows: place.rows,
+                    partials: self.shape.groups(place.rows),
+                    flags: flag(i == 0, FIRST_RUN)
+                        | flag(i == last, LAST_RUN)
+                        | flag(i % 2 == 1, ODD_RUN),
+                    gradient_scale: (of_gradient / over) as f32,
+                    loss_scale: (of_loss / over) as f32,
+                    loss_slot: slot as u32,
+                    shift,
+                    base: place.base,
+                    position: place.position,
+                    window: batch.window.map_or(0, |window| window.rows),
+                    key: batch.window.map_or([0; 2], |window| window.key),
+                    half_bits: batch.window.map_or(0, |window| window.half_bits()),
+                    padding: 0,
+                };
+                bytes.extend_from_slice(bytemuck::bytes_of(&description));
+                bytes.resize(bytes.len().next_multiple_of(SLOT as usize), 0);
+            }
+            prepared.push(runs);
+        }
+        if bytes.len() as u64 > self.descriptions.size() {
+            let range = "fewer: the data are cut where they are not aligned with the batches";
+            return shape_error("the number of batches", batches.len() as u64, range);
+        }
+        queue.write_buffer(&self.descriptions, 0, &bytes);
+        self.prepared = prepared;
+        Ok(())
+    }
+
+    /// The runs of the `index`-th prepared batch; none if there is none.
+    pub fn runs(&self, index: usize) -> &[Run] {
+        self.prepared.get(index).map_or(&[], Vec::as_slice)
+    }
+
+    /// Records the partial sums of one run.
+    pub fn record(&self, pass: &mut ComputePass, run: &Run) {
+        self.rows.record_targets(pass, &self.descriptions, run.offset, run.rows);
+        let shape = &self.shape;
+        pass.set_bind_group(0, &self.bindings[run.chunk], &[run.offset]);
+        self.rows.bind_generator(pass);
+        let groups = shape.groups(run.rows);
+        match &self.kernels {
+            Kernels::OnePass(kernel) => {
+                pass.set_pipeline(kernel);
+                pass.dispatch_workgroups(groups, 1, 1);
+            }
+            Kernels::TwoPasses { scores, derivatives, columns } => {
+                pass.set_pipeline(scores);
+                let [x, y, _] = grid(u64::from(run.rows), 1, self.max_groups);
+                pass.dispatch_workgroups(x, y, shape.outputs.div_ceil(4));
+                pass.set_pipeline(derivatives);
+                pass.dispatch_workgroups(groups, 1, 1);
+                if !self.purpose.metrics {
+                    pass.set_pipeline(columns);
+                    let tiles = shape.outputs.div_ceil(8);
+                    pass.dispatch_workgroups(groups, shape.vectors.div_ceil(THREADS), tiles);
+                }
+            }
+        }
+    }
+
+    pub fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
+    /// The most runs that a batch comes in.
+    pub fn most_runs(&self) -> u64 {
+        self.rows.most_runs(self.purpose.max_batch)
+    }
+
+    /// Where runs are described.
+    pub fn run_binding(&self) -> wgpu::BindingResource<'_> {
+        run_binding(&self.descriptions)
+    }
+
+    /// The lengths of the runs that a batch is summed by.
+    pub fn run_lengths(&self, batch: &Batch) -> Vec<u32> {
+        let places = self.rows.places(batch, true).unwrap_or_default();
+        places.iter().map(|place| place.rows).collect()
+    }
+}
+
+fn run_binding(descriptions: &Buffer) -> wgpu::BindingResource<'_> {
+    wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+        buffer: descriptions,
+        offset: 0,
+        size: std::num::NonZeroU64::new(size_of::<Description>() as u64),
+    })
+}
+
+/// The overrides of `batch.wgsl` and of the loss.
+pub fn constants(shape: &Shape, model: &Model, purpose: Purpose) -> Vec<(&'static str, f64)> {
+    let at = |at: Option<usize>| at.unwrap_or(0) as f64;
+    let mut constants = vec![
+        ("VECTORS", shape.vectors.into()),
+        ("OUTPUTS", shape.outputs.into()),
+        ("INTERCEPTS", shape.intercepts.into()),
+        ("SIDE", shape.side.into()),
+        ("WEIGHTED", f64::from(u8::from(model.weighted))),
+        ("WEIGHT_AT", at(model.weight_at())),
+        ("OFFSET", f64::from(u8::from(model.offset))),
+        ("OFFSET_AT", at(model.offset_at())),
+        ("SHUFFLED", f64::from(u8::from(purpose.shuffled))),
+        ("METRICS", f64::from(u8::from(purpose.metrics))),
+        ("PARTIAL", shape.partial_vectors(purpose.metrics).into()),
+    ];
+    constants.extend(shader::loss_constants(&model.loss));
+    constants
+}
+
+/// Parameters, or their gradient, as they lie on the device.
+pub fn check_params(what: &str, shape: &Shape, span: &Span, limits: &Limits) -> Result<(), Error> {
+    span.check(|| what.into(), limits.quantum(), BufferUsages::STORAGE)?;
+    let expected = shape.padded_len();
+    if span.len != expected {
+        return Err(Error::Length { what: what.into(), actual: span.len, expected });
+    }
+    let (limit, hint) = ("max_storage_buffer_binding_size", " for the model's parameters");
+    check_limit(limit, limits.max_binding, expected * 4, hint)
+}
