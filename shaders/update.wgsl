@@ -1,9 +1,7 @@
 // The frame around one rule: which element a thread updates, and what all rules share.
 // Composed with arithmetic.wgsl, step.wgsl and one file of step/, one of storage/, accumulation.wgsl and one
-// file of update/, whose update() returns what is subtracted from the parameter.
+// file of update/, whose update() returns what is subtracted from the parameter; main is in update_all.wgsl.
 // The twin of this file is src/cpu/update.rs.
-
-override WORKGROUP: u32 = 64u;
 
 override CLIPPED: bool = false;
 override CLIP_VALUE: f32 = 0.0;
@@ -16,22 +14,15 @@ override AVERAGE: u32 = 0u; // its plane in the state
 override AVERAGE_DECAY: f32 = 0.0;
 override ONE_MINUS_AVERAGE_DECAY: f32 = 1.0;
 
-@compute @workgroup_size(WORKGROUP)
-fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
-    // Past the limit of one dimension the grid goes on in y.
-    let thread = id.y * (groups.x * WORKGROUP) + id.x;
-    let first = vector_of(thread, 0u);
-    if first >= count() {
-        return;
-    }
-    let step = step_of(first);
-    if (step.flags & (STEP | KEEP)) == 0u {
-        return;
-    }
-    for (var k = 0u; k < RUN; k += 1u) {
-        update_vector(vector_of(thread, k), step);
-    }
-}
+// A penalty on weights, of which there are so many vectors: alpha · (1 − l1_ratio), and alpha · l1_ratio times
+// how much longer momentum makes a step.
+override PENALIZED: u32 = 0u;
+override SQUARES: f32 = 0.0;
+override SHRINKING: f32 = 0.0;
+override SHRINKS: bool = false;
+
+// What the rule divided the gradient by, which shrinks weights as well.
+var<private> denominator: vec4f = vec4f(1.0);
 
 fn update_vector(i: u32, step: Step) {
     var gradient = found_gradient(i, step);
@@ -50,15 +41,20 @@ fn update_vector(i: u32, step: Step) {
         gradient = -gradient;
     }
     let param = load_param(i);
-    if COUPLED {
-        gradient += keep(step.weight_decay * param);
+    let penalized = i < PENALIZED;
+    if COUPLED || SQUARES != 0.0 {
+        gradient += keep((step.weight_decay + select(0.0, SQUARES, penalized)) * param);
     }
     // Small terms first: the parameter is rounded once.
     var change = update(i, step, gradient);
     if DECOUPLED {
         change += keep(step.decay * param);
     }
-    let updated = param - change;
+    var updated = param - change;
+    if SHRINKS && penalized {
+        let most = div(vec4f(step.lr * SHRINKING), denominator);
+        updated -= clamp(updated, -most, most);
+    }
     store_param(i, updated);
     if AVERAGES {
         let average = keep(AVERAGE_DECAY * load_state(AVERAGE, i))

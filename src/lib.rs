@@ -77,9 +77,11 @@ mod batch;
 mod check;
 pub mod cpu;
 mod error;
+mod evaluation;
 pub mod gpu;
 mod loss;
 mod model;
+mod penalty;
 #[cfg(feature = "cli")]
 pub mod regression;
 pub mod rule;
@@ -93,9 +95,11 @@ pub mod verify;
 
 pub use batch::{Batch, Window};
 pub use error::Error;
+pub use evaluation::Evaluation;
 pub use gpu::{Optimizer, Span};
 pub use loss::Loss;
 pub use model::Model;
+pub use penalty::Penalty;
 pub use rule::{Adagrad, Adam, Adamax, ClipNorm, Conditioning, Lion, NAdam, RmsProp, Rule, Sgd};
 pub use schedule::Schedule;
 pub use wgpu;

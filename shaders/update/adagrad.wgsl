@@ -20,5 +20,6 @@ fn update(i: u32, step: Step, gradient: vec4f) -> vec4f {
     if EPS_INSIDE {
         sum += step.hyper.eps_inside;
     }
-    return div(step.lr * gradient, root(sum) + step.eps);
+    denominator = root(sum) + step.eps;
+    return div(step.lr * gradient, denominator);
 }

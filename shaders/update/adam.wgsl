@@ -37,5 +37,6 @@ fn update(i: u32, step: Step, gradient: vec4f) -> vec4f {
     if EPS_INSIDE {
         second += step.hyper.eps_inside;
     }
-    return div(step.step_size * exp_avg, root(second) + step.eps);
+    denominator = root(second) + step.eps;
+    return div(step.step_size * exp_avg, denominator);
 }

@@ -17,5 +17,6 @@ fn update(i: u32, step: Step, gradient: vec4f) -> vec4f {
     let exp_inf = max(step.hyper.beta2 * load_state(EXP_INF, i), abs(gradient) + step.hyper.eps_inside);
     store_state(EXP_AVG, i, exp_avg);
     store_state(EXP_INF, i, exp_inf);
-    return div(step.step_size * exp_avg, exp_inf + step.eps);
+    denominator = exp_inf + step.eps;
+    return div(step.step_size * exp_avg, denominator);
 }

@@ -19,6 +19,6 @@ fn update(i: u32, step: Step, gradient: vec4f) -> vec4f {
         + keep(step.hyper.one_minus_beta2 * (gradient * gradient));
     store_state(EXP_AVG, i, exp_avg);
     store_state(EXP_AVG_SQ, i, exp_avg_sq);
-    let denominator = root(exp_avg_sq * step.inv_bias_correction2) + step.eps;
+    denominator = root(exp_avg_sq * step.inv_bias_correction2) + step.eps;
     return div(keep(step.gradient_size * gradient) + keep(step.step_size * exp_avg), denominator);
 }

@@ -47,7 +47,7 @@ fn update(i: u32, step: Step, gradient: vec4f) -> vec4f {
     if EPS_INSIDE {
         variance += step.hyper.eps_inside;
     }
-    let denominator = root(variance) + step.eps;
+    denominator = root(variance) + step.eps;
     if !MOMENTUM {
         return div(step.lr * gradient, denominator);
     }

@@ -1,6 +1,6 @@
 //! What [`Adagrad`] means; the twin of `shaders/update/adagrad.wgsl`.
 
-use super::{Number, Step};
+use super::{Change, Number, Step};
 use crate::Adagrad;
 
 #[derive(Clone, Copy)]
@@ -27,9 +27,10 @@ pub fn change<R: Number>(
     step: &Step<R>,
     gradient: R,
     sum: &mut R,
-) -> R {
+) -> Change<R> {
     let starts = step.first && rule.initial_accumulator != 0.0;
     let old = if starts { hyper.initial_accumulator } else { *sum };
     *sum = old + gradient * gradient;
-    step.lr * gradient / ((*sum + hyper.eps_inside).root() + step.eps)
+    let denominator = (*sum + hyper.eps_inside).root() + step.eps;
+    Change { by: step.lr * gradient / denominator, denominator }
 }

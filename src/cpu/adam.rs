@@ -1,6 +1,6 @@
 //! What [`Adam`] means; the twin of `shaders/update/adam.wgsl`.
 
-use super::{Number, Step};
+use super::{Change, Number, Step};
 use crate::Adam;
 use crate::rule::AmsgradOf;
 
@@ -45,7 +45,7 @@ pub fn change<R: Number>(
     exp_avg: &mut R,
     exp_avg_sq: &mut R,
     max_exp_avg_sq: Option<&mut R>,
-) -> R {
+) -> Change<R> {
     hyper.take_in(gradient, exp_avg, exp_avg_sq);
     let second = match max_exp_avg_sq {
         None => *exp_avg_sq * step.inv_bias_correction2,
@@ -59,5 +59,5 @@ pub fn change<R: Number>(
         }
     };
     let denominator = (second + hyper.eps_inside).root() + step.eps;
-    step.step_size * *exp_avg / denominator
+    Change { by: step.step_size * *exp_avg / denominator, denominator }
 }

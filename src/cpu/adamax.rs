@@ -1,6 +1,6 @@
 //! What [`Adamax`] means; the twin of `shaders/update/adamax.wgsl`.
 
-use super::{Number, Step};
+use super::{Change, Number, Step};
 use crate::Adamax;
 
 #[derive(Clone, Copy)]
@@ -33,8 +33,9 @@ pub fn change<R: Number>(
     gradient: R,
     exp_avg: &mut R,
     exp_inf: &mut R,
-) -> R {
+) -> Change<R> {
     *exp_avg = hyper.beta1 * *exp_avg + hyper.one_minus_beta1 * gradient;
     *exp_inf = (hyper.beta2 * *exp_inf).larger(gradient.magnitude() + hyper.eps_inside);
-    step.step_size * *exp_avg / (*exp_inf + step.eps)
+    let denominator = *exp_inf + step.eps;
+    Change { by: step.step_size * *exp_avg / denominator, denominator }
 }

@@ -165,6 +165,13 @@ impl<'a, R: Real> Side<'a, R> {
     }
 }
 
+/// One score of a row, without its offset.
+#[inline(always)]
+pub(super) fn score<R: Real>(model: &Model, x: &[R], params: &[R], output: usize) -> R {
+    let z = dot(x, &params[output * x.len()..][..x.len()]);
+    z + params.get(model.weights() + output).copied().unwrap_or(R::zero())
+}
+
 /// Adds one block's sums.
 #[inline(always)]
 pub(super) fn add_block<R: Real>(model: &Model, rows: Rows<R>, params: &[R], sums: &mut [R]) {

@@ -1,6 +1,6 @@
 //! What [`Lion`] means; the twin of `shaders/update/lion.wgsl`.
 
-use super::{Number, Step};
+use super::{Change, Number, Step};
 use crate::Lion;
 
 #[derive(Clone, Copy)]
@@ -27,8 +27,8 @@ impl<R: Number> Hyper<R> {
 }
 
 #[inline(always)]
-pub fn change<R: Number>(hyper: &Hyper<R>, step: &Step<R>, gradient: R, exp_avg: &mut R) -> R {
+pub fn change<R: Number>(hyper: &Hyper<R>, step: &Step<R>, gradient: R, exp_avg: &mut R) -> Change<R> {
     let direction = (hyper.beta1 * *exp_avg + hyper.one_minus_beta1 * gradient).sign();
     *exp_avg = hyper.beta2 * *exp_avg + hyper.one_minus_beta2 * gradient;
-    step.lr * direction
+    Change::by(step.lr * direction)
 }

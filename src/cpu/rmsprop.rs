@@ -1,6 +1,6 @@
 //! What [`RmsProp`] means; the twin of `shaders/update/rmsprop.wgsl`.
 
-use super::{Number, Step};
+use super::{Change, Number, Step};
 use crate::RmsProp;
 
 #[derive(Clone, Copy)]
@@ -37,7 +37,7 @@ pub fn change<R: Number>(
     square_avg: &mut R,
     grad_avg: Option<&mut R>,
     momentum_buffer: Option<&mut R>,
-) -> R {
+) -> Change<R> {
     let starts = step.first && rule.initial_accumulator != 0.0;
     let old = if starts { hyper.initial_accumulator } else { *square_avg };
     *square_avg = hyper.alpha * old + hyper.one_minus_alpha * (gradient * gradient);
@@ -52,10 +52,11 @@ pub fn change<R: Number>(
     }
     let denominator = (variance + hyper.eps_inside).root() + step.eps;
     let Some(momentum_buffer) = momentum_buffer else {
-        return step.lr * gradient / denominator;
+        return Change { by: step.lr * gradient / denominator, denominator };
     };
     let taken = if rule.lr_in_momentum { step.lr * gradient } else { gradient };
     let direction = taken / denominator;
     *momentum_buffer = hyper.momentum * *momentum_buffer + direction;
-    if rule.lr_in_momentum { *momentum_buffer } else { step.lr * *momentum_buffer }
+    let by = if rule.lr_in_momentum { *momentum_buffer } else { step.lr * *momentum_buffer };
+    Change { by, denominator }
 }

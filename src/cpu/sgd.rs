@@ -1,6 +1,6 @@
 //! What [`Sgd`] means; the twins of `shaders/update/sgd.wgsl` and `sgd_momentum.wgsl`.
 
-use super::{Number, Step};
+use super::{Change, Number, Step};
 use crate::Sgd;
 
 #[derive(Clone, Copy)]
@@ -20,8 +20,8 @@ impl<R: Number> Hyper<R> {
 }
 
 #[inline(always)]
-pub fn change<R: Number>(step: &Step<R>, gradient: R) -> R {
-    step.lr * gradient
+pub fn change<R: Number>(step: &Step<R>, gradient: R) -> Change<R> {
+    Change::by(step.lr * gradient)
 }
 
 #[inline(always)]
@@ -31,11 +31,11 @@ pub fn change_with_momentum<R: Number>(
     step: &Step<R>,
     gradient: R,
     momentum_buffer: &mut R,
-) -> R {
+) -> Change<R> {
     let gradient = if rule.lr_in_momentum { step.lr * gradient } else { gradient };
     let weight = if step.first { R::of(1.0) } else { hyper.one_minus_dampening };
     *momentum_buffer = hyper.momentum * *momentum_buffer + weight * gradient;
     let ahead = gradient + hyper.momentum * *momentum_buffer;
     let direction = if rule.nesterov { ahead } else { *momentum_buffer };
-    if rule.lr_in_momentum { direction } else { step.lr * direction }
+    Change::by(if rule.lr_in_momentum { direction } else { step.lr * direction })
 }

@@ -1,7 +1,7 @@
 //! One step of any rule: the frame that the rules share, the twin of `shaders/update.wgsl`.
 
 use super::{Number, adagrad, adam, adamax, lion, nadam, rmsprop, sgd};
-use crate::Rule;
+use crate::{Penalty, Rule};
 
 /// The constants of one step of one tensor, as the rules read them.
 #[derive(Clone, Copy, Debug)]
@@ -22,6 +22,23 @@ pub struct Step<R> {
     pub first: bool,
 }
 
+/// What a rule makes of a gradient.
+#[derive(Clone, Copy, Debug)]
+pub struct Change<R> {
+    /// What is subtracted from the parameter.
+    pub by: R,
+    /// What the gradient was divided by.
+    pub denominator: R,
+}
+
+impl<R: Number> Change<R> {
+    /// A change in which nothing was divided by.
+    #[inline(always)]
+    pub fn by(by: R) -> Self {
+        Change { by, denominator: R::of(1.0) }
+    }
+}
+
 /// One step of `rule` over `params`, in place.
 ///
 /// `grads` is as long as `params`; `moments` holds one slice of that length for each of
@@ -37,9 +54,25 @@ pub fn update<R: Number>(
     grads: &[R],
     moments: &mut [&mut [R]],
 ) {
+    update_penalized(rule, &Penalty::default(), step, params, grads, moments);
+}
+
+/// [`update`] of parameters that cost a penalty.
+///
+/// # Panics
+/// As that one does.
+#[inline(always)]
+pub fn update_penalized<R: Number>(
+    rule: &Rule,
+    penalty: &Penalty,
+    step: &Step<R>,
+    params: &mut [R],
+    grads: &[R],
+    moments: &mut [&mut [R]],
+) {
     // Copies of one's own: what a store through `params` might change would be read again and again.
-    let (rule, step) = (&{ *rule }, &{ *step });
-    let slices = Slices { rule, step, params, grads };
+    let (rule, step, penalty) = (&{ *rule }, &{ *step }, &{ *penalty });
+    let slices = Slices { rule, penalty, step, params, grads };
     let (_, eps_inside) = rule.eps();
     match rule {
         Rule::Sgd(sgd) if sgd.momentum == 0.0 => slices.each([], |g, []| sgd::change(step, g)),
@@ -115,6 +148,7 @@ fn first<'a, R, const N: usize>(moments: &'a mut [&mut [R]]) -> [&'a mut [R]; N]
 /// What every rule reads and writes.
 struct Slices<'a, R> {
     rule: &'a Rule,
+    penalty: &'a Penalty,
     step: &'a Step<R>,
     params: &'a mut [R],
     grads: &'a [R],
@@ -124,9 +158,13 @@ impl<R: Number> Slices<'_, R> {
     /// What is around a rule's own formula, which is `change`: from the gradient and the moments, which
     /// it updates, to what is subtracted from the parameter.
     #[inline(always)]
-    fn each<const N: usize>(self, moments: [&mut [R]; N], change: impl Fn(R, [&mut R; N]) -> R) {
+    fn each<const N: usize>(self, moments: [&mut [R]; N], change: impl Fn(R, [&mut R; N]) -> Change<R>) {
         let frame = self.rule.frame();
-        let weight_decay = R::of(frame.coupled);
+        let coupled = frame.coupled + self.penalty.squares();
+        let weight_decay = R::of(coupled);
+        let shrinking = self.penalty.shrinking(self.rule);
+        let shrinks = shrinking != 0.0;
+        let shrinking = R::of(shrinking);
         let len = self.params.len().min(self.grads.len());
         let len = moments.iter().fold(len, |len, moment| len.min(moment.len()));
         // As long as each other, so that no index is checked in the loop.
@@ -135,14 +173,21 @@ impl<R: Number> Slices<'_, R> {
         for i in 0..len {
             let param = params[i];
             let mut gradient = if frame.maximize { -grads[i] } else { grads[i] };
-            if frame.coupled != 0.0 {
+            if coupled != 0.0 {
                 gradient = gradient + weight_decay * param;
             }
-            let mut change = change(gradient, moments.each_mut().map(|moment| &mut moment[i]));
+            let Change { by: mut change, denominator } =
+                change(gradient, moments.each_mut().map(|moment| &mut moment[i]));
             if frame.decoupled != 0.0 {
                 change = change + self.step.decay * param;
             }
-            params[i] = param - change;
+            let updated = param - change;
+            params[i] = if shrinks {
+                let most = self.step.lr * shrinking / denominator;
+                updated - updated.smaller(most).larger(-most)
+            } else {
+                updated
+            };
         }
     }
 }

@@ -5,21 +5,15 @@ use super::control::Control;
 use super::dispatch::{self, Dispatch};
 use super::shader;
 use super::span::{Limits, grid};
+use super::steps::{self, SLOT};
 use crate::Rule;
-use crate::cpu::{RuleConstants, StepState, hyper_words};
+use crate::cpu::{RuleConstants, StepState};
 use crate::rule::{ClipNorm, Conditioning};
 use bytemuck::{Pod, Zeroable};
 use wgpu::{BindGroup, BindGroupLayout, Buffer, BufferUsages, ComputePass, Device, Queue};
 
 /// Storage buffers that it binds.
 pub const STORAGE_BUFFERS: u32 = 7;
-/// Bytes from one tensor's step constants to the next one's: what any device can bind at.
-pub const SLOT: u64 = 256;
-/// Where the words lie that the host writes: the coupled weight decay, the group, and the rule's own
-/// constants, in bytes.
-const WEIGHT_DECAY: usize = 32;
-const GROUP: usize = 36;
-const HYPER: usize = 48;
 /// Threads of a workgroup, and so the most tensors that one dispatch decides for and advances.
 const THREADS: usize = 64;
 
@@ -225,12 +219,8 @@ fn bytes_of_groups(groups: &[ParamGroup]) -> Vec<u8> {
 /// What the host writes into every tensor's slot, once.
 fn slots(groups: &[ParamGroup], tensors: &[usize]) -> Vec<u8> {
     let mut bytes = vec![0; tensors.len().max(1) * SLOT as usize];
-    let write = |slot: &mut [u8], at: usize, data: &[u8]| slot[at..][..data.len()].copy_from_slice(data);
     for (slot, &group) in bytes.chunks_mut(SLOT as usize).zip(tensors) {
-        let rule = &groups[group].rule;
-        write(slot, WEIGHT_DECAY, bytemuck::bytes_of(&(rule.frame().coupled as f32)));
-        write(slot, GROUP, bytemuck::bytes_of(&(group as u32)));
-        write(slot, HYPER, bytemuck::cast_slice(&hyper_words::<f32>(rule)));
+        steps::write_rule(slot, &groups[group].rule, group as u32);
     }
     bytes
 }

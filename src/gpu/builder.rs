@@ -1,6 +1,7 @@
 //! How an optimizer is made: everything is checked, then allocated, then bound, once.
 
-use super::advance::{self, Advance, ParamGroup, Parts, SLOT};
+use super::advance::{self, Advance, ParamGroup, Parts};
+use super::steps::SLOT;
 use super::arena::Arena;
 use super::bindings::{check_device, check_limit};
 use super::kernels::{self, Kernels, Options};

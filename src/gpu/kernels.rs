@@ -1,6 +1,6 @@
 //! The kernels of one optimizer: their pipelines, each made once, and the dispatches over them.
 
-use super::advance::SLOT;
+use super::steps::SLOT;
 use super::bindings::{Use, buffer_with, check_limit, group_of, layout_of, pipeline};
 use super::dispatch::{Dispatch, flag};
 use super::run::Run;
@@ -70,8 +70,8 @@ impl Options {
 /// What makes a pipeline.
 #[derive(PartialEq)]
 pub struct Variant {
-    file: &'static str,
-    overrides: Vec<(&'static str, f64)>,
+    pub file: &'static str,
+    pub overrides: Vec<(&'static str, f64)>,
 }
 
 /// How many planes the state of a tensor has, in their order.

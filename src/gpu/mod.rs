@@ -12,7 +12,9 @@ mod builder;
 #[cfg(feature = "cli")]
 mod context;
 mod control;
+mod descent;
 mod dispatch;
+mod evaluation;
 mod gradient;
 mod kernels;
 mod optimizer;
@@ -24,6 +26,7 @@ mod samples;
 pub mod shader;
 mod shape;
 pub mod span;
+mod steps;
 mod synthetic;
 
 pub use advance::Selection;
@@ -32,6 +35,8 @@ pub use builder::OptimizerBuilder;
 #[cfg(feature = "cli")]
 pub use context::{Gpu, OpenError, adapters};
 pub use control::Control;
+pub use descent::{Descent, Descending};
+pub use evaluation::Evaluator;
 pub use gradient::Gradient;
 pub use optimizer::{Optimizer, Tensor};
 pub use readback::ReadBack;

@@ -82,6 +82,7 @@ pub(crate) fn update_with(name: &'static str, rule_file: &'static str, layout: L
     module.files.extend(layout.files());
     module.files.extend(module!(name, "accumulation.wgsl", "update.wgsl").files);
     module.files.push(rule_file);
+    module.files.extend(module!(name, "update_all.wgsl").files);
     module
 }
 
@@ -237,6 +238,29 @@ pub fn gradient_reduce() -> Module {
     module!("gradient sum", "gradient/batch.wgsl", "gradient/reduce.wgsl", "gradient/store.wgsl")
 }
 
+/// Adds up partial sums, and steps a rule with the gradient; with another file in the rule's place where one
+/// is given.
+pub(crate) fn gradient_descend(name: &'static str, rule_file: &'static str) -> Module {
+    let mut module = module!(
+        name,
+        "gradient/batch.wgsl",
+        "gradient/reduce.wgsl",
+        "arithmetic.wgsl",
+        "step.wgsl",
+        "gradient/descend.wgsl",
+        "accumulation.wgsl",
+        "update.wgsl",
+    );
+    module.files.push(rule_file);
+    module
+}
+
+/// Adds up what evaluates a model.
+pub fn evaluation_sum() -> Module {
+    let name = "evaluation sum";
+    module!(name, "gradient/batch.wgsl", "gradient/reduce.wgsl", "gradient/evaluate.wgsl")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -271,6 +295,7 @@ mod tests {
             gradient_scores(true),
             gradient_columns(true),
             gradient_reduce(),
+            evaluation_sum(),
             update_with("rmsprop", published, Layout::Span),
         ];
         for loss in losses {
@@ -281,6 +306,7 @@ mod tests {
             }
         }
         modules.extend(layouts.map(gradient_norm));
+        modules.extend(rules.iter().map(|rule| gradient_descend(rule.name(), rule_file(rule))));
         modules.extend(rules.iter().flat_map(|rule| layouts.map(|layout| update(rule, layout))));
         for module in modules {
             let source = module.source();

@@ -13,3 +13,11 @@ pub fn point<N: Number>(z: N, y: N) -> Point<N> {
         loss: (z.larger(zero) - z * y) + e.log_one_plus(),
     }
 }
+
+/// 1 / (1 + e⁻ᶻ).
+#[inline(always)]
+pub fn mean<N: Number>(z: N) -> N {
+    let one = N::of(1.0);
+    let e = (-z.magnitude()).exponential();
+    if z.is_negative() { e / (one + e) } else { one / (one + e) }
+}

@@ -8,7 +8,7 @@ mod quantile;
 mod softmax;
 mod squared;
 
-use super::Number;
+use super::{Number, Real};
 use crate::Loss;
 
 /// What one score of one row costs, and the derivative of that by the score; both before
@@ -50,4 +50,29 @@ pub fn row<N: Number>(loss: &Loss, z: &mut [N], y: &[N], class: impl Fn(N) -> us
         sum = sum + point.loss;
     }
     sum
+}
+
+/// The prediction μ(z) of one output.
+#[inline(always)]
+pub fn mean<N: Number>(loss: &Loss, z: N) -> N {
+    match loss {
+        Loss::Logistic => logistic::mean(z),
+        Loss::Poisson => poisson::mean(z),
+        _ => z,
+    }
+}
+
+/// The loss of a model that knows y.
+#[inline(always)]
+pub fn saturated<N: Number>(loss: &Loss, y: N) -> N {
+    match loss {
+        Loss::Poisson => poisson::saturated(y),
+        _ => N::of(0.0),
+    }
+}
+
+/// Whether a score's class is y.
+#[inline(always)]
+pub fn is_correct<R: Real>(loss: &Loss, z: R, y: R) -> bool {
+    matches!(loss, Loss::Logistic) && (z > R::zero()) == (y > R::of(0.5))
 }

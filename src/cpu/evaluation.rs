@@ -1,0 +1,42 @@
+//! What evaluates a model on rows; the definition of the gradient kernels' metrics.
+
+use super::gradient::{Rows, Side, class, score};
+use super::{Real, loss};
+use crate::{Evaluation, Loss, Model};
+
+/// The sums of some rows.
+///
+/// # Panics
+/// If the lengths of rows and `params` are not those of the model.
+pub fn evaluate<R: Real>(model: &Model, rows: Rows<R>, params: &[R], shift: f64) -> Evaluation {
+    let mut sums = Evaluation { outputs: vec![[0.0; 4]; model.outputs], shift, ..Default::default() };
+    let mut scores = vec![R::zero(); model.outputs];
+    for i in 0..rows.len(model) {
+        let x = &rows.x[i * model.features..][..model.features];
+        let side = Side::of(model, &rows, i);
+        let weight = side.weight.map_or(1.0, Real::f64);
+        for (k, z) in scores.iter_mut().enumerate() {
+            *z = score(model, x, params, k) + side.offset;
+        }
+        sums.weight += weight;
+        if let Loss::Softmax { .. } = model.loss {
+            let own = class(model, side.targets[0]);
+            // The first of the largest, as on the device.
+            let largest = (1..scores.len()).fold(0, |a, b| if scores[b] > scores[a] { b } else { a });
+            sums.correct += if largest == own { weight } else { 0.0 };
+            sums.loss += weight * loss::row(&model.loss, &mut scores, side.targets, |_| own).f64();
+            continue;
+        }
+        for ((&z, &y), output) in scores.iter().zip(side.targets).zip(&mut sums.outputs) {
+            sums.loss += weight * loss::point(&model.loss, z, y).loss.f64();
+            sums.saturated += weight * loss::saturated(&model.loss, y).f64();
+            let correct = loss::is_correct(&model.loss, z, y);
+            sums.correct += if correct { weight / model.outputs as f64 } else { 0.0 };
+            let (error, y) = ((loss::mean(&model.loss, z) - y).f64(), y.f64() - shift);
+            let terms = [error * error, error.abs(), y, y * y];
+            output.iter_mut().zip(terms).for_each(|(sum, term)| *sum += weight * term);
+        }
+    }
+    sums.loss *= model.loss.factors().0;
+    sums
+}

@@ -1,0 +1,92 @@
+/// What evaluates a model: sums over rows, weighted where they have weights, in f64. Those of parts of the
+/// rows [`add`](Self::add) up to those of all.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Evaluation {
+    /// Σ s L.
+    pub loss: f64,
+    /// Σ s: the number of rows, where they have no weights.
+    pub weight: f64,
+    /// Σ s over the rows whose likeliest class is theirs.
+    pub correct: f64,
+    /// Σ s L of a model that knows y.
+    pub saturated: f64,
+    /// Of each output Σ s · (r², |r|, y, y²), with r = μ − y; the last two relative to `shift`.
+    pub outputs: Vec<[f64; 4]>,
+    /// Near the targets' mean, so that their squares do not cancel.
+    pub shift: f64,
+}
+
+impl Evaluation {
+    /// Takes other rows in; both must have one `shift`.
+    pub fn add(&mut self, other: &Evaluation) {
+        self.loss += other.loss;
+        self.weight += other.weight;
+        self.correct += other.correct;
+        self.saturated += other.saturated;
+        self.shift = other.shift;
+        self.outputs.resize(self.outputs.len().max(other.outputs.len()), [0.0; 4]);
+        for (sums, other) in self.outputs.iter_mut().zip(&other.outputs) {
+            sums.iter_mut().zip(other).for_each(|(a, b)| *a += b);
+        }
+    }
+
+    /// The mean loss.
+    pub fn mean_loss(&self) -> f64 {
+        self.loss / self.weight
+    }
+
+    /// Mean over outputs and rows of (μ − y)².
+    pub fn mean_squared_error(&self) -> f64 {
+        self.mean(|sums| sums[0] / self.weight)
+    }
+
+    /// Mean over outputs and rows of |μ − y|.
+    pub fn mean_absolute_error(&self) -> f64 {
+        self.mean(|sums| sums[1] / self.weight)
+    }
+
+    /// 1 − Σ (μ − y)² / Σ (y − ȳ)², the mean of the outputs, as scikit-learn's `r2_score`; a constant target
+    /// has 1 if it is met exactly and 0 if not.
+    pub fn r2(&self) -> f64 {
+        self.mean(|&[squares, _, sum, sum_of_squares]| {
+            let total = sum_of_squares - sum * sum / self.weight;
+            // What rounding leaves of a constant.
+            if total <= 1e-12 * sum_of_squares || total <= 0.0 {
+                return if squares == 0.0 { 1.0 } else { 0.0 };
+            }
+            1.0 - squares / total
+        })
+    }
+
+    /// The share of rows whose likeliest class is theirs.
+    pub fn accuracy(&self) -> f64 {
+        self.correct / self.weight
+    }
+
+    /// Twice what the mean loss is above that of a model that knows y: the mean deviance.
+    pub fn mean_deviance(&self) -> f64 {
+        2.0 * (self.loss - self.saturated) / self.weight
+    }
+
+    fn mean(&self, of: impl Fn(&[f64; 4]) -> f64) -> f64 {
+        self.outputs.iter().map(of).sum::<f64>() / self.outputs.len() as f64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_perfect_and_a_constant_model_have_the_r2_they_should() {
+        // y = 1, 2, 3 relative to 2.
+        let sums = |squares| Evaluation {
+            weight: 3.0,
+            outputs: vec![[squares, 0.0, 0.0, 2.0]],
+            ..Evaluation::default()
+        };
+        assert_eq!((sums(0.0).r2(), sums(2.0).r2()), (1.0, 0.0));
+        let constant = Evaluation { weight: 3.0, outputs: vec![[0.0; 4]], ..Evaluation::default() };
+        assert_eq!(constant.r2(), 1.0);
+    }
+}

@@ -1,0 +1,222 @@
+//! Gradient descent on rows in two dispatches an update: the gradient's partial sums, and their sum together
+//! with the step of a rule.
+
+use super::bindings::{Use, buffer_with, check_limit, group, layout, pipeline_over};
+use super::dispatch::flag;
+use super::gradient::{REDUCE_COLUMNS, losses, so_far};
+use super::kernels::Options;
+use super::row_sums::{Purpose, RowSums, constants};
+use super::span::{Limits, Span, grid};
+use super::steps::{self, SLOT};
+use super::{Rows, Shape, shader};
+use crate::batch::Batch;
+use crate::cpu::StepState;
+use crate::{Error, Model, Penalty, Rule};
+use wgpu::{BindGroup, Buffer, BufferUsages, ComputePass, ComputePipeline, Device, Queue};
+
+/// What a [`Descent`] is made of, besides the rows.
+#[derive(Clone, Debug)]
+pub struct Descending {
+    /// The model.
+    pub model: Model,
+    /// The rule of every parameter.
+    pub rule: Rule,
+    /// What weights cost; intercepts cost nothing.
+    pub penalty: Penalty,
+    /// The decay of a moving average of the parameters, in [0, 1), where one is kept.
+    pub average: Option<f64>,
+    /// The most rows of a batch.
+    pub max_batch: u64,
+    /// The most batches that are prepared at a time.
+    pub max_batches: u32,
+    /// Whether batches may be those of a [`Window`](crate::Window).
+    pub shuffled: bool,
+}
+
+/// Updates of a model from batches of rows. The gradient never makes a way to memory and back: the kernel
+/// that adds up its partial sums applies the rule.
+///
+/// The constants of each step are made on the host, bit for bit as the device makes them for an
+/// [`Optimizer`](crate::Optimizer), and prepared together with the batches.
+#[derive(Debug)]
+pub struct Descent {
+    sums: RowSums,
+    options: Descending,
+    kernel: ComputePipeline,
+    sum_bindings: BindGroup,
+    step_bindings: BindGroup,
+    steps: Buffer,
+    losses: Buffer,
+    params: Span,
+    state: Span,
+    step_state: StepState,
+    max_groups: u32,
+}
+
+impl Descent {
+    /// Updates of the parameters in `params`, [`Shape::padded_len`] elements as [`Shape::pad`] has them.
+    ///
+    /// # Errors
+    /// [`Error::Length`], [`Error::OutOfBounds`], [`Error::Misaligned`] and [`Error::MissingUsage`] for the
+    /// span; [`Error::Limit`] for what the device does not offer; [`Error::HyperParameter`] for the model, the
+    /// rule, the penalty or the average.
+    pub fn new(
+        device: &Device,
+        rows: impl Into<Rows>,
+        params: &Span,
+        options: Descending,
+    ) -> Result<Self, Error> {
+        Self::with_rule_file(device, rows, params, options, None)
+    }
+
+    /// [`new`](Self::new) with another shader file in the place of the rule's.
+    pub(crate) fn with_rule_file(
+        device: &Device,
+        rows: impl Into<Rows>,
+        params: &Span,
+        options: Descending,
+        rule_file: Option<&'static str>,
+    ) -> Result<Self, Error> {
+        let Descending { model, rule, penalty, average, max_batch, max_batches, shuffled } = options;
+        rule.validate()?;
+        penalty.validate()?;
+        if let Some(decay) = average {
+            crate::check::Check("average").decay("decay", decay)?;
+        }
+        let limits = Limits::of(device);
+        let rows = rows.into();
+        let shape = rows.check(&model)?;
+        let purpose = Purpose { metrics: false, shuffled, max_batch, max_batches };
+        let sums = RowSums::new(device, &rows, &model, params, purpose)?;
+
+        let kernel_options = Options { average, rule_file, ..Options::new(limits) };
+        let planes = kernel_options.planes(&rule).count().max(1);
+        let state_bytes = planes * shape.padded_len() * 4;
+        let (limit, hint) = ("max_storage_buffer_binding_size", " for the rule's state");
+        check_limit(limit, limits.max_binding, state_bytes, hint)?;
+        let step_bytes = u64::from(max_batches.max(1)) * SLOT;
+        let hint = " for the steps of batches: prepare fewer at a time";
+        let available = device.limits().max_buffer_size.min(u32::MAX.into());
+        check_limit("max_buffer_size", available, step_bytes, hint)?;
+
+        let usage = BufferUsages::STORAGE | BufferUsages::COPY_SRC | BufferUsages::COPY_DST;
+        let state = buffer_with(device, "moments", usage, &vec![0; state_bytes as usize]);
+        let usage = BufferUsages::UNIFORM | BufferUsages::COPY_DST;
+        let steps = buffer_with(device, "steps", usage, &vec![0; step_bytes as usize]);
+        let losses = losses(device, max_batches);
+        let so_far = so_far(device, &shape, false, sums.most_runs());
+
+        use Use::{DynamicUniform, Read, Write};
+        let sum_layout = layout(device, "gradient sum", &[DynamicUniform, Read, Write, Write]);
+        let step_layout = layout(device, "descent", &[DynamicUniform, Write, Write]);
+        let resources = vec![
+            sums.run_binding(),
+            sums.partials.as_entire_binding(),
+            losses.as_entire_binding(),
+            so_far.as_entire_binding(),
+        ];
+        let sum_bindings = group(device, "gradient sum", &sum_layout, resources);
+        let step = wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+            buffer: &steps,
+            offset: 0,
+            size: std::num::NonZeroU64::new(SLOT),
+        });
+        let resources = vec![step, params.whole_binding(), state.as_entire_binding()];
+        let step_bindings = group(device, "descent", &step_layout, resources);
+
+        let variant = kernel_options.variant(&rule);
+        let module = shader::gradient_descend(rule.name(), variant.file);
+        let mut all = constants(&shape, &model, purpose);
+        all.extend(variant.overrides);
+        let shrinking = penalty.shrinking(&rule);
+        all.extend([
+            ("PENALIZED", f64::from(shape.outputs * shape.vectors)),
+            ("SQUARES", penalty.squares()),
+            ("SHRINKING", shrinking),
+            flag("SHRINKS", shrinking != 0.0),
+        ]);
+        let layouts = [Some(&sum_layout), Some(&step_layout)];
+        let kernel = pipeline_over(device, &module, "main", &layouts, &module.declared(all));
+        Ok(Descent {
+            sums,
+            options,
+            kernel,
+            sum_bindings,
+            step_bindings,
+            steps,
+            losses,
+            params: params.clone(),
+            state: Span::whole(&state),
+            step_state: StepState::default(),
+            max_groups: limits.max_groups,
+        })
+    }
+
+    /// Describes the updates that are to be recorded next, all of them and in order, and takes their steps:
+    /// a batch each, and the learning rate of it. The queue makes the copies ahead of its next submission, so
+    /// the last ones must have been submitted.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for too many batches, or for one that is empty, too long, past the data's end, or in
+    /// a window that is not within one chunk; [`Error::Length`] for another number of learning rates. Nothing
+    /// has changed then.
+    pub fn prepare(
+        &mut self,
+        queue: &Queue,
+        batches: &[Batch],
+        learning_rates: &[f32],
+    ) -> Result<(), Error> {
+        if batches.len() != learning_rates.len() {
+            let (what, actual) = ("learning rates".into(), learning_rates.len() as u64);
+            return Err(Error::Length { what, actual, expected: batches.len() as u64 });
+        }
+        self.sums.prepare(queue, batches, 0.0)?;
+        let mut bytes = vec![0; batches.len() * SLOT as usize];
+        for (slot, &lr) in bytes.chunks_mut(SLOT as usize).zip(learning_rates) {
+            steps::advance(slot, &self.options.rule, &mut self.step_state, lr);
+        }
+        queue.write_buffer(&self.steps, 0, &bytes);
+        Ok(())
+    }
+
+    /// Records the `index`-th prepared update; nothing if there is none.
+    pub fn record(&self, pass: &mut ComputePass, index: usize) {
+        let columns = u64::from(self.sums.shape().partial_vectors(false));
+        let [x, y, _] = grid(columns, REDUCE_COLUMNS, self.max_groups);
+        for run in self.sums.runs(index) {
+            self.sums.record(pass, run);
+            pass.set_pipeline(&self.kernel);
+            pass.set_bind_group(0, &self.sum_bindings, &[run.offset]);
+            pass.set_bind_group(1, &self.step_bindings, &[index as u32 * SLOT as u32]);
+            pass.dispatch_workgroups(x, y, 1);
+        }
+    }
+
+    /// The loss of each prepared batch ahead of its update, one f32 each; usage `COPY_SRC`.
+    pub fn losses(&self) -> &Buffer {
+        &self.losses
+    }
+
+    /// The parameters.
+    pub fn params(&self) -> &Span {
+        &self.params
+    }
+
+    /// The moments, in the order of [`Rule::moments`], and then the average, where one is kept; each as long
+    /// as the parameters, usages `COPY_SRC` and `COPY_DST`.
+    pub fn state(&self) -> Vec<Span> {
+        let len = self.params.len;
+        let planes = self.options.rule.moments().len() + usize::from(self.options.average.is_some());
+        (0..planes as u64).map(|i| Span::new(&self.state.buffer, i * len * 4, len)).collect()
+    }
+
+    /// Steps taken, and the powers that correct the moments' bias.
+    pub fn step_state(&self) -> StepState {
+        self.step_state
+    }
+
+    /// How its sums are shared out among threads.
+    pub fn shape(&self) -> &Shape {
+        self.sums.shape()
+    }
+}
