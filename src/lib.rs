@@ -69,7 +69,8 @@
 //! - none: rules, their definitions, schedules, the kernels, spans, arenas, the gradient, synthetic rows and
 //!   reading back;
 //! - `cpu`: the f32 path of the processor on all threads, with SIMD chosen at run time;
-//! - `cli` (default): the command and what it is made of: data sets, training, verification, the series.
+//! - `cli` (default): the command and what it is made of: data sets, metrics, training, verification, the
+//!   series.
 
 #![warn(missing_docs)]
 
@@ -80,6 +81,8 @@ mod error;
 mod evaluation;
 pub mod gpu;
 mod loss;
+#[cfg(feature = "cli")]
+pub mod metrics;
 mod model;
 mod penalty;
 #[cfg(feature = "cli")]

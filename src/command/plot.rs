@@ -1,22 +1,18 @@
 //! Charts of a run as SVG or PNG, drawn without any font or library of the system.
 
 mod axis;
+mod canvas;
+#[cfg_attr(not(test), expect(dead_code, reason = "no command draws one yet"))]
+pub mod heat;
 
-use std::error::Error;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use plotters::prelude::*;
-use plotters::style::register_font;
 
 use axis::Axis;
+use canvas::{Picture, SCALE, font, px};
+pub use canvas::{PlotError, check_extension};
 
-/// Width and height of every chart, in pixels.
-const SIZE: (u32, u32) = (1000, 640);
-/// Plotters draws at whole units, with hard edges. A chart therefore has this many units to a
-/// pixel: the view box of the SVG scales them down, the PNG averages them.
-const SCALE: u32 = 4;
-const DRAWN: (u32, u32) = (SIZE.0 * SCALE, SIZE.1 * SCALE);
 /// About how many points of a series are drawn.
 const MAX_POINTS: usize = 2000;
 /// Larger values are dropped, since the length of an axis could overflow.
@@ -35,34 +31,6 @@ const PALETTE: [(u8, u8, u8); 7] = [
 ];
 const GRID: RGBColor = RGBColor(217, 217, 217);
 const MINOR_GRID: RGBColor = RGBColor(240, 240, 240);
-
-/// Why a chart was not written.
-#[derive(Debug, thiserror::Error)]
-pub enum PlotError {
-    /// The extension names no format that can be written.
-    #[error("cannot draw {path:?}: the file name must end in .svg or .png")]
-    Extension {
-        /// The path as given.
-        path: PathBuf,
-    },
-    /// The drawing library failed.
-    #[error("cannot draw the chart: {0}")]
-    Draw(String),
-    /// The file could not be written.
-    #[error("cannot write {path:?}: {error}")]
-    Io {
-        /// The path as given.
-        path: PathBuf,
-        /// What the operating system said.
-        error: io::Error,
-    },
-}
-
-impl<E: Error + Send + Sync> From<DrawingAreaErrorKind<E>> for PlotError {
-    fn from(error: DrawingAreaErrorKind<E>) -> Self {
-        Self::Draw(error.to_string())
-    }
-}
 
 /// How a series is drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,47 +68,10 @@ pub struct Chart {
     pub series: Vec<Series>,
 }
 
-fn is_svg(path: &Path) -> Result<bool, PlotError> {
-    match path.extension() {
-        Some(e) if e.eq_ignore_ascii_case("svg") => Ok(true),
-        Some(e) if e.eq_ignore_ascii_case("png") => Ok(false),
-        _ => Err(PlotError::Extension { path: path.into() }),
-    }
-}
-
-/// Refuses a path that [`Chart::save`] would refuse for its extension, so that a command can do so
-/// before a long run.
-pub fn check_extension(path: &Path) -> Result<(), PlotError> {
-    is_svg(path).map(|_| ())
-}
-
 impl Chart {
     /// Writes the chart as SVG or PNG by the extension of `path`, whole or not at all.
     pub fn save(&self, path: &Path) -> Result<(), PlotError> {
-        let is_svg = is_svg(path)?;
-        let io_error = |error| PlotError::Io { path: path.into(), error };
-        let temp = super::output::unnamed(path, ".png").map_err(io_error)?;
-        if is_svg {
-            std::fs::write(&temp, self.svg()?).map_err(io_error)?;
-        } else {
-            let mut pixels = vec![0; (DRAWN.0 * DRAWN.1 * 3) as usize];
-            self.draw(BitMapBackend::with_buffer(&mut pixels, DRAWN), 2)?;
-            let image = BitMapElement::with_owned_buffer((0, 0), SIZE, shrink(&pixels));
-            let file = BitMapBackend::new(temp.path(), SIZE).into_drawing_area();
-            file.draw(&image.ok_or_else(|| PlotError::Draw("wrong image size".into()))?)?;
-            file.present()?;
-        }
-        temp.persist(path).map_err(|e| io_error(e.error))?;
-        Ok(())
-    }
-
-    fn svg(&self) -> Result<String, PlotError> {
-        let mut svg = String::new();
-        self.draw(SVGBackend::with_string(&mut svg, DRAWN), usize::MAX)?;
-        let size = |(width, height)| format!(r#"width="{width}" height="{height}""#);
-        // Round joins because a noisy line is full of sharp ones.
-        let shown = size(SIZE) + r#" stroke-linejoin="round""#;
-        Ok(svg.replacen(&size(DRAWN), &shown, 1))
+        canvas::save(self, path)
     }
 
     /// The points of a series as they are drawn: y as its logarithm on a log axis, NaN where a line
@@ -158,18 +89,13 @@ impl Chart {
             Mark::Points => points.step_by(series.points.len().div_ceil(MAX_POINTS).max(1)).collect(),
         }
     }
+}
 
-    /// Draws lines in pieces of at most `piece` points: two for pixels, since plotters fills the
-    /// outline of a longer one by the even-odd rule, with holes where it overlaps itself.
+impl Picture for Chart {
+    const SIZE: (u32, u32) = (1000, 640);
+
     fn draw<DB: DrawingBackend>(&self, backend: DB, piece: usize) -> Result<(), PlotError> {
-        let family = FontFamily::SansSerif;
-        // A browser takes its own font of this name for the SVG.
-        register_font(family.as_str(), FontStyle::Normal, epaint_default_fonts::UBUNTU_LIGHT)
-            .map_err(|_| PlotError::Draw("the embedded font is not readable".into()))?;
-        let font = |size| TextStyle::from((family, px(size)).into_font());
-        let root = backend.into_drawing_area();
-        root.fill(&WHITE)?;
-
+        let root = canvas::paper(backend)?;
         let points: Vec<_> = self.series.iter().map(|s| self.drawn_points(s)).collect();
         let finite = || points.iter().flatten().filter(|p| !p.1.is_nan());
         let x_axis = Axis::new(finite().map(|p| p.0), false);
@@ -219,22 +145,6 @@ impl Chart {
         }
         Ok(root.present()?)
     }
-}
-
-const fn px(pixels: i32) -> i32 {
-    pixels * SCALE as i32
-}
-
-/// Averages each square of `SCALE`² pixels.
-fn shrink(pixels: &[u8]) -> Vec<u8> {
-    let (scale, width) = (SCALE as usize, SIZE.0 as usize);
-    let average = |i: usize| {
-        let (x, y, channel) = (i / 3 % width, i / 3 / width, i % 3);
-        let pixel = |k| (y * scale + k / scale) * width * scale + x * scale + k % scale;
-        let sum: usize = (0..scale * scale).map(|k| usize::from(pixels[3 * pixel(k) + channel])).sum();
-        (sum / (scale * scale)) as u8
-    };
-    (0..pixels.len() / (scale * scale)).map(average).collect()
 }
 
 /// The lowest and the highest of each of [`MAX_POINTS`] / 2 groups of points, so that a spike stays
@@ -308,7 +218,7 @@ mod tests {
         ];
         for points in odd {
             for log_y in [false, true] {
-                assert!(chart(log_y, &[points, points]).svg().unwrap().contains("</text>"));
+                assert!(canvas::svg(&chart(log_y, &[points, points])).unwrap().contains("</text>"));
             }
         }
     }
@@ -322,7 +232,7 @@ mod tests {
         assert!(thinned.len() <= MAX_POINTS);
         assert!(thinned.contains(&points[123_456]) && thinned.contains(&points[654_321]));
         assert!(thinned.iter().any(|p| p.1.is_nan()));
-        assert!(chart(false, &[&points, &points]).svg().unwrap().len() < 300_000);
+        assert!(canvas::svg(&chart(false, &[&points, &points])).unwrap().len() < 300_000);
     }
 
     #[test]

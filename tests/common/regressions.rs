@@ -1,0 +1,87 @@
+//! Where other people's exact solvers ended: `tests/golden/regressions.json`, as `generate_regressions.py`
+//! there describes it.
+
+#![allow(dead_code, reason = "every test file uses its own part of this")]
+
+use serde::Deserialize;
+use std::collections::HashMap;
+use std::path::Path;
+use wgpu_optim::regression::Problem;
+use wgpu_optim::{Loss, Model};
+
+/// A regression and its minimum.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Regression {
+    pub name: String,
+    data: String,
+    /// An array for every output, where y is not what the file has.
+    targets: Option<Vec<Vec<f64>>>,
+    pub weights: Option<Vec<f64>>,
+    pub offset: Option<Vec<f64>>,
+    pub loss: Loss,
+    pub penalty: Penalty,
+    pub solver: String,
+    /// The weights of every output.
+    pub coef: Vec<Vec<f64>>,
+    pub intercept: Vec<f64>,
+    /// The loss and the penalty.
+    pub objective: f64,
+    /// The loss alone.
+    pub value: f64,
+    /// How far the objective's smallest subgradient is from zero.
+    pub stationarity: f64,
+    pub metrics: HashMap<String, f64>,
+    pub classes: Option<Vec<f64>>,
+}
+
+/// What is added to the loss: l1 · Σ |w| + l2/2 · Σ w².
+#[derive(Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Penalty {
+    pub l1: f64,
+    pub l2: f64,
+}
+
+impl Regression {
+    pub fn model(&self) -> Model {
+        Model {
+            outputs: self.coef.len(),
+            weighted: self.weights.is_some(),
+            offset: self.offset.is_some(),
+            ..Model::new(self.coef[0].len(), self.loss)
+        }
+    }
+
+    /// The features, standardised, and the targets, both row after row.
+    pub fn rows(&self) -> (Vec<f64>, Vec<f64>) {
+        let path = format!("tests/data/{}.csv", self.data);
+        let mut problem = Problem::csv(Path::new(&path), None).unwrap();
+        problem.standardize();
+        let (x, y) = problem.materialize().unwrap();
+        let Some(targets) = &self.targets else { return (x, y) };
+        let row = |i| targets.iter().map(move |output| output[i]);
+        (x, (0..targets[0].len()).flat_map(row).collect())
+    }
+
+    /// The scores of all rows at the minimum, row after row.
+    pub fn scores(&self, x: &[f64]) -> Vec<f64> {
+        let score = |(i, row): (usize, &[f64])| -> Vec<f64> {
+            let offset = self.offset.as_ref().map_or(0.0, |offset| offset[i]);
+            let output = |(w, b): (&Vec<f64>, &f64)| {
+                w.iter().zip(row).map(|(w, x)| w * x).sum::<f64>() + b + offset
+            };
+            self.coef.iter().zip(&self.intercept).map(output).collect()
+        };
+        x.chunks(self.coef[0].len()).enumerate().flat_map(score).collect()
+    }
+}
+
+pub fn regressions() -> Vec<Regression> {
+    #[derive(Deserialize)]
+    struct Golden {
+        cases: Vec<Regression>,
+    }
+    let golden: Golden = serde_json::from_str(include_str!("../golden/regressions.json")).unwrap();
+    golden.cases
+}
