@@ -69,12 +69,15 @@
 //! - none: rules, their definitions, schedules, the kernels, spans, arenas, the gradient, synthetic rows and
 //!   reading back;
 //! - `cpu`: the f32 path of the processor on all threads, with SIMD chosen at run time;
-//! - `cli` (default): the command and what it is made of: data sets, training, verification, the series.
+//! - `cli` (default): the command and what it is made of: data sets, training, verification, the series;
+//! - `parquet`: data sets in Parquet files too.
 
 #![warn(missing_docs)]
 
 mod check;
 pub mod cpu;
+#[cfg(feature = "cli")]
+pub mod data;
 mod error;
 pub mod gpu;
 mod loss;
