@@ -383,11 +383,9 @@ fn bad_svmlight_rows_are_named_by_line_and_byte() {
         let text = format!("1 1:1\n{row}\n0 3:1");
         let error = message("d.svm", &text, &few);
         assert!(error.contains(part), "{row}: {error}");
-        let data = opened("d.svm", text.as_bytes(), &skip()).unwrap();
-        assert_eq!(
-            (data.rows, data.skipped.count, data.features()),
-            (2, 1 - u64::from(row == "1 4:2"), 3)
-        );
+        let data = opened("d.svm", text.as_bytes(), &FileOptions { features: Some(3), ..skip() });
+        let data = data.unwrap();
+        assert_eq!((data.rows, data.skipped.count), (2, 1));
     }
 }
 
@@ -445,9 +443,11 @@ fn files(values: &[f32], bad: &[bool]) -> Vec<(&'static str, Vec<u8>)> {
     let rows = values.len() / 3;
     for (i, row) in values.chunks(3).enumerate() {
         let [a, b, y] = row else { unreachable!() };
+        let (text_a, text_b) = (f64::from(*a), f64::from(*b));
         let y = if bad(i) { f32::NAN } else { *y };
-        csv += &format!("{a},{b},{y}\n");
-        svm += &format!("{y} 1:{a} 2:{b}\n");
+        let text_y = f64::from(y);
+        csv += &format!("{text_a},{text_b},{text_y}\n");
+        svm += &format!("{text_y} 1:{text_a} 2:{text_b}\n");
         c.extend([*a, *b, y]);
         [*a, *b, y]
             .into_iter()
@@ -471,7 +471,7 @@ fn finite() -> impl Strategy<Value = f32> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
     fn streamed_rows_are_those_that_are_loaded_and_written(

@@ -72,11 +72,6 @@ impl Layout {
         })
     }
 
-    /// Numbers of a row beside its features.
-    pub fn side(&self) -> usize {
-        self.columns.len() - self.features
-    }
-
     /// Checks what a column must be besides a number, and makes an exposure an offset.
     pub fn finish(&self, cells: &mut [f64]) -> Result<(), Fault> {
         let at = self.features + self.targets;

@@ -290,7 +290,9 @@ fn element(descr: &str) -> Result<(Number, usize, bool), String> {
         "u8" => (Number::Unsigned, 8),
         "O" => return Err("holds pickled objects, which are not read".into()),
         _ => {
-            return Err(format!("holds elements of the type `{name}`, and must hold f4, f8 or integers"));
+            return Err(format!(
+                "holds elements of the type `{name}`, and must hold f4, f8 or integers"
+            ));
         }
     };
     Ok((number, size, big))
