@@ -2,6 +2,10 @@
 
 #![cfg(feature = "cli")]
 
+#[cfg(feature = "parquet")]
+#[path = "common/parquet.rs"]
+mod parquet;
+
 use npyz::WriterBuilder;
 use proptest::prelude::*;
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -456,6 +460,8 @@ fn files(values: &[f32], bad: &[bool]) -> Vec<(&'static str, Vec<u8>)> {
     }
     let shape = [rows as u64, 3];
     vec![
+        #[cfg(feature = "parquet")]
+        ("d.parquet", parquet::of_rows(&c)),
         ("d.csv", csv.into_bytes()),
         ("d.svm", svm.into_bytes()),
         ("c.npy", npy(&shape, npyz::Order::C, &c)),
@@ -541,6 +547,41 @@ proptest! {
             harmless(name, &bytes)?;
         }
     }
+}
+
+#[cfg(feature = "parquet")]
+#[test]
+fn parquet_columns_are_read_by_their_types() {
+    let (bytes, options) = (parquet::of_types(), named(&["long"]));
+    let options = FileOptions {
+        columns: Some(["single", "flag", "double", "byte", "int"].map(String::from).into()),
+        ..options
+    };
+    let data = opened("d.parquet", &bytes, &options).unwrap();
+    assert_eq!((data.rows, data.target_names.join(" ")), (2, "long".into()));
+    let x = [0.5, 1.0, -0.25, 255.0, -7.0, 1.5, 0.0, 0.75, 3.0, 8.0];
+    assert_eq!(rows(&data), (x.into(), vec![-9.0, 1e10]));
+    for (name, part) in [
+        ("text", "column `text` is of the type BYTE_ARRAY, not numbers"),
+        ("day", "column `day` is of the type Date, not numbers"),
+        ("list", "column `list` is of lists, not numbers"),
+    ] {
+        let options = FileOptions { columns: Some(vec![name.into()]), ..options.clone() };
+        let error = message("d.parquet", &bytes, &options);
+        assert!(error.contains(part), "{error}");
+    }
+    let options = FileOptions { columns: Some(vec!["null".into()]), ..options };
+    let error = message("d.parquet", &bytes, &options);
+    assert!(error.ends_with("row 2, column `null`: the cell is null"), "{error}");
+    let data = opened("d.parquet", &bytes, &FileOptions { on_bad_row: OnBadRow::Skip, ..options });
+    assert_eq!(rows(&data.unwrap()), (vec![4.0], vec![-9.0]));
+}
+
+#[cfg(not(feature = "parquet"))]
+#[test]
+fn parquet_takes_a_feature() {
+    let error = message("d.parquet", "PAR1", &FileOptions::default());
+    assert!(error.contains("feature `parquet`"), "{error}");
 }
 
 const NAMES: [&str; 4] = ["d.csv", "d.npy", "d.svm", "d.parquet"];
