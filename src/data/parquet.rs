@@ -9,6 +9,7 @@ use parquet::errors::ParquetError;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::schema::types::ColumnDescriptor;
 use std::fs::File;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 /// Rows that are decoded at once.
@@ -119,8 +120,11 @@ struct Column {
 
 impl Scan for Rows {
     fn next(&mut self, cells: &mut [f64]) -> Result<bool, Fault> {
-        if self.at == self.rows && !self.decode()? {
-            return Ok(false);
+        if self.at == self.rows {
+            let path = self.path.clone();
+            if !guarded(&path, || self.decode())? {
+                return Ok(false);
+            }
         }
         let at = self.at;
         self.at += 1;
@@ -198,9 +202,29 @@ impl Column {
     }
 }
 
+/// What the crate makes of a file, where it may meet damage that it does not expect and panic.
+fn guarded<T>(path: &Path, read: impl FnOnce() -> Result<T, DataError>) -> Result<T, DataError> {
+    let damaged = |_| Err(DataError::format(path, "is a damaged Parquet file"));
+    catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(damaged)
+}
+
 fn reader(path: &Path) -> Result<SerializedFileReader<File>, DataError> {
-    let file = File::open(path).map_err(|error| DataError::file(path, error))?;
-    SerializedFileReader::new(file).map_err(|error| failure(path, error))
+    let failed = |error| DataError::file(path, error);
+    let file = File::open(path).map_err(failed)?;
+    let length = file.metadata().map_err(failed)?.len();
+    let reader = || SerializedFileReader::new(file).map_err(|error| failure(path, error));
+    let reader = guarded(path, reader)?;
+    // The crate takes these places for good, and panics or asks for any memory where they are not.
+    for column in reader.metadata().row_groups().iter().flat_map(|group| group.columns()) {
+        let first = column.dictionary_page_offset().unwrap_or(column.data_page_offset());
+        let end = u64::try_from(first).ok().zip(u64::try_from(column.compressed_size()).ok());
+        let end = end.and_then(|(first, bytes)| first.checked_add(bytes));
+        if end.is_none_or(|end| end > length) {
+            let name = column.column_path().string();
+            return Err(DataError::format(path, format!("column `{name}` lies outside of the file")));
+        }
+    }
+    Ok(reader)
 }
 
 fn failure(path: &Path, error: ParquetError) -> DataError {
