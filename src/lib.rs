@@ -85,6 +85,8 @@ mod model;
 #[cfg(feature = "cli")]
 pub mod regression;
 pub mod rule;
+#[cfg(feature = "cli")]
+pub mod saved;
 pub mod schedule;
 #[cfg(feature = "cli")]
 pub mod series;
