@@ -4,7 +4,7 @@
 mod common;
 
 use wgpu::{Buffer, BufferUsages, Device, DeviceDescriptor, Limits, Queue};
-use wgpu_optim::cpu::random::Synthetic;
+use wgpu_optim::cpu::synthetic::Synthetic;
 use wgpu_optim::gpu::{
     Arena, Batch, LinearGradient, OptimizerBuilder, ReadBack, Samples, Shape, SyntheticRows,
 };
