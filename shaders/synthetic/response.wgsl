@@ -1,7 +1,7 @@
 // How targets come of scores. The twin of this file is src/cpu/synthetic/response.rs.
 // Composed with integer.wgsl and generator.wgsl.
 
-override GRID_SHIFT: u32 = 22u; // from the units of scores to steps of the grid; from 17 to 31
+override GRID_SHIFT: u32 = 21u; // from the units of scores to steps of the grid; from 17 to 31
 override GRID_FIRST: i32 = 0;   // the first point of the table
 override GRID_LAST: i32 = 0;    // how many come after it
 override GRID_WIDTH: u32 = 1u;  // words of the table to a point; a power of two
@@ -29,7 +29,7 @@ fn linear(row: vec2u, output: u32, score: vec2u) -> f32 {
     return float_from_int64(add64(score, noise_at(row, output)), -29);
 }
 
-// The step of the grid that a score lies in. Scores are below 2⁵² in size, so that it fits.
+// The step of the grid that a score lies in. Scores are within ±2²², so that it fits.
 fn grid_step(score: vec2u) -> i32 {
     return bitcast<i32>((score.x >> GRID_SHIFT) | (score.y << (32u - GRID_SHIFT)));
 }
@@ -65,7 +65,7 @@ fn mass_of(score: vec2u) -> vec2u {
     let fraction = (score.x >> (GRID_SHIFT - 16u)) & 0xffffu;
     let low = mass_at(step);
     let rise = add64(mass_at(step + 1), negate64(low));
-    // Points are close: a rise is below 2⁴¹, and its product below 2⁵⁷.
+    // Points are close: a rise is below 2⁴⁰, and its product below 2⁵⁶.
     let product = add64(mul32(rise.x, fraction), vec2u(0u, rise.y * fraction));
     return add64(low, vec2u((product.x >> 16u) | (product.y << 16u), product.y >> 16u));
 }

@@ -89,7 +89,7 @@ const OVERRIDES: &[(&str, &str)] = &[
     ("RESPONSE", "0: linear, 1: Bernoulli or Poisson, 2: categorical"),
     ("OUTPUTS", "scores of a row: linear targets, or classes"),
     ("INTERCEPT_SHIFT", "from the units of intercepts to those of scores: 15 for a linear response"),
-    ("GRID_SHIFT", "from the units of scores to steps of the grid, which are 2⁻⁷"),
+    ("GRID_SHIFT", "from the units of scores to steps of the grid, which are 2⁻⁸"),
     ("GRID_FIRST", "the first point of `table`, in steps"),
     ("GRID_LAST", "the number of points after it"),
     ("GRID_WIDTH", "words of `table` to a point, a power of two"),

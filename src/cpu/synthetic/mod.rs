@@ -6,6 +6,8 @@
 
 mod options;
 mod response;
+#[cfg(test)]
+mod statistics;
 mod table;
 mod truth;
 
@@ -31,28 +33,28 @@ const FEATURE_UNIT: f32 = 1.0 / (1 << FEATURE_BITS) as f32;
 
 /// A problem with known weights: scores z = X·w + b, and targets that come of them.
 ///
-/// - X: independent and uniform on the 2¹⁶ multiples of 2⁻¹⁵ in [−1, 1), so mean −2⁻¹⁶ and variance 1/3. With
-///   a condition number κ above 1 each feature is the sum of a factor that its row has in common and a part
-///   of its own, such uniforms both, weighted so that the variance stays, and rounded down to a multiple of
-///   2⁻¹⁵: all correlations are ρ = (κ − 1) / (κ − 1 + features).
-/// - Weights, linear: uniform on the 2¹⁶ multiples of 2⁻¹⁴ in [−2, 2), or zero. Other responses divide them
-///   by the smallest power of two with which (over all weights that there could be) the variance of a score
-///   around its intercept, 4/9 · features · (1 − sparsity) / 4ⁿ, is at most 1: it is then above 1/4 from three
-///   features on that are not zero.
-/// - Intercepts: like linear weights; uniform on the multiples of 2⁻¹⁵ in [−1, 1) for other responses; or
-///   chosen with the first rows (4096 of them, and 256 at least where they are wide) so that classes have
-///   their shares.
+/// - X: independent and uniform on the 2¹⁶ multiples of 2⁻¹⁵ in [−1, 1), so mean −2⁻¹⁶ and variance 1/3.
+///   With a condition number κ above 1 each feature is the sum of a factor that its row has in common and of
+///   a part of its own, such uniforms both, weighted so that the variance stays, and rounded down to a
+///   multiple of 2⁻¹⁵: all correlations are (κ − 1) / (κ − 1 + features), and no |x| is above 1.42.
+/// - Weights: uniform on the 2¹⁶ multiples of 2⁻¹⁴ in [−2, 2), or zero. Where the response is not linear they
+///   are divided by 2ⁿ, n ≥ 0 the smallest with v = 4/9 · features · (1 − sparsity) / 4ⁿ ≤ 1: v is the
+///   variance of a score around its intercept, over all weights that there could be. It is above 1/4 where
+///   n > 0.
+/// - Intercepts: like the weights of a linear response, and uniform on the multiples of 2⁻¹⁵ in [−1, 1) for
+///   others; or chosen so that the first rows (4096; where these are wide 2²⁴ / features, and 256 at least)
+///   have the share of ones that is asked for.
 /// - Linear y: z + noise, computed exactly, then rounded once to f32. The noise is a sum of twelve uniforms
-///   (Irwin–Hall), mean 0, variance `noise`², within ±6 `noise`, and 16 times that for outliers.
-/// - Bernoulli and Poisson y: z is rounded at random to one of the two neighbours on a grid of step
-///   h = 2⁻⁷, so that its mean stays, and y is drawn with that point's probabilities in units of 2⁻³². The
-///   probability, or mean, is so the linear interpolation of the true one between points: it is off by at
-///   most h²/8 of the curvature, 7.4·10⁻⁷ for a Bernoulli probability and a share of 7.7·10⁻⁶ of a Poisson
-///   mean. Scores count as ±16, and those of Poisson as −8 or 4, where they are beyond.
-/// - Categorical y: e^z of each class, interpolated on the same grid (too large by a share of up to
-///   7.7·10⁻⁶), in units of 2⁻²⁴. Classes come in turn, and each takes the place of the one that has been
-///   chosen with its share of the sum so far, in units of 2⁻³² (reservoir sampling; Chao 1982). Scores count
-///   as ±16 where they are beyond.
+///   (Irwin–Hall), mean 0, variance `noise`², within ±6 `noise`; that of outliers is 16 times as large.
+/// - Bernoulli and Poisson y: z is rounded at random to one of its neighbours on a grid of step h = 2⁻⁸, so
+///   that its mean stays, and y drawn with that point's probabilities in units of 2⁻³². So the probability,
+///   or mean, is interpolated between points. It is off by h²/8 of its second derivative at most: 1.9·10⁻⁷
+///   for a Bernoulli probability, and 2·10⁻⁶ of a Poisson mean, which is too large by that. Scores count as
+///   ±16, and those of Poisson as −8 or 4, where they are beyond.
+/// - Categorical y: e^z of each class is interpolated on the same grid, too large by 2·10⁻⁶ of itself at most,
+///   in units of 2⁻²⁴. Classes come in turn, and each takes the place of the one chosen so far with its share
+///   of the sum up to it, in units of 2⁻³² (reservoir sampling, Chao 1982). Scores count as ±16 where they are
+///   beyond.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Synthetic {
     key: [u32; 2],

@@ -159,11 +159,11 @@ mod tests {
             refused(Options { noise: bad, ..linear }, "noise");
             refused(Options { outliers: bad, ..linear }, "outliers");
             refused(Options { sparsity: bad, ..linear }, "sparsity");
-            refused(Options { condition: -bad, ..linear }, "condition");
         }
         refused(Options { sparsity: 1.0, ..linear }, "sparsity");
-        refused(Options { condition: 0.99, ..linear }, "condition");
-        refused(Options { condition: 1.1e6, ..linear }, "condition");
+        for condition in [-1.0, 0.99, 1.1e6, f64::INFINITY, f64::NAN] {
+            refused(Options { condition, ..linear }, "condition");
+        }
         refused(Options { features: 1, condition: 2.0, ..linear }, "condition");
         refused(Options { balance: Some(0.5), ..linear }, "balance");
     }

@@ -4,10 +4,10 @@
 
 use super::Response;
 
-/// Points of the grid to a unit of the score are 2⁷.
-pub const GRID_BITS: u32 = 7;
+/// Points of the grid to a unit of the score are 2⁸.
+pub const GRID_BITS: u32 = 8;
 
-/// The points that a response has a table for, as integers in units of 2⁻⁷; scores count as the nearest of
+/// The points that a response has a table for, as integers in units of 2⁻⁸; scores count as the nearest of
 /// these where they are outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Grid {
