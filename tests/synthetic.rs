@@ -115,12 +115,12 @@ fn every_noise_and_seed_has_the_bits_of_the_cpu() {
 #[test]
 fn every_response_has_the_bits_of_the_cpu() {
     let Some(gpu) = Gpu::get() else { return };
-    for features in [1, 3, 4, 5, 8, 9, 64, 257] {
-        // Half of them each: most of the time goes into compiling.
-        for (i, condition) in [(0, 1.0), (1, 30.0)] {
-            for problem in responses(features, condition).iter().skip(i).step_by(2) {
-                check_rows(gpu, problem, (1 << 32) - 50, 101);
-            }
+    for (i, features) in [1, 3, 4, 5, 8, 9, 64, 257].into_iter().enumerate() {
+        let [plain, correlated] = [1.0, 30.0].map(|condition| responses(features, condition));
+        for (k, pair) in plain.iter().zip(&correlated).enumerate() {
+            // By turns: most of the time goes into compiling.
+            let problem = if (i + k).is_multiple_of(2) { pair.0 } else { pair.1 };
+            check_rows(gpu, problem, (1 << 32) - 50, 101);
         }
     }
 }
@@ -131,19 +131,22 @@ fn wide_rows_have_the_bits_of_the_cpu() {
     for problem in responses(5000, 1e4) {
         check_rows(gpu, &problem, 1 << 40, 9);
     }
-    let outliers = 0.5;
-    let widest =
-        Options { features: 1 << 20, noise: 1.0, outliers, condition: 1e6, ..Options::default() };
-    check_rows(gpu, &Synthetic::with_options(&widest).unwrap(), 7, 2);
+    for (response, outputs) in
+        [(Response::Linear, 8), (Response::Poisson, 1), (Response::Categorical, 8)]
+    {
+        let widest =
+            Options { features: 1 << 20, outputs, response, condition: 1e6, ..Options::default() };
+        check_rows(gpu, &Synthetic::with_options(&widest).unwrap(), 7, 2);
+    }
 }
 
 #[test]
 fn many_outputs_have_the_bits_of_the_cpu() {
     let Some(gpu) = Gpu::get() else { return };
-    for (features, outputs) in [(3, 64), (5, 4096), (70, 1001)] {
+    for (features, outputs, rows) in [(3, 64, 130), (5, 4096, 21), (70, 1001, 21), (2048, 4096, 2)] {
         for response in [Response::Linear, Response::Categorical] {
             let options = Options { features, outputs, response, seed: 8, ..Options::default() };
-            check_rows(gpu, &Synthetic::with_options(&options).unwrap(), 99, 21);
+            check_rows(gpu, &Synthetic::with_options(&options).unwrap(), 99, rows);
         }
     }
 }

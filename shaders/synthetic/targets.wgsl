@@ -9,7 +9,8 @@ override INTERCEPT_SHIFT: u32 = 15u; // from the units of intercepts to those of
 const COUNT = 1u;
 const CLASS = 2u;
 
-@group(0) @binding(1) var<storage, read_write> sides: array<f32>; // the targets of a row one behind the other
+// The targets of a row one behind the other.
+@group(0) @binding(1) var<storage, read_write> sides: array<f32>;
 // Output by output a row as long as one of X, padded with zeros, and then all intercepts.
 @group(1) @binding(1) var<storage, read> weights: array<vec4i>;
 

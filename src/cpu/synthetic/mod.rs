@@ -34,13 +34,13 @@ const FEATURE_UNIT: f32 = 1.0 / (1 << FEATURE_BITS) as f32;
 /// A problem with known weights: scores z = X·w + b, and targets that come of them.
 ///
 /// - X: independent and uniform on the 2¹⁶ multiples of 2⁻¹⁵ in [−1, 1), so mean −2⁻¹⁶ and variance 1/3.
-///   With a condition number κ above 1 each feature is the sum of a factor that its row has in common and of
-///   a part of its own, such uniforms both, weighted so that the variance stays, and rounded down to a
-///   multiple of 2⁻¹⁵: all correlations are (κ − 1) / (κ − 1 + features), and no |x| is above 1.42.
-/// - Weights: uniform on the 2¹⁶ multiples of 2⁻¹⁴ in [−2, 2), or zero. Where the response is not linear they
-///   are divided by 2ⁿ, n ≥ 0 the smallest with v = 4/9 · features · (1 − sparsity) / 4ⁿ ≤ 1: v is the
-///   variance of a score around its intercept, over all weights that there could be. It is above 1/4 where
-///   n > 0.
+///   With a condition number κ above 1 each feature is the sum of a factor that its row has in common
+///   and of a part of its own, such uniforms both, weighted so that the variance stays, and rounded down
+///   to a multiple of 2⁻¹⁵: all correlations are (κ − 1) / (κ − 1 + features), and no |x| is above 1.42.
+/// - Weights: uniform on the 2¹⁶ multiples of 2⁻¹⁴ in [−2, 2), or zero. Where the response is not linear
+///   they are divided by 2ⁿ, n ≥ 0 the smallest with v = 4/9 · features · (1 − sparsity) / 4ⁿ ≤ 1: v is
+///   the variance of a score around its intercept, over all weights that there could be. It is above 1/4
+///   where n > 0.
 /// - Intercepts: like the weights of a linear response, and uniform on the multiples of 2⁻¹⁵ in [−1, 1) for
 ///   others; or chosen so that the first rows (4096; where these are wide 2²⁴ / features, and 256 at least)
 ///   have the share of ones that is asked for.
@@ -51,10 +51,10 @@ const FEATURE_UNIT: f32 = 1.0 / (1 << FEATURE_BITS) as f32;
 ///   or mean, is interpolated between points. It is off by h²/8 of its second derivative at most: 1.9·10⁻⁷
 ///   for a Bernoulli probability, and 2·10⁻⁶ of a Poisson mean, which is too large by that. Scores count as
 ///   ±16, and those of Poisson as −8 or 4, where they are beyond.
-/// - Categorical y: e^z of each class is interpolated on the same grid, too large by 2·10⁻⁶ of itself at most,
-///   in units of 2⁻²⁴. Classes come in turn, and each takes the place of the one chosen so far with its share
-///   of the sum up to it, in units of 2⁻³² (reservoir sampling, Chao 1982). Scores count as ±16 where they are
-///   beyond.
+/// - Categorical y: e^z of each class is interpolated on the same grid, too large by 2·10⁻⁶ of itself at
+///   most, in units of 2⁻²⁴. Classes come in turn, and each takes the place of the one chosen so far
+///   with its share of the sum up to it, in units of 2⁻³² (reservoir sampling, Chao 1982). Scores count
+///   as ±16 where they are beyond.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Synthetic {
     key: [u32; 2],
@@ -152,7 +152,8 @@ impl Synthetic {
         self.mix
     }
 
-    /// The condition number of the covariance of the features, with what they are made of as it was rounded.
+    /// The condition number of the covariance of the features, with what they are made of as it was
+    /// rounded.
     pub fn condition(&self) -> f64 {
         let [common, own] = self.mix.map(f64::from);
         1.0 + f64::from(self.features) * (common / own).powi(2)
@@ -235,8 +236,8 @@ impl Synthetic {
     }
 }
 
-/// The weights of a common factor and of a feature's own part, in units of 2⁻¹⁵, whose squares add up to 1 and
-/// have the ratio (κ − 1) / features.
+/// The weights of a common factor and of a feature's own part, in units of 2⁻¹⁵, whose squares add up to
+/// 1 and have the ratio (κ − 1) / features.
 fn mix(features: u32, condition: f64) -> [i32; 2] {
     let ratio = (condition - 1.0) / f64::from(features.max(1));
     let own = 1.0 / (1.0 + ratio).sqrt();

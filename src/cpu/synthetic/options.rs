@@ -67,8 +67,8 @@ pub struct Options {
     /// [`Synthetic::MAX_CONDITION`]; 1 for a single feature. What it is after rounding is
     /// [`Synthetic::condition`].
     pub condition: f64,
-    /// The share of rows with y = 1 of a Bernoulli response, in [0.001, 0.999]: the true intercept is chosen
-    /// for it. `None` leaves the intercept to chance.
+    /// The share of rows with y = 1 of a Bernoulli response, in [0.001, 0.999]: the true intercept is
+    /// chosen for it. `None` leaves the intercept to chance.
     pub balance: Option<f64>,
     /// What all of it is drawn from.
     pub seed: u64,

@@ -1,5 +1,5 @@
-//! Tests that problems are what is said of them. Every bound is five standard errors, which follow from what
-//! is said: a test that fails has found a difference, and not bad luck.
+//! Tests that problems are what is said of them. Every bound is five standard errors, which follow from
+//! what is said: a test that fails has found a difference, and not bad luck.
 
 use super::*;
 
@@ -39,8 +39,8 @@ fn assert_zero(what: &str, sum: f64, variance: f64, off: f64) {
 /// Checks mean, variance and kurtosis of values that should be distributed as Σ `parts`ᵢ uᵢ, uᵢ uniform on
 /// ±√3, where the squares of the parts add up to 1.
 ///
-/// The cumulants of such a sum are those of a uniform, −6/5, 48/7 and −432/5 of the orders 4, 6 and 8, times
-/// Σ partsᵢ to that power; moments follow from them.
+/// The cumulants of such a sum are those of a uniform, −6/5, 48/7 and −432/5 of the orders 4, 6 and 8,
+/// times Σ partsᵢ to that power; moments follow from them.
 #[track_caller]
 fn assert_moments(what: &str, values: impl Iterator<Item = f64>, parts: &[f64]) {
     let values: Vec<f64> = values.collect();
@@ -102,8 +102,8 @@ fn columns_are_correlated_as_they_should_be() {
             along += mean * mean * d;
             across += x.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / (d - 1.0);
         }
-        // The eigenvalues: one along (1, 1, …), and all others across. No kurtosis is above a Gaussian's, so
-        // their relative variances are at most these.
+        // The eigenvalues: one along (1, 1, …), and all others across. No kurtosis is above a
+        // Gaussian's, so their relative variances are at most these.
         let n = n as f64;
         let (of_along, of_across) = (2.0 / n, 2.0 / (d - 1.0) / n);
         let ratio = along / across;
@@ -212,8 +212,9 @@ fn scores_have_about_unit_variance() {
     }
 }
 
-/// That the truth is one: residuals y − μ have mean 0, whatever they are multiplied by that was known ahead.
-/// `mean` and `variance` are those of y given the scores, and `off` a share of the mean.
+/// That the truth is one: residuals y − μ have mean 0, whatever they are multiplied by that was known
+/// ahead. `moments` are
+/// the mean and the variance of y given the scores, and `off` is a share of the mean.
 #[track_caller]
 fn assert_residuals(
     what: &str,

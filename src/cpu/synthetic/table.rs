@@ -33,8 +33,8 @@ impl Grid {
 
     /// The response's table, point by point.
     ///
-    /// For a Bernoulli and a Poisson response: the probabilities that y > 0, y > 1, …, in units of 2⁻³². For
-    /// a categorical one: eᶻ in units of 2⁻²⁴, low word first.
+    /// For a Bernoulli and a Poisson response: the probabilities that y > 0, y > 1, …, in units of 2⁻³².
+    /// For a categorical one: eᶻ in units of 2⁻²⁴, low word first.
     pub fn table(self, response: Response) -> Vec<u32> {
         let mut table = Vec::new();
         for point in self.first..=self.first + self.last as i32 {

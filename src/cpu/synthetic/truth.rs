@@ -69,8 +69,8 @@ impl Synthetic {
     }
 }
 
-/// The intercept with which the first rows have a mean probability of `share`: the smallest that reaches it,
-/// in the units of intercepts and within ±16.
+/// The intercept with which the first rows have a mean probability of `share`: the smallest that reaches
+/// it, in the units of intercepts and within ±16.
 fn balanced_intercept(problem: &Synthetic, truth: &Truth, share: f64) -> i32 {
     let rows = ((1 << 24) / problem.features).clamp(256, 4096);
     let mut x = vec![0.0; problem.features as usize];
