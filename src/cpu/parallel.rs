@@ -3,9 +3,10 @@
 //! The bits are those of the plain functions: an element-wise step has no order, and the gradient's
 //! sum has a fixed shape. Threads are the caller's rayon pool.
 
+use super::Step;
 use super::gradient::{self, Rows};
 use super::gradient_simd::AddBlock;
-use super::{Step, random::Synthetic};
+use super::synthetic::{Synthetic, Truth};
 use crate::{Model, Rule};
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
@@ -78,16 +79,24 @@ pub fn gradient(model: &Model, rows: Rows<f32>, params: &[f32], grads: &mut [f32
     })
 }
 
-/// Makes the rows of a synthetic problem from `first_row` on: as many as `y` is long.
-pub fn synthetic_rows(problem: &Synthetic, first_row: u64, x: &mut [f32], y: &mut [f32]) {
-    let features = problem.features().max(1) as usize;
-    let weights = problem.weight_units();
+/// Makes the rows of a synthetic problem from `first_row` on: as many as `targets` are of.
+///
+/// # Panics
+/// As [`Synthetic::fill_row`] does.
+pub fn synthetic_rows(
+    problem: &Synthetic,
+    truth: &Truth,
+    first_row: u64,
+    x: &mut [f32],
+    targets: &mut [f32],
+) {
+    let (features, width) = (problem.features().max(1) as usize, problem.targets() as usize);
     let task = (TASK / features).max(1);
-    let x = x.par_chunks_mut(task * features);
-    x.zip(y.par_chunks_mut(task)).enumerate().for_each(|(i, (x, y))| {
-        let first_row = first_row + (i * task) as u64;
-        for (row, (x, y)) in (first_row..).zip(x.chunks_mut(features).zip(y)) {
-            *y = problem.row(row, &weights, x);
+    let tasks = x.par_chunks_mut(task * features).zip(targets.par_chunks_mut(task * width));
+    tasks.enumerate().for_each(|(i, (x, targets))| {
+        let rows = x.chunks_mut(features).zip(targets.chunks_mut(width));
+        for (row, (x, targets)) in (first_row + (i * task) as u64..).zip(rows) {
+            problem.fill_row(truth, row, x, targets);
         }
     });
 }

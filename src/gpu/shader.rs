@@ -144,9 +144,27 @@ pub fn step_state() -> Module {
     module!("step state", "integer.wgsl", "step.wgsl", "step_state.wgsl")
 }
 
-/// Makes the rows of a synthetic problem.
-pub fn synthetic() -> Module {
-    module!("synthetic rows", "integer.wgsl", "random.wgsl")
+/// Makes the features of a synthetic problem's rows.
+pub fn synthetic_features() -> Module {
+    module!(
+        "synthetic features",
+        "integer.wgsl",
+        "synthetic/generator.wgsl",
+        "synthetic/in_order.wgsl",
+        "synthetic/features.wgsl",
+    )
+}
+
+/// Makes their targets.
+pub fn synthetic_targets() -> Module {
+    module!(
+        "synthetic targets",
+        "integer.wgsl",
+        "synthetic/generator.wgsl",
+        "synthetic/response.wgsl",
+        "synthetic/in_order.wgsl",
+        "synthetic/targets.wgsl",
+    )
 }
 
 /// Where a kernel's rows are: stored, or made where they are needed.
@@ -291,7 +309,8 @@ mod tests {
         let published = include_str!("../../shaders/as_published/rmsprop.wgsl");
         let mut modules = vec![
             step_state(),
-            synthetic(),
+            synthetic_features(),
+            synthetic_targets(),
             gradient_scores(true),
             gradient_columns(true),
             gradient_reduce(),

@@ -11,9 +11,10 @@ pub use scaling::Scaling;
 
 use crate::Error;
 use crate::cpu::Real;
-use crate::cpu::random::Synthetic;
+use crate::cpu::synthetic::{Synthetic, Truth};
 use rayon::prelude::*;
 use std::path::Path;
+use std::sync::Arc;
 
 /// Below this many numbers in X a problem is small: its whole loss may be taken after every update.
 const SMALL: u64 = 1 << 16;
@@ -37,7 +38,7 @@ pub struct Problem {
 #[derive(Clone, Debug)]
 enum Source {
     Table { x: Vec<f64>, y: Vec<f64> },
-    Synthetic(Synthetic),
+    Synthetic(Synthetic, Arc<Truth>),
 }
 
 impl Problem {
@@ -62,13 +63,14 @@ impl Problem {
             _ => {}
         }
         let problem = Synthetic::new(features, noise, seed);
+        let truth = problem.truth();
         Ok(Problem {
             name: "synthetic".into(),
             rows,
             features: features as usize,
-            truth: Some(problem.true_params().into_iter().map(f64::from).collect()),
+            truth: Some(truth.params().into_iter().map(f64::from).collect()),
             scaling: None,
-            source: Source::Synthetic(problem),
+            source: Source::Synthetic(problem, Arc::new(truth)),
         })
     }
 
@@ -110,7 +112,7 @@ impl Problem {
     /// The generator, where the rows need not be stored.
     pub fn generator(&self) -> Option<&Synthetic> {
         match &self.source {
-            Source::Synthetic(problem) => Some(problem),
+            Source::Synthetic(problem, _) => Some(problem),
             Source::Table { .. } => None,
         }
     }
@@ -127,12 +129,16 @@ impl Problem {
                 round(x, &from_x[first * self.features..]);
                 round(y, &from_y[first..]);
             }
-            Source::Synthetic(problem) => {
-                let weights = problem.weight_units();
-                let mut row = vec![0.0; self.features];
-                for ((i, x), y) in (first..).zip(x.chunks_mut(self.features)).zip(y) {
-                    *y = R::of(problem.row(i, &weights, &mut row).into());
-                    x.iter_mut().zip(&row).for_each(|(to, &from)| *to = R::of(from.into()));
+            Source::Synthetic(problem, truth) => {
+                let width = problem.targets() as usize;
+                let (mut row, mut targets) = (vec![0.0; self.features], vec![0.0; width]);
+                let round = |to: &mut [R], from: &[f32]| {
+                    to.iter_mut().zip(from).for_each(|(to, &from)| *to = R::of(from.into()));
+                };
+                for ((i, x), y) in (first..).zip(x.chunks_mut(self.features)).zip(y.chunks_mut(width)) {
+                    problem.fill_row(truth, i, &mut row, &mut targets);
+                    round(x, &row);
+                    round(y, &targets);
                 }
             }
         }
