@@ -10,6 +10,9 @@ use crate::cpu::synthetic::{Grid, Response, Synthetic, Truth};
 use wgpu::{BindGroup, BindGroupLayout, BufferUsages, ComputePass, ComputePipeline, Device};
 
 const WORKGROUP: u32 = 64;
+/// Blocks of eight features that a thread takes before another joins it: the noise, which one thread
+/// makes for all, costs as much as two.
+const BLOCKS: u32 = 4;
 /// Storage that a kernel of `shaders/synthetic/` binds at most.
 const BUFFERS: u32 = 3;
 
@@ -131,7 +134,7 @@ impl Generator {
 
     /// Threads that share a row's targets.
     fn lanes(&self) -> u32 {
-        self.problem.features().div_ceil(8).next_power_of_two().min(WORKGROUP)
+        self.problem.features().div_ceil(8 * BLOCKS).next_power_of_two().min(WORKGROUP)
     }
 }
 
