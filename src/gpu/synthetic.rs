@@ -5,7 +5,7 @@ use super::dispatch::{Dispatch, flag};
 use super::shader::Module;
 use super::span::{Limits, grid};
 use super::{Chunk, Samples, Shape, shader};
-use crate::Error;
+use crate::{Error, Loss, Model};
 use crate::cpu::synthetic::{Grid, Response, Synthetic, Truth};
 use wgpu::{BindGroup, BindGroupLayout, Buffer, BufferUsages, ComputePass, ComputePipeline, Device};
 
@@ -53,7 +53,7 @@ impl Generator {
     /// [`Error::Limit`] if the device cannot bind it, [`Error::Shape`] for no features or more than
     /// [`Shape::MAX_FEATURES`].
     pub fn new(device: &Device, problem: &Synthetic) -> Result<Self, Error> {
-        Shape::new(problem.features() as usize)?;
+        Shape::new(&Model::new(problem.features() as usize, Loss::default()))?;
         check_device(device, WORKGROUP, BUFFERS)?;
         let layout = layout(device, "synthetic problem", &[Use::Uniform, Use::Read, Use::Read]);
         let uniform = Problem {
