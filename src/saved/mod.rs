@@ -106,7 +106,7 @@ fn length(name: &'static str, found: usize, expected: usize) -> Result<(), (&'st
 }
 
 fn within(name: &'static str, values: &[f64], limit: f64) -> Result<(), (&'static str, String)> {
-    match values.iter().position(|value| !(value.abs() <= limit)) {
+    match values.iter().position(|value| !(-limit..=limit).contains(value)) {
         Some(i) => Err((name, format!("element {i} is {:?}, and must be within ±{limit:e}", values[i]))),
         None => Ok(()),
     }
