@@ -5,6 +5,7 @@
 use assert_cmd::Command;
 use serde_json::Value;
 use std::path::Path;
+use std::process::Stdio;
 use std::time::Duration;
 use tempfile::TempDir;
 use wgpu_optim::regression::Scaling;
@@ -206,6 +207,18 @@ fn rows_are_predicted_in_parts() {
     let lines = lines(&folder, "predict m d.csv");
     assert_eq!(lines.len(), rows + 1);
     assert!((0..rows).zip(&lines[1..]).all(|(i, line)| *line == format!("{:?}", 2.0 * i as f64)));
+}
+
+#[test]
+fn a_reader_may_have_seen_enough() {
+    let data = format!("x1\n{}", "1\n".repeat(300_000));
+    let folder = folder(&model(Loss::Mse, &[2.0], &[0.0]), &[("d.csv", &data)]);
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_wgpu-optim"));
+    command.current_dir(&folder).args(["predict", "m", "d.csv"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), output.stderr.len()), (Some(0), 0));
 }
 
 #[test]

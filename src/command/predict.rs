@@ -138,7 +138,7 @@ impl Predictions<'_> {
     fn write(&self, to: &mut dyn Write) -> std::io::Result<()> {
         let Predictions { saved, data, columns } = self;
         let mut writer = csv::Writer::from_writer(to);
-        writer.write_record(*columns)?;
+        writer.write_record(*columns).map_err(io_error)?;
         let (features, side) = (data.features(), data.side());
         let most = (CHUNK / features).max(1) as u64;
         let mut first = 0;
@@ -155,18 +155,26 @@ impl Predictions<'_> {
                     for (label, probabilities) in rows {
                         let cells =
                             [label.to_string()].into_iter().chain(probabilities.iter().map(number));
-                        writer.write_record(cells.take(columns.len()))?;
+                        writer.write_record(cells.take(columns.len())).map_err(io_error)?;
                     }
                 }
                 _ => {
                     for row in saved.means(&scores).chunks(saved.model.outputs) {
-                        writer.write_record(row.iter().map(number))?;
+                        writer.write_record(row.iter().map(number)).map_err(io_error)?;
                     }
                 }
             }
             first += rows as u64;
         }
         writer.flush()
+    }
+}
+
+/// The error of what is written to, whose kind the crate's own conversion loses.
+fn io_error(error: csv::Error) -> std::io::Error {
+    match error.into_kind() {
+        csv::ErrorKind::Io(error) => error,
+        other => std::io::Error::other(format!("{other:?}")),
     }
 }
 
