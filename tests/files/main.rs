@@ -74,10 +74,10 @@ fn rows_take_no_more_memory_than_they_may() {
 #[test]
 fn data_can_be_shared_between_threads() {
     let options = FileOptions { memory: 0, ..FileOptions::default() };
-    let data = opened_for_good("d.csv", b"a,b\n1,2\n3,4\n5,6\n", &options).data;
+    let kept = opened_for_good("d.csv", b"a,b\n1,2\n3,4\n5,6\n", &options);
     std::thread::scope(|scope| {
         for first in (0..3).cycle().take(12) {
-            let data = &data;
+            let data = &kept.data;
             scope.spawn(move || {
                 let (mut x, mut y) = ([0.0], [0.0]);
                 data.read(first, &mut x, &mut y).unwrap();
