@@ -97,7 +97,7 @@ impl Arguments {
         }
         Ok(FileOptions {
             targets: Targets::None,
-            columns: Some(saved.names.clone()),
+            select: Some(saved.names.clone()),
             features: Some(saved.model.features),
             offset,
             on_bad_row: match self.on_bad_row {

@@ -2,6 +2,7 @@ use super::layout::Layout;
 use super::pass::{Opened, Pass};
 use super::statistics::{Column, Distinct};
 use super::{DataError, Skipped};
+use crate::regression::Scaling;
 use std::fmt::{self, Debug, Formatter};
 use std::sync::{Mutex, PoisonError};
 
@@ -93,6 +94,18 @@ impl FileData {
         matches!(self.store, Store::Streamed { .. })
     }
 
+    /// What gives every feature mean 0 and standard deviation 1, as [`Scaling::fit`] would find it.
+    pub fn scaling(&self) -> Scaling {
+        let scale = |column: &Column| {
+            let deviation = (column.squares / self.rows as f64).sqrt();
+            if deviation <= 1e-12 * column.mean.abs() { 1.0 } else { deviation }
+        };
+        Scaling {
+            mean: self.columns.iter().map(|column| column.mean).collect(),
+            scale: self.columns.iter().map(scale).collect(),
+        }
+    }
+
     /// Reads the rows from `first` on, counted from 0: as many as `x` has room for, row after row, and what
     /// lies beside them into `sides`. Where rows are streamed, a read goes on where the last one ended, and
     /// from elsewhere it may have to begin at the start of the file.
@@ -118,12 +131,9 @@ impl FileData {
             }
             Store::Streamed { opened, seekable, cursor } => (opened, *seekable, cursor),
         };
-        // A cursor that another thread left behind in a panic was taken out of its place.
+        // Whoever panicked had taken the cursor out of its place.
         let mut place = cursor.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut cursor = match place.take() {
-            Some(cursor) if cursor.next <= first || seekable => cursor,
-            _ => Cursor::new(opened)?,
-        };
+        let mut cursor = place.take().map_or_else(|| Cursor::new(opened), Ok)?;
         if cursor.next != first && !(seekable && cursor.seek(first)) {
             if cursor.next > first {
                 cursor = Cursor::new(opened)?;

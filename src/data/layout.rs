@@ -46,7 +46,7 @@ impl Layout {
                 return Err(DataError::Twice { path: path.into(), name: names[column].clone() });
             }
         }
-        let mut columns: Vec<usize> = match &options.columns {
+        let mut columns: Vec<usize> = match &options.select {
             Some(wanted) => wanted_columns(path, source, wanted)?,
             None => (0..names.len()).filter(|&column| !used[column]).collect(),
         };

@@ -25,7 +25,7 @@ fn csv_columns_are_features_targets_weight_and_offset() {
     assert_eq!(rows(&opened("d.csv", text.as_bytes(), &options).unwrap()).1[3], 4.0);
     let options = FileOptions {
         targets: Targets::None,
-        columns: Some(vec!["b".into(), "a".into()]),
+        select: Some(vec!["b".into(), "a".into()]),
         ..FileOptions::default()
     };
     // What no column is asked for may hold anything.
@@ -105,8 +105,8 @@ fn columns_that_are_not_there_are_named() {
     assert!(error.ends_with("0 columns are called `z`; the columns are a, b, a"), "{error}");
     assert!(message("d.csv", text, &named(&["a"])).contains("2 columns are called `a`"));
     assert!(message("d.csv", text, &named(&["b", "b"])).contains("`b` cannot be two things"));
-    let columns = Some(vec!["b".into(), "p".into(), "q".into()]);
-    let options = FileOptions { targets: Targets::None, columns, ..FileOptions::default() };
+    let select = Some(vec!["b".into(), "p".into(), "q".into()]);
+    let options = FileOptions { targets: Targets::None, select, ..FileOptions::default() };
     assert!(message("d.csv", text, &options).ends_with("there is no column `p`, `q`"));
     assert!(
         message("d.csv", text, &FileOptions { y: Some("y.npy".into()), ..named(&[]) }).contains(".npy")

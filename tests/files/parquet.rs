@@ -91,7 +91,7 @@ fn of_types() -> Vec<u8> {
 fn parquet_columns_are_read_by_their_types() {
     let (bytes, options) = (of_types(), named(&["long"]));
     let options = FileOptions {
-        columns: Some(["single", "flag", "double", "byte", "int"].map(String::from).into()),
+        select: Some(["single", "flag", "double", "byte", "int"].map(String::from).into()),
         ..options
     };
     let data = opened("d.parquet", &bytes, &options).unwrap();
@@ -103,11 +103,11 @@ fn parquet_columns_are_read_by_their_types() {
         ("day", "column `day` is of the type Date, not numbers"),
         ("list", "column `list` is of lists, not numbers"),
     ] {
-        let options = FileOptions { columns: Some(vec![name.into()]), ..options.clone() };
+        let options = FileOptions { select: Some(vec![name.into()]), ..options.clone() };
         let error = message("d.parquet", &bytes, &options);
         assert!(error.contains(part), "{error}");
     }
-    let options = FileOptions { columns: Some(vec!["null".into()]), ..options };
+    let options = FileOptions { select: Some(vec!["null".into()]), ..options };
     let error = message("d.parquet", &bytes, &options);
     assert!(error.ends_with("row 2, column `null`: the cell is null"), "{error}");
     let data = opened("d.parquet", &bytes, &FileOptions { on_bad_row: OnBadRow::Skip, ..options });

@@ -10,7 +10,7 @@ fn svmlight_rows_are_dense() {
     assert_eq!(data.target_values, Some(vec![-1.0, 0.0, 1.0]));
     let wide = FileOptions { features: Some(5), ..FileOptions::default() };
     assert_eq!(opened("d.libsvm", text.as_bytes(), &wide).unwrap().features(), 5);
-    let none = FileOptions { targets: Targets::None, columns: Some(data.names.clone()), ..wide };
+    let none = FileOptions { targets: Targets::None, select: Some(data.names.clone()), ..wide };
     let none = FileOptions { features: Some(3), ..none };
     assert!(rows(&opened("d.svmlight", text.as_bytes(), &none).unwrap()).1.is_empty());
 }
