@@ -134,8 +134,8 @@ fn harmless(name: &str, bytes: &[u8]) -> Result<(), TestCaseError> {
                 assert!(x.iter().all(|x| (*x as f32).is_finite()));
             }
         });
-        // Buffers, and numbers that are longer in memory than as text. For a page of a Parquet file its crate
-        // reserves what the page says that it needs, at most 2 GiB, before it finds out.
+        // Buffers, and numbers that are longer in memory than as text. For a page of a Parquet file its
+        // crate reserves what the page says that it needs, at most 2 GiB, before it finds out.
         let reserved = if name == "d.parquet" { 1 << 32 } else { 4 << 20 };
         prop_assert!(peak < reserved + 64 * bytes.len(), "{}: {} of {}", name, peak, bytes.len());
     }
