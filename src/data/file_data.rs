@@ -2,7 +2,6 @@ use super::layout::Layout;
 use super::pass::{Opened, Pass};
 use super::statistics::{Column, Distinct};
 use super::{DataError, Skipped};
-use crate::regression::Scaling;
 use std::fmt::{self, Debug, Formatter};
 use std::sync::{Mutex, PoisonError};
 
@@ -92,18 +91,6 @@ impl FileData {
     /// Whether the rows are read from the file again whenever they are asked for.
     pub fn is_streamed(&self) -> bool {
         matches!(self.store, Store::Streamed { .. })
-    }
-
-    /// What gives every feature mean 0 and standard deviation 1, as [`Scaling::fit`] would find it.
-    pub fn scaling(&self) -> Scaling {
-        let scale = |column: &Column| {
-            let deviation = (column.squares / self.rows as f64).sqrt();
-            if deviation <= 1e-12 * column.mean.abs() { 1.0 } else { deviation }
-        };
-        Scaling {
-            mean: self.columns.iter().map(|column| column.mean).collect(),
-            scale: self.columns.iter().map(scale).collect(),
-        }
     }
 
     /// Reads the rows from `first` on, counted from 0: as many as `x` has room for, row after row, and what

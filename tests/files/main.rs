@@ -12,7 +12,6 @@ mod svmlight;
 
 use tempfile::TempDir;
 use wgpu_optim::data::{DataError, FileData, FileOptions, OnBadRow, Targets, open};
-use wgpu_optim::regression::Scaling;
 
 pub fn folder() -> TempDir {
     TempDir::new().unwrap()
@@ -58,17 +57,6 @@ fn rows_that_are_not_there_are_an_error() {
         data.data.read(u64::MAX, &mut [0.0; 2], &mut [0.0; 2]).unwrap_err();
         data.data.read(2, &mut [], &mut []).unwrap();
     }
-}
-
-#[test]
-fn features_are_scaled_as_those_in_memory() {
-    let text: String = (0..100).map(|i| format!("{},{},0.1,{i}\n", i * i, 1e6 + f64::from(i))).collect();
-    let data = opened("d.csv", format!("a,b,k,y\n{text}").as_bytes(), &FileOptions::default()).unwrap();
-    let (found, expected) = (data.scaling(), Scaling::fit(&rows(&data).0, 3));
-    assert_eq!(found.scale[2], 1.0);
-    let near = |(a, b): (&f64, &f64)| (a / b - 1.0).abs() < 1e-12;
-    assert!(found.mean.iter().zip(&expected.mean).all(near), "{found:?} {expected:?}");
-    assert!(found.scale.iter().zip(&expected.scale).all(near), "{found:?} {expected:?}");
 }
 
 #[test]
