@@ -35,7 +35,7 @@ pub use builder::OptimizerBuilder;
 #[cfg(feature = "cli")]
 pub use context::{Gpu, OpenError, adapters};
 pub use control::Control;
-pub use descent::{Descent, Descending};
+pub use descent::{Descending, Descent};
 pub use evaluation::Evaluator;
 pub use gradient::Gradient;
 pub use optimizer::{Optimizer, Tensor};

@@ -23,7 +23,10 @@ fn input(message: impl Into<String>) -> Failure {
 impl ModelArguments {
     /// The loss; how many classes a softmax has is known from the data.
     pub fn loss(&self) -> Result<Loss, Failure> {
-        let given = [("--epsilon", self.epsilon, LossName::Huber), ("--quantile", self.quantile, LossName::Quantile)];
+        let given = [
+            ("--epsilon", self.epsilon, LossName::Huber),
+            ("--quantile", self.quantile, LossName::Quantile),
+        ];
         for (flag, value, loss) in given {
             if value.is_some() && self.loss != loss {
                 return Err(input(format!("{flag} goes with another --loss")));
@@ -74,7 +77,10 @@ impl TrainingArguments {
     /// The learning rate of every update of a rule.
     pub fn schedule(&self, rule: &Rule, updates: u64, epoch: u64) -> Result<Schedule, Failure> {
         let lr = rule.lr();
-        let of = |flags: &[(&'static str, bool)], needed: &[RateName]| match flags.iter().find(|(_, given)| *given) {
+        let of = |flags: &[(&'static str, bool)], needed: &[RateName]| match flags
+            .iter()
+            .find(|(_, given)| *given)
+        {
             Some((flag, _)) if !needed.contains(&self.learning_rate) => {
                 Err(input(format!("{flag} goes with another --learning-rate")))
             }
@@ -130,7 +136,8 @@ impl TrainingArguments {
         if self.early_stopping {
             let fraction = self.validation_fraction.unwrap_or(0.1);
             if !(fraction > 0.0 && fraction < 1.0) {
-                let message = format!("--validation-fraction is {fraction}, and must be between 0 and 1");
+                let message =
+                    format!("--validation-fraction is {fraction}, and must be between 0 and 1");
                 return Err(input(message));
             }
             validation_rows = problem.hold_out(fraction, self.shuffle_seed)?;
