@@ -317,7 +317,9 @@ fn run_binding(descriptions: &Buffer) -> wgpu::BindingResource<'_> {
 pub fn constants(shape: &Shape, model: &Model, purpose: Purpose) -> Vec<(&'static str, f64)> {
     let at = |at: Option<usize>| at.unwrap_or(0) as f64;
     let mut constants = vec![
+        ("FEATURES", shape.features.into()),
         ("VECTORS", shape.vectors.into()),
+        ("STRIDE", shape.stride.into()),
         ("OUTPUTS", shape.outputs.into()),
         ("INTERCEPTS", shape.intercepts.into()),
         ("SIDE", shape.side.into()),
