@@ -255,6 +255,26 @@ pub(crate) fn gradient_descend(name: &'static str, rule_file: &'static str) -> M
     module
 }
 
+/// Many updates in one dispatch, with a thread or a workgroup for each model that is fitted.
+pub(crate) fn gradient_epochs(
+    name: &'static str,
+    of: &Loss,
+    rule_file: &'static str,
+    alone: bool,
+) -> Module {
+    let epochs = include_str!("../../shaders/gradient/epochs/epochs.wgsl");
+    let mut module = over_rows(name, true, loss(of), epochs);
+    let step = module!(name, "arithmetic.wgsl", "step.wgsl", "accumulation.wgsl", "update.wgsl");
+    module.files.extend(step.files);
+    module.files.push(rule_file);
+    module.files.push(if alone {
+        include_str!("../../shaders/gradient/epochs/alone.wgsl")
+    } else {
+        include_str!("../../shaders/gradient/epochs/together.wgsl")
+    });
+    module
+}
+
 /// Adds up what evaluates a model.
 pub fn evaluation_sum() -> Module {
     let name = "evaluation sum";
@@ -304,6 +324,10 @@ mod tests {
             if !matches!(loss, Loss::Softmax { .. }) {
                 modules.push(gradient_one_pass(&loss, true));
             }
+        }
+        for rule in &rules {
+            let epochs = |alone| gradient_epochs(rule.name(), &Loss::Logistic, rule_file(rule), alone);
+            modules.extend([true, false].map(epochs));
         }
         modules.extend(layouts.map(gradient_norm));
         modules.extend(rules.iter().map(|rule| gradient_descend(rule.name(), rule_file(rule))));
