@@ -117,7 +117,7 @@ fn gradient(criterion: &mut Criterion) {
     group.sample_size(20);
     let shape = Shape::new(FEATURES as usize).expect("64 features");
     let samples = Samples::new(&gpu.device, shape, ROWS, ROWS).expect("268 MB fit");
-    let problem = wgpu_optim::cpu::random::Synthetic::new(FEATURES, 0.1, 1);
+    let problem = wgpu_optim::cpu::synthetic::Synthetic::new(FEATURES, 0.1, 1);
     let rows = SyntheticRows::new(&gpu.device, &samples, &problem).expect("as many features");
     for chunk in 0..rows.chunks() {
         run(&gpu, |pass| rows.record(pass, chunk));

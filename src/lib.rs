@@ -71,12 +71,16 @@
 //! - `cpu`: the f32 path of the processor on all threads, with SIMD chosen at run time;
 //! - `cli` (default): the command and what it is made of: data sets, metrics, training, verification, the
 //!   series.
+//! - `cli` (default): the command and what it is made of: data sets, training, verification, the series;
+//! - `parquet`: data sets in Parquet files too.
 
 #![warn(missing_docs)]
 
 mod batch;
 mod check;
 pub mod cpu;
+#[cfg(feature = "cli")]
+pub mod data;
 mod error;
 mod evaluation;
 pub mod gpu;
@@ -88,6 +92,8 @@ mod penalty;
 #[cfg(feature = "cli")]
 pub mod regression;
 pub mod rule;
+#[cfg(feature = "cli")]
+pub mod saved;
 pub mod schedule;
 #[cfg(feature = "cli")]
 pub mod series;

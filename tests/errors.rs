@@ -4,7 +4,7 @@
 mod common;
 
 use wgpu::{Buffer, BufferUsages, Device, DeviceDescriptor, Limits, Queue};
-use wgpu_optim::cpu::random::Synthetic;
+use wgpu_optim::cpu::synthetic::{Options, Synthetic};
 use wgpu_optim::gpu::{
     Arena, Batch, LinearGradient, OptimizerBuilder, ReadBack, Samples, Shape, SyntheticRows,
 };
@@ -435,6 +435,10 @@ fn samples_of_another_size() {
     assert_eq!(error, Error::Length { what: "y".into(), actual: 11, expected: 10 });
     let error = SyntheticRows::new(&device, &samples, &Synthetic::new(4, 0.0, 1)).unwrap_err();
     assert_names(&error, &["features", "4", "3"]);
+    let options = Options { features: 3, outputs: 2, ..Options::default() };
+    let problem = Synthetic::with_options(&options).unwrap();
+    let error = SyntheticRows::new(&device, &samples, &problem).unwrap_err();
+    assert_eq!(error, Error::Length { what: "targets of a chunk".into(), actual: 10, expected: 20 });
     let error = Samples::with_max_buffer(&device, Shape::new(5).unwrap(), 10, 5, 31).unwrap_err();
     assert_names(&error, &["max_storage_buffer_binding_size", "31", "32"]);
 }

@@ -1,10 +1,9 @@
-// The rows of a run, for the kernel that makes their targets. Composed with batch.wgsl and
-// synthetic/targets.wgsl.
+// Which rows are made: those of a run, in its order. Composed with integer.wgsl and order.wgsl.
+
+fn problem_rows() -> u32 {
+    return run.rows;
+}
 
 fn problem_row(i: u32) -> vec2u {
     return add64(run.base, vec2u(row_at(i), 0u));
-}
-
-fn rows_to_make() -> u32 {
-    return run.rows;
 }

@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use sysinfo::System;
 use wgpu_optim::Rule;
 use wgpu_optim::cpu::gradient::{Rows, mean_squared_error};
-use wgpu_optim::cpu::random::Synthetic;
+use wgpu_optim::cpu::synthetic::Synthetic;
 use wgpu_optim::gpu::{Gpu, Shape};
 use wgpu_optim::regression::Problem;
 use wgpu_optim::train::{

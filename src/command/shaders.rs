@@ -96,7 +96,8 @@ fn sources() -> Vec<Source> {
         Source::new("gradient_residuals", &shader::gradient_residuals()),
         Source::new("gradient_columns", &shader::gradient_columns()),
         Source::new("gradient_reduce", &shader::gradient_reduce()),
-        Source::new("random", &shader::synthetic()),
+        Source::new("synthetic_features", &shader::synthetic_features()),
+        Source::new("synthetic_targets", &shader::synthetic_targets()),
     ];
     for (suffix, layout) in layouts {
         let norm = shader::gradient_norm(layout);

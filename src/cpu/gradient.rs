@@ -9,6 +9,8 @@ use crate::{Loss, Model};
 
 /// Rows that are summed serially before the tree begins; the shape of the sum depends on nothing else.
 pub const BLOCK: usize = 512;
+/// Rows whose blocks make one tree: of a larger batch there may be so many in memory at a time.
+pub const SLICE: usize = 1 << 18;
 /// Rows whose scores are in flight together.
 pub(super) const GROUP: usize = 4;
 /// Partial sums of one dot product: as many as the widest SIMD register holds f32.
@@ -41,18 +43,28 @@ impl<'a, R: Real> Rows<'a, R> {
         Rows { x: of(self.x, model.features), sides: of(self.sides, model.side()) }
     }
 
+    /// In slices of [`SLICE`].
+    pub fn slices(self, model: &Model) -> impl ExactSizeIterator<Item = Rows<'a, R>> {
+        self.parts(model, SLICE)
+    }
+
     /// In blocks of [`BLOCK`].
     fn blocks(self, model: &Model) -> impl ExactSizeIterator<Item = Rows<'a, R>> {
+        self.parts(model, BLOCK)
+    }
+
+    fn parts(self, model: &Model, most: usize) -> impl ExactSizeIterator<Item = Rows<'a, R>> {
         let (len, model) = (self.len(model), *model);
-        let starts = (0..len).step_by(BLOCK);
-        starts.map(move |first| self.part(&model, first, BLOCK.min(len - first)))
+        let starts = (0..len).step_by(most);
+        starts.map(move |first| self.part(&model, first, most.min(len - first)))
     }
 }
 
 /// The longest chain of additions behind one gradient element, for error bounds: a block serially, then
-/// the tree.
+/// the tree of a slice, then the slices.
 pub fn depth(rows: usize) -> u32 {
-    rows.min(BLOCK) as u32 + rows.div_ceil(BLOCK).next_power_of_two().ilog2()
+    let blocks = rows.min(SLICE).div_ceil(BLOCK);
+    rows.min(BLOCK) as u32 + blocks.next_power_of_two().ilog2() + rows.div_ceil(SLICE).max(1) as u32 - 1
 }
 
 /// The longest chain of additions behind one score, for error bounds.
@@ -68,45 +80,111 @@ pub fn dot_depth(features: usize) -> u32 {
 /// # Panics
 /// If the lengths of rows, `params` and `grads` are not those of the model.
 pub fn gradient<R: Real>(model: &Model, rows: Rows<R>, params: &[R], grads: &mut [R]) -> R {
-    check_lengths(model, &rows, params, grads);
-    let width = sums_len(model);
-    let mut partials = vec![R::zero(); width * rows.len(model).div_ceil(BLOCK)];
-    for (rows, sums) in rows.blocks(model).zip(partials.chunks_mut(width)) {
-        add_block(model, rows, params, sums);
+    let mut sums = BatchSums::new(model);
+    for slice in rows.slices(model) {
+        sums.add(slice, params);
     }
-    finish(model, &mut partials, rows.len(model), grads)
+    sums.finish(grads)
 }
 
-/// [`gradient`] with its blocks shared out among threads: the same bits.
-#[cfg(feature = "cpu")]
-pub(super) fn gradient_parallel(
-    model: &Model,
-    rows: Rows<f32>,
-    params: &[f32],
-    grads: &mut [f32],
-    add_block: impl Fn(&Model, Rows<f32>, &[f32], &mut [f32]) + Sync,
-) -> f32 {
-    use rayon::prelude::*;
-    check_lengths(model, &rows, params, grads);
-    let width = sums_len(model);
-    let blocks: Vec<Rows<f32>> = rows.blocks(model).collect();
-    let mut partials = vec![0.0; width * blocks.len()];
-    let sums = partials.par_chunks_mut(width).zip(blocks);
-    sums.for_each(|(sums, rows)| add_block(model, rows, params, sums));
-    finish(model, &mut partials, rows.len(model), grads)
+/// The sums behind a batch's gradient, from slices of its rows that need not be in memory together.
+#[derive(Clone, Debug)]
+pub struct BatchSums<R> {
+    model: Model,
+    rows: usize,
+    /// A gradient for every weight, the intercepts', the loss, the weight.
+    sums: Vec<R>,
 }
 
-fn check_lengths<R: Real>(model: &Model, rows: &Rows<R>, params: &[R], grads: &[R]) {
-    assert_eq!(params.len(), model.params(), "there is a parameter for every weight and intercept");
-    assert_eq!(params.len(), grads.len(), "there is a gradient for every parameter");
-    let len = rows.len(model);
-    let lengths = (rows.x.len(), rows.sides.len());
-    assert_eq!(lengths, (len * model.features, len * model.side()), "rows are of one length");
-}
+impl<R: Real> BatchSums<R> {
+    /// Of no rows.
+    pub fn new(model: &Model) -> Self {
+        let sums = vec![R::zero(); model.weights() + model.outputs + 2];
+        BatchSums { model: *model, rows: 0, sums }
+    }
 
-/// What is summed over rows: a gradient for every weight, the intercepts', the loss, the weight.
-fn sums_len(model: &Model) -> usize {
-    model.weights() + model.outputs + 2
+    /// Adds the batch's next rows: [`SLICE`] of them, or those that are left.
+    ///
+    /// # Panics
+    /// If the lengths of rows and `params` are not those of the model.
+    pub fn add(&mut self, rows: Rows<R>, params: &[R]) {
+        let (model, width) = (self.model, self.sums.len());
+        let mut partials = self.partials(&rows, params);
+        for (rows, sums) in rows.blocks(&model).zip(partials.chunks_mut(width)) {
+            add_block(&model, rows, params, sums);
+        }
+        self.take(rows.len(&model), &mut partials);
+    }
+
+    /// [`add`](Self::add) with its blocks shared out among threads: the same bits.
+    #[cfg(feature = "cpu")]
+    pub(super) fn add_parallel(
+        &mut self,
+        rows: Rows<R>,
+        params: &[R],
+        add_block: impl Fn(&Model, Rows<R>, &[R], &mut [R]) + Sync,
+    ) {
+        use rayon::prelude::*;
+        let (model, width) = (self.model, self.sums.len());
+        let mut partials = self.partials(&rows, params);
+        let blocks: Vec<Rows<R>> = rows.blocks(&model).collect();
+        let sums = partials.par_chunks_mut(width).zip(blocks);
+        sums.for_each(|(sums, rows)| add_block(&model, rows, params, sums));
+        self.take(rows.len(&model), &mut partials);
+    }
+
+    /// Zeros for every block.
+    fn partials(&self, rows: &Rows<R>, params: &[R]) -> Vec<R> {
+        let model = &self.model;
+        assert_eq!(params.len(), model.params(), "there is a parameter for every weight and intercept");
+        let len = rows.len(model);
+        let lengths = (rows.x.len(), rows.sides.len());
+        assert_eq!(lengths, (len * model.features, len * model.side()), "rows are of one length");
+        vec![R::zero(); self.sums.len() * len.div_ceil(BLOCK)]
+    }
+
+    /// Adds the blocks' sums as a tree, and to those of the slices before.
+    fn take(&mut self, rows: usize, partials: &mut [R]) {
+        let width = self.sums.len();
+        let mut blocks = partials.len() / width;
+        while blocks > 1 {
+            let half = blocks.div_ceil(2);
+            let (low, high) = partials.split_at_mut(half * width);
+            for (low, &high) in low.iter_mut().zip(&high[..(blocks - half) * width]) {
+                *low += high;
+            }
+            blocks = half;
+        }
+        // The first slice's are not added to zero, which would change a −0.
+        if self.rows == 0 {
+            self.sums.iter_mut().zip(partials).for_each(|(sum, &mut partial)| *sum = partial);
+        } else {
+            self.sums.iter_mut().zip(partials).for_each(|(sum, &mut partial)| *sum += partial);
+        }
+        self.rows += rows;
+    }
+
+    /// Writes the gradient and returns the loss.
+    ///
+    /// # Panics
+    /// If there is not a gradient for every parameter.
+    pub fn finish(self, grads: &mut [R]) -> R {
+        let BatchSums { model, rows, sums } = self;
+        assert_eq!(model.params(), grads.len(), "there is a gradient for every parameter");
+        let (of_loss, of_gradient) = model.loss.factors();
+        let [loss, weight] = [sums[sums.len() - 2], sums[sums.len() - 1]];
+        let (mean, scale) = if model.weighted && weight > R::zero() {
+            (R::of(of_loss) / weight, R::of(of_gradient) / weight)
+        } else if model.weighted || rows == 0 {
+            (R::zero(), R::zero())
+        } else {
+            (R::of(of_loss / rows as f64), R::of(of_gradient / rows as f64))
+        };
+        for (gradient, &sum) in grads.iter_mut().zip(&sums) {
+            *gradient = scale * sum;
+        }
+        mean * loss
+    }
 }
 
 /// A class as an index.
@@ -247,35 +325,6 @@ pub(super) fn finish_dot<R: Real>(mut lanes: [R; LANES], x_rest: &[R], w_rest: &
     lanes[0]
 }
 
-/// Adds the blocks' sums as a tree, scales them, and returns the loss.
-fn finish<R: Real>(model: &Model, partials: &mut [R], rows: usize, grads: &mut [R]) -> R {
-    let width = sums_len(model);
-    let mut blocks = partials.len() / width;
-    while blocks > 1 {
-        let half = blocks.div_ceil(2);
-        let (low, high) = partials.split_at_mut(half * width);
-        for (low, &high) in low.iter_mut().zip(&high[..(blocks - half) * width]) {
-            *low += high;
-        }
-        blocks = half;
-    }
-    let (of_loss, of_gradient) = model.loss.factors();
-    let (mean, scale) = match partials.get(width - 1) {
-        None => (R::zero(), R::zero()),
-        Some(&weight) if !model.weighted => {
-            debug_assert!(weight == R::zero(), "weights are summed where there are some");
-            (R::of(of_loss / rows as f64), R::of(of_gradient / rows as f64))
-        }
-        Some(&weight) if weight > R::zero() => (R::of(of_loss) / weight, R::of(of_gradient) / weight),
-        Some(_) => (R::zero(), R::zero()),
-    };
-    grads.fill(R::zero());
-    for (gradient, &sum) in grads.iter_mut().zip(&*partials) {
-        *gradient = scale * sum;
-    }
-    partials.get(width - 2).map_or(R::zero(), |&loss| mean * loss)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -374,7 +423,7 @@ mod tests {
     #[test]
     fn depth_is_that_of_a_serial_block_and_a_tree() {
         let depths: Vec<u32> = [1, 4, 512, 513, 1025, 1 << 20].map(depth).to_vec();
-        assert_eq!(depths, [1, 4, 512, 513, 514, 523]);
+        assert_eq!(depths, [1, 4, 512, 513, 514, 524]);
     }
 
     #[test]

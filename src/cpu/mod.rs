@@ -27,6 +27,7 @@ pub mod random;
 mod rmsprop;
 mod sgd;
 mod step_state;
+pub mod synthetic;
 mod update;
 
 pub use bounded::Bounded;

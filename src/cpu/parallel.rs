@@ -3,10 +3,11 @@
 //! The bits are those of the plain functions: an element-wise step has no order, and the gradient's
 //! sum has a fixed shape. Threads are the caller's rayon pool.
 
-use super::gradient::{self, Rows};
+use super::Step;
+use super::gradient::{BatchSums, Rows};
 use super::gradient_simd::AddBlock;
-use super::{Step, random::Synthetic};
-use crate::{Model, Rule};
+use super::synthetic::{Synthetic, Truth};
+use crate::{Model, Penalty, Rule};
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
@@ -23,6 +24,7 @@ pub fn simd() -> String {
 /// always inlined is compiled for the SIMD that was found.
 struct Update<'a, 'b> {
     rule: &'a Rule,
+    penalty: &'a Penalty,
     step: &'a Step<f32>,
     params: &'a mut [f32],
     grads: &'a [f32],
@@ -34,7 +36,14 @@ impl WithSimd for Update<'_, '_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
-        super::update(self.rule, self.step, self.params, self.grads, self.moments);
+        super::update_penalized(
+            self.rule,
+            self.penalty,
+            self.step,
+            self.params,
+            self.grads,
+            self.moments,
+        );
     }
 }
 
@@ -49,10 +58,30 @@ pub fn update(
     grads: &[f32],
     moments: &mut [Vec<f32>],
 ) {
+    let mut moments: Vec<&mut [f32]> = moments.iter_mut().map(Vec::as_mut_slice).collect();
+    update_penalized(rule, &Penalty::default(), step, params, grads, &mut moments);
+}
+
+/// [`cpu::update_penalized`](super::update_penalized) in parallel.
+///
+/// # Panics
+/// As that one does.
+pub fn update_penalized(
+    rule: &Rule,
+    penalty: &Penalty,
+    step: &Step<f32>,
+    params: &mut [f32],
+    grads: &[f32],
+    moments: &mut [&mut [f32]],
+) {
     let arch = Arch::new();
     let run = |params: &mut [f32], grads: &[f32], moments: &mut [&mut [f32]]| {
-        arch.dispatch(Update { rule, step, params, grads, moments });
+        arch.dispatch(Update { rule, penalty, step, params, grads, moments });
     };
+    if params.len() <= TASK {
+        // One task: a pool of threads would only be asked for it.
+        return run(params, grads, moments);
+    }
     let params = params.par_chunks_mut(TASK).zip(grads.par_chunks(TASK));
     let used = rule.moments().len().min(moments.len());
     match &mut moments[..used] {
@@ -67,27 +96,47 @@ pub fn update(
     }
 }
 
-/// [`gradient::gradient`] in parallel.
+/// [`gradient`](super::gradient::gradient) in parallel.
 ///
 /// # Panics
 /// As that one does.
 pub fn gradient(model: &Model, rows: Rows<f32>, params: &[f32], grads: &mut [f32]) -> f32 {
-    let arch = Arch::new();
-    gradient::gradient_parallel(model, rows, params, grads, |model, rows, params, sums| {
-        arch.dispatch(AddBlock { model, rows, params, sums });
-    })
+    let mut sums = BatchSums::new(model);
+    for slice in rows.slices(model) {
+        add(&mut sums, slice, params);
+    }
+    sums.finish(grads)
 }
 
-/// Makes the rows of a synthetic problem from `first_row` on: as many as `y` is long.
-pub fn synthetic_rows(problem: &Synthetic, first_row: u64, x: &mut [f32], y: &mut [f32]) {
-    let features = problem.features().max(1) as usize;
-    let weights = problem.weight_units();
+/// [`BatchSums::add`] in parallel.
+///
+/// # Panics
+/// As that one does.
+pub fn add(sums: &mut BatchSums<f32>, rows: Rows<f32>, params: &[f32]) {
+    let arch = Arch::new();
+    sums.add_parallel(rows, params, |model, rows, params, sums| {
+        arch.dispatch(AddBlock { model, rows, params, sums });
+    });
+}
+
+/// Makes the rows of a synthetic problem from `first_row` on: as many as `targets` are of.
+///
+/// # Panics
+/// As [`Synthetic::fill_row`] does.
+pub fn synthetic_rows(
+    problem: &Synthetic,
+    truth: &Truth,
+    first_row: u64,
+    x: &mut [f32],
+    targets: &mut [f32],
+) {
+    let (features, width) = (problem.features().max(1) as usize, problem.targets() as usize);
     let task = (TASK / features).max(1);
-    let x = x.par_chunks_mut(task * features);
-    x.zip(y.par_chunks_mut(task)).enumerate().for_each(|(i, (x, y))| {
-        let first_row = first_row + (i * task) as u64;
-        for (row, (x, y)) in (first_row..).zip(x.chunks_mut(features).zip(y)) {
-            *y = problem.row(row, &weights, x);
+    let tasks = x.par_chunks_mut(task * features).zip(targets.par_chunks_mut(task * width));
+    tasks.enumerate().for_each(|(i, (x, targets))| {
+        let rows = x.chunks_mut(features).zip(targets.chunks_mut(width));
+        for (row, (x, targets)) in (first_row + (i * task) as u64..).zip(rows) {
+            problem.fill_row(truth, row, x, targets);
         }
     });
 }

@@ -46,7 +46,7 @@ pub use rows::Rows;
 pub use samples::{Chunk, Samples};
 pub use shape::{Shape, Sums};
 pub use span::Span;
-pub use synthetic::SyntheticRows;
+pub use synthetic::{Generator, SyntheticRows};
 
 /// Features of a device that make something faster and that nothing depends on: none yet.
 pub const OPTIONAL_FEATURES: wgpu::Features = wgpu::Features::empty();

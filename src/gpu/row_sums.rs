@@ -42,7 +42,8 @@ struct Description {
 pub struct Run {
     /// Where it is described.
     pub offset: u32,
-    chunk: usize,
+    /// The chunk of the data that it lies in.
+    pub chunk: usize,
     rows: u32,
 }
 
@@ -67,6 +68,7 @@ pub struct RowSums {
     purpose: Purpose,
     kernels: Kernels,
     bindings: Vec<BindGroup>,
+    target_bindings: Option<BindGroup>,
     descriptions: Buffer,
     /// Partial sums of one run.
     pub partials: Buffer,
@@ -90,7 +92,7 @@ impl RowSums {
     ) -> Result<Self, Error> {
         let limits = Limits::of(device);
         let shape = rows.check(model)?;
-        let max_batch = purpose.max_batch.clamp(1, rows.len().max(1));
+        let max_batch = purpose.max_batch.clamp(1, rows.count().max(1));
         let purpose = Purpose { max_batch, max_batches: purpose.max_batches.max(1), ..purpose };
         check_device(device, THREADS, STORAGE_BUFFERS)?;
         check_params("params", &shape, params, &limits)?;
@@ -128,7 +130,7 @@ impl RowSums {
         uses.extend(rows.is_stored().then_some((1, Read)));
         uses.extend(two.then_some((5, Write)));
         let layout = layout_of(device, "gradient", &uses);
-        let bindings = rows.buffers().map(|(x, sides)| {
+        let bindings = rows.buffers().into_iter().map(|(x, sides)| {
             let mut resources = vec![
                 (0, run_binding(&descriptions)),
                 (2, sides.as_entire_binding()),
@@ -142,11 +144,14 @@ impl RowSums {
         let bindings = bindings.collect();
 
         let constants = constants(&shape, model, purpose);
-        let layouts = [Some(&layout), rows.generator_layout()];
-        let layouts = &layouts[..if rows.is_stored() { 1 } else { 2 }];
+        let generator = rows.generator();
+        let target_bindings = rows.target_bindings(device, run_binding(&descriptions));
+        let mut layouts = vec![Some(&layout)];
+        let made = generator.map_or(vec![], |generator| generator.constants());
+        layouts.extend(generator.map(|generator| Some(generator.layout())));
         let make = |module: shader::Module, more: &[(&'static str, f64)]| {
-            let constants = module.declared([&constants[..], &rows.constants(), more].concat());
-            pipeline_over(device, &module, "main", layouts, &constants)
+            let constants = module.declared([&constants[..], &made, more].concat());
+            pipeline_over(device, &module, "main", &layouts, &constants)
         };
         let stored = rows.is_stored();
         let kernels = match shape.sums {
@@ -172,6 +177,7 @@ impl RowSums {
             purpose,
             kernels,
             bindings,
+            target_bindings,
             descriptions,
             partials,
             max_groups: limits.max_groups,
@@ -194,7 +200,7 @@ impl RowSums {
                 return shape_error("the number of rows in a batch", batch.rows, range);
             }
             let end = batch.first.saturating_add(batch.rows);
-            if end > self.rows.len() {
+            if end > self.rows.count() {
                 return shape_error("the end of a batch", end, "within the data");
             }
             let places = self.rows.places(batch, self.purpose.shuffled)?;
@@ -244,10 +250,13 @@ impl RowSums {
 
     /// Records the partial sums of one run.
     pub fn record(&self, pass: &mut ComputePass, run: &Run) {
-        self.rows.record_targets(pass, &self.descriptions, run.offset, run.rows);
+        let targets = self.target_bindings.as_ref();
+        self.rows.record_targets(pass, targets, run.offset, run.rows);
         let shape = &self.shape;
         pass.set_bind_group(0, &self.bindings[run.chunk], &[run.offset]);
-        self.rows.bind_generator(pass);
+        if let Some(generator) = self.rows.generator() {
+            pass.set_bind_group(1, generator.bind_group(), &[]);
+        }
         let groups = shape.groups(run.rows);
         match &self.kernels {
             Kernels::OnePass(kernel) => {

@@ -67,17 +67,55 @@ impl Samples {
             let reason = format!("{rows} rows need {:.0} GB", bytes as f64 / 1e9);
             return Err(Error::OutOfMemory { what: "the rows on the device", reason });
         }
+        Self::cut(device, shape, rows, batch, max_buffer, usize::MAX)
+    }
+
+    /// Room for two chunks of at most `max_buffer` bytes that all rows take turns in: the even ones in one pair
+    /// of buffers, the odd ones in the other. A chunk must be written before it is read, and again after
+    /// another one was in its place.
+    ///
+    /// # Errors
+    /// Those of [`new`](Self::new).
+    pub fn in_turns(
+        device: &Device,
+        shape: Shape,
+        rows: u64,
+        batch: u64,
+        max_buffer: u64,
+    ) -> Result<Self, Error> {
+        let max_buffer =
+            max_buffer.min(device.limits().max_buffer_size).min(Limits::of(device).max_binding);
+        let hint = " for one row of features";
+        check_limit("max_storage_buffer_binding_size", max_buffer, shape.row_bytes(), hint)?;
+        Self::cut(device, shape, rows, batch, max_buffer, 2)
+    }
+
+    /// Chunks of which at most `resident` have buffers of their own.
+    fn cut(
+        device: &Device,
+        shape: Shape,
+        rows: u64,
+        batch: u64,
+        max_buffer: u64,
+        resident: usize,
+    ) -> Result<Self, Error> {
         let side = u64::from(shape.side) * 4;
         let most = max_buffer / shape.row_bytes().max(side);
-        let chunks = chunk_rows(most, rows, batch, shape.run_rows())
-            .into_iter()
-            .map(|(first_row, rows)| Chunk {
-                x: storage(device, "features", u64::from(rows) * shape.row_bytes()),
-                sides: storage(device, "targets", u64::from(rows) * side),
-                first_row,
-                rows,
-            })
-            .collect();
+        let cuts = chunk_rows(most, rows, batch, shape.run_rows());
+        let in_turns = cuts.len() > resident;
+        let longest = cuts.iter().map(|&(_, rows)| rows).max().unwrap_or(0);
+        let mut chunks: Vec<Chunk> = Vec::with_capacity(cuts.len());
+        for (i, (first_row, rows)) in cuts.into_iter().enumerate() {
+            let (x, sides) = match chunks.get(i.wrapping_sub(resident)) {
+                Some(Chunk { x, sides, .. }) => (x.clone(), sides.clone()),
+                None => {
+                    let room = u64::from(if in_turns { longest } else { rows });
+                    let x = storage(device, "features", room * shape.row_bytes());
+                    (x, storage(device, "targets", room * side))
+                }
+            };
+            chunks.push(Chunk { x, sides, first_row, rows });
+        }
         Ok(Samples { shape, chunks, rows })
     }
 

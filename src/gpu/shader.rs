@@ -144,9 +144,27 @@ pub fn step_state() -> Module {
     module!("step state", "integer.wgsl", "step.wgsl", "step_state.wgsl")
 }
 
-/// Makes the rows of a synthetic problem.
-pub fn synthetic() -> Module {
-    module!("synthetic rows", "integer.wgsl", "random.wgsl")
+/// Makes the features of a synthetic problem's rows.
+pub fn synthetic_features() -> Module {
+    module!(
+        "synthetic features",
+        "integer.wgsl",
+        "synthetic/generator.wgsl",
+        "synthetic/in_order.wgsl",
+        "synthetic/features.wgsl",
+    )
+}
+
+/// Makes their targets.
+pub fn synthetic_targets() -> Module {
+    module!(
+        "synthetic targets",
+        "integer.wgsl",
+        "synthetic/generator.wgsl",
+        "synthetic/response.wgsl",
+        "synthetic/in_order.wgsl",
+        "synthetic/targets.wgsl",
+    )
 }
 
 /// Where a kernel's rows are: stored, or made where they are needed.
@@ -154,7 +172,24 @@ fn rows(stored: bool) -> Vec<&'static str> {
     if stored {
         return vec![include_str!("../../shaders/gradient/stored.wgsl")];
     }
-    unimplemented!()
+    vec![
+        include_str!("../../shaders/integer.wgsl"),
+        include_str!("../../shaders/synthetic/generator.wgsl"),
+        include_str!("../../shaders/gradient/virtual.wgsl"),
+    ]
+}
+
+/// Makes the targets of a run's rows.
+pub fn virtual_targets() -> Module {
+    module!(
+        "targets of a run",
+        "integer.wgsl",
+        "synthetic/generator.wgsl",
+        "synthetic/response.wgsl",
+        "gradient/order.wgsl",
+        "gradient/in_batch_order.wgsl",
+        "synthetic/targets.wgsl",
+    )
 }
 
 /// What a loss's file needs, and the file.
@@ -188,7 +223,7 @@ fn over_rows(
     parts: Vec<&'static str>,
     own: &'static str,
 ) -> Module {
-    let mut module = module!(name, "gradient/batch.wgsl", "gradient/model.wgsl");
+    let mut module = module!(name, "gradient/order.wgsl", "gradient/batch.wgsl", "gradient/model.wgsl");
     module.files.extend(rows(stored));
     module.files.extend(parts);
     module.files.push(own);
@@ -235,7 +270,13 @@ pub fn gradient_columns(stored: bool) -> Module {
 
 /// Adds up partial sums, and stores the gradient.
 pub fn gradient_reduce() -> Module {
-    module!("gradient sum", "gradient/batch.wgsl", "gradient/reduce.wgsl", "gradient/store.wgsl")
+    module!(
+        "gradient sum",
+        "gradient/order.wgsl",
+        "gradient/batch.wgsl",
+        "gradient/reduce.wgsl",
+        "gradient/store.wgsl",
+    )
 }
 
 /// Adds up partial sums, and steps a rule with the gradient; with another file in the rule's place where one
@@ -243,6 +284,7 @@ pub fn gradient_reduce() -> Module {
 pub(crate) fn gradient_descend(name: &'static str, rule_file: &'static str) -> Module {
     let mut module = module!(
         name,
+        "gradient/order.wgsl",
         "gradient/batch.wgsl",
         "gradient/reduce.wgsl",
         "arithmetic.wgsl",
@@ -277,8 +319,13 @@ pub(crate) fn gradient_epochs(
 
 /// Adds up what evaluates a model.
 pub fn evaluation_sum() -> Module {
-    let name = "evaluation sum";
-    module!(name, "gradient/batch.wgsl", "gradient/reduce.wgsl", "gradient/evaluate.wgsl")
+    module!(
+        "evaluation sum",
+        "gradient/order.wgsl",
+        "gradient/batch.wgsl",
+        "gradient/reduce.wgsl",
+        "gradient/evaluate.wgsl",
+    )
 }
 
 #[cfg(test)]
@@ -311,18 +358,21 @@ mod tests {
         let published = include_str!("../../shaders/as_published/rmsprop.wgsl");
         let mut modules = vec![
             step_state(),
-            synthetic(),
-            gradient_scores(true),
-            gradient_columns(true),
+            synthetic_features(),
+            synthetic_targets(),
+            virtual_targets(),
             gradient_reduce(),
             evaluation_sum(),
             update_with("rmsprop", published, Layout::Span),
         ];
-        for loss in losses {
-            modules.push(gradient_derivatives(&loss, true));
-            modules.push(gradient_tiles(&loss, true));
-            if !matches!(loss, Loss::Softmax { .. }) {
-                modules.push(gradient_one_pass(&loss, true));
+        for stored in [true, false] {
+            modules.extend([gradient_scores(stored), gradient_columns(stored)]);
+            for loss in losses {
+                modules.push(gradient_derivatives(&loss, stored));
+                modules.push(gradient_tiles(&loss, stored));
+                if !matches!(loss, Loss::Softmax { .. }) {
+                    modules.push(gradient_one_pass(&loss, stored));
+                }
             }
         }
         for rule in &rules {

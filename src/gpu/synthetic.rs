@@ -1,83 +1,223 @@
 //! Synthetic problems, made on the device.
 
-use super::bindings::{Use, buffer_with, group, layout, pipeline};
+use super::bindings::{Use, buffer_with, check_device, check_limit, group, layout, pipeline_over};
+use super::dispatch::flag;
+use super::shader::Module;
 use super::span::{Limits, grid};
-use super::{Samples, shader};
+use super::{Chunk, Samples, shader};
 use crate::Error;
-use crate::cpu::random::Synthetic;
-use wgpu::{BindGroup, BufferUsages, ComputePass, ComputePipeline, Device};
+use crate::cpu::synthetic::{Grid, Response, Synthetic, Truth};
+use wgpu::{BindGroup, BindGroupLayout, BufferUsages, ComputePass, ComputePipeline, Device};
 
 const WORKGROUP: u32 = 64;
+/// Storage that a kernel of `shaders/synthetic/` binds at most.
+const BUFFERS: u32 = 3;
 
-/// What the kernel knows of a chunk; `struct Problem` in `shaders/random.wgsl`.
+/// `struct Problem` in `shaders/synthetic/generator.wgsl`.
 #[repr(C)]
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
 struct Problem {
     key: [u32; 2],
-    first_row: u64,
-    rows: u32,
     features: u32,
+    mix: [i32; 2],
     noise: u32,
+    outliers: u32,
     padding: u32,
 }
 
+/// `struct Order` in `shaders/synthetic/in_order.wgsl`.
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+struct Order {
+    first_row: u64,
+    rows: u32,
+    padding: u32,
+}
+
+/// A [`Synthetic`] problem on the device, for every kernel that is composed with
+/// `shaders/synthetic/generator.wgsl`: what that, and `targets.wgsl` beside it, bind as group 1.
+#[derive(Clone, Debug)]
+pub struct Generator {
+    problem: Synthetic,
+    layout: BindGroupLayout,
+    bind_group: BindGroup,
+}
+
+impl Generator {
+    /// Prepares the problem's truth and uploads it.
+    ///
+    /// # Errors
+    /// [`Error::Limit`] if the device cannot bind it.
+    pub fn new(device: &Device, problem: &Synthetic) -> Result<Self, Error> {
+        check_device(device, WORKGROUP, BUFFERS)?;
+        let layout = layout(device, "synthetic problem", &[Use::Uniform, Use::Read, Use::Read]);
+        let uniform = Problem {
+            key: problem.key(),
+            features: problem.features(),
+            mix: problem.mix(),
+            noise: problem.noise_units(),
+            outliers: problem.outlier_units(),
+            padding: 0,
+        };
+        let truth = problem.truth();
+        let weights = padded_weights(problem, &truth);
+        let (weights, table) = (bytemuck::cast_slice(&weights), bytemuck::cast_slice(truth.table()));
+        let available = Limits::of(device).max_binding;
+        for bytes in [weights, table] {
+            let hint = " for the truth of a synthetic problem";
+            check_limit("max_storage_buffer_binding_size", available, bytes.len() as u64, hint)?;
+        }
+        let uniform = buffer_with(
+            device,
+            "synthetic problem",
+            BufferUsages::UNIFORM,
+            bytemuck::bytes_of(&uniform),
+        );
+        let weights = buffer_with(device, "true weights", BufferUsages::STORAGE, weights);
+        let table = buffer_with(device, "response", BufferUsages::STORAGE, table);
+        let buffers = [&uniform, &weights, &table];
+        let resources = buffers.map(|buffer| buffer.as_entire_binding()).into();
+        let bind_group = group(device, "synthetic problem", &layout, resources);
+        Ok(Generator { problem: *problem, layout, bind_group })
+    }
+
+    /// The problem.
+    pub fn problem(&self) -> &Synthetic {
+        &self.problem
+    }
+
+    /// The layout of group 1.
+    pub fn layout(&self) -> &BindGroupLayout {
+        &self.layout
+    }
+
+    /// Group 1.
+    pub fn bind_group(&self) -> &BindGroup {
+        &self.bind_group
+    }
+
+    /// The overrides of `generator.wgsl`.
+    pub fn constants(&self) -> Vec<(&'static str, f64)> {
+        vec![flag("CORRELATED", self.problem.mix()[0] != 0)]
+    }
+
+    /// The overrides of `generator.wgsl`, `response.wgsl` and `targets.wgsl`.
+    pub fn target_constants(&self) -> Vec<(&'static str, f64)> {
+        let problem = &self.problem;
+        let response = match problem.response() {
+            Response::Linear => 0,
+            Response::Bernoulli | Response::Poisson => 1,
+            Response::Categorical => 2,
+        };
+        let grid = Grid::of(problem.response());
+        let mut constants = self.constants();
+        constants.extend([
+            ("RESPONSE", f64::from(response)),
+            ("OUTPUTS", problem.outputs().into()),
+            ("LANES", self.lanes().into()),
+            ("INTERCEPT_SHIFT", problem.intercept_shift().into()),
+            ("GRID_SHIFT", problem.grid_shift().into()),
+            ("GRID_FIRST", grid.first.into()),
+            ("GRID_LAST", grid.last.into()),
+            ("GRID_WIDTH", grid.width.into()),
+        ]);
+        constants
+    }
+
+    /// The workgroups of `targets.wgsl` for so many rows, each dimension of the grid at most `max_groups`.
+    pub fn target_grid(&self, rows: u32, max_groups: u32) -> [u32; 3] {
+        grid(rows.into(), WORKGROUP / self.lanes(), max_groups)
+    }
+
+    /// Threads that share a row's targets.
+    fn lanes(&self) -> u32 {
+        self.problem.features().div_ceil(8).next_power_of_two().min(WORKGROUP)
+    }
+}
+
+/// Output by output a row of whole vec4, and then the intercepts in whole vec4.
+fn padded_weights(problem: &Synthetic, truth: &Truth) -> Vec<i32> {
+    let features = problem.features() as usize;
+    let (weights, intercepts) = (truth.weight_units(), truth.intercept_units());
+    let padded = |row: &[i32]| {
+        let mut row = row.to_vec();
+        row.resize(row.len().next_multiple_of(4), 0);
+        row
+    };
+    let mut all: Vec<i32> = weights.chunks(features.max(1)).flat_map(padded).collect();
+    all.extend(padded(intercepts));
+    all
+}
+
 /// Fills a data set on the device with the rows of a [`Synthetic`] problem, bit for bit what
-/// [`Synthetic::row`] gives on the CPU.
+/// [`Synthetic::fill_row`] gives on the CPU.
 #[derive(Debug)]
 pub struct SyntheticRows {
+    generator: Generator,
     features: ComputePipeline,
     targets: ComputePipeline,
-    chunks: Vec<(BindGroup, [u32; 3], [u32; 3])>,
+    chunks: Vec<[Dispatch; 2]>,
+}
+
+/// What a kernel does for one chunk.
+#[derive(Debug)]
+struct Dispatch {
+    bindings: BindGroup,
+    grid: [u32; 3],
 }
 
 impl SyntheticRows {
     /// Makes the pipelines and bind groups that fill `samples` from row 0 on.
     ///
     /// # Errors
-    /// [`Error::Length`] if the problem's features are not those of `samples`.
+    /// [`Error::Length`] if the problem's features or targets are not those of `samples`, and the errors of
+    /// [`Generator::new`].
     pub fn new(device: &Device, samples: &Samples, problem: &Synthetic) -> Result<Self, Error> {
-        let shape = samples.shape();
-        if problem.features() != shape.features {
-            let (what, actual) = ("features of the synthetic problem".into(), problem.features().into());
-            return Err(Error::Length { what, actual, expected: shape.features.into() });
+        let (actual, expected) = (problem.features().into(), samples.shape().features.into());
+        if actual != expected {
+            let what = "features of the synthetic problem".into();
+            return Err(Error::Length { what, actual, expected });
         }
-        let layout =
-            layout(device, "synthetic rows", &[Use::Uniform, Use::Read, Use::Write, Use::Write]);
-        let lanes = shape.features.div_ceil(8).next_power_of_two().min(WORKGROUP);
-        let constants = [("VECTORS", f64::from(shape.vectors)), ("LANES", f64::from(lanes))];
-        let module = shader::synthetic();
-        let [features, targets] =
-            ["features", "targets"].map(|entry| pipeline(device, &module, entry, &layout, &constants));
-        let units = problem.weight_units();
-        let units = bytemuck::cast_slice(&units);
-        let weights = buffer_with(device, "true weights", BufferUsages::STORAGE, units);
-        let max_groups = Limits::of(device).max_groups;
-        let chunk = |chunk: &super::Chunk| {
-            let uniform = Problem {
-                key: problem.key(),
-                first_row: chunk.first_row,
-                rows: chunk.rows,
-                features: problem.features(),
-                noise: problem.noise_units(),
-                padding: 0,
-            };
-            let bytes = bytemuck::bytes_of(&uniform);
-            let uniform = buffer_with(device, "synthetic rows", BufferUsages::UNIFORM, bytes);
-            let resources = vec![
-                uniform.as_entire_binding(),
-                weights.as_entire_binding(),
-                chunk.x.as_entire_binding(),
-                chunk.sides.as_entire_binding(),
-            ];
-            let rows = u64::from(chunk.rows);
-            (
-                group(device, "synthetic rows", &layout, resources),
-                grid(rows * u64::from(shape.vectors.div_ceil(2)), WORKGROUP, max_groups),
-                grid(rows, WORKGROUP / lanes, max_groups),
-            )
+        Self::of_chunks(device, samples.chunks(), problem)
+    }
+
+    /// [`new`](Self::new) for rows in any buffers; a chunk's rows are those from its `first_row` on.
+    ///
+    /// # Errors
+    /// [`Error::Length`] if a buffer is not as long as its rows, and the errors of [`Generator::new`].
+    pub fn of_chunks(device: &Device, chunks: &[Chunk], problem: &Synthetic) -> Result<Self, Error> {
+        let generator = Generator::new(device, problem)?;
+        let layout = layout(device, "synthetic rows", &[Use::Uniform, Use::Write]);
+        let layouts = [Some(&layout), Some(generator.layout())];
+        let pipeline = |module: Module, constants: &[_]| {
+            pipeline_over(device, &module, "main", &layouts, constants)
         };
-        let chunks = samples.chunks().iter().map(chunk).collect();
-        Ok(SyntheticRows { features, targets, chunks })
+        let features = pipeline(shader::synthetic_features(), &generator.constants());
+        let targets = pipeline(shader::synthetic_targets(), &generator.target_constants());
+        let vectors = u64::from(problem.features().div_ceil(4));
+        let max_groups = Limits::of(device).max_groups;
+        let chunk = |chunk: &Chunk| {
+            let rows = u64::from(chunk.rows);
+            check_length("features of a chunk", &chunk.x, rows * vectors * 4)?;
+            check_length("targets of a chunk", &chunk.sides, rows * u64::from(problem.targets()))?;
+            let order = Order { first_row: chunk.first_row, rows: chunk.rows, padding: 0 };
+            let bytes = bytemuck::bytes_of(&order);
+            let order = buffer_with(device, "synthetic rows", BufferUsages::UNIFORM, bytes);
+            let bindings = |buffer: &wgpu::Buffer| {
+                let resources = vec![order.as_entire_binding(), buffer.as_entire_binding()];
+                group(device, "synthetic rows", &layout, resources)
+            };
+            let features_grid = grid(rows * vectors.div_ceil(2), WORKGROUP, max_groups);
+            Ok([
+                Dispatch { bindings: bindings(&chunk.x), grid: features_grid },
+                Dispatch {
+                    bindings: bindings(&chunk.sides),
+                    grid: generator.target_grid(chunk.rows, max_groups),
+                },
+            ])
+        };
+        let chunks = chunks.iter().map(chunk).collect::<Result<_, _>>()?;
+        Ok(SyntheticRows { generator, features, targets, chunks })
     }
 
     /// The number of chunks: each can be recorded and submitted by itself, so that no submission is long.
@@ -87,11 +227,20 @@ impl SyntheticRows {
 
     /// Records the making of one chunk's rows; nothing if there is no such chunk.
     pub fn record(&self, pass: &mut ComputePass, chunk: usize) {
-        let Some((bindings, features, targets)) = self.chunks.get(chunk) else { return };
-        pass.set_bind_group(0, bindings, &[]);
-        for (pipeline, [x, y, z]) in [(&self.features, features), (&self.targets, targets)] {
+        let Some(dispatches) = self.chunks.get(chunk) else { return };
+        pass.set_bind_group(1, self.generator.bind_group(), &[]);
+        for (pipeline, Dispatch { bindings, grid: [x, y, z] }) in
+            [&self.features, &self.targets].into_iter().zip(dispatches)
+        {
             pass.set_pipeline(pipeline);
+            pass.set_bind_group(0, bindings, &[]);
             pass.dispatch_workgroups(*x, *y, *z);
         }
     }
+}
+
+fn check_length(what: &str, buffer: &wgpu::Buffer, expected: u64) -> Result<(), Error> {
+    let actual = buffer.size() / 4;
+    let error = || Error::Length { what: what.into(), actual, expected };
+    if actual == expected { Ok(()) } else { Err(error()) }
 }

@@ -1,24 +1,23 @@
 //! Regression problems: where the rows come from, and what is known about them.
 
 mod blog;
-mod error;
-mod file;
+mod held_out;
+mod rows;
 mod scaling;
 
 pub use blog::BlogRandom;
-pub use error::DataError;
 pub use scaling::Scaling;
 
-use crate::Error;
-use crate::cpu::Real;
-use crate::cpu::random::Synthetic;
-use rayon::prelude::*;
+use crate::cpu::synthetic::{Options, Synthetic, Truth};
+use crate::data::{self, DataError, FileData, FileOptions, Skipped, Targets};
+use crate::{Error, Loss, Model};
 use std::path::Path;
+use std::sync::Arc;
 
 /// Below this many numbers in X a problem is small: its whole loss may be taken after every update.
 const SMALL: u64 = 1 << 16;
 
-/// A linear regression problem: y ≈ X·w + b.
+/// Rows to learn from: features X, and what lies beside them.
 #[derive(Clone, Debug)]
 pub struct Problem {
     /// What to call it in reports.
@@ -27,17 +26,53 @@ pub struct Problem {
     pub rows: u64,
     /// Columns of X.
     pub features: usize,
-    /// The weights that made y, and last the intercept, where they are known.
+    /// What the features are called, where they have names.
+    pub names: Vec<String>,
+    /// What the targets are called, where they have names.
+    pub target_names: Vec<String>,
+    /// Targets of a row.
+    pub targets: usize,
+    /// Whether rows have weights.
+    pub weighted: bool,
+    /// Whether rows have offsets.
+    pub offset: bool,
+    /// The labels of the classes in ascending order, where the target is a class: a row then has the index
+    /// of its label.
+    pub classes: Option<Vec<f64>>,
+    /// The parameters that made y, as a [`Model`] has them, where they are known.
     pub truth: Option<Vec<f64>>,
     /// How the features were scaled, where they were.
     pub scaling: Option<Scaling>,
+    /// The rows of the file that were left out.
+    pub skipped: Skipped,
     source: Source,
 }
 
 #[derive(Clone, Debug)]
 enum Source {
-    Table { x: Vec<f64>, y: Vec<f64> },
-    Synthetic(Synthetic),
+    Table { x: Arc<Vec<f64>>, sides: Arc<Vec<f64>> },
+    Synthetic(Synthetic, Arc<Truth>),
+    File(Arc<FileData>),
+}
+
+/// Why a problem cannot be learned from.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ProblemError {
+    /// The data cannot be read.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// It does not fit, or a setting is out of range.
+    #[error(transparent)]
+    Library(#[from] Error),
+    /// The targets are not what the loss needs.
+    #[error("{name}: {reason}")]
+    Targets {
+        /// The data set.
+        name: String,
+        /// What is wrong with them.
+        reason: String,
+    },
 }
 
 impl Problem {
@@ -53,52 +88,176 @@ impl Problem {
     /// A problem of any size with known weights, made from a seed: see [`Synthetic`].
     ///
     /// # Errors
-    /// [`DataError::Empty`] for no rows or no features.
-    pub fn synthetic(rows: u64, features: u32, noise: f64, seed: u64) -> Result<Self, DataError> {
-        let empty = |what| DataError::Empty { name: "synthetic".into(), what };
-        match (rows, features) {
-            (0, _) => return Err(empty("rows: --samples is 0")),
-            (_, 0) => return Err(empty("features: --features is 0")),
-            _ => {}
+    /// [`DataError::Empty`] for no rows; [`Error`] for options out of range.
+    pub fn synthetic(rows: u64, options: &Options) -> Result<Self, ProblemError> {
+        let name = String::from("synthetic");
+        if rows == 0 {
+            return Err(DataError::Empty { name, what: "rows: --samples is 0" }.into());
         }
-        let problem = Synthetic::new(features, noise, seed);
+        let problem = Synthetic::with_options(options)?;
+        let truth = Arc::new(problem.truth());
+        let params = truth.params().into_iter().map(f64::from).collect();
+        let features = problem.features() as usize;
+        let targets = problem.targets() as usize;
+        let classes = match options.response {
+            crate::cpu::synthetic::Response::Bernoulli => Some(2),
+            crate::cpu::synthetic::Response::Categorical => Some(problem.outputs()),
+            _ => None,
+        };
         Ok(Problem {
-            name: "synthetic".into(),
+            name,
             rows,
-            features: features as usize,
-            truth: Some(problem.true_params().into_iter().map(f64::from).collect()),
-            scaling: None,
-            source: Source::Synthetic(problem),
+            targets,
+            classes: classes.map(|classes| (0..classes).map(f64::from).collect()),
+            truth: Some(params),
+            source: Source::Synthetic(problem, truth),
+            ..Self::of_shape(features)
         })
+    }
+
+    /// A file, as [`data::open`] reads it.
+    ///
+    /// # Errors
+    /// [`DataError`], naming the row and the column of what cannot be used.
+    pub fn file(path: &Path, options: &FileOptions) -> Result<Self, DataError> {
+        let file = data::open(path, options)?;
+        Ok(Problem {
+            name: file.name.clone(),
+            rows: file.rows,
+            names: file.names.clone(),
+            target_names: file.target_names.clone(),
+            targets: file.targets,
+            weighted: file.weighted,
+            offset: file.offset,
+            skipped: file.skipped.clone(),
+            ..Self::of_shape(file.features())
+        }
+        .from(Source::File(Arc::new(file))))
     }
 
     /// A CSV file with a header line. `target` names the column of y, by default the last one.
     ///
     /// # Errors
-    /// [`DataError`], naming the row and the column of what cannot be used.
+    /// Those of [`file`](Self::file).
     pub fn csv(path: &Path, target: Option<&str>) -> Result<Self, DataError> {
-        file::read(path, target)
+        let targets = target.map_or(Targets::Last, |target| Targets::Named(vec![target.into()]));
+        Self::file(path, &FileOptions { targets, ..FileOptions::default() })
     }
 
-    /// A problem from numbers in memory, `x` row after row.
+    /// A problem from numbers in memory, `x` row after row, and one target a row.
     pub fn table(name: &str, features: usize, x: Vec<f64>, y: Vec<f64>) -> Self {
+        let rows = y.len() as u64;
+        let source = Source::Table { x: Arc::new(x), sides: Arc::new(y) };
+        Problem { name: name.into(), rows, ..Self::of_shape(features) }.from(source)
+    }
+
+    fn of_shape(features: usize) -> Self {
         Problem {
-            name: name.into(),
-            rows: y.len() as u64,
+            name: String::new(),
+            rows: 0,
             features,
+            names: Vec::new(),
+            target_names: Vec::new(),
+            targets: 1,
+            weighted: false,
+            offset: false,
+            classes: None,
             truth: None,
             scaling: None,
-            source: Source::Table { x, y },
+            skipped: Skipped::default(),
+            source: Source::Table { x: Arc::default(), sides: Arc::default() },
         }
+    }
+
+    fn from(self, source: Source) -> Self {
+        Problem { source, ..self }
+    }
+
+    /// Numbers that lie beside a row of X: its targets, then its weight, then its offset.
+    pub fn side(&self) -> usize {
+        self.targets + usize::from(self.weighted) + usize::from(self.offset)
     }
 
     /// Scales every feature to mean 0 and standard deviation 1 (over all rows, as scikit-learn's
     /// `StandardScaler` does). A synthetic problem already has one scale, and stays as it is.
     pub fn standardize(&mut self) {
-        if let Source::Table { x, .. } = &mut self.source {
-            let scaling = Scaling::fit(x, self.features);
-            scaling.apply(x);
-            self.scaling = Some(scaling);
+        self.scaling = match &self.source {
+            Source::Synthetic(..) => None,
+            Source::Table { x, .. } => Some(Scaling::fit(x, self.features)),
+            Source::File(file) => Some(Scaling::of_columns(&file.columns, file.rows)),
+        };
+    }
+
+    /// A model of this problem. A classification finds its classes here, and knows the rows by their
+    /// indices from then on: `classes` of a softmax is set to how many there are.
+    ///
+    /// # Errors
+    /// [`ProblemError::Targets`] if the targets are not what the loss needs; [`Error`] for what
+    /// [`Model::validate`] refuses.
+    pub fn model(&mut self, loss: Loss, intercept: bool) -> Result<Model, ProblemError> {
+        let refuse = |name: &String, reason: String| {
+            Err(ProblemError::Targets { name: name.clone(), reason })
+        };
+        if loss.is_classifier() {
+            if self.targets != 1 {
+                let reason = format!("there are {} targets, and a class is one", self.targets);
+                return refuse(&self.name, reason);
+            }
+            let found = self.labels()?;
+            let two = matches!(loss, Loss::Logistic);
+            if found.len() < 2 || (two && found.len() > 2) {
+                let wanted = if two { "two classes" } else { "at least two classes" };
+                let reason = format!("the target has {} different values, and {} needs {wanted}",
+                    found.len(), loss.name());
+                return refuse(&self.name, reason);
+            }
+            self.classes = Some(found);
+        } else {
+            self.classes = None;
+            if matches!(loss, Loss::Poisson) && self.has_negative_targets() {
+                return refuse(&self.name, "a target is negative, and poisson counts from 0".into());
+            }
+        }
+        let loss = match (&self.classes, loss) {
+            (Some(classes), Loss::Softmax { .. }) => Loss::Softmax { classes: classes.len() as u32 },
+            _ => loss,
+        };
+        let outputs = match loss {
+            Loss::Softmax { classes } => classes as usize,
+            _ => self.targets,
+        };
+        let (weighted, offset) = (self.weighted, self.offset);
+        let model =
+            Model { outputs, intercept, weighted, offset, ..Model::new(self.features, loss) };
+        model.validate()?;
+        Ok(model)
+    }
+
+    /// The different values of the target.
+    fn labels(&self) -> Result<Vec<f64>, ProblemError> {
+        let too_many = || ProblemError::Targets {
+            name: self.name.clone(),
+            reason: "the target has more than 4096 different values, which are no classes".into(),
+        };
+        match &self.source {
+            Source::Synthetic(..) => Ok(self.classes.clone().unwrap_or_default()),
+            Source::File(file) => file.target_values.clone().ok_or_else(too_many),
+            Source::Table { sides, .. } => {
+                let mut values: Vec<f64> = sides.iter().step_by(self.side()).copied().collect();
+                values.sort_by(f64::total_cmp);
+                values.dedup();
+                if values.len() > Loss::MAX_OUTPUTS as usize { Err(too_many()) } else { Ok(values) }
+            }
+        }
+    }
+
+    fn has_negative_targets(&self) -> bool {
+        match &self.source {
+            Source::Synthetic(..) => false,
+            Source::File(file) => file.target_values.as_ref().is_some_and(|values| values[0] < 0.0),
+            Source::Table { sides, .. } => {
+                sides.chunks(self.side()).any(|side| side[..self.targets].iter().any(|&y| y < 0.0))
+            }
         }
     }
 
@@ -107,68 +266,27 @@ impl Problem {
         self.rows.saturating_mul(self.features as u64) <= SMALL
     }
 
+    /// Whether the rows can be in memory: they are not where a file is larger than it may be.
+    pub fn is_streamed(&self) -> bool {
+        matches!(&self.source, Source::File(file) if file.is_streamed())
+    }
+
     /// The generator, where the rows need not be stored.
     pub fn generator(&self) -> Option<&Synthetic> {
         match &self.source {
-            Source::Synthetic(problem) => Some(problem),
-            Source::Table { .. } => None,
+            Source::Synthetic(problem, _) => Some(problem),
+            _ => None,
         }
-    }
-
-    /// Writes the rows from `first` on, as many as `y` is long, rounded to the type asked for.
-    /// What a device computes with is `R = f32`.
-    pub fn fill<R: Real>(&self, first: u64, x: &mut [R], y: &mut [R]) {
-        match &self.source {
-            Source::Table { x: from_x, y: from_y } => {
-                let first = first as usize;
-                let round = |to: &mut [R], from: &[f64]| {
-                    to.iter_mut().zip(from).for_each(|(to, &from)| *to = R::of(from));
-                };
-                round(x, &from_x[first * self.features..]);
-                round(y, &from_y[first..]);
-            }
-            Source::Synthetic(problem) => {
-                let weights = problem.weight_units();
-                let mut row = vec![0.0; self.features];
-                for ((i, x), y) in (first..).zip(x.chunks_mut(self.features)).zip(y) {
-                    *y = R::of(problem.row(i, &weights, &mut row).into());
-                    x.iter_mut().zip(&row).for_each(|(to, &from)| *to = R::of(from.into()));
-                }
-            }
-        }
-    }
-
-    /// All rows in memory, made on all threads.
-    ///
-    /// # Errors
-    /// [`Error::OutOfMemory`] if the host has not enough of it.
-    pub fn materialize<R: Real>(&self) -> Result<(Vec<R>, Vec<R>), Error> {
-        let zeros = |len: Option<usize>| {
-            let mut values = Vec::new();
-            let error = || Error::OutOfMemory {
-                what: "the rows on the host",
-                reason: format!("{} rows × {} features", self.rows, self.features),
-            };
-            let len = len.ok_or_else(error)?;
-            values.try_reserve_exact(len).map_err(|_| error())?;
-            values.resize(len, R::zero());
-            Ok(values)
-        };
-        let rows = usize::try_from(self.rows).ok();
-        let mut x = zeros(rows.and_then(|rows| rows.checked_mul(self.features)))?;
-        let mut y = zeros(rows)?;
-        let at_once = (1 << 16) / self.features.max(1) + 1;
-        let x_parts = x.par_chunks_mut(at_once * self.features);
-        x_parts.zip(y.par_chunks_mut(at_once)).enumerate().for_each(|(i, (x, y))| {
-            self.fill((i * at_once) as u64, x, y);
-        });
-        Ok((x, y))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn synthetic(rows: u64, features: u32) -> Result<Problem, ProblemError> {
+        Problem::synthetic(rows, &Options { features, noise: 0.1, seed: 5, ..Options::default() })
+    }
 
     /// Of NumPy 2.4.6: `np.random.seed(1); np.random.uniform(-1, 1, 100)`.
     #[test]
@@ -183,11 +301,11 @@ mod tests {
 
     #[test]
     fn parts_of_a_problem_are_those_of_the_whole() {
-        for problem in [Problem::synthetic(1000, 7, 0.1, 5).unwrap(), Problem::blog()] {
+        for problem in [synthetic(1000, 7).unwrap(), Problem::blog()] {
             let (x, y) = problem.materialize::<f32>().unwrap();
             let d = problem.features;
             let (mut part_x, mut part_y) = (vec![0.0; 9 * d], vec![0.0; 9]);
-            problem.fill(41, &mut part_x, &mut part_y);
+            problem.fill(41, &mut part_x, &mut part_y).unwrap();
             assert_eq!(part_x, x[41 * d..50 * d]);
             assert_eq!(part_y, y[41..50]);
         }
@@ -195,7 +313,22 @@ mod tests {
 
     #[test]
     fn a_synthetic_problem_needs_rows_and_features() {
-        Problem::synthetic(0, 3, 0.0, 1).unwrap_err();
-        Problem::synthetic(3, 0, 0.0, 1).unwrap_err();
+        synthetic(0, 3).unwrap_err();
+        synthetic(3, 0).unwrap_err();
+    }
+
+    #[test]
+    fn classes_are_found_and_rows_have_their_indices() {
+        let labels = vec![7.0, -1.0, 7.0, 3.0];
+        let mut problem = Problem::table("t", 1, vec![0.0; 4], labels);
+        let model = problem.model(Loss::Softmax { classes: 2 }, true).unwrap();
+        assert_eq!(model.loss, Loss::Softmax { classes: 3 });
+        assert_eq!(problem.classes, Some(vec![-1.0, 3.0, 7.0]));
+        let (_, sides) = problem.materialize::<f64>().unwrap();
+        assert_eq!(sides, [2.0, 0.0, 2.0, 1.0]);
+        let error = problem.model(Loss::Logistic, true).unwrap_err().to_string();
+        assert_eq!(error, "t: the target has 3 different values, and logistic needs two classes");
+        let error = problem.model(Loss::Poisson, true).unwrap_err().to_string();
+        assert_eq!(error, "t: a target is negative, and poisson counts from 0");
     }
 }

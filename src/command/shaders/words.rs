@@ -30,7 +30,16 @@ const BINDINGS: &[(&str, &str)] = &[
     ("residuals", "room for a residual for every row of the batch; unused in one pass"),
     ("losses", "a mean squared error for every loss_slot"),
     ("problem", "what is to be made"),
-    ("weights", "the true weights in units of 2⁻¹⁴, the intercept last"),
+    (
+        "weights",
+        "the true weights as integers, output by output, each padded to VECTORS vec4 with zeros, then the intercepts",
+    ),
+    (
+        "table",
+        "probabilities, or e^z, at the points of a grid of scores; one word for a linear response",
+    ),
+    ("order", "which rows are made"),
+    ("sides", "the targets of every row"),
 ];
 
 /// What each override is to be set to.
@@ -76,6 +85,14 @@ const OVERRIDES: &[(&str, &str)] = &[
     ("LANES", "threads that share a row, a power of two up to 64"),
     ("BLOCKS", "vec4 of a row that each of them takes, LANES · BLOCKS ≥ VECTORS"),
     ("ROWS", "rows that each of them holds at a time"),
+    ("CORRELATED", "set where Problem.factor is not 0: without it own is 2¹⁵"),
+    ("RESPONSE", "0: linear, 1: Bernoulli or Poisson, 2: categorical"),
+    ("OUTPUTS", "scores of a row: linear targets, or classes"),
+    ("INTERCEPT_SHIFT", "from the units of intercepts to those of scores: 15 for a linear response"),
+    ("GRID_SHIFT", "from the units of scores to steps of the grid, which are 2⁻⁸"),
+    ("GRID_FIRST", "the first point of `table`, in steps"),
+    ("GRID_LAST", "the number of points after it"),
+    ("GRID_WIDTH", "words of `table` to a point, a power of two"),
 ];
 
 /// What each entry point does, and how many workgroups it takes. The first column is the start of the file's
@@ -96,8 +113,8 @@ const ENTRY_POINTS: &[(&str, &str, &str, &str)] = &[
         "x: ⌈rows / 64⌉, at most 512; y: ⌈VECTORS / 64⌉",
     ),
     ("gradient_reduce", "main", "the gradient and the batch's loss", "⌈(VECTORS + 1) / 4⌉"),
-    ("random", "features", "makes the features", "⌈rows · ⌈VECTORS / 2⌉ / 64⌉"),
-    ("random", "targets", "makes the targets", "⌈rows / (64 / LANES)⌉"),
+    ("synthetic_features", "main", "makes the features", "⌈rows · ⌈features / 8⌉ / 64⌉"),
+    ("synthetic_targets", "main", "makes the targets", "⌈rows / (64 / LANES)⌉"),
     (
         "",
         "main",

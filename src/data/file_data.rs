@@ -1,0 +1,260 @@
+use super::pass::{Opened, Pass};
+use super::statistics::{Column, Distinct};
+use super::{DataError, Skipped};
+use std::fmt::{self, Debug, Formatter};
+use std::sync::{Mutex, PoisonError};
+
+/// Rows of a file, every one of which was found to be good when it was opened.
+#[derive(Debug)]
+pub struct FileData {
+    /// What to call it in reports: its path.
+    pub name: String,
+    /// What the features are called.
+    pub names: Vec<String>,
+    /// What the targets are called.
+    pub target_names: Vec<String>,
+    /// Rows, without those that were skipped.
+    pub rows: u64,
+    /// Targets of a row.
+    pub targets: usize,
+    /// Whether a row has a weight.
+    pub weighted: bool,
+    /// Whether a row has an offset.
+    pub offset: bool,
+    /// The rows that were left out.
+    pub skipped: Skipped,
+    /// What each feature's values are like.
+    pub columns: Vec<Column>,
+    /// The different values of a single target in ascending order, if they are at most 4096.
+    pub target_values: Option<Vec<f64>>,
+    store: Store,
+}
+
+impl FileData {
+    /// Makes one pass over the file, which checks every row and holds them if they fit `memory` bytes.
+    pub(super) fn new(opened: Opened, memory: u64) -> Result<Self, DataError> {
+        let layout = opened.layout.clone();
+        let mut pass = opened.pass()?;
+        let mut cells = vec![0.0; layout.columns.len()];
+        let mut columns = vec![Column::NONE; layout.features];
+        let mut distinct = Distinct::new(layout.targets == 1);
+        let mut held = Some(Held::new(opened.source.single()));
+        let mut rows = 0;
+        while pass.next(&mut cells)? {
+            rows += 1;
+            let (x, sides) = cells.split_at(layout.features);
+            columns.iter_mut().zip(x).for_each(|(column, &value)| column.add(value, rows as f64));
+            sides.first().into_iter().for_each(|&target| distinct.add(target));
+            held = held.and_then(|held| held.with(x, sides, memory));
+        }
+        let name = opened.path.display().to_string();
+        if rows == 0 {
+            let what = match (pass.skipped.count, opened.source.named()) {
+                (0, true) => "rows below its header",
+                (0, false) => "rows",
+                _ => "rows that can be used",
+            };
+            return Err(DataError::Empty { name, what });
+        }
+        let (names, sides) = layout.names.split_at(layout.features);
+        let seekable = pass.skipped.count == 0;
+        Ok(FileData {
+            name,
+            names: names.into(),
+            target_names: sides[..layout.targets].into(),
+            rows,
+            targets: layout.targets,
+            weighted: layout.weighted,
+            offset: layout.offset.is_some(),
+            skipped: pass.skipped,
+            columns,
+            target_values: distinct.values(),
+            store: match held {
+                Some(held) => Store::Held(held),
+                None => Store::Streamed { opened, seekable, cursor: Mutex::new(None) },
+            },
+        })
+    }
+
+    /// The number of features.
+    pub fn features(&self) -> usize {
+        self.names.len()
+    }
+
+    /// Numbers of a row beside its features: its targets, then its weight, then its offset, where it has
+    /// them.
+    pub fn side(&self) -> usize {
+        self.targets + usize::from(self.weighted) + usize::from(self.offset)
+    }
+
+    /// Whether the rows are read from the file again whenever they are asked for.
+    pub fn is_streamed(&self) -> bool {
+        matches!(self.store, Store::Streamed { .. })
+    }
+
+    /// Reads the rows from `first` on, counted from 0: as many as `x` has room for, row after row, and what
+    /// lies beside them into `sides`. Where rows are streamed, a read goes on where the last one ended, and
+    /// from elsewhere it may have to begin at the start of the file.
+    ///
+    /// # Errors
+    /// [`DataError::Range`] for rows that are not there; [`DataError::Changed`] and what else there is if
+    /// the file is not what it was.
+    ///
+    /// # Panics
+    /// If `x` and `sides` are not of one number of rows.
+    pub fn read(&self, first: u64, x: &mut [f64], sides: &mut [f64]) -> Result<(), DataError> {
+        let (features, side) = (self.features(), self.side());
+        let count = x.len() / features;
+        assert!(x.len() == count * features && sides.len() == count * side, "not whole rows");
+        if first.checked_add(count as u64).is_none_or(|end| end > self.rows) {
+            let (name, rows, count) = (self.name.clone(), self.rows, count as u64);
+            return Err(DataError::Range { name, rows, first, count });
+        }
+        let (opened, seekable, cursor) = match &self.store {
+            Store::Held(held) => {
+                held.read(first as usize, (features, x), (side, sides));
+                return Ok(());
+            }
+            Store::Streamed { opened, seekable, cursor } => (opened, *seekable, cursor),
+        };
+        // A cursor that another thread left behind in a panic was taken out of its place.
+        let mut place = cursor.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut cursor = match place.take() {
+            Some(cursor) if cursor.next <= first || seekable => cursor,
+            _ => Cursor::new(opened)?,
+        };
+        if cursor.next != first && !(seekable && cursor.seek(first)) {
+            if cursor.next > first {
+                cursor = Cursor::new(opened)?;
+            }
+            cursor.skip_to(first)?;
+        }
+        cursor.read((features, x), (side, sides))?;
+        *place = Some(cursor);
+        Ok(())
+    }
+}
+
+enum Store {
+    Held(Held),
+    Streamed {
+        opened: Opened,
+        /// Whether rows of the file and rows that can be used are the same.
+        seekable: bool,
+        cursor: Mutex<Option<Cursor>>,
+    },
+}
+
+impl Debug for Store {
+    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
+        f.write_str(match self {
+            Store::Held(_) => "Held",
+            Store::Streamed { .. } => "Streamed",
+        })
+    }
+}
+
+/// Rows in memory.
+struct Held {
+    x: Features,
+    sides: Vec<f64>,
+}
+
+/// As wide as in the file.
+enum Features {
+    Single(Vec<f32>),
+    Double(Vec<f64>),
+}
+
+impl Held {
+    fn new(single: bool) -> Self {
+        let x = if single { Features::Single(Vec::new()) } else { Features::Double(Vec::new()) };
+        Held { x, sides: Vec::new() }
+    }
+
+    /// With another row, unless that is more than fits.
+    fn with(mut self, x: &[f64], sides: &[f64], memory: u64) -> Option<Self> {
+        let beside = size_of_val(sides) + size_of_val(&self.sides[..]);
+        let bytes = match &mut self.x {
+            Features::Single(held) => {
+                held.try_reserve(x.len()).ok()?;
+                held.extend(x.iter().map(|&x| x as f32));
+                size_of_val(&held[..])
+            }
+            Features::Double(held) => {
+                held.try_reserve(x.len()).ok()?;
+                held.extend(x);
+                size_of_val(&held[..])
+            }
+        };
+        self.sides.try_reserve(sides.len()).ok()?;
+        self.sides.extend(sides);
+        ((bytes + beside) as u64 <= memory).then_some(self)
+    }
+
+    fn read(
+        &self,
+        first: usize,
+        (features, x): (usize, &mut [f64]),
+        (side, sides): (usize, &mut [f64]),
+    ) {
+        let from = first * features;
+        match &self.x {
+            Features::Single(held) => {
+                x.iter_mut().zip(&held[from..]).for_each(|(to, &from)| *to = from.into());
+            }
+            Features::Double(held) => x.copy_from_slice(&held[from..][..x.len()]),
+        }
+        sides.copy_from_slice(&self.sides[first * side..][..sides.len()]);
+    }
+}
+
+/// Where the last read ended.
+struct Cursor {
+    pass: Pass,
+    next: u64,
+    cells: Vec<f64>,
+}
+
+impl Cursor {
+    fn new(opened: &Opened) -> Result<Self, DataError> {
+        let cells = vec![0.0; opened.layout.columns.len()];
+        Ok(Cursor { pass: opened.pass()?, next: 0, cells })
+    }
+
+    fn seek(&mut self, row: u64) -> bool {
+        let found = self.pass.seek(row);
+        self.next = if found { row } else { self.next };
+        found
+    }
+
+    fn advance(&mut self) -> Result<(), DataError> {
+        self.next += 1;
+        match self.pass.next(&mut self.cells)? {
+            true => Ok(()),
+            false => Err(DataError::Changed { path: self.pass.path().into() }),
+        }
+    }
+
+    fn skip_to(&mut self, row: u64) -> Result<(), DataError> {
+        while self.next < row {
+            self.advance()?;
+        }
+        Ok(())
+    }
+
+    fn read(
+        &mut self,
+        (features, x): (usize, &mut [f64]),
+        (side, sides): (usize, &mut [f64]),
+    ) -> Result<(), DataError> {
+        let mut sides = sides.chunks_mut(side.max(1));
+        for x in x.chunks_mut(features) {
+            self.advance()?;
+            let (from_x, from_sides) = self.cells.split_at(features);
+            x.copy_from_slice(from_x);
+            sides.next().into_iter().for_each(|sides| sides.copy_from_slice(from_sides));
+        }
+        Ok(())
+    }
+}

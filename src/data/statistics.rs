@@ -1,0 +1,80 @@
+/// What a feature's values are like.
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
+pub struct Column {
+    /// The mean.
+    pub mean: f64,
+    /// The sum of the squared deviations from the mean (Welford 1962).
+    pub squares: f64,
+    /// The least value.
+    pub min: f64,
+    /// The largest value.
+    pub max: f64,
+}
+
+impl Column {
+    pub(super) const NONE: Column =
+        Column { mean: 0.0, squares: 0.0, min: f64::INFINITY, max: f64::NEG_INFINITY };
+
+    /// Counts a value: the `count`th, from 1.
+    pub(super) fn add(&mut self, value: f64, count: f64) {
+        let from = value - self.mean;
+        self.mean += from / count;
+        self.squares += from * (value - self.mean);
+        self.min = self.min.min(value);
+        self.max = self.max.max(value);
+    }
+}
+
+/// The different values there are, as long as they are few.
+pub struct Distinct(Option<Vec<f64>>);
+
+impl Distinct {
+    pub const MOST: usize = 4096;
+
+    pub fn new(wanted: bool) -> Self {
+        Distinct(wanted.then(Vec::new))
+    }
+
+    pub fn add(&mut self, value: f64) {
+        let Some(values) = &mut self.0 else { return };
+        // One zero: they are equal.
+        let value = value + 0.0;
+        if let Err(place) = values.binary_search_by(|other| other.total_cmp(&value)) {
+            if values.len() == Self::MOST {
+                self.0 = None;
+            } else {
+                values.insert(place, value);
+            }
+        }
+    }
+
+    /// In ascending order.
+    pub fn values(self) -> Option<Vec<f64>> {
+        self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_column_is_what_its_values_are() {
+        let values = [1e6 + 4.0, 1e6 + 7.0, 1e6 + 13.0, 1e6 + 16.0];
+        let mut column = Column::NONE;
+        (1..).zip(values).for_each(|(count, value)| column.add(value, count.into()));
+        assert_eq!(column, Column { mean: 1e6 + 10.0, squares: 90.0, min: 1e6 + 4.0, max: 1e6 + 16.0 });
+    }
+
+    #[test]
+    fn different_values_are_kept_in_order_until_they_are_many() {
+        let distinct = |values: &mut dyn Iterator<Item = f64>| {
+            let mut distinct = Distinct::new(true);
+            values.for_each(|value| distinct.add(value));
+            distinct.values()
+        };
+        assert_eq!(distinct(&mut [2.0, -0.0, 0.0, 2.0, -1.0].into_iter()), Some(vec![-1.0, 0.0, 2.0]));
+        assert_eq!(distinct(&mut (0..4096).rev().map(f64::from)).map(|values| values.len()), Some(4096));
+        assert_eq!(distinct(&mut (0..4097).map(f64::from)), None);
+    }
+}

@@ -1,0 +1,109 @@
+//! The rows of a problem, as a model takes them: scaled, and with classes as indices.
+
+use super::{Problem, Source};
+use crate::Error;
+use crate::batch::Batch;
+use crate::cpu::Real;
+use crate::data::DataError;
+use rayon::prelude::*;
+
+impl Problem {
+    /// Writes the rows from `first` on, as many as `sides` are of, rounded to the type asked for. What a
+    /// device computes with is `R = f32`.
+    ///
+    /// # Errors
+    /// [`DataError`] if a file is not what it was when it was opened.
+    ///
+    /// # Panics
+    /// If `x` and `sides` are not of one number of rows, or reach past the end.
+    pub fn fill<R: Real>(&self, first: u64, x: &mut [R], sides: &mut [R]) -> Result<(), DataError> {
+        match &self.source {
+            Source::Table { x: all_x, sides: all_sides } => {
+                let first = first as usize;
+                let from_x = &all_x[first * self.features..][..x.len()];
+                self.round(from_x, &all_sides[first * self.side()..][..sides.len()], x, sides);
+            }
+            Source::File(file) => {
+                let (mut from_x, mut from_sides) = (vec![0.0; x.len()], vec![0.0; sides.len()]);
+                file.read(first, &mut from_x, &mut from_sides)?;
+                self.round(&from_x, &from_sides, x, sides);
+            }
+            Source::Synthetic(problem, truth) => {
+                let task = (1 << 14) / self.features.max(1) + 1;
+                let tasks = x.par_chunks_mut(task * self.features);
+                let tasks = tasks.zip(sides.par_chunks_mut(task * self.targets)).enumerate();
+                tasks.for_each(|(i, (x, sides))| {
+                    let (mut row, mut targets) = (vec![0.0; self.features], vec![0.0; self.targets]);
+                    let rows = x.chunks_mut(self.features).zip(sides.chunks_mut(self.targets));
+                    for (at, (x, sides)) in (first + (i * task) as u64..).zip(rows) {
+                        problem.fill_row(truth, at, &mut row, &mut targets);
+                        x.iter_mut().zip(&row).for_each(|(to, &from)| *to = R::of(from.into()));
+                        sides.iter_mut().zip(&targets).for_each(|(to, &y)| *to = R::of(y.into()));
+                    }
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn round<R: Real>(&self, from_x: &[f64], from_sides: &[f64], x: &mut [R], sides: &mut [R]) {
+        match &self.scaling {
+            None => x.iter_mut().zip(from_x).for_each(|(to, &from)| *to = R::of(from)),
+            Some(scaling) => {
+                for (to, from) in x.chunks_mut(self.features).zip(from_x.chunks(self.features)) {
+                    scaling.write(from, to);
+                }
+            }
+        }
+        sides.iter_mut().zip(from_sides).for_each(|(to, &from)| *to = R::of(from));
+        if let Some(classes) = &self.classes {
+            let targets = from_sides.iter().step_by(self.side());
+            for (to, y) in sides.iter_mut().step_by(self.side()).zip(targets) {
+                // Of a file that has changed a value may be none of the classes: it counts as the next one.
+                *to = R::of(classes.partition_point(|class| class < y).min(classes.len() - 1) as f64);
+            }
+        }
+    }
+
+    /// The rows of a batch, in its order.
+    ///
+    /// # Errors
+    /// Those of [`fill`](Self::fill), and [`Error::OutOfMemory`].
+    pub fn rows_of<R: Real>(&self, batch: &Batch) -> Result<(Vec<R>, Vec<R>), super::ProblemError> {
+        let (first, rows) = match &batch.window {
+            None => (batch.first, batch.rows),
+            Some(window) => (window.first, window.rows.into()),
+        };
+        let (mut x, mut sides) = (self.zeros(rows, self.features)?, self.zeros(rows, self.side())?);
+        self.fill(first, &mut x, &mut sides)?;
+        if batch.window.is_none() {
+            return Ok((x, sides));
+        }
+        let gather = |from: &[R], width: usize| {
+            let row = |i| &from[(batch.row(i) - first) as usize * width..][..width];
+            (0..batch.rows).flat_map(row).copied().collect()
+        };
+        Ok((gather(&x, self.features), gather(&sides, self.side())))
+    }
+
+    /// All rows in memory.
+    ///
+    /// # Errors
+    /// Those of [`rows_of`](Self::rows_of).
+    pub fn materialize<R: Real>(&self) -> Result<(Vec<R>, Vec<R>), super::ProblemError> {
+        self.rows_of(&Batch::new(0, self.rows))
+    }
+
+    fn zeros<R: Real>(&self, rows: u64, width: usize) -> Result<Vec<R>, Error> {
+        let error = || Error::OutOfMemory {
+            what: "the rows on the host",
+            reason: format!("{rows} rows × {width} numbers"),
+        };
+        let len = usize::try_from(rows).ok().and_then(|rows| rows.checked_mul(width));
+        let len = len.ok_or_else(error)?;
+        let mut values = Vec::new();
+        values.try_reserve_exact(len).map_err(|_| error())?;
+        values.resize(len, R::zero());
+        Ok(values)
+    }
+}

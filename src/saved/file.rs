@@ -1,0 +1,244 @@
+//! The file of a model: safetensors, with all that is no tensor as JSON in the metadata.
+
+use super::{Precision, SavedError, SavedModel};
+use crate::regression::Scaling;
+use safetensors::SafeTensors;
+use safetensors::tensor::{Dtype, TensorInfo};
+use serde::de::DeserializeOwned;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::Path;
+
+/// Changes when a file could be read as something else than was meant.
+const VERSION: u32 = 1;
+const VERSION_KEY: &str = "wgpu_optim_model";
+const CHECKSUM_KEY: &str = "checksum";
+
+/// Sorted, so that they always come in one order.
+type Metadata = BTreeMap<String, String>;
+type Tensors<'a> = BTreeMap<String, Tensor<'a>>;
+
+struct Tensor<'a> {
+    dtype: Dtype,
+    shape: Vec<usize>,
+    bytes: Cow<'a, [u8]>,
+}
+
+impl SavedModel {
+    /// Writes the model to a file, which has its name only once it is whole. The same model gives the same
+    /// bytes.
+    ///
+    /// # Errors
+    /// [`SavedError::Part`] if the model is not one; [`SavedError::File`] if it cannot be written.
+    pub fn save(&self, path: &Path) -> Result<(), SavedError> {
+        self.check().map_err(|(part, reason)| part_error(path, part, reason))?;
+        let tensors = self.tensors();
+        let mut metadata = self.metadata();
+        metadata.insert(CHECKSUM_KEY.into(), checksum(&metadata, &tensors));
+        let mut header = serde_json::Map::new();
+        header.insert("__metadata__".into(), serde_json::json!(metadata));
+        // Those of wider elements come first, so that each is aligned.
+        let mut sorted: Vec<_> = tensors.iter().collect();
+        sorted.sort_by_key(|(_, tensor)| std::cmp::Reverse(tensor.dtype.bitsize()));
+        let mut end = 0;
+        for (name, Tensor { dtype, shape, bytes }) in &sorted {
+            let start = end;
+            end += bytes.len();
+            let info = TensorInfo { dtype: *dtype, shape: shape.clone(), data_offsets: (start, end) };
+            header.insert(name.to_string(), serde_json::json!(info));
+        }
+        let mut header = serde_json::Value::Object(header).to_string().into_bytes();
+        header.resize(header.len().next_multiple_of(8), b' ');
+        let data = sorted.iter().map(|(_, tensor)| &tensor.bytes[..]);
+        let length = (header.len() as u64).to_le_bytes();
+        let parts = [&length[..], &header].into_iter().chain(data);
+        write(path, parts).map_err(|error| SavedError::File { path: path.into(), error })
+    }
+
+    /// Reads a model from a file, all of which is checked.
+    ///
+    /// # Errors
+    /// [`SavedError`], naming the file and the part that is wrong.
+    pub fn load(path: &Path) -> Result<Self, SavedError> {
+        let bytes = std::fs::read(path);
+        let bytes = bytes.map_err(|error| SavedError::File { path: path.into(), error })?;
+        let format = |error: safetensors::SafeTensorError| SavedError::Format {
+            path: path.into(),
+            reason: error.to_string(),
+        };
+        let (_, header) = SafeTensors::read_metadata(&bytes).map_err(format)?;
+        let tensors = SafeTensors::deserialize(&bytes).map_err(format)?.tensors().into_iter();
+        let tensors = tensors.map(|(name, view)| {
+            let (dtype, shape, bytes) = (view.dtype(), view.shape().to_vec(), view.data().into());
+            (name, Tensor { dtype, shape, bytes })
+        });
+        let metadata = header.metadata().clone().unwrap_or_default().into_iter().collect();
+        let mut file = File { path, metadata, tensors: tensors.collect() };
+        let version = file.text(VERSION_KEY)?;
+        if version.parse() != Ok(VERSION) {
+            let (path, found) = (path.into(), version.into());
+            return Err(SavedError::Version { path, found, known: VERSION });
+        }
+        let found = file.text(CHECKSUM_KEY)?.to_string();
+        file.metadata.remove(CHECKSUM_KEY);
+        let computed = checksum(&file.metadata, &file.tensors);
+        if found != computed {
+            return Err(SavedError::Checksum { path: path.into(), found, computed });
+        }
+        let (coef, precision) = file.numbers("coef")?;
+        let optional =
+            |name: &'static str| file.tensors.contains_key(name).then(|| file.numbers(name)).transpose();
+        let (mean, scale) = (optional("mean")?, optional("scale")?);
+        let saved = SavedModel {
+            model: file.json("model")?,
+            coef,
+            intercept: optional("intercept")?.map_or(Vec::new(), |(values, _)| values),
+            precision,
+            names: file.json("names")?,
+            target_names: file.json("target_names")?,
+            classes: optional("classes")?.map(|(values, _)| values),
+            scaling: match (mean, scale) {
+                (None, None) => None,
+                (mean, scale) => Some(Scaling {
+                    mean: mean.map_or(Vec::new(), |(values, _)| values),
+                    scale: scale.map_or(Vec::new(), |(values, _)| values),
+                }),
+            },
+            training: file.json("training")?,
+        };
+        saved.check().map_err(|(part, reason)| part_error(path, part, reason))?;
+        saved.tensors().iter().try_for_each(|(name, tensor)| file.has_shape(name, tensor))?;
+        Ok(saved)
+    }
+
+    fn tensors(&self) -> Tensors<'_> {
+        let double = |name: &'static str, shape: &[usize], values: &[f64]| {
+            let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+            (name.to_string(), Tensor { dtype: Dtype::F64, shape: shape.into(), bytes })
+        };
+        let own = |name: &'static str, shape: &[usize], values: &[f64]| match self.precision {
+            Precision::Double => double(name, shape, values),
+            Precision::Single => {
+                let bytes = values.iter().flat_map(|&value| (value as f32).to_le_bytes()).collect();
+                (name.to_string(), Tensor { dtype: Dtype::F32, shape: shape.into(), bytes })
+            }
+        };
+        let model = &self.model;
+        let mut tensors = Tensors::from([own("coef", &[model.outputs, model.features], &self.coef)]);
+        if model.intercept {
+            tensors.extend([own("intercept", &[model.outputs], &self.intercept)]);
+        }
+        tensors.extend(self.classes.iter().map(|classes| double("classes", &[classes.len()], classes)));
+        if let Some(Scaling { mean, scale }) = &self.scaling {
+            tensors
+                .extend([double("mean", &[mean.len()], mean), double("scale", &[scale.len()], scale)]);
+        }
+        tensors
+    }
+
+    fn metadata(&self) -> Metadata {
+        let json = |value: serde_json::Value| value.to_string();
+        [
+            (VERSION_KEY, VERSION.to_string()),
+            ("model", json(serde_json::json!(self.model))),
+            ("names", json(serde_json::json!(self.names))),
+            ("target_names", json(serde_json::json!(self.target_names))),
+            ("training", json(serde_json::json!(self.training))),
+        ]
+        .map(|(key, value)| (key.into(), value))
+        .into()
+    }
+}
+
+/// A file that is being read.
+struct File<'a> {
+    path: &'a Path,
+    metadata: Metadata,
+    tensors: Tensors<'a>,
+}
+
+impl File<'_> {
+    fn text(&self, key: &'static str) -> Result<&str, SavedError> {
+        let text = self.metadata.get(key).map(String::as_str);
+        text.ok_or_else(|| SavedError::NoModel { path: self.path.into(), key })
+    }
+
+    fn json<T: DeserializeOwned>(&self, key: &'static str) -> Result<T, SavedError> {
+        serde_json::from_str(self.text(key)?).map_err(|error| self.error(key, error.to_string()))
+    }
+
+    /// A tensor's elements, and what they are stored as.
+    fn numbers(&self, name: &'static str) -> Result<(Vec<f64>, Precision), SavedError> {
+        let Tensor { dtype, bytes, .. } = self.tensor(name)?;
+        match dtype {
+            Dtype::F64 => {
+                let words = bytes.as_chunks().0.iter();
+                Ok((words.map(|&word| f64::from_le_bytes(word)).collect(), Precision::Double))
+            }
+            Dtype::F32 => {
+                let words = bytes.as_chunks().0.iter();
+                Ok((words.map(|&word| f32::from_le_bytes(word).into()).collect(), Precision::Single))
+            }
+            other => Err(self.error(name, format!("is {other}, and must be F32 or F64"))),
+        }
+    }
+
+    fn has_shape(&self, name: &str, expected: &Tensor) -> Result<(), SavedError> {
+        let Some(Tensor { dtype, shape, .. }) = self.tensors.get(name) else { return Ok(()) };
+        if (dtype, shape) == (&expected.dtype, &expected.shape) {
+            return Ok(());
+        }
+        let reason =
+            format!("is {dtype} {shape:?}, and must be {} {:?}", expected.dtype, expected.shape);
+        Err(self.error(name, reason))
+    }
+
+    fn tensor(&self, name: &'static str) -> Result<&Tensor<'_>, SavedError> {
+        self.tensors.get(name).ok_or_else(|| self.error(name, "the tensor is not there".into()))
+    }
+
+    fn error(&self, part: &str, reason: String) -> SavedError {
+        part_error(self.path, part, reason)
+    }
+}
+
+fn part_error(path: &Path, part: &str, reason: String) -> SavedError {
+    SavedError::Part { path: path.into(), part: part.into(), reason }
+}
+
+/// Of all metadata but itself, and all tensors.
+fn checksum(metadata: &Metadata, tensors: &Tensors) -> String {
+    let mut hasher = crc32fast::Hasher::new();
+    let mut add = |bytes: &[u8]| {
+        hasher.update(&(bytes.len() as u64).to_le_bytes());
+        hasher.update(bytes);
+    };
+    for (key, value) in metadata {
+        add(key.as_bytes());
+        add(value.as_bytes());
+    }
+    for (name, Tensor { dtype, shape, bytes }) in tensors {
+        add(name.as_bytes());
+        add(format!("{dtype} {shape:?}").as_bytes());
+        add(bytes);
+    }
+    format!("crc32 {:08x}", hasher.finalize())
+}
+
+/// Writes a file that has its name only once it is whole and on the disk.
+fn write<'a>(path: &Path, parts: impl Iterator<Item = &'a [u8]>) -> std::io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".wgpu-optim-");
+    // A temporary file is for its owner alone, but this one is to be a file like any other.
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    let mut file = builder.tempfile_in(folder.unwrap_or(Path::new(".")))?;
+    for part in parts {
+        file.write_all(part)?;
+    }
+    file.as_file().sync_all()?;
+    file.persist(path)?;
+    Ok(())
+}

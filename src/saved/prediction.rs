@@ -1,0 +1,99 @@
+use super::SavedModel;
+use crate::Loss;
+
+impl SavedModel {
+    /// The scores z of rows of features that are not scaled yet: for each row as many as outputs.
+    ///
+    /// # Panics
+    /// If `x` is not whole rows, or there is not an offset for each of them.
+    pub fn scores(&self, x: &[f64], offsets: Option<&[f64]>) -> Vec<f64> {
+        let (features, outputs) = (self.model.features, self.model.outputs);
+        let rows = x.len() / features;
+        assert_eq!(x.len(), rows * features, "not whole rows");
+        assert!(offsets.is_none_or(|offsets| offsets.len() == rows), "not an offset for each row");
+        let mut scaled = Vec::with_capacity(features);
+        let mut scores = Vec::with_capacity(rows * outputs);
+        for (i, row) in x.chunks(features).enumerate() {
+            scaled.clear();
+            scaled.extend(row);
+            if let Some(scaling) = &self.scaling {
+                scaling.apply(&mut scaled);
+            }
+            let offset = offsets.map_or(0.0, |offsets| offsets[i]);
+            for (k, weights) in self.coef.chunks(features).enumerate() {
+                let sum: f64 = scaled.iter().zip(weights).map(|(x, w)| x * w).sum();
+                scores.push(sum + self.intercept.get(k).unwrap_or(&0.0) + offset);
+            }
+        }
+        scores
+    }
+
+    /// What is predicted of rows: [`SavedModel::means`] of their scores.
+    ///
+    /// # Panics
+    /// As [`SavedModel::scores`].
+    pub fn predictions(&self, x: &[f64], offsets: Option<&[f64]>) -> Vec<f64> {
+        self.means(&self.scores(x, offsets))
+    }
+
+    /// The means μ(z) that scores stand for: the score itself; the probability of the second class; the
+    /// probabilities of all; or e^z, where z counts as 30 if it is larger, as in training.
+    pub fn means(&self, scores: &[f64]) -> Vec<f64> {
+        match self.model.loss {
+            Loss::Logistic => scores.iter().map(|&z| logistic(z)).collect(),
+            Loss::Poisson => scores.iter().map(|z| z.min(Loss::MAX_LOG_MEAN).exp()).collect(),
+            Loss::Softmax { .. } => scores.chunks(self.model.outputs).flat_map(softmax).collect(),
+            Loss::Mse | Loss::SquaredError | Loss::Huber { .. } | Loss::Quantile { .. } => {
+                scores.to_vec()
+            }
+        }
+    }
+
+    /// The most probable class of each row, as the value of the target that it stands for; `None` if the
+    /// model is no classifier.
+    pub fn labels(&self, scores: &[f64]) -> Option<Vec<f64>> {
+        let label = |class: usize| self.classes.as_ref().map_or(class as f64, |labels| labels[class]);
+        match self.model.loss {
+            Loss::Logistic => Some(scores.iter().map(|&z| label(usize::from(z > 0.0))).collect()),
+            Loss::Softmax { .. } => {
+                Some(scores.chunks(self.model.outputs).map(|z| label(first_of_largest(z))).collect())
+            }
+            _ => None,
+        }
+    }
+}
+
+/// 1 / (1 + e⁻ᶻ), by a power that cannot overflow.
+fn logistic(z: f64) -> f64 {
+    let power = (-z.abs()).exp();
+    if z < 0.0 { power / (1.0 + power) } else { 1.0 / (1.0 + power) }
+}
+
+/// Probabilities in proportion to e^z, by powers of which the largest is 1.
+fn softmax(z: &[f64]) -> Vec<f64> {
+    // A score that overflowed still has a distance from others.
+    let finite = |z: f64| z.clamp(f64::MIN, f64::MAX);
+    let largest = z.iter().fold(f64::MIN, |largest, &z| largest.max(z)).min(f64::MAX);
+    let powers: Vec<f64> = z.iter().map(|&z| (finite(z) - largest).exp()).collect();
+    let sum: f64 = powers.iter().sum();
+    powers.into_iter().map(|power| power / sum).collect()
+}
+
+fn first_of_largest(z: &[f64]) -> usize {
+    (1..z.len()).fold(0, |best, k| if z[k] > z[best] { k } else { best })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn probabilities_are_exact_where_powers_overflow() {
+        assert_eq!([-1e300, -800.0, 0.0, 800.0, f64::INFINITY].map(logistic), [0.0, 0.0, 0.5, 1.0, 1.0]);
+        assert_eq!(logistic(-700.0), (-700f64).exp());
+        assert_eq!(softmax(&[1e308, -1e308, 1e308]), [0.5, 0.0, 0.5]);
+        assert_eq!(softmax(&[f64::INFINITY, 0.0]), [1.0, 0.0]);
+        assert_eq!(softmax(&[-1e9, -1e9 - 1.0])[1], logistic(-1.0));
+        assert_eq!(first_of_largest(&[1.0, 3.0, 3.0]), 1);
+    }
+}

@@ -1,0 +1,88 @@
+//! Parquet files to be read.
+
+use parquet::basic::Compression;
+use parquet::column::writer::ColumnWriter;
+use parquet::data_type::ByteArray;
+use parquet::file::properties::WriterProperties;
+use parquet::file::writer::SerializedFileWriter;
+use parquet::schema::parser::parse_message_type;
+use std::sync::Arc;
+
+/// Writes the next column of a row group.
+type Write<'a> = dyn Fn(&mut ColumnWriter, usize) + 'a;
+
+fn file(schema: &str, groups: usize, compression: Compression, write: &Write) -> Vec<u8> {
+    let schema = Arc::new(parse_message_type(schema).unwrap());
+    let properties = WriterProperties::builder().set_compression(compression).build();
+    let mut bytes = Vec::new();
+    let mut writer = SerializedFileWriter::new(&mut bytes, schema, Arc::new(properties)).unwrap();
+    for group in 0..groups {
+        let mut columns = writer.next_row_group().unwrap();
+        while let Some(mut column) = columns.next_column().unwrap() {
+            write(column.untyped(), group);
+            column.close().unwrap();
+        }
+        columns.close().unwrap();
+    }
+    writer.close().unwrap();
+    bytes
+}
+
+/// Rows of the columns a, b and y in row groups of ten, compressed in one way or another.
+pub fn of_rows(values: &[f32]) -> Vec<u8> {
+    let schema = "message m { required float a; optional double b; required float y; }";
+    let groups: Vec<&[f32]> = values.chunks(30).collect();
+    let column = std::cell::Cell::new(0);
+    let compression = match values.len() % 2 {
+        0 => Compression::SNAPPY,
+        _ => Compression::ZSTD(Default::default()),
+    };
+    file(schema, groups.len(), compression, &|writer, group| {
+        let values: Vec<f32> = groups[group].iter().copied().skip(column.get()).step_by(3).collect();
+        column.set((column.get() + 1) % 3);
+        match writer {
+            ColumnWriter::FloatColumnWriter(writer) => writer.write_batch(&values, None, None),
+            ColumnWriter::DoubleColumnWriter(writer) => {
+                let values: Vec<f64> = values.into_iter().map(f64::from).collect();
+                writer.write_batch(&values, Some(&vec![1; values.len()]), None)
+            }
+            _ => unreachable!(),
+        }
+        .unwrap();
+    })
+}
+
+/// Two rows of a column of every type.
+pub fn of_types() -> Vec<u8> {
+    let schema = "message m {
+        required boolean flag; required int32 int; required int64 long; required int32 byte (UINT_8);
+        required float single; required double double; optional double null;
+        required binary text (UTF8); required int32 day (DATE); repeated int32 list;
+    }";
+    let ints = std::cell::Cell::new(0);
+    file(schema, 1, Compression::UNCOMPRESSED, &|writer, _| {
+        match writer {
+            ColumnWriter::BoolColumnWriter(writer) => writer.write_batch(&[true, false], None, None),
+            ColumnWriter::Int64ColumnWriter(writer) => {
+                writer.write_batch(&[-9, 10_000_000_000], None, None)
+            }
+            ColumnWriter::FloatColumnWriter(writer) => writer.write_batch(&[0.5, 1.5], None, None),
+            ColumnWriter::ByteArrayColumnWriter(writer) => {
+                writer.write_batch(&[ByteArray::from("a"), ByteArray::from("b")], None, None)
+            }
+            ColumnWriter::DoubleColumnWriter(writer) if writer.get_descriptor().name() == "null" => {
+                writer.write_batch(&[4.0], Some(&[1, 0]), None)
+            }
+            ColumnWriter::DoubleColumnWriter(writer) => writer.write_batch(&[-0.25, 0.75], None, None),
+            ColumnWriter::Int32ColumnWriter(writer) => {
+                let nth = ints.replace(ints.get() + 1);
+                match nth {
+                    3 => writer.write_batch(&[1, 2], Some(&[1, 1]), Some(&[0, 0])),
+                    _ => writer.write_batch(&[[-7, 8], [255, 3], [1, 2]][nth], None, None),
+                }
+            }
+            _ => unreachable!(),
+        }
+        .unwrap();
+    })
+}
