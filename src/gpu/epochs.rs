@@ -100,7 +100,7 @@ impl Epochs {
         let limits = Limits::of(device);
         let rows = Rows::from(samples);
         let shape = rows.check(&model)?;
-        let max_batch = max_batch.clamp(1, rows.len().max(1));
+        let max_batch = max_batch.clamp(1, rows.count().max(1));
         let max_updates = u64::from(options.max_batches.max(1));
         let options = Descending { max_batch, max_batches: max_updates as u32, ..options };
         let shape_error = |what, value, range| Error::Shape { what, value, range };
@@ -302,7 +302,7 @@ impl Epochs {
                 return error("the number of rows in a batch", batch.rows, range);
             }
             let end = batch.first.saturating_add(batch.rows);
-            if end > self.rows.len() {
+            if end > self.rows.count() {
                 return error("the end of a batch", end, "within the data");
             }
             self.rows.places(batch, self.options.shuffled)?;
