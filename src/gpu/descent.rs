@@ -15,7 +15,7 @@ use crate::{Error, Model, Penalty, Rule};
 use wgpu::{BindGroup, Buffer, BufferUsages, ComputePass, ComputePipeline, Device, Queue};
 
 /// What a [`Descent`] is made of, besides the rows.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Descending {
     /// The model.
     pub model: Model,

@@ -28,6 +28,7 @@ pub mod shader;
 mod shape;
 pub mod span;
 mod steps;
+mod sweep;
 mod synthetic;
 
 pub use advance::Selection;
@@ -46,6 +47,7 @@ pub use rows::Rows;
 pub use samples::{Chunk, Samples};
 pub use shape::{Shape, Sums};
 pub use span::Span;
+pub use sweep::{Sweep, Sweeping};
 pub use synthetic::{Generator, SyntheticRows};
 
 /// Features of a device that make something faster and that nothing depends on: none yet.
