@@ -68,6 +68,13 @@ impl Evaluation {
         2.0 * (self.loss - self.saturated) / self.weight
     }
 
+    /// The mean Poisson deviance of a model that predicts the targets' mean for every row.
+    pub fn null_poisson_deviance(&self) -> f64 {
+        let sum: f64 = self.outputs.iter().map(|sums| sums[2]).sum();
+        let mean = self.shift + sum / self.weight;
+        2.0 * (mean - mean * mean.ln() - self.saturated / self.weight)
+    }
+
     fn mean(&self, of: impl Fn(&[f64; 4]) -> f64) -> f64 {
         self.outputs.iter().map(of).sum::<f64>() / self.outputs.len() as f64
     }

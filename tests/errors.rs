@@ -6,7 +6,7 @@ mod common;
 use wgpu::{Buffer, BufferUsages, Device, DeviceDescriptor, Limits, Queue};
 use wgpu_optim::cpu::synthetic::{Options, Synthetic};
 use wgpu_optim::gpu::{
-    Arena, Batch, LinearGradient, OptimizerBuilder, ReadBack, Samples, Shape, SyntheticRows,
+    Arena, Batch, Generator, LinearGradient, OptimizerBuilder, ReadBack, Samples, Shape, SyntheticRows,
 };
 use wgpu_optim::{Adam, ClipNorm, Conditioning, Error, Lion, Optimizer, RmsProp, Sgd, Span};
 
@@ -435,6 +435,10 @@ fn samples_of_another_size() {
     assert_eq!(error, Error::Length { what: "y".into(), actual: 11, expected: 10 });
     let error = SyntheticRows::new(&device, &samples, &Synthetic::new(4, 0.0, 1)).unwrap_err();
     assert_names(&error, &["features", "4", "3"]);
+    for features in [0, (1 << 20) + 1] {
+        let error = Generator::new(&device, &Synthetic::new(features, 0.0, 1)).unwrap_err();
+        assert_names(&error, &["features", &features.to_string(), "1048576"]);
+    }
     let options = Options { features: 3, outputs: 2, ..Options::default() };
     let problem = Synthetic::with_options(&options).unwrap();
     let error = SyntheticRows::new(&device, &samples, &problem).unwrap_err();

@@ -53,11 +53,16 @@ fn partial_scores(row: vec2u, lane: u32, output: u32) -> Four {
     for (var block = lane; 8u * block < problem.features; block += LANES) {
         let units = unit_block(row, block, factor);
         let a = halves(units, block, output);
-        let b = halves(units, block, output + 1u);
-        let c = halves(units, block, output + 2u);
-        let d = halves(units, block, output + 3u);
-        upper += vec4i(a.x, b.x, c.x, d.x);
-        lower += vec4i(a.y, b.y, c.y, d.y);
+        if OUTPUTS > 1u {
+            let b = halves(units, block, output + 1u);
+            let c = halves(units, block, output + 2u);
+            let d = halves(units, block, output + 3u);
+            upper += vec4i(a.x, b.x, c.x, d.x);
+            lower += vec4i(a.y, b.y, c.y, d.y);
+        } else {
+            upper.x += a.x;
+            lower.x += a.y;
+        }
     }
     let shifted = Four(bitcast<vec4u>(upper) << vec4u(16u), bitcast<vec4u>(upper >> vec4u(16u)));
     return add_four(shifted, Four(bitcast<vec4u>(lower), vec4u(0u)));
@@ -88,8 +93,10 @@ fn main(
     var total = vec2u(0u); // of the masses of all classes so far
     var chosen = 0u;
     for (var first = 0u; first < OUTPUTS; first += 4u) {
-        // Not before the last four are added up.
-        workgroupBarrier();
+        if first > 0u {
+            // Not before the last four are added up.
+            workgroupBarrier();
+        }
         scores[local] = partial_scores(row, lane, first);
         for (var half = LANES / 2u; half > 0u; half /= 2u) {
             workgroupBarrier();
@@ -99,7 +106,10 @@ fn main(
         }
         if lane == 0u && exists {
             let four = scores[local];
-            let uniforms = random(row, first / 4u, FOR_RESPONSE);
+            var uniforms = vec4u(0u);
+            if RESPONSE == CLASS {
+                uniforms = random(row, first / 4u, FOR_RESPONSE);
+            }
             for (var k = 0u; k < min(4u, OUTPUTS - first); k += 1u) {
                 let output = first + k;
                 let score = add64(vec2u(four.low[k], four.high[k]), intercept(output));

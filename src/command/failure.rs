@@ -56,6 +56,18 @@ impl From<DataError> for Failure {
     }
 }
 
+impl From<wgpu_optim::data::DataError> for Failure {
+    fn from(error: wgpu_optim::data::DataError) -> Self {
+        Failure::Input(error.to_string())
+    }
+}
+
+impl From<wgpu_optim::saved::SavedError> for Failure {
+    fn from(error: wgpu_optim::saved::SavedError) -> Self {
+        Failure::Input(error.to_string())
+    }
+}
+
 impl From<super::plot::PlotError> for Failure {
     fn from(error: super::plot::PlotError) -> Self {
         Failure::Input(error.to_string())

@@ -8,6 +8,7 @@ mod fit;
 mod log;
 mod output;
 mod plot;
+mod predict;
 mod progress;
 mod reproduce;
 mod rules;
@@ -28,6 +29,8 @@ struct Cli {
 enum Command {
     /// Train a linear regression, verified against the f64 definition as it goes
     Fit(Box<fit::Arguments>),
+    /// Predict rows of a file with a trained model
+    Predict(predict::Arguments),
     /// Make optimizer steps: from safetensors files of parameters and gradients to such files
     Apply(Box<apply::Arguments>),
     /// Run the blog series this project grew out of, as published and corrected
@@ -43,6 +46,7 @@ enum Command {
 pub fn run() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Fit(arguments) => fit::run(&arguments),
+        Command::Predict(arguments) => predict::run(&arguments),
         Command::Apply(arguments) => apply::run(&arguments),
         Command::Reproduce(arguments) => reproduce::run(&arguments),
         Command::Shaders(arguments) => shaders::run(&arguments),

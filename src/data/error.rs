@@ -30,7 +30,7 @@ pub enum DataError {
         row: BadRow,
     },
     /// A row of a text file is longer than is read into memory.
-    #[error("{}: line {line} begins a row of more than {limit} bytes, the most that is read", path.display())]
+    #[error("{}: line {line}: the row has more than {limit} bytes", path.display())]
     LongRow {
         /// The file.
         path: PathBuf,

@@ -1,3 +1,4 @@
+use super::layout::Layout;
 use super::pass::{Opened, Pass};
 use super::statistics::{Column, Distinct};
 use super::{DataError, Skipped};
@@ -38,14 +39,14 @@ impl FileData {
         let mut cells = vec![0.0; layout.columns.len()];
         let mut columns = vec![Column::NONE; layout.features];
         let mut distinct = Distinct::new(layout.targets == 1);
-        let mut held = Some(Held::new(opened.source.single()));
+        let mut held = Some(Held::new(opened.source.single(), &layout, memory));
         let mut rows = 0;
         while pass.next(&mut cells)? {
             rows += 1;
             let (x, sides) = cells.split_at(layout.features);
             columns.iter_mut().zip(x).for_each(|(column, &value)| column.add(value, rows as f64));
             sides.first().into_iter().for_each(|&target| distinct.add(target));
-            held = held.and_then(|held| held.with(x, sides, memory));
+            held = held.and_then(|held| held.with(x, sides));
         }
         let name = opened.path.display().to_string();
         if rows == 0 {
@@ -117,12 +118,9 @@ impl FileData {
             }
             Store::Streamed { opened, seekable, cursor } => (opened, *seekable, cursor),
         };
-        // A cursor that another thread left behind in a panic was taken out of its place.
+        // Whoever panicked had taken the cursor out of its place.
         let mut place = cursor.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut cursor = match place.take() {
-            Some(cursor) if cursor.next <= first || seekable => cursor,
-            _ => Cursor::new(opened)?,
-        };
+        let mut cursor = place.take().map_or_else(|| Cursor::new(opened), Ok)?;
         if cursor.next != first && !(seekable && cursor.seek(first)) {
             if cursor.next > first {
                 cursor = Cursor::new(opened)?;
@@ -158,6 +156,8 @@ impl Debug for Store {
 struct Held {
     x: Features,
     sides: Vec<f64>,
+    /// How many fit.
+    most: usize,
 }
 
 /// As wide as in the file.
@@ -167,29 +167,23 @@ enum Features {
 }
 
 impl Held {
-    fn new(single: bool) -> Self {
-        let x = if single { Features::Single(Vec::new()) } else { Features::Double(Vec::new()) };
-        Held { x, sides: Vec::new() }
+    fn new(single: bool, layout: &Layout, memory: u64) -> Self {
+        let (x, width) = match single {
+            true => (Features::Single(Vec::new()), size_of::<f32>()),
+            false => (Features::Double(Vec::new()), size_of::<f64>()),
+        };
+        let row = layout.features * width + (layout.columns.len() - layout.features) * size_of::<f64>();
+        Held { x, sides: Vec::new(), most: usize::try_from(memory).unwrap_or(usize::MAX) / row }
     }
 
     /// With another row, unless that is more than fits.
-    fn with(mut self, x: &[f64], sides: &[f64], memory: u64) -> Option<Self> {
-        let beside = size_of_val(sides) + size_of_val(&self.sides[..]);
-        let bytes = match &mut self.x {
-            Features::Single(held) => {
-                held.try_reserve(x.len()).ok()?;
-                held.extend(x.iter().map(|&x| x as f32));
-                size_of_val(&held[..])
-            }
-            Features::Double(held) => {
-                held.try_reserve(x.len()).ok()?;
-                held.extend(x);
-                size_of_val(&held[..])
-            }
-        };
-        self.sides.try_reserve(sides.len()).ok()?;
-        self.sides.extend(sides);
-        ((bytes + beside) as u64 <= memory).then_some(self)
+    fn with(mut self, x: &[f64], sides: &[f64]) -> Option<Self> {
+        match &mut self.x {
+            Features::Single(held) => extend(held, x.iter().map(|&x| x as f32), self.most)?,
+            Features::Double(held) => extend(held, x.iter().copied(), self.most)?,
+        }
+        extend(&mut self.sides, sides.iter().copied(), self.most)?;
+        Some(self)
     }
 
     fn read(
@@ -207,6 +201,16 @@ impl Held {
         }
         sides.copy_from_slice(&self.sides[first * side..][..sides.len()]);
     }
+}
+
+/// Adds a row to others, of which there are to be at most so many, without room for more than those.
+fn extend<T>(held: &mut Vec<T>, row: impl ExactSizeIterator<Item = T>, most: usize) -> Option<()> {
+    let (len, most) = (held.len() + row.len(), most.saturating_mul(row.len()));
+    if len > held.capacity() {
+        let room = (2 * held.capacity()).max(len).min(most);
+        held.try_reserve_exact(room.checked_sub(held.len())?).ok()?;
+    }
+    (len <= most).then(|| held.extend(row))
 }
 
 /// Where the last read ended.

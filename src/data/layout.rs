@@ -46,7 +46,7 @@ impl Layout {
                 return Err(DataError::Twice { path: path.into(), name: names[column].clone() });
             }
         }
-        let mut columns: Vec<usize> = match &options.columns {
+        let mut columns: Vec<usize> = match &options.select {
             Some(wanted) => wanted_columns(path, source, wanted)?,
             None => (0..names.len()).filter(|&column| !used[column]).collect(),
         };
@@ -55,10 +55,7 @@ impl Layout {
         }
         let features = columns.len();
         if features == 0 {
-            let what = match source.named() {
-                true => "features: it needs a column beside the target, separated by a comma",
-                false => "features: it needs a column beside the target",
-            };
+            let what = "features: it needs a column beside the target";
             return Err(DataError::Empty { name: path.display().to_string(), what });
         }
         columns.extend(sides);

@@ -3,6 +3,9 @@
 //! [`open`] makes one pass over a file, in which every row is checked, counted and described. Rows that
 //! fit a given memory are held; others are read from the file again, pass by pass, and never held whole.
 //!
+//! Rows are dense, and those of a text file have at most 64 MiB: whatever a file says, what is held is
+//! bounded by its length, or by the memory given where a sparse row says little of much.
+//!
 //! A number must be finite in f32, which is what a device computes with.
 
 mod csv;
@@ -38,7 +41,7 @@ pub struct FileOptions {
     pub offset: Option<Offset>,
     /// The features, in this order; `None` is every column without another use. Of a file without names
     /// (.npy, svmlight) they are the first so many columns.
-    pub columns: Option<Vec<String>>,
+    pub select: Option<Vec<String>>,
     /// The targets of an .npy file in an .npy file of their own.
     pub y: Option<PathBuf>,
     /// How many features an svmlight file has: by default its largest index.
@@ -56,7 +59,7 @@ impl Default for FileOptions {
             targets: Targets::default(),
             weight: None,
             offset: None,
-            columns: None,
+            select: None,
             y: None,
             features: None,
             on_bad_row: OnBadRow::default(),

@@ -59,9 +59,9 @@ impl Pass {
         }
     }
 
-    /// Goes on at this row, if the file allows that and none before it is bad.
+    /// Goes on at this row of the file, from 0, if the format allows that.
     pub fn seek(&mut self, row: u64) -> bool {
-        let found = self.skipped.count == 0 && self.scan.seek(row);
+        let found = self.scan.seek(row);
         self.row = if found { row } else { self.row };
         found
     }

@@ -175,15 +175,29 @@ impl Descent {
 
     /// Records the `index`-th prepared update; nothing if there is none.
     pub fn record(&self, pass: &mut ComputePass, index: usize) {
+        (0..self.runs(index)).for_each(|run| self.record_run(pass, index, run));
+    }
+
+    /// The runs of rows that the `index`-th prepared batch is summed by, one after the other.
+    pub fn runs(&self, index: usize) -> usize {
+        self.sums.runs(index).len()
+    }
+
+    /// The chunk of the data that one of them lies in.
+    pub fn chunk(&self, index: usize, run: usize) -> usize {
+        self.sums.chunk(index, run)
+    }
+
+    /// Records one of them: the last one makes the update. For callers whose chunks take turns on the device.
+    pub fn record_run(&self, pass: &mut ComputePass, index: usize, run: usize) {
+        let Some(run) = self.sums.runs(index).get(run) else { return };
         let columns = u64::from(self.sums.shape().partial_vectors(false));
         let [x, y, _] = grid(columns, REDUCE_COLUMNS, self.max_groups);
-        for run in self.sums.runs(index) {
-            self.sums.record(pass, run);
-            pass.set_pipeline(&self.kernel);
-            pass.set_bind_group(0, &self.sum_bindings, &[run.offset]);
-            pass.set_bind_group(1, &self.step_bindings, &[index as u32 * SLOT as u32]);
-            pass.dispatch_workgroups(x, y, 1);
-        }
+        self.sums.record(pass, run);
+        pass.set_pipeline(&self.kernel);
+        pass.set_bind_group(0, &self.sum_bindings, &[run.offset]);
+        pass.set_bind_group(1, &self.step_bindings, &[index as u32 * SLOT as u32]);
+        pass.dispatch_workgroups(x, y, 1);
     }
 
     /// The loss of each prepared batch ahead of its update, one f32 each; usage `COPY_SRC`.

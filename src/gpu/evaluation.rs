@@ -67,16 +67,35 @@ impl Evaluator {
     /// Records the evaluation of the `index`-th prepared batch, and returns where its sums are until the
     /// next one: [`read`](Self::read) makes sense of them. Nothing if there is none.
     pub fn record(&self, pass: &mut ComputePass, index: usize) -> Option<Span> {
+        (0..self.runs(index)).for_each(|run| self.record_run(pass, index, run));
+        self.sums(index)
+    }
+
+    /// The runs of rows that the `index`-th prepared batch is summed by, one after the other.
+    pub fn runs(&self, index: usize) -> usize {
+        self.sums.runs(index).len()
+    }
+
+    /// The chunk of the data that one of them lies in.
+    pub fn chunk(&self, index: usize, run: usize) -> usize {
+        self.sums.chunk(index, run)
+    }
+
+    /// Records one of them. For callers whose chunks take turns on the device.
+    pub fn record_run(&self, pass: &mut ComputePass, index: usize, run: usize) {
+        let Some(run) = self.sums.runs(index).get(run) else { return };
         let columns = u64::from(self.sums.shape().partial_vectors(true));
         let [x, y, _] = grid(columns, REDUCE_COLUMNS, self.max_groups);
-        let runs = self.sums.runs(index);
-        for run in runs {
-            self.sums.record(pass, run);
-            pass.set_pipeline(&self.kernel);
-            pass.set_bind_group(0, &self.bindings, &[run.offset]);
-            pass.dispatch_workgroups(x, y, 1);
-        }
-        let odd = runs.len().checked_sub(1)? as u64 % 2;
+        self.sums.record(pass, run);
+        pass.set_pipeline(&self.kernel);
+        pass.set_bind_group(0, &self.bindings, &[run.offset]);
+        pass.dispatch_workgroups(x, y, 1);
+    }
+
+    /// Where the sums of the `index`-th prepared batch are after its last run, and until the next batch.
+    pub fn sums(&self, index: usize) -> Option<Span> {
+        let columns = u64::from(self.sums.shape().partial_vectors(true));
+        let odd = self.runs(index).checked_sub(1)? as u64 % 2;
         Some(Span::new(&self.so_far, odd * columns * 16, columns * 4))
     }
 

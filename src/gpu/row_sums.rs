@@ -42,8 +42,7 @@ struct Description {
 pub struct Run {
     /// Where it is described.
     pub offset: u32,
-    /// The chunk of the data that it lies in.
-    pub chunk: usize,
+    chunk: usize,
     rows: u32,
 }
 
@@ -246,6 +245,11 @@ impl RowSums {
     /// The runs of the `index`-th prepared batch; none if there is none.
     pub fn runs(&self, index: usize) -> &[Run] {
         self.prepared.get(index).map_or(&[], Vec::as_slice)
+    }
+
+    /// The chunk of the data that a run of a prepared batch lies in; 0 if there is none.
+    pub fn chunk(&self, index: usize, run: usize) -> usize {
+        self.runs(index).get(run).map_or(0, |run| run.chunk)
     }
 
     /// Records the partial sums of one run.

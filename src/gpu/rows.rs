@@ -114,7 +114,15 @@ impl Rows {
     }
 
     pub(crate) fn is_stored(&self) -> bool {
-        matches!(self.source, Source::Stored(_))
+        self.samples().is_some()
+    }
+
+    /// The data set, where it is stored.
+    pub fn samples(&self) -> Option<&Samples> {
+        match &self.source {
+            Source::Stored(samples) => Some(samples),
+            Source::Virtual(_) => None,
+        }
     }
 
     /// X, where it is stored, and what lies beside it; of each chunk.

@@ -1,15 +1,18 @@
 //! Synthetic problems, made on the device.
 
 use super::bindings::{Use, buffer_with, check_device, check_limit, group, layout, pipeline_over};
-use super::dispatch::flag;
+use super::dispatch::{Dispatch, flag};
 use super::shader::Module;
 use super::span::{Limits, grid};
-use super::{Chunk, Samples, shader};
-use crate::Error;
+use super::{Chunk, Samples, Shape, shader};
+use crate::{Error, Loss, Model};
 use crate::cpu::synthetic::{Grid, Response, Synthetic, Truth};
-use wgpu::{BindGroup, BindGroupLayout, BufferUsages, ComputePass, ComputePipeline, Device};
+use wgpu::{BindGroup, BindGroupLayout, Buffer, BufferUsages, ComputePass, ComputePipeline, Device};
 
 const WORKGROUP: u32 = 64;
+/// Blocks of eight features that a thread takes before another joins it: the noise, which one thread
+/// makes for all, costs as much as two.
+const BLOCKS: u32 = 4;
 /// Storage that a kernel of `shaders/synthetic/` binds at most.
 const BUFFERS: u32 = 3;
 
@@ -47,8 +50,10 @@ impl Generator {
     /// Prepares the problem's truth and uploads it.
     ///
     /// # Errors
-    /// [`Error::Limit`] if the device cannot bind it.
+    /// [`Error::Limit`] if the device cannot bind it, [`Error::Shape`] for no features or more than
+    /// [`Shape::MAX_FEATURES`].
     pub fn new(device: &Device, problem: &Synthetic) -> Result<Self, Error> {
+        Shape::new(&Model::new(problem.features() as usize, Loss::default()))?;
         check_device(device, WORKGROUP, BUFFERS)?;
         let layout = layout(device, "synthetic problem", &[Use::Uniform, Use::Read, Use::Read]);
         let uniform = Problem {
@@ -131,7 +136,7 @@ impl Generator {
 
     /// Threads that share a row's targets.
     fn lanes(&self) -> u32 {
-        self.problem.features().div_ceil(8).next_power_of_two().min(WORKGROUP)
+        self.problem.features().div_ceil(8 * BLOCKS).next_power_of_two().min(WORKGROUP)
     }
 }
 
@@ -154,16 +159,8 @@ fn padded_weights(problem: &Synthetic, truth: &Truth) -> Vec<i32> {
 #[derive(Debug)]
 pub struct SyntheticRows {
     generator: Generator,
-    features: ComputePipeline,
-    targets: ComputePipeline,
+    /// Of each chunk its features and its targets.
     chunks: Vec<[Dispatch; 2]>,
-}
-
-/// What a kernel does for one chunk.
-#[derive(Debug)]
-struct Dispatch {
-    bindings: BindGroup,
-    grid: [u32; 3],
 }
 
 impl SyntheticRows {
@@ -181,6 +178,7 @@ impl SyntheticRows {
         Self::of_chunks(device, samples.chunks(), problem)
     }
 
+    #[doc(hidden)]
     /// [`new`](Self::new) for rows in any buffers; a chunk's rows are those from its `first_row` on.
     ///
     /// # Errors
@@ -203,21 +201,20 @@ impl SyntheticRows {
             let order = Order { first_row: chunk.first_row, rows: chunk.rows, padding: 0 };
             let bytes = bytemuck::bytes_of(&order);
             let order = buffer_with(device, "synthetic rows", BufferUsages::UNIFORM, bytes);
-            let bindings = |buffer: &wgpu::Buffer| {
-                let resources = vec![order.as_entire_binding(), buffer.as_entire_binding()];
-                group(device, "synthetic rows", &layout, resources)
-            };
             let features_grid = grid(rows * vectors.div_ceil(2), WORKGROUP, max_groups);
+            let targets_grid = generator.target_grid(chunk.rows, max_groups);
+            let dispatch = |pipeline: &ComputePipeline, buffer: &Buffer, grid| {
+                let resources = vec![order.as_entire_binding(), buffer.as_entire_binding()];
+                let bindings = group(device, "synthetic rows", &layout, resources);
+                Dispatch { pipeline: pipeline.clone(), bindings, grid }
+            };
             Ok([
-                Dispatch { bindings: bindings(&chunk.x), grid: features_grid },
-                Dispatch {
-                    bindings: bindings(&chunk.sides),
-                    grid: generator.target_grid(chunk.rows, max_groups),
-                },
+                dispatch(&features, &chunk.x, features_grid),
+                dispatch(&targets, &chunk.sides, targets_grid),
             ])
         };
         let chunks = chunks.iter().map(chunk).collect::<Result<_, _>>()?;
-        Ok(SyntheticRows { generator, features, targets, chunks })
+        Ok(SyntheticRows { generator, chunks })
     }
 
     /// The number of chunks: each can be recorded and submitted by itself, so that no submission is long.
@@ -229,17 +226,11 @@ impl SyntheticRows {
     pub fn record(&self, pass: &mut ComputePass, chunk: usize) {
         let Some(dispatches) = self.chunks.get(chunk) else { return };
         pass.set_bind_group(1, self.generator.bind_group(), &[]);
-        for (pipeline, Dispatch { bindings, grid: [x, y, z] }) in
-            [&self.features, &self.targets].into_iter().zip(dispatches)
-        {
-            pass.set_pipeline(pipeline);
-            pass.set_bind_group(0, bindings, &[]);
-            pass.dispatch_workgroups(*x, *y, *z);
-        }
+        dispatches.iter().for_each(|dispatch| dispatch.record(pass));
     }
 }
 
-fn check_length(what: &str, buffer: &wgpu::Buffer, expected: u64) -> Result<(), Error> {
+fn check_length(what: &str, buffer: &Buffer, expected: u64) -> Result<(), Error> {
     let actual = buffer.size() / 4;
     let error = || Error::Length { what: what.into(), actual, expected };
     if actual == expected { Ok(()) } else { Err(error()) }

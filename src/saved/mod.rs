@@ -6,8 +6,8 @@ mod prediction;
 
 pub use error::SavedError;
 
-use crate::Model;
 use crate::regression::Scaling;
+use crate::{Loss, Model};
 use std::collections::{BTreeMap, HashSet};
 
 /// A trained model.
@@ -44,6 +44,19 @@ pub enum Precision {
 }
 
 impl SavedModel {
+    /// The values of the target that the classes stand for, none if the model is no classifier.
+    pub fn class_values(&self) -> Vec<f64> {
+        self.classes.clone().unwrap_or_else(|| (0..self.class_count()).map(f64::from).collect())
+    }
+
+    fn class_count(&self) -> u32 {
+        match self.model.loss {
+            Loss::Logistic => 2,
+            Loss::Softmax { classes } => classes,
+            _ => 0,
+        }
+    }
+
     /// Checks that all parts are there, of one size, and numbers.
     ///
     /// # Errors
@@ -57,7 +70,7 @@ impl SavedModel {
         let weights = model.features.checked_mul(model.outputs);
         let weights = weights.ok_or_else(|| ("model", format!("has {} features", model.features)))?;
         let intercepts = if model.intercept { model.outputs } else { 0 };
-        let classes = if model.loss.is_classifier() { model.outputs.max(2) } else { 0 };
+        let classes = self.class_count() as usize;
         length("coef", self.coef.len(), weights)?;
         length("intercept", self.intercept.len(), intercepts)?;
         length("names", self.names.len(), model.features)?;
@@ -93,7 +106,7 @@ fn length(name: &'static str, found: usize, expected: usize) -> Result<(), (&'st
 }
 
 fn within(name: &'static str, values: &[f64], limit: f64) -> Result<(), (&'static str, String)> {
-    match values.iter().position(|value| !(value.abs() <= limit)) {
+    match values.iter().position(|value| !(-limit..=limit).contains(value)) {
         Some(i) => Err((name, format!("element {i} is {:?}, and must be within ±{limit:e}", values[i]))),
         None => Ok(()),
     }

@@ -49,14 +49,24 @@ impl SavedModel {
         }
     }
 
+    /// The probability of every class of each row; `None` if the model is no classifier.
+    pub fn probabilities(&self, scores: &[f64]) -> Option<Vec<f64>> {
+        match self.model.loss {
+            // Not one less the other, of which nothing would be left where that is 1.
+            Loss::Logistic => Some(scores.iter().flat_map(|&z| [logistic(-z), logistic(z)]).collect()),
+            Loss::Softmax { .. } => Some(self.means(scores)),
+            _ => None,
+        }
+    }
+
     /// The most probable class of each row, as the value of the target that it stands for; `None` if the
     /// model is no classifier.
     pub fn labels(&self, scores: &[f64]) -> Option<Vec<f64>> {
-        let label = |class: usize| self.classes.as_ref().map_or(class as f64, |labels| labels[class]);
+        let labels = self.class_values();
         match self.model.loss {
-            Loss::Logistic => Some(scores.iter().map(|&z| label(usize::from(z > 0.0))).collect()),
+            Loss::Logistic => Some(scores.iter().map(|&z| labels[usize::from(z > 0.0)]).collect()),
             Loss::Softmax { .. } => {
-                Some(scores.chunks(self.model.outputs).map(|z| label(first_of_largest(z))).collect())
+                Some(scores.chunks(self.model.outputs).map(|z| labels[first_of_largest(z)]).collect())
             }
             _ => None,
         }

@@ -10,7 +10,7 @@ mod runs;
 
 pub use runs::{Device, Trajectory, run};
 
-use crate::gpu::Batch;
+use crate::batch::Batch;
 use crate::regression::BlogRandom;
 use crate::{Adam, RmsProp, Rule, Sgd};
 
@@ -123,7 +123,7 @@ impl Algorithm {
     /// The batch of every update.
     pub fn batches(self) -> Vec<Batch> {
         let in_order = |rows: u64, epochs| {
-            let epoch = (0..ROWS).step_by(rows as usize).map(move |first| Batch { first, rows });
+            let epoch = (0..ROWS).step_by(rows as usize).map(move |first| Batch::new(first, rows));
             (0..epochs).flat_map(|_| epoch.clone()).collect()
         };
         match self {
@@ -134,7 +134,7 @@ impl Algorithm {
                 for _ in 0..ROWS {
                     random.uniform();
                 }
-                (0..500).map(|_| Batch { first: random.row(), rows: 1 }).collect()
+                (0..500).map(|_| Batch::new(random.row(), 1)).collect()
             }
             Algorithm::Momentum => in_order(BATCH, 20),
             Algorithm::RmsProp => in_order(BATCH, 8),

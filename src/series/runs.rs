@@ -1,11 +1,11 @@
 //! Running one of the series' algorithms on a device.
 
 use super::{Algorithm, Line, ROWS, Variant, published};
-use crate::cpu::gradient::Rows;
-use crate::gpu::{Batch, Gpu};
-use crate::regression::Problem;
-use crate::train::{CpuWorker, Float, GpuData, GpuWorker, Worker};
-use crate::{Error, Rule, Sgd};
+use crate::cpu::gradient::{self, Rows};
+use crate::gpu::Gpu;
+use crate::regression::{Problem, ProblemError};
+use crate::train::{Batches, CpuWorker, Float, GpuData, GpuWorker, HostRows, Placement, Recipe, Worker};
+use crate::{Loss, Model, Rule, Sgd};
 
 /// Where a run is computed.
 #[derive(Clone, Copy, Debug)]
@@ -24,8 +24,8 @@ pub type Trajectory = Vec<Line>;
 /// Runs an algorithm and returns the path of its parameters; the first entry is the start.
 ///
 /// # Errors
-/// [`Error`] if the device fails.
-pub fn run(algorithm: Algorithm, variant: Variant, device: Device) -> Result<Trajectory, Error> {
+/// [`ProblemError`] if the device fails.
+pub fn run(algorithm: Algorithm, variant: Variant, device: Device) -> Result<Trajectory, ProblemError> {
     let problem = Problem::blog();
     match device {
         Device::F64 => on_cpu::<f64>(&problem, algorithm, variant),
@@ -38,7 +38,7 @@ fn on_cpu<R: Float>(
     problem: &Problem,
     algorithm: Algorithm,
     variant: Variant,
-) -> Result<Trajectory, Error> {
+) -> Result<Trajectory, ProblemError> {
     let (x, y) = problem.materialize::<R>()?;
     let start = algorithm.start();
     if variant == Variant::Published {
@@ -63,8 +63,9 @@ fn on_cpu<R: Float>(
         }
     }
     let rule = algorithm.rule();
-    let mut worker = CpuWorker::new((&x, &y), &rule, &[start.0, start.1])?;
-    follow(&mut worker, algorithm, look_ahead(&rule))
+    let rows = HostRows::Resident { x: &x, sides: &y };
+    let mut worker = CpuWorker::new(rows, &recipe(rule), &[start.0, start.1])?;
+    follow(&mut worker, algorithm, &rule, look_ahead(&rule))
 }
 
 /// The path of an update that takes its own gradients.
@@ -77,12 +78,12 @@ fn walk<R: Float>(
     let start = algorithm.start();
     let mut params = [R::of(start.0), R::of(start.1)];
     let mut path = vec![start];
-    for Batch { first, rows } in algorithm.batches() {
-        let range = first as usize..(first + rows) as usize;
-        let rows = Rows { x: &x[range.clone()], y: &y[range] };
+    let model = Model::new(1, Loss::Mse);
+    for batch in algorithm.batches() {
+        let rows = Rows { x, sides: y }.part(&model, batch.first as usize, batch.rows as usize);
         update(&mut params, &|params| {
             let mut grads = [R::zero(); 2];
-            R::gradient(rows, params, &mut grads);
+            gradient::gradient(&model, rows, params, &mut grads);
             grads
         });
         path.push((params[0].f64(), params[1].f64()));
@@ -95,30 +96,48 @@ fn on_gpu(
     problem: &Problem,
     algorithm: Algorithm,
     variant: Variant,
-) -> Result<Trajectory, Error> {
-    let batches = algorithm.batches();
-    let max_batch = batches.iter().map(|batch| batch.rows).max().unwrap_or(1);
-    let data = GpuData::new(gpu, problem, max_batch)?;
+) -> Result<Trajectory, ProblemError> {
+    let batches = Batches::Given(algorithm.batches());
+    let resident = |problem, model: &Model| {
+        GpuData::new(gpu, problem, model, &batches, Placement::Resident)
+    };
     let start = algorithm.start();
     let start = [start.0, start.1];
     let rule = algorithm.rule();
     match (variant, algorithm, rule) {
         (Variant::Published, Algorithm::RmsProp, _) => {
+            // What is published looks from the intercept at the slope: here both are weights, of x and of 1.
+            let (x, y) = problem.materialize::<f64>()?;
+            let x = x.into_iter().flat_map(|x| [x, 1.0]).collect();
+            let problem = Problem::table("blog", 2, x, y);
+            let model = Model { intercept: false, ..Model::new(2, Loss::Mse) };
+            let data = resident(&problem, &model)?;
             let file = include_str!("../../shaders/as_published/rmsprop.wgsl");
-            let mut worker = GpuWorker::with_rule_file(&data, &rule, &start, max_batch, Some(file))?;
-            follow(&mut worker, algorithm, 0.0)
+            let recipe = Recipe::new(model, rule);
+            let mut worker =
+                GpuWorker::with_rule_file(&data, &recipe, &start, &batches, Some(file))?;
+            follow(&mut worker, algorithm, &rule, 0.0)
         }
         (Variant::Published, Algorithm::Nesterov, Rule::Sgd(nesterov)) => {
             let Sgd { lr, momentum, .. } = nesterov;
-            let twice = Sgd { lr: lr * (1.0 + momentum), nesterov: false, ..nesterov };
-            let mut worker = GpuWorker::new(&data, &twice.into(), &start, max_batch)?;
-            follow(&mut worker, algorithm, lr * momentum)
+            let twice = Sgd { lr: lr * (1.0 + momentum), nesterov: false, ..nesterov }.into();
+            let recipe = recipe(twice);
+            let data = resident(problem, &recipe.model)?;
+            let mut worker = GpuWorker::new(&data, &recipe, &start, &batches)?;
+            follow(&mut worker, algorithm, &twice, lr * momentum)
         }
         _ => {
-            let mut worker = GpuWorker::new(&data, &rule, &start, max_batch)?;
-            follow(&mut worker, algorithm, look_ahead(&rule))
+            let recipe = recipe(rule);
+            let data = resident(problem, &recipe.model)?;
+            let mut worker = GpuWorker::new(&data, &recipe, &start, &batches)?;
+            follow(&mut worker, algorithm, &rule, look_ahead(&rule))
         }
     }
+}
+
+/// The series' model is a line, and its loss the mean squared error.
+fn recipe(rule: Rule) -> Recipe {
+    Recipe::new(Model::new(1, Loss::Mse), rule)
 }
 
 /// PyTorch's Nesterov keeps the parameters at the look-ahead point, where gradients are taken; the
@@ -131,10 +150,15 @@ fn look_ahead(rule: &Rule) -> f64 {
 }
 
 /// The path of a worker, with `look_ahead` times its momentum buffer taken back.
-fn follow(worker: &mut dyn Worker, algorithm: Algorithm, look_ahead: f64) -> Result<Trajectory, Error> {
+fn follow(
+    worker: &mut dyn Worker,
+    algorithm: Algorithm,
+    rule: &Rule,
+    look_ahead: f64,
+) -> Result<Trajectory, ProblemError> {
     let mut path = vec![algorithm.start()];
     for batch in algorithm.batches() {
-        worker.run(&[batch], None)?;
+        worker.run(&[batch], &[rule.lr()], None)?;
         let mut params = worker.params()?;
         if look_ahead != 0.0 {
             for (param, velocity) in params.iter_mut().zip(&worker.moments()?[0]) {
@@ -176,8 +200,9 @@ mod tests {
         let problem = Problem::blog();
         let (x, y) = problem.materialize::<f64>().unwrap();
         let rule = Sgd { lr: 0.85, ..Sgd::default() }.into();
-        let mut worker = CpuWorker::new((&x, &y), &rule, &[0.5, 0.5]).unwrap();
-        let end = *follow(&mut worker, Algorithm::Sgd, 0.0).unwrap().last().unwrap();
+        let rows = HostRows::Resident { x: &x, sides: &y };
+        let mut worker = CpuWorker::new(rows, &recipe(rule), &[0.5, 0.5]).unwrap();
+        let end = *follow(&mut worker, Algorithm::Sgd, &rule, 0.0).unwrap().last().unwrap();
         assert!(end.0.abs() > 1e20);
     }
 }

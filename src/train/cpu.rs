@@ -1,11 +1,17 @@
 //! Training on the processor: f32 fast, or f64 as the definition.
 
-use super::Worker;
-use crate::cpu::gradient::{self, Rows};
+use super::host::{Gathered, HostRows};
+use super::{Recipe, Worker};
+use crate::batch::Batch;
+use crate::cpu::gradient::{self, BatchSums, Rows, SLICE};
 use crate::cpu::{self, Real, RuleConstants, Step, StepState, exact_step, parallel};
-use crate::gpu::Batch;
+use crate::regression::ProblemError;
 use crate::verify::{ObservedGradient, ObservedStep, Snapshot};
-use crate::{Error, Rule};
+use crate::{Error, Evaluation, Model, Penalty, Rule};
+use rayon::prelude::*;
+
+/// Rows that one task evaluates.
+const TASK: usize = 1 << 12;
 
 /// What f32 and f64 do each in their own way.
 pub trait Float: Real {
@@ -14,13 +20,14 @@ pub trait Float: Real {
     /// One step of the rule.
     fn update(
         rule: &Rule,
+        penalty: &Penalty,
         step: &Step<Self>,
         params: &mut [Self],
         grads: &[Self],
-        moments: &mut [Vec<Self>],
+        moments: &mut [&mut [Self]],
     );
-    /// Gradient and loss of a batch.
-    fn gradient(rows: Rows<Self>, params: &[Self], grads: &mut [Self]) -> Self;
+    /// Adds a slice of a batch to the sums behind its gradient.
+    fn add(sums: &mut BatchSums<Self>, rows: Rows<Self>, params: &[Self]);
 }
 
 impl Float for f32 {
@@ -30,16 +37,17 @@ impl Float for f32 {
 
     fn update(
         rule: &Rule,
+        penalty: &Penalty,
         step: &Step<f32>,
         params: &mut [f32],
         grads: &[f32],
-        moments: &mut [Vec<f32>],
+        moments: &mut [&mut [f32]],
     ) {
-        parallel::update(rule, step, params, grads, moments);
+        parallel::update_penalized(rule, penalty, step, params, grads, moments);
     }
 
-    fn gradient(rows: Rows<f32>, params: &[f32], grads: &mut [f32]) -> f32 {
-        parallel::mean_squared_error(rows, params, grads)
+    fn add(sums: &mut BatchSums<f32>, rows: Rows<f32>, params: &[f32]) {
+        parallel::add(sums, rows, params);
     }
 }
 
@@ -51,72 +59,109 @@ impl Float for f64 {
 
     fn update(
         rule: &Rule,
+        penalty: &Penalty,
         step: &Step<f64>,
         params: &mut [f64],
         grads: &[f64],
-        moments: &mut [Vec<f64>],
+        moments: &mut [&mut [f64]],
     ) {
-        let mut moments: Vec<&mut [f64]> = moments.iter_mut().map(Vec::as_mut_slice).collect();
-        cpu::update(rule, step, params, grads, &mut moments);
+        cpu::update_penalized(rule, penalty, step, params, grads, moments);
     }
 
-    fn gradient(rows: Rows<f64>, params: &[f64], grads: &mut [f64]) -> f64 {
-        gradient::mean_squared_error(rows, params, grads)
+    fn add(sums: &mut BatchSums<f64>, rows: Rows<f64>, params: &[f64]) {
+        sums.add(rows, params);
     }
 }
 
-/// Training in memory on all threads.
+/// Training on all threads.
 #[derive(Debug)]
 pub struct CpuWorker<'a, R> {
-    x: &'a [R],
-    y: &'a [R],
-    rule: Rule,
+    rows: HostRows<'a, R>,
+    gathered: Gathered<R>,
+    recipe: Recipe,
     state: StepState,
     params: Vec<R>,
     grads: Vec<R>,
     moments: Vec<Vec<R>>,
+    average: Option<Vec<R>>,
 }
 
 impl<'a, R: Float> CpuWorker<'a, R> {
-    /// A model that starts at `params` (the intercept last) on the rows of a problem, as
-    /// [`Problem::materialize`](crate::regression::Problem::materialize) gives them.
+    /// A model that starts at `params`, as [`Model::params`] counts them.
     ///
     /// # Errors
-    /// [`Error::HyperParameter`] if the rule is not valid.
-    pub fn new(rows: (&'a [R], &'a [R]), rule: &Rule, params: &[f64]) -> Result<Self, Error> {
-        rule.validate()?;
+    /// [`Error`] if the recipe is not valid.
+    pub fn new(rows: HostRows<'a, R>, recipe: &Recipe, params: &[f64]) -> Result<Self, Error> {
+        recipe.validate()?;
         let params: Vec<R> = params.iter().map(|&p| R::of(p)).collect();
         let grads = vec![R::zero(); params.len()];
-        let moments = vec![grads.clone(); rule.moments().len()];
-        let state = StepState::default();
-        Ok(CpuWorker { x: rows.0, y: rows.1, rule: *rule, state, params, grads, moments })
+        let moments = vec![grads.clone(); recipe.rule.moments().len()];
+        Ok(CpuWorker {
+            rows,
+            gathered: Gathered::new(),
+            recipe: *recipe,
+            state: StepState::default(),
+            average: recipe.average.map(|_| params.clone()),
+            params,
+            grads,
+            moments,
+        })
     }
 
-    fn rows(&self, batch: Batch) -> Rows<'a, R> {
-        let features = self.params.len() - 1;
-        let (first, rows) = (batch.first as usize, batch.rows as usize);
-        Rows { x: &self.x[first * features..][..rows * features], y: &self.y[first..][..rows] }
+    fn model(&self) -> &Model {
+        &self.recipe.model
     }
 
-    fn update(&mut self, batch: Batch) -> R {
-        let loss = R::gradient(self.rows(batch), &self.params, &mut self.grads);
-        let step = R::step(&mut self.state, &self.rule, self.rule.lr());
-        R::update(&self.rule, &step, &mut self.params, &self.grads, &mut self.moments);
-        loss
+    /// The gradient of a batch, slice by slice, and its loss.
+    fn gradient(&mut self, batch: Batch) -> Result<(Vec<R>, R), ProblemError> {
+        let mut grads = std::mem::take(&mut self.grads);
+        grads.resize(self.params.len(), R::zero());
+        let mut sums = BatchSums::new(self.model());
+        for at in (0..batch.rows).step_by(SLICE) {
+            let rows = (SLICE as u64).min(batch.rows - at);
+            let slice = Batch { first: batch.first + at, rows, ..batch };
+            let rows = self.gathered.rows(&self.rows, &self.recipe.model, &slice)?;
+            Float::add(&mut sums, rows, &self.params);
+        }
+        let loss = sums.finish(&mut grads);
+        Ok((grads, loss))
+    }
+
+    fn update(&mut self, batch: Batch, lr: f64) -> Result<R, ProblemError> {
+        let (grads, loss) = self.gradient(batch)?;
+        self.grads = grads;
+        let Recipe { model, rule, penalty, average } = &self.recipe;
+        let step: Step<R> = Float::step(&mut self.state, rule, lr);
+        // Intercepts cost nothing.
+        let weights = model.weights();
+        let (penalized, free) = self.params.split_at_mut(weights);
+        let (penalized_grads, free_grads) = self.grads.split_at(weights);
+        let (mut low, mut high): (Vec<&mut [R]>, Vec<&mut [R]>) =
+            self.moments.iter_mut().map(|moment| moment.split_at_mut(weights)).unzip();
+        Float::update(rule, penalty, &step, penalized, penalized_grads, &mut low);
+        Float::update(rule, &Penalty::default(), &step, free, free_grads, &mut high);
+        if let (Some(decay), Some(averages)) = (average, &mut self.average) {
+            let (decay, rest) = (R::of(*decay), R::of(1.0 - decay));
+            for (average, &param) in averages.iter_mut().zip(&self.params) {
+                *average = if step.first { param } else { decay * *average + rest * param };
+            }
+        }
+        Ok(loss)
     }
 
     fn snapshot(&self) -> Snapshot {
         let narrow = |values: &Vec<R>| values.iter().map(|&v| v.f64() as f32).collect();
         Snapshot { params: narrow(&self.params), moments: self.moments.iter().map(narrow).collect() }
     }
-}
 
-fn observed<R: Real>(batch: Batch, grads: &[R], loss: R) -> ObservedGradient {
-    ObservedGradient {
-        batch,
-        depths: (gradient::depth(batch.rows as usize), gradient::dot_depth(grads.len() - 1)),
-        grads: grads.iter().map(|&g| g.f64() as f32).collect(),
-        loss: loss.f64() as f32,
+    fn observed(&self, batch: Batch, grads: &[R], loss: R) -> ObservedGradient {
+        let dot_depth = gradient::dot_depth(self.model().features);
+        ObservedGradient {
+            batch,
+            depths: (gradient::depth(batch.rows as usize), dot_depth),
+            grads: grads.iter().map(|&g| g.f64() as f32).collect(),
+            loss: loss.f64() as f32,
+        }
     }
 }
 
@@ -124,41 +169,71 @@ impl<R: Float> Worker for CpuWorker<'_, R> {
     fn run(
         &mut self,
         batches: &[Batch],
+        learning_rates: &[f64],
         mut trace: Option<&mut Vec<Vec<f64>>>,
-    ) -> Result<Vec<f64>, Error> {
-        let mut losses = Vec::with_capacity(batches.len());
-        for &batch in batches {
-            losses.push(self.update(batch).f64());
-            if let Some(trace) = &mut trace {
-                trace.push(self.params.iter().map(|p| p.f64()).collect());
+    ) -> Result<Vec<f64>, ProblemError> {
+        // Within the pool, so that it is not woken from outside for every batch.
+        rayon::scope(|_| {
+            let mut losses = Vec::with_capacity(batches.len());
+            for (&batch, &lr) in batches.iter().zip(learning_rates) {
+                losses.push(self.update(batch, lr)?.f64());
+                if let Some(trace) = &mut trace {
+                    trace.push(self.params.iter().map(|p| p.f64()).collect());
+                }
             }
-        }
-        Ok(losses)
+            Ok(losses)
+        })
     }
 
-    fn run_observed(&mut self, batch: Batch, sample: Option<Batch>) -> Result<ObservedStep, Error> {
+    fn run_observed(
+        &mut self,
+        batch: Batch,
+        lr: f64,
+        sample: Option<Batch>,
+    ) -> Result<ObservedStep, ProblemError> {
         let before = self.snapshot();
-        let sample = sample.map(|batch| {
-            let mut grads = self.grads.clone();
-            let loss = R::gradient(self.rows(batch), &self.params, &mut grads);
-            observed(batch, &grads, loss)
-        });
-        let loss = self.update(batch);
-        let gradient = observed(batch, &self.grads, loss);
-        Ok(ObservedStep { t: self.state.t, before, gradient, sample, after: self.snapshot() })
+        let mut sampled = None;
+        if let Some(batch) = sample {
+            let (grads, loss) = self.gradient(batch)?;
+            sampled = Some(self.observed(batch, &grads, loss));
+            self.grads = grads;
+        }
+        let loss = self.update(batch, lr)?;
+        let gradient = self.observed(batch, &self.grads, loss);
+        let after = self.snapshot();
+        Ok(ObservedStep { t: self.state.t, lr, before, gradient, sample: sampled, after })
     }
 
-    fn params(&mut self) -> Result<Vec<f64>, Error> {
+    fn params(&mut self) -> Result<Vec<f64>, ProblemError> {
         Ok(self.params.iter().map(|p| p.f64()).collect())
     }
 
-    fn moments(&mut self) -> Result<Vec<Vec<f64>>, Error> {
+    fn moments(&mut self) -> Result<Vec<Vec<f64>>, ProblemError> {
         Ok(self.moments.iter().map(|m| m.iter().map(|v| v.f64()).collect()).collect())
     }
 
-    fn loss(&mut self) -> Result<f64, Error> {
-        let mut grads = vec![R::zero(); self.params.len()];
-        Ok(R::gradient(Rows { x: self.x, y: self.y }, &self.params, &mut grads).f64())
+    fn take_average(&mut self) -> Result<(), ProblemError> {
+        if let Some(average) = &self.average {
+            self.params.clone_from(average);
+        }
+        Ok(())
+    }
+
+    fn evaluate(&mut self, first: u64, rows: u64, shift: f64) -> Result<Evaluation, ProblemError> {
+        let mut all = Evaluation { shift, ..Evaluation::default() };
+        for at in (0..rows).step_by(SLICE) {
+            let slice = Batch::new(first + at, (SLICE as u64).min(rows - at));
+            let (model, params) = (&self.recipe.model, &self.params);
+            let rows = self.gathered.rows(&self.rows, model, &slice)?;
+            let starts: Vec<usize> = (0..slice.rows as usize).step_by(TASK).collect();
+            let part = |&start: &usize| {
+                let part = rows.part(model, start, TASK.min(slice.rows as usize - start));
+                cpu::evaluate(model, part, params, shift)
+            };
+            let parts: Vec<Evaluation> = starts.par_iter().map(part).collect();
+            parts.iter().for_each(|part| all.add(part));
+        }
+        Ok(all)
     }
 
     fn max_updates(&self) -> usize {

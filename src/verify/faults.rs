@@ -1,10 +1,11 @@
 //! What a device could get wrong, seeded into a step that was computed right: each must be caught.
 
 use super::{ObservedStep, Verification, check};
-use crate::gpu::Batch;
+use crate::batch::Batch;
 use crate::regression::Problem;
-use crate::train::{CpuWorker, Worker};
-use crate::{Adam, RmsProp, Rule, Sgd};
+use crate::cpu::synthetic::Options;
+use crate::train::{CpuWorker, HostRows, Recipe, Worker};
+use crate::{Adam, Loss, Model, RmsProp, Rule, Sgd};
 
 const ROWS: u64 = 1000;
 const BATCH: u64 = 100;
@@ -21,24 +22,29 @@ fn rules() -> [Rule; 5] {
 }
 
 fn problem() -> Problem {
-    Problem::synthetic(ROWS, 7, 0.1, 3).unwrap()
+    Problem::synthetic(ROWS, &Options { features: 7, noise: 0.1, seed: 3, ..Options::default() }).unwrap()
+}
+
+fn recipe(rule: &Rule) -> Recipe {
+    Recipe::new(Model::new(7, Loss::Mse), *rule)
 }
 
 /// The `t`-th step of a run with `rule`, as the processor computes it.
 fn step(rule: &Rule, t: u64) -> ObservedStep {
     let problem = problem();
     let (x, y) = problem.materialize::<f32>().unwrap();
-    let mut worker = CpuWorker::new((&x, &y), rule, &[0.0; 8]).unwrap();
-    let batch = |t: u64| Batch { first: (t - 1) * BATCH % ROWS, rows: BATCH };
+    let rows = HostRows::Resident { x: &x, sides: &y };
+    let mut worker = CpuWorker::new(rows, &recipe(rule), &[0.0; 8]).unwrap();
+    let batch = |t: u64| Batch::new((t - 1) * BATCH % ROWS, BATCH);
     for t in 1..t {
-        worker.run(&[batch(t)], None).unwrap();
+        worker.run(&[batch(t)], &[rule.lr()], None).unwrap();
     }
-    worker.run_observed(batch(t), None).unwrap()
+    worker.run_observed(batch(t), rule.lr(), None).unwrap()
 }
 
 fn verify(rule: &Rule, step: &ObservedStep) -> Verification {
     let mut report = Verification::new();
-    check(&mut report, rule, &problem(), step);
+    check(&mut report, &recipe(rule), &problem(), step).unwrap();
     report
 }
 
@@ -60,7 +66,7 @@ fn assert_caught(quantity: &str, mut fault: impl FnMut(&Rule, &mut ObservedStep)
 
 /// What `rule` makes of the step's own state and gradient.
 fn redo(rule: &Rule, step: &mut ObservedStep, t: u64) {
-    let (params, moments) = super::update(rule, t, &step.before, &step.gradient.grads);
+    let (params, moments) = super::update(&recipe(rule), (t, rule.lr()), &step.before, &step.gradient.grads);
     step.after.params = params.iter().map(|p| p.value as f32).collect();
     step.after.moments = moments.iter().map(|m| m.iter().map(|v| v.value as f32).collect()).collect();
 }

@@ -10,15 +10,16 @@ pub use crate::cpu::Bounded;
 pub use bounds::{gradient, update};
 pub use report::{Verification, Worst};
 
-use crate::Rule;
+use crate::batch::Batch;
+use crate::cpu::gradient::Rows;
 use crate::cpu::random::philox;
-use crate::gpu::Batch;
-use crate::regression::Problem;
+use crate::regression::{Problem, ProblemError};
+use crate::train::Recipe;
 
 /// Parameters and moments at one moment of a run, as the device has them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Snapshot {
-    /// The parameters, the intercept last.
+    /// The parameters, as [`Model::params`](crate::Model::params) counts them.
     pub params: Vec<f32>,
     /// One vector for each of [`Rule::moments`].
     pub moments: Vec<Vec<f32>>,
@@ -29,7 +30,7 @@ pub struct Snapshot {
 pub struct ObservedGradient {
     /// The rows it was made from.
     pub batch: Batch,
-    /// The longest chains of additions behind an element and behind a residual.
+    /// The longest chains of additions behind an element and behind a score.
     pub depths: (u32, u32),
     /// The gradient, the intercept's last.
     pub grads: Vec<f32>,
@@ -42,6 +43,8 @@ pub struct ObservedGradient {
 pub struct ObservedStep {
     /// Which update of the run it was, from 1; the t of the rule.
     pub t: u64,
+    /// Its learning rate.
+    pub lr: f64,
     /// The state ahead of it.
     pub before: Snapshot,
     /// The gradient that it applied.
@@ -53,7 +56,7 @@ pub struct ObservedStep {
     pub after: Snapshot,
 }
 
-/// Numbers in X that are made again in f64 for one check, and rows of them.
+/// Products of numbers in X and weights that are made again in f64 for one check, and rows of them.
 const SAMPLE: u64 = 1 << 21;
 const SAMPLE_ROWS: u64 = 1 << 17;
 
@@ -66,23 +69,36 @@ pub fn sample(batch: Batch, features: usize, t: u64) -> Option<Batch> {
     }
     let [low, high, ..] = philox([t as u32, (t >> 32) as u32, 0, 0], [0; 2]);
     let place = (u64::from(high) << 32 | u64::from(low)) % (batch.rows - rows + 1);
-    Some(Batch { first: batch.first + place, rows })
+    Some(Batch { first: batch.first + place, rows, ..batch })
 }
 
 /// Compares one update with the f64 definition, in two parts, each from the device's own bits: the
 /// gradient and loss from the parameters and the batch (or a sample of its rows), then parameters and
 /// moments from the state and the gradient. So neither part's bound has to allow for the other's error.
-pub fn check(report: &mut Verification, rule: &Rule, problem: &Problem, step: &ObservedStep) {
+///
+/// # Errors
+/// [`ProblemError`] if the rows cannot be read again.
+pub fn check(
+    report: &mut Verification,
+    recipe: &Recipe,
+    problem: &Problem,
+    step: &ObservedStep,
+) -> Result<(), ProblemError> {
     report.checks += 1;
     let seen = step.sample.as_ref().unwrap_or(&step.gradient);
-    let (grads, loss) = gradient(problem, seen.batch, &step.before.params, seen.depths);
+    let (x, sides) = problem.rows_of::<f32>(&seen.batch)?;
+    let rows = Rows { x: &x, sides: &sides };
+    let (grads, loss) = gradient(&recipe.model, rows, &step.before.params, seen.depths);
     report.compare(step.t, "gradient", &seen.grads, &grads);
     report.compare(step.t, "loss", &[seen.loss], &[loss]);
-    let (params, moments) = update(rule, step.t, &step.before, &step.gradient.grads);
+    let (params, moments) = update(recipe, (step.t, step.lr), &step.before, &step.gradient.grads);
     report.compare(step.t, "params", &step.after.params, &params);
-    for ((name, actual), expected) in rule.moments().iter().zip(&step.after.moments).zip(&moments) {
+    for ((name, actual), expected) in
+        recipe.rule.moments().iter().zip(&step.after.moments).zip(&moments)
+    {
         report.compare(step.t, name, actual, expected);
     }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -91,7 +107,7 @@ mod tests {
 
     #[test]
     fn only_large_batches_are_sampled_and_within_themselves() {
-        let batch = |rows| Batch { first: 100, rows };
+        let batch = |rows| Batch::new(100, rows);
         assert_eq!(sample(batch(1 << 15), 64, 1), None);
         let samples: Vec<Batch> = (1..50).filter_map(|t| sample(batch(1 << 16), 64, t)).collect();
         assert_eq!(samples.len(), 49);

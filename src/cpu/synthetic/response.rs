@@ -55,7 +55,7 @@ impl Synthetic {
     }
 
     /// How many of a point's probabilities a number that is uniform reaches.
-    fn count(&self, truth: &Truth, row: u64, score: i64) -> u32 {
+    pub(super) fn count(&self, truth: &Truth, row: u64, score: i64) -> u32 {
         let [up, uniform, ..] = self.random(row, 0, RESPONSE);
         let grid = Grid::of(self.response);
         let shift = self.grid_shift();
@@ -83,7 +83,7 @@ impl Synthetic {
     }
 
     /// e^z in units of 2⁻²⁴, between 1 and 2⁴⁸.
-    fn mass(&self, truth: &Truth, score: i64) -> u64 {
+    pub(super) fn mass(&self, truth: &Truth, score: i64) -> u64 {
         let grid = Grid::of(Response::Categorical);
         let shift = self.grid_shift();
         let at = |step: i64| {

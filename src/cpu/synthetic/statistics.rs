@@ -290,6 +290,38 @@ fn counts_have_the_mean_and_variance_of_their_score() {
 }
 
 #[test]
+fn probabilities_are_interpolated_between_points() {
+    let problem = problem(Options { response: Response::Poisson, ..Options::default() });
+    let truth = problem.truth();
+    let unit = 0.5f64.powi(problem.score_bits() as i32);
+    // Large means have small relative errors: less than from one point to the next.
+    for fraction in [0.0, 0.3, 0.5, 0.9] {
+        let score = ((3.5 + fraction / 256.0) / unit) as i64;
+        let mean = (score as f64 * unit).exp();
+        let n = 400_000;
+        let sum: f64 = (0..n).map(|row| f64::from(problem.count(&truth, row, score))).sum();
+        let n = n as f64;
+        assert_zero("mean", sum / n - mean, mean / n, 2e-6 * mean);
+    }
+}
+
+#[test]
+fn masses_are_interpolated_between_points() {
+    let options = Options { outputs: 2, response: Response::Categorical, ..Options::default() };
+    let problem = problem(options);
+    let truth = problem.truth();
+    let unit = 0.5f64.powi(problem.score_bits() as i32);
+    for i in -3000..3000 {
+        let score = (f64::from(i) / 171.0 / unit) as i64;
+        let expected = (score as f64 * unit).clamp(-16.0, 16.0).exp() * f64::from(1 << 24);
+        let mass = problem.mass(&truth, score) as f64;
+        // Rounded twice, and the share of the way is cut to 16 bits.
+        let bound = expected * (2e-6 + 2f64.powi(-24)) + 1.5;
+        assert!((mass - expected).abs() <= bound, "{score}: {mass} for {expected}");
+    }
+}
+
+#[test]
 fn classes_are_as_frequent_as_the_softmax_says() {
     for outputs in [2, 5, 40] {
         let response = Response::Categorical;

@@ -14,7 +14,7 @@ pub struct Truth {
 }
 
 impl Truth {
-    /// Of what [`Synthetic::truth`] says.
+    /// [`Synthetic::truth`].
     pub(super) fn new(problem: &Synthetic) -> Truth {
         let weights = |output| (0..problem.features).map(move |j| problem.weight(output, j));
         let mut truth = Truth {
@@ -40,13 +40,13 @@ impl Truth {
         weights.chain(self.intercepts.iter().map(|&b| b as f32 * intercept)).collect()
     }
 
-    /// The weights as integers, output by output, in units of 2⁻¹⁴ (linear) or what
-    /// [`Synthetic`] says.
+    /// The weights as integers, output by output, in units of 2⁻¹⁴ or, where they are divided by 2ⁿ, of
+    /// 2⁻¹⁴⁻ⁿ.
     pub fn weight_units(&self) -> &[i32] {
         &self.weights
     }
 
-    /// The intercepts as integers, in units of 2⁻¹⁴ (linear) or 2⁻¹⁵.
+    /// The intercepts as integers, in units of 2⁻¹⁴ for a linear response and 2⁻¹⁵ for others.
     pub fn intercept_units(&self) -> &[i32] {
         &self.intercepts
     }

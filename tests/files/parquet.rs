@@ -1,5 +1,4 @@
-//! Parquet files to be read.
-
+use crate::{message, named, opened, rows};
 use parquet::basic::Compression;
 use parquet::column::writer::ColumnWriter;
 use parquet::data_type::ByteArray;
@@ -7,6 +6,7 @@ use parquet::file::properties::WriterProperties;
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
 use std::sync::Arc;
+use wgpu_optim::data::{FileOptions, OnBadRow};
 
 /// Writes the next column of a row group.
 type Write<'a> = dyn Fn(&mut ColumnWriter, usize) + 'a;
@@ -53,7 +53,7 @@ pub fn of_rows(values: &[f32]) -> Vec<u8> {
 }
 
 /// Two rows of a column of every type.
-pub fn of_types() -> Vec<u8> {
+fn of_types() -> Vec<u8> {
     let schema = "message m {
         required boolean flag; required int32 int; required int64 long; required int32 byte (UINT_8);
         required float single; required double double; optional double null;
@@ -85,4 +85,31 @@ pub fn of_types() -> Vec<u8> {
         }
         .unwrap();
     })
+}
+
+#[test]
+fn parquet_columns_are_read_by_their_types() {
+    let (bytes, options) = (of_types(), named(&["long"]));
+    let options = FileOptions {
+        select: Some(["single", "flag", "double", "byte", "int"].map(String::from).into()),
+        ..options
+    };
+    let data = opened("d.parquet", &bytes, &options).unwrap();
+    assert_eq!((data.rows, data.target_names.join(" ")), (2, "long".into()));
+    let x = [0.5, 1.0, -0.25, 255.0, -7.0, 1.5, 0.0, 0.75, 3.0, 8.0];
+    assert_eq!(rows(&data), (x.into(), vec![-9.0, 1e10]));
+    for (name, part) in [
+        ("text", "column `text` is of the type BYTE_ARRAY, not numbers"),
+        ("day", "column `day` is of the type Date, not numbers"),
+        ("list", "column `list` is of lists, not numbers"),
+    ] {
+        let options = FileOptions { select: Some(vec![name.into()]), ..options.clone() };
+        let error = message("d.parquet", &bytes, &options);
+        assert!(error.contains(part), "{error}");
+    }
+    let options = FileOptions { select: Some(vec!["null".into()]), ..options };
+    let error = message("d.parquet", &bytes, &options);
+    assert!(error.ends_with("row 2, column `null`: the cell is null"), "{error}");
+    let data = opened("d.parquet", &bytes, &FileOptions { on_bad_row: OnBadRow::Skip, ..options });
+    assert_eq!(rows(&data.unwrap()), (vec![4.0], vec![-9.0]));
 }

@@ -1,0 +1,197 @@
+//! `predict`: what a trained model makes of other rows.
+
+use super::{Failure, output};
+use clap::{Args, ValueEnum};
+use serde::Serialize;
+use std::io::{BufWriter, ErrorKind, Write};
+use std::path::PathBuf;
+use wgpu_optim::data::{FileData, FileOptions, Offset, OnBadRow, Skipped, Targets, open};
+use wgpu_optim::saved::SavedModel;
+
+/// Numbers of X that are held at once.
+const CHUNK: usize = 1 << 18;
+
+#[derive(Args)]
+pub struct Arguments {
+    /// The trained model
+    #[arg(value_name = "MODEL")]
+    model: PathBuf,
+    /// The rows: a file .csv, .npy, .svm, .svmlight, .libsvm or .parquet. Features go by their names where
+    /// the file has names, and other columns are not looked at
+    #[arg(value_name = "DATA")]
+    data: PathBuf,
+    /// Where the predictions go, as CSV [default: standard output]
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Print the probability of every class too
+    #[arg(long)]
+    probabilities: bool,
+    /// The column with the offset, for a model that was trained with one
+    #[arg(long, value_name = "COLUMN", conflicts_with = "exposure")]
+    offset: Option<String>,
+    /// The column whose logarithm is the offset
+    #[arg(long, value_name = "COLUMN")]
+    exposure: Option<String>,
+    /// What to do with a row that has no prediction: `skip` leaves it out and says so
+    #[arg(long, value_enum, default_value_t = BadRow::Error, value_name = "WHAT")]
+    on_bad_row: BadRow,
+    /// Print as JSON what was done
+    #[arg(long, requires = "out")]
+    json: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum BadRow {
+    Error,
+    Skip,
+}
+
+#[derive(Serialize)]
+struct Report<'a> {
+    loss: &'static str,
+    columns: Vec<String>,
+    rows: u64,
+    skipped: &'a Skipped,
+}
+
+pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+    if let Some(path) = &arguments.out {
+        let inputs = [&arguments.model, &arguments.data].into_iter();
+        let mut others = inputs.filter_map(|path| path.canonicalize().ok()).collect();
+        output::check_file("--out", path, &mut others)?;
+    }
+    let saved = SavedModel::load(&arguments.model)?;
+    let options = arguments.options(&saved)?;
+    let columns = arguments.columns(&saved)?;
+    let data = open(&arguments.data, &options)?;
+    let predictions = Predictions { saved: &saved, data: &data, columns: &columns };
+    match &arguments.out {
+        Some(path) => output::Whole::write(path, |to| predictions.write(to))?.name()?,
+        None => print(&predictions)?,
+    }
+    if data.skipped.count > 0 {
+        output::note(&describe(&data));
+    }
+    if arguments.json {
+        let loss = saved.model.loss.name();
+        output::json(&Report { loss, columns, rows: data.rows, skipped: &data.skipped })?;
+    }
+    Ok(())
+}
+
+impl Arguments {
+    fn options(&self, saved: &SavedModel) -> Result<FileOptions, Failure> {
+        let exposure = self.exposure.clone().map(Offset::Exposure);
+        let offset = self.offset.clone().map(Offset::Column).or(exposure);
+        let model = self.model.display();
+        match (saved.model.offset, &offset) {
+            (true, None) => {
+                let why = "was trained with an offset, whose column --offset or --exposure names";
+                return Err(Failure::Input(format!("{model}: {why}")));
+            }
+            (false, Some(_)) => {
+                let why = "was trained without an offset, and --offset or --exposure is given";
+                return Err(Failure::Input(format!("{model}: {why}")));
+            }
+            _ => {}
+        }
+        Ok(FileOptions {
+            targets: Targets::None,
+            select: Some(saved.names.clone()),
+            features: Some(saved.model.features),
+            offset,
+            on_bad_row: match self.on_bad_row {
+                BadRow::Error => OnBadRow::Error,
+                BadRow::Skip => OnBadRow::Skip,
+            },
+            ..FileOptions::default()
+        })
+    }
+
+    /// What the columns of predictions are called.
+    fn columns(&self, saved: &SavedModel) -> Result<Vec<String>, Failure> {
+        let mut columns = match saved.target_names.len() {
+            1 => vec!["prediction".to_string()],
+            _ => saved.target_names.iter().map(|name| format!("prediction_{name}")).collect(),
+        };
+        let classes = saved.class_values();
+        if self.probabilities && classes.is_empty() {
+            let (model, loss) = (self.model.display(), saved.model.loss.name());
+            return Err(Failure::Input(format!(
+                "{model}: --probabilities needs classes, and {loss} has none"
+            )));
+        }
+        if self.probabilities {
+            columns.extend(classes.iter().map(|class| format!("probability_{class}")));
+        }
+        Ok(columns)
+    }
+}
+
+struct Predictions<'a> {
+    saved: &'a SavedModel,
+    data: &'a FileData,
+    columns: &'a [String],
+}
+
+impl Predictions<'_> {
+    fn write(&self, to: &mut dyn Write) -> std::io::Result<()> {
+        let Predictions { saved, data, columns } = self;
+        let mut writer = csv::Writer::from_writer(to);
+        writer.write_record(*columns).map_err(io_error)?;
+        let (features, side) = (data.features(), data.side());
+        let most = (CHUNK / features).max(1) as u64;
+        let mut first = 0;
+        while first < data.rows {
+            let rows = most.min(data.rows - first) as usize;
+            let (mut x, mut sides) = (vec![0.0; rows * features], vec![0.0; rows * side]);
+            data.read(first, &mut x, &mut sides).map_err(std::io::Error::other)?;
+            // Beside the features there is the offset, or nothing.
+            let scores = saved.scores(&x, data.offset.then_some(&sides));
+            let number = |number: &f64| format!("{number:?}");
+            match (saved.labels(&scores), saved.probabilities(&scores)) {
+                (Some(labels), Some(probabilities)) => {
+                    let rows = labels.iter().zip(probabilities.chunks(probabilities.len() / rows));
+                    for (label, probabilities) in rows {
+                        let cells =
+                            [label.to_string()].into_iter().chain(probabilities.iter().map(number));
+                        writer.write_record(cells.take(columns.len())).map_err(io_error)?;
+                    }
+                }
+                _ => {
+                    for row in saved.means(&scores).chunks(saved.model.outputs) {
+                        writer.write_record(row.iter().map(number)).map_err(io_error)?;
+                    }
+                }
+            }
+            first += rows as u64;
+        }
+        writer.flush()
+    }
+}
+
+/// The error of what is written to, whose kind the crate's own conversion loses.
+fn io_error(error: csv::Error) -> std::io::Error {
+    match error.into_kind() {
+        csv::ErrorKind::Io(error) => error,
+        other => std::io::Error::other(format!("{other:?}")),
+    }
+}
+
+/// Writes to standard output, whose reader may have seen enough.
+fn print(predictions: &Predictions) -> Result<(), Failure> {
+    let mut out = BufWriter::new(std::io::stdout().lock());
+    match predictions.write(&mut out).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        Err(error) => Err(Failure::Input(format!("standard output: {error}"))),
+        Ok(()) => Ok(()),
+    }
+}
+
+fn describe(data: &FileData) -> String {
+    let Skipped { count, first } = &data.skipped;
+    let rows = first.iter().map(|row| format!("\n  {row}")).collect::<String>();
+    let more = count - first.len() as u64;
+    let more = if more > 0 { format!("\n  and {more} more") } else { String::new() };
+    format!("{}: {count} rows were left out:{rows}{more}", data.name)
+}

@@ -1,0 +1,52 @@
+use crate::{message, opened, rows, skip};
+use wgpu_optim::data::{FileOptions, Targets};
+
+#[test]
+fn svmlight_rows_are_dense() {
+    let text = "# a comment\n\n+1 2:0.5 # more\n-1 qid:7 1:2 3:-1e-3\r\n0";
+    let data = opened("d.svm", text.as_bytes(), &FileOptions::default()).unwrap();
+    assert_eq!((data.names.join(" "), data.target_names.join(" ")), ("x1 x2 x3".into(), "y".into()));
+    assert_eq!(rows(&data).0, [0.0, 0.5, 0.0, 2.0, 0.0, -1e-3, 0.0, 0.0, 0.0]);
+    assert_eq!(data.target_values, Some(vec![-1.0, 0.0, 1.0]));
+    let wide = FileOptions { features: Some(5), ..FileOptions::default() };
+    assert_eq!(opened("d.libsvm", text.as_bytes(), &wide).unwrap().features(), 5);
+    let none = FileOptions { targets: Targets::None, select: Some(data.names.clone()), ..wide };
+    let none = FileOptions { features: Some(3), ..none };
+    assert!(rows(&opened("d.svmlight", text.as_bytes(), &none).unwrap()).1.is_empty());
+}
+
+#[test]
+fn bad_svmlight_rows_are_named_by_line_and_byte() {
+    let few = FileOptions { features: Some(3), ..FileOptions::default() };
+    for (row, part) in [
+        ("1 0:2", "line 2:3, row 2: the index 0 is not in 1 … 3"),
+        ("1 1:1 -1:2", "line 2:7, row 2: the index -1 is not in"),
+        ("1 4:2", "line 2:3, row 2: the index 4 is not in 1 … 3"),
+        ("1 2:2 1:1", "line 2:7, row 2: the index 1 is not above 2, the one before it"),
+        ("1 2:2 2:1", "the index 2 is not above 2"),
+        ("1 2", "line 2:3, row 2: `2` is not `index:value`"),
+        ("1 a:2", "`a` is not an index"),
+        ("1 2:", "line 2:5, row 2: the cell is empty"),
+        ("1 2:b", "line 2:5, row 2: `b` is not a number"),
+        ("1 2:nan", "`NaN` is not a number"),
+        ("b 2:1", "line 2:1, row 2: `b` is not a number"),
+        ("1,2 2:1", "`1,2` is not a number"),
+    ] {
+        let text = format!("1 1:1\n{row}\n0 3:1");
+        let error = message("d.svm", &text, &few);
+        assert!(error.contains(part), "{row}: {error}");
+        let data = opened("d.svm", text.as_bytes(), &FileOptions { features: Some(3), ..skip() });
+        let data = data.unwrap();
+        assert_eq!((data.rows, data.skipped.count), (2, 1));
+    }
+}
+
+#[test]
+fn an_svmlight_index_is_bounded() {
+    let text = "1 1048577:1\n1 1:1\n";
+    assert!(message("d.svm", text, &FileOptions::default()).contains("1048577 is not in 1 … 1048576"));
+    assert_eq!(opened("d.svm", text.as_bytes(), &skip()).unwrap().features(), 1);
+    let wide = FileOptions { features: Some(1 << 21), ..FileOptions::default() };
+    assert!(message("d.svm", text, &wide).contains("2097152 features"));
+    assert!(message("d.svm", "", &FileOptions::default()).contains("no features"));
+}
