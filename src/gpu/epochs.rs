@@ -368,6 +368,18 @@ impl Epochs {
         (0..planes as u64).map(|i| Span::new(&self.state.buffer, i * len * 4, len)).collect()
     }
 
+    /// Where one of several fits is.
+    pub(super) fn fit(&self, fit: u64) -> Fit {
+        let len = self.shape.padded_len();
+        let of = |all: &Span| Span::new(&all.buffer, all.offset + fit * len * 4, len);
+        Fit {
+            params: of(&self.params),
+            moments: self.state().iter().map(of).collect(),
+            gradient: of(&self.gradient()),
+            loss: Span::new(&self.results, (self.params.len + fit) * 4, 1),
+        }
+    }
+
     /// Steps taken, and the powers that correct the moments' bias.
     pub fn step_state(&self) -> StepState {
         self.step_states[0]
@@ -388,6 +400,20 @@ impl Epochs {
     pub fn shape(&self) -> &Shape {
         &self.shape
     }
+}
+
+/// Where a setting's model in one order of the rows is on the device, as [`Shape::pad`] has it; usage
+/// `COPY_SRC`.
+#[derive(Clone, Debug)]
+pub struct Fit {
+    /// The parameters.
+    pub params: Span,
+    /// One for each of [`Rule::moments`].
+    pub moments: Vec<Span>,
+    /// The gradient of the last update.
+    pub gradient: Span,
+    /// The loss ahead of the first update that was prepared.
+    pub loss: Span,
 }
 
 /// Bytes of `struct Part` in `shaders/gradient/epochs/epochs.wgsl`.

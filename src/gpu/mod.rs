@@ -38,7 +38,7 @@ pub use builder::OptimizerBuilder;
 pub use context::{Gpu, OpenError, adapters};
 pub use control::Control;
 pub use descent::{Descent, Descending};
-pub use epochs::Epochs;
+pub use epochs::{Epochs, Fit};
 pub use evaluation::Evaluator;
 pub use gradient::Gradient;
 pub use optimizer::{Optimizer, Tensor};

@@ -2,7 +2,7 @@
 
 use super::bindings::buffer_with;
 use super::descent::Descending;
-use super::epochs::{Epochs, share_a_kernel};
+use super::epochs::{Epochs, Fit, share_a_kernel};
 use super::{Samples, Shape, Span};
 use crate::batch::Batch;
 use crate::{Error, Model, Penalty, Rule};
@@ -115,6 +115,35 @@ impl Sweep {
     /// The parameters, as [`sort`](Self::sort) takes them; usage `COPY_SRC`.
     pub fn params(&self) -> Vec<Span> {
         self.parts.iter().map(|part| part.epochs.params().clone()).collect()
+    }
+
+    /// Where a setting's model in an order is.
+    ///
+    /// # Errors
+    /// [`Error::Index`] for a setting or an order that does not exist.
+    pub fn fit(&self, setting: usize, order: usize) -> Result<Fit, Error> {
+        let (what, count) = ("order", self.orders);
+        let index = |what, index, count| Error::Index { what, index, count };
+        if order >= count {
+            return Err(index(what, order, count));
+        }
+        for Part { settings, epochs } in &self.parts {
+            if let Some(at) = settings.iter().position(|&i| i == setting) {
+                return Ok(epochs.fit((order * settings.len() + at) as u64));
+            }
+        }
+        Err(index("setting", setting, self.settings.len()))
+    }
+
+    /// The longest chains of additions behind an element of the gradient of `batch` and behind a score, for
+    /// error bounds.
+    pub fn depths(&self, batch: Batch) -> (u32, u32) {
+        self.parts.first().map_or((0, 0), |part| part.epochs.depths(batch))
+    }
+
+    /// How rows and parameters lie.
+    pub fn shape(&self) -> &Shape {
+        &self.shape
     }
 
     /// The model's parameters of every setting in every order, those of the first setting first, from what
