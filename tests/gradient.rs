@@ -455,7 +455,9 @@ fn every_loss_is_exact_on_exact_data() {
             };
             let lengths = [1, 2, 4, 31, 63, 64, 65, 127, 128, 256, 509, 512, 513];
             let mut rig = Rig::new(gpu, &data, 513, lengths.len() as u32);
-            for (batch, actual) in batches(&data, &lengths).iter().zip(rig.run(&batches(&data, &lengths))) {
+            for (batch, actual) in
+                batches(&data, &lengths).iter().zip(rig.run(&batches(&data, &lengths)))
+            {
                 let mut expected = data.scaled_sums(*batch, unit);
                 let mut actual = actual;
                 if data.model.loss.is_classifier() {
@@ -492,7 +494,8 @@ fn batches_of_many_runs_drop_no_row() {
 #[test]
 fn chunks_do_not_change_a_bit() {
     let Some(gpu) = Gpu::get() else { return };
-    let cases = [(linear(9), 5000, 640, 700), (linear(1 << 18), 230, 115, 64), (linear(30), 600, 50, 100)];
+    let cases =
+        [(linear(9), 5000, 640, 700), (linear(1 << 18), 230, 115, 64), (linear(30), 600, 50, 100)];
     for (model, rows, batch, chunk) in cases {
         let data = Data::random_of(model, rows);
         let epoch: Vec<Batch> = (0..data.rows())

@@ -1,8 +1,9 @@
 use super::output;
 use std::process::ExitCode;
 use wgpu_optim::Error;
+use wgpu_optim::data::DataError;
 use wgpu_optim::gpu::OpenError;
-use wgpu_optim::regression::DataError;
+use wgpu_optim::regression::ProblemError;
 use wgpu_optim::train::TrainError;
 
 /// Why the command ends with something other than 0.
@@ -56,8 +57,8 @@ impl From<DataError> for Failure {
     }
 }
 
-impl From<wgpu_optim::data::DataError> for Failure {
-    fn from(error: wgpu_optim::data::DataError) -> Self {
+impl From<ProblemError> for Failure {
+    fn from(error: ProblemError) -> Self {
         Failure::Input(error.to_string())
     }
 }

@@ -70,7 +70,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         None => print(&predictions)?,
     }
     if data.skipped.count > 0 {
-        output::note(&describe(&data));
+        output::note(&format!("{}: {}", data.name, data.skipped));
     }
     if arguments.json {
         let loss = saved.model.loss.name();
@@ -186,12 +186,4 @@ fn print(predictions: &Predictions) -> Result<(), Failure> {
         Err(error) => Err(Failure::Input(format!("standard output: {error}"))),
         Ok(()) => Ok(()),
     }
-}
-
-fn describe(data: &FileData) -> String {
-    let Skipped { count, first } = &data.skipped;
-    let rows = first.iter().map(|row| format!("\n  {row}")).collect::<String>();
-    let more = count - first.len() as u64;
-    let more = if more > 0 { format!("\n  and {more} more") } else { String::new() };
-    format!("{}: {count} rows were left out:{rows}{more}", data.name)
 }

@@ -6,10 +6,11 @@ use super::{Failure, output};
 use clap::Args;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
-use wgpu_optim::cpu::gradient::{Rows, mean_squared_error};
+use wgpu_optim::cpu::gradient::{Rows, gradient};
 use wgpu_optim::gpu::Gpu;
 use wgpu_optim::regression::Problem;
 use wgpu_optim::series::{Algorithm, Device, Line, Variant, run as run_algorithm};
+use wgpu_optim::{Loss, Model};
 
 #[derive(Args)]
 pub struct Arguments {
@@ -128,7 +129,8 @@ fn row(
 /// Over the whole data set, as the series logs it.
 fn mse((m, b): Line) -> Result<f64, Failure> {
     let (x, y) = Problem::blog().materialize::<f64>()?;
-    Ok(mean_squared_error(Rows { x: &x, y: &y }, &[m, b], &mut [0.0; 2]))
+    let model = Model::new(1, Loss::Mse);
+    Ok(gradient(&model, Rows { x: &x, sides: &y }, &[m, b], &mut [0.0; 2]))
 }
 
 fn print(report: &Report) -> Result<(), Failure> {

@@ -39,7 +39,7 @@ pub struct MomentumDecay(Option<f64>);
 
 /// Hyper-parameters; each stands for every optimizer that has it. Those that are switches take `true` or
 /// `false` behind `=`, so that what a preset switches on can be switched off.
-#[derive(Args, Debug, Default)]
+#[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Hyper-parameters (default: PyTorch's)")]
 pub struct RuleArguments {
     /// Whose defaults hold for all that is not given
@@ -188,6 +188,11 @@ impl RuleArguments {
         let mut used = Vec::new();
         self.rule(optimizer, &mut used);
         used
+    }
+
+    /// `--alpha`, which a command may have another use for.
+    pub fn alpha_mut(&mut self) -> &mut Option<f64> {
+        &mut self.alpha
     }
 
     /// The rules of the optimizers asked for, valid.

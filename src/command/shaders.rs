@@ -10,7 +10,7 @@ use manifest::Kernel;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use wgpu_optim::gpu::shader::{self, Layout, Module};
-use wgpu_optim::{Adagrad, Adam, Adamax, Lion, NAdam, RmsProp, Rule, Sgd};
+use wgpu_optim::{Adagrad, Adam, Adamax, Lion, Loss, NAdam, RmsProp, Rule, Sgd};
 
 #[derive(Args)]
 pub struct Arguments {
@@ -88,17 +88,39 @@ fn rules() -> [(&'static str, Rule); 8] {
     ]
 }
 
+/// A loss of every file.
+fn losses() -> [Loss; 6] {
+    [
+        Loss::SquaredError,
+        Loss::Huber { epsilon: 0.1 },
+        Loss::Quantile { quantile: 0.5 },
+        Loss::Logistic,
+        Loss::Poisson,
+        Loss::Softmax { classes: 2 },
+    ]
+}
+
 fn sources() -> Vec<Source> {
     let layouts = [("", Layout::Span), ("_tail", Layout::Tail), ("_arena", Layout::Arena)];
     let mut sources = vec![
         Source::new("step_state", &shader::step_state()),
-        Source::new("gradient_one_pass", &shader::gradient_one_pass()),
-        Source::new("gradient_residuals", &shader::gradient_residuals()),
-        Source::new("gradient_columns", &shader::gradient_columns()),
+        Source::new("gradient_scores", &shader::gradient_scores(true)),
+        Source::new("gradient_columns", &shader::gradient_columns(true)),
         Source::new("gradient_reduce", &shader::gradient_reduce()),
+        Source::new("evaluation_sum", &shader::evaluation_sum()),
         Source::new("synthetic_features", &shader::synthetic_features()),
         Source::new("synthetic_targets", &shader::synthetic_targets()),
     ];
+    for loss in losses() {
+        let name = loss.name();
+        let mut add =
+            |kernel: &str, module| sources.push(Source::new(format!("{kernel}_{name}"), &module));
+        if !matches!(loss, Loss::Softmax { .. }) {
+            add("gradient_one_pass", shader::gradient_one_pass(&loss, true));
+        }
+        add("gradient_tiles", shader::gradient_tiles(&loss, true));
+        add("gradient_derivatives", shader::gradient_derivatives(&loss, true));
+    }
     for (suffix, layout) in layouts {
         let norm = shader::gradient_norm(layout);
         sources.push(Source::new(format!("gradient_norm{suffix}"), &norm));

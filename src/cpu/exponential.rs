@@ -74,7 +74,8 @@ mod tests {
     /// Rounded to nearest they are within a third of what a device is allowed.
     #[test]
     fn they_are_exact_to_a_few_units() {
-        let steps = |low: f32, high: f32| (1..=400_000).map(move |i| low + (high - low) * i as f32 / 4e5);
+        let steps =
+            |low: f32, high: f32| (1..=400_000).map(move |i| low + (high - low) * i as f32 / 4e5);
         let exponential = worst(steps(-87.0, 30.0), exponential, f64::exp);
         assert!(exponential < EXPONENTIAL_UNITS / 2.0, "{exponential}");
         let one_plus = worst(steps(0.0, 1.0), log_one_plus, f64::ln_1p);

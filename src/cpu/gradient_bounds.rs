@@ -71,8 +71,7 @@ impl BoundedSums {
             let offset = model.offset_at().map_or(0.0, |at| f64::from(side[at]));
             for (k, score) in scores.iter_mut().enumerate() {
                 let intercept = intercepts.get(k).map_or(0.0, |&b| f64::from(b));
-                let (mut value, mut size) =
-                    (intercept + offset, intercept.abs() + offset.abs());
+                let (mut value, mut size) = (intercept + offset, intercept.abs() + offset.abs());
                 for (&x, &w) in x.iter().zip(&weights[k * features..]) {
                     let product = f64::from(x) * f64::from(w);
                     value += product;

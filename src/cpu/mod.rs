@@ -31,11 +31,11 @@ pub mod synthetic;
 mod update;
 
 pub use bounded::Bounded;
+pub use conditioning::{clip_factor, condition, norm};
 pub use evaluation::evaluate;
 pub use gradient_bounds::BoundedSums;
-pub use conditioning::{clip_factor, condition, norm};
 pub use number::{Number, Real};
 pub use step_state::{RuleConstants, StepState, exact_step, one_minus_power};
-pub(crate) use update::hyper_words;
 pub(crate) use update::Change;
+pub(crate) use update::hyper_words;
 pub use update::{Step, update, update_penalized};

@@ -67,7 +67,7 @@ struct Rows {
 
 impl Scan for Rows {
     fn next(&mut self, cells: &mut [f64]) -> Result<bool, Fault> {
-        // A copy: what cannot be read has no record that says where it began.
+        // A row that cannot be read leaves no record that says where it began.
         let start = self.reader.position().byte();
         match self.reader.read_byte_record(&mut self.record) {
             Ok(false) => return Ok(false),

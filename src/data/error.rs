@@ -158,6 +158,19 @@ pub struct Skipped {
     pub first: Vec<BadRow>,
 }
 
+impl std::fmt::Display for Skipped {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        write!(f, "{} rows were left out:", self.count)?;
+        for row in &self.first {
+            write!(f, "\n  {row}")?;
+        }
+        match self.count - self.first.len() as u64 {
+            0 => Ok(()),
+            more => write!(f, "\n  and {more} more"),
+        }
+    }
+}
+
 impl Skipped {
     /// How many are described.
     pub const SHOWN: usize = 8;

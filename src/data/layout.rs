@@ -29,7 +29,7 @@ impl Layout {
         let find = |name: &String| find(path, names, name);
         let last = names.len().saturating_sub(source.targets())..names.len();
         let targets: Vec<usize> = match &options.targets {
-            Targets::Last => last.clone().collect(),
+            Targets::Last => last.collect(),
             Targets::Named(targets) => targets.iter().map(find).collect::<Result<_, _>>()?,
             Targets::None => Vec::new(),
         };

@@ -1,7 +1,6 @@
 //! How an optimizer is made: everything is checked, then allocated, then bound, once.
 
 use super::advance::{self, Advance, ParamGroup, Parts};
-use super::steps::SLOT;
 use super::arena::Arena;
 use super::bindings::{check_device, check_limit};
 use super::kernels::{self, Kernels, Options};
@@ -9,6 +8,7 @@ use super::optimizer::{Optimizer, Tensor, Update};
 use super::run::Run;
 use super::shader::Layout;
 use super::span::{Limits, Piece, Span, overlapping, pieces};
+use super::steps::SLOT;
 use crate::check::{self, Check};
 use crate::rule::Conditioning;
 use crate::{Error, Rule};
@@ -128,14 +128,6 @@ impl<'a> OptimizerBuilder<'a> {
         self.options.limits = self.options.limits.lowered_to(&limits);
         self
     }
-
-    /// Another file in the place of the rule's in `shaders/update/`, over the same constants and moments.
-    #[cfg(feature = "cli")]
-    pub(crate) fn rule_file(mut self, file: &'static str) -> Self {
-        self.options.rule_file = Some(file);
-        self
-    }
-
     /// Checks everything, allocates the moments and makes the pipelines and bind groups.
     ///
     /// # Errors

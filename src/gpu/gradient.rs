@@ -54,8 +54,7 @@ impl Gradient {
         let sums = RowSums::new(device, &rows, model, params, purpose)?;
         let losses = losses(device, max_batches);
         use Use::{DynamicUniform, Read, Write};
-        let layout =
-            layout(device, "gradient sum", &[DynamicUniform, Read, Write, Write, Write]);
+        let layout = layout(device, "gradient sum", &[DynamicUniform, Read, Write, Write, Write]);
         let so_far = so_far(device, &shape, false, sums.most_runs());
         let resources = vec![
             sums.run_binding(),

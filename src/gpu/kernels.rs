@@ -1,11 +1,11 @@
 //! The kernels of one optimizer: their pipelines, each made once, and the dispatches over them.
 
-use super::steps::SLOT;
 use super::bindings::{Use, buffer_with, check_limit, group_of, layout_of, pipeline};
 use super::dispatch::{Dispatch, flag};
 use super::run::Run;
 use super::shader::{self, Layout};
 use super::span::{Limits, Piece, Span, grid};
+use super::steps::SLOT;
 use crate::rule::Conditioning;
 use crate::{Error, Rule};
 use wgpu::{BindGroupLayout, Buffer, BufferUsages, ComputePipeline, Device};

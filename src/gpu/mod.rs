@@ -37,7 +37,7 @@ pub use builder::OptimizerBuilder;
 #[cfg(feature = "cli")]
 pub use context::{Gpu, OpenError, adapters};
 pub use control::Control;
-pub use descent::{Descent, Descending};
+pub use descent::{Descending, Descent};
 pub use epochs::{Epochs, Fit};
 pub use evaluation::Evaluator;
 pub use gradient::Gradient;

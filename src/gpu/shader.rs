@@ -217,12 +217,7 @@ pub(crate) fn loss_constants(loss: &Loss) -> Vec<(&'static str, f64)> {
 }
 
 /// A kernel over rows; `parts` come between what all of them share and its own file.
-fn over_rows(
-    name: &'static str,
-    stored: bool,
-    parts: Vec<&'static str>,
-    own: &'static str,
-) -> Module {
+fn over_rows(name: &'static str, stored: bool, parts: Vec<&'static str>, own: &'static str) -> Module {
     let mut module = module!(name, "gradient/order.wgsl", "gradient/batch.wgsl", "gradient/model.wgsl");
     module.files.extend(rows(stored));
     module.files.extend(parts);

@@ -180,9 +180,7 @@ impl Shape {
             Sums::Teams { rows: held, .. } => {
                 rows.div_ceil(self.tile()).div_ceil(self.groups(rows)) * held
             }
-            Sums::Tiles { rows: held } => {
-                rows.div_ceil(self.tile()).div_ceil(self.groups(rows)) * held
-            }
+            Sums::Tiles { rows: held } => rows.div_ceil(self.tile()).div_ceil(self.groups(rows)) * held,
             Sums::TwoPasses => rows.div_ceil(self.groups(rows)),
         };
         let within = runs.iter().map(serial).max().unwrap_or(0);

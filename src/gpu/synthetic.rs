@@ -5,8 +5,8 @@ use super::dispatch::{Dispatch, flag};
 use super::shader::Module;
 use super::span::{Limits, grid};
 use super::{Chunk, Samples, Shape, shader};
-use crate::{Error, Loss, Model};
 use crate::cpu::synthetic::{Grid, Response, Synthetic, Truth};
+use crate::{Error, Loss, Model};
 use wgpu::{BindGroup, BindGroupLayout, Buffer, BufferUsages, ComputePass, ComputePipeline, Device};
 
 const WORKGROUP: u32 = 64;

@@ -195,9 +195,8 @@ impl Problem {
     /// [`ProblemError::Targets`] if the targets are not what the loss needs; [`Error`] for what
     /// [`Model::validate`] refuses.
     pub fn model(&mut self, loss: Loss, intercept: bool) -> Result<Model, ProblemError> {
-        let refuse = |name: &String, reason: String| {
-            Err(ProblemError::Targets { name: name.clone(), reason })
-        };
+        let refuse =
+            |name: &String, reason: String| Err(ProblemError::Targets { name: name.clone(), reason });
         if loss.is_classifier() {
             if self.targets != 1 {
                 let reason = format!("there are {} targets, and a class is one", self.targets);
@@ -207,8 +206,11 @@ impl Problem {
             let two = matches!(loss, Loss::Logistic);
             if found.len() < 2 || (two && found.len() > 2) {
                 let wanted = if two { "two classes" } else { "at least two classes" };
-                let reason = format!("the target has {} different values, and {} needs {wanted}",
-                    found.len(), loss.name());
+                let reason = format!(
+                    "the target has {} different values, and {} needs {wanted}",
+                    found.len(),
+                    loss.name()
+                );
                 return refuse(&self.name, reason);
             }
             self.classes = Some(found);
@@ -227,8 +229,7 @@ impl Problem {
             _ => self.targets,
         };
         let (weighted, offset) = (self.weighted, self.offset);
-        let model =
-            Model { outputs, intercept, weighted, offset, ..Model::new(self.features, loss) };
+        let model = Model { outputs, intercept, weighted, offset, ..Model::new(self.features, loss) };
         model.validate()?;
         Ok(model)
     }

@@ -98,9 +98,8 @@ fn on_gpu(
     variant: Variant,
 ) -> Result<Trajectory, ProblemError> {
     let batches = Batches::Given(algorithm.batches());
-    let resident = |problem, model: &Model| {
-        GpuData::new(gpu, problem, model, &batches, Placement::Resident)
-    };
+    let resident =
+        |problem, model: &Model| GpuData::new(gpu, problem, model, &batches, Placement::Resident);
     let start = algorithm.start();
     let start = [start.0, start.1];
     let rule = algorithm.rule();
@@ -114,8 +113,7 @@ fn on_gpu(
             let data = resident(&problem, &model)?;
             let file = include_str!("../../shaders/as_published/rmsprop.wgsl");
             let recipe = Recipe::new(model, rule);
-            let mut worker =
-                GpuWorker::with_rule_file(&data, &recipe, &start, &batches, Some(file))?;
+            let mut worker = GpuWorker::with_rule_file(&data, &recipe, &start, &batches, Some(file))?;
             follow(&mut worker, algorithm, &rule, 0.0)
         }
         (Variant::Published, Algorithm::Nesterov, Rule::Sgd(nesterov)) => {

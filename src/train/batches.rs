@@ -67,11 +67,8 @@ impl Shuffle {
         }
         let (full, per_window) = (rows / wide, wide / size);
         let at = i / per_window;
-        let (which, window_rows) = if at < full {
-            (self.place(epoch, at, full), wide)
-        } else {
-            (full, rows - full * wide)
-        };
+        let (which, window_rows) =
+            if at < full { (self.place(epoch, at, full), wide) } else { (full, rows - full * wide) };
         let first = which * wide + i % per_window * size;
         let rows = size.min(which * wide + window_rows - first);
         let (start, key) = (which * wide, self.key(epoch, which));
@@ -107,7 +104,9 @@ impl Batches {
     /// Rows that must be at hand together: a batch, or a window of them.
     pub fn unit(&self) -> u64 {
         match self {
-            Batches::Epochs { size, shuffle: Some(shuffle), .. } => shuffle.window_rows(*size).max(*size),
+            Batches::Epochs { size, shuffle: Some(shuffle), .. } => {
+                shuffle.window_rows(*size).max(*size)
+            }
             _ => self.max_rows(),
         }
     }

@@ -101,9 +101,7 @@ impl<'a> GpuData<'a> {
                 stream = Some(RefCell::new(Stream::new(samples)));
                 rows
             }
-            (Placement::Resident, _) => {
-                Rows::from(&Samples::new(device, shape, problem.rows, unit)?)
-            }
+            (Placement::Resident, _) => Rows::from(&Samples::new(device, shape, problem.rows, unit)?),
         };
         if let Some(error) = pollster::block_on(memory.pop()) {
             return Err(Error::OutOfMemory { what: "the rows", reason: error.to_string() }.into());
@@ -270,10 +268,8 @@ impl<'a> GpuWorker<'a> {
         let runs = data.rows.most_runs(max_batch);
         let max_updates = (TRACE / padded).min(MAX_RUNS / runs).clamp(MIN_UPDATES, MAX_UPDATES);
         let max_batches = max_updates as u32;
-        let options =
-            Descending { model, rule, penalty, average, max_batch, max_batches, shuffled };
-        let descent =
-            Descent::with_rule_file(device, &data.rows, &params_span, options, rule_file)?;
+        let options = Descending { model, rule, penalty, average, max_batch, max_batches, shuffled };
+        let descent = Descent::with_rule_file(device, &data.rows, &params_span, options, rule_file)?;
         let spans = (&params_span, &grads);
         let gradient = Gradient::new(device, &data.rows, &model, spans, (max_batch, 2), shuffled)?;
         // Of the same cut as the batches, so that how rows are cut into chunks changes nothing.

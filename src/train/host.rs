@@ -46,7 +46,9 @@ impl<R: Real> Gathered<R> {
                 let all = Rows { x, sides };
                 return Ok(all.part(model, batch.first as usize, batch.rows as usize));
             }
-            (HostRows::Resident { x, sides }, Some(_)) => self.gather(batch, 0, (x, features), (sides, side)),
+            (HostRows::Resident { x, sides }, Some(_)) => {
+                self.gather(batch, 0, (x, features), (sides, side))
+            }
             (HostRows::OnDemand(problem), None) => {
                 let rows = batch.rows as usize;
                 self.x.resize(rows * features, R::zero());

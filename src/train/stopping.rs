@@ -87,7 +87,10 @@ mod tests {
     fn it_stops_after_so_many_epochs_that_are_no_better_than_the_best() {
         let options = EarlyStopping { tol: 0.1, n_iter_no_change: 2, ..EarlyStopping::default() };
         use Verdict::{GoOn, Stop};
-        assert_eq!(verdicts(options, &[3.0, 2.0, 1.95, 1.0, 0.95, 1.0]), [GoOn, GoOn, GoOn, GoOn, GoOn, Stop]);
+        assert_eq!(
+            verdicts(options, &[3.0, 2.0, 1.95, 1.0, 0.95, 1.0]),
+            [GoOn, GoOn, GoOn, GoOn, GoOn, Stop]
+        );
     }
 
     #[test]

@@ -2,8 +2,8 @@
 
 use super::{ObservedStep, Verification, check};
 use crate::batch::Batch;
-use crate::regression::Problem;
 use crate::cpu::synthetic::Options;
+use crate::regression::Problem;
 use crate::train::{CpuWorker, HostRows, Recipe, Worker};
 use crate::{Adam, Loss, Model, RmsProp, Rule, Sgd};
 
@@ -22,7 +22,8 @@ fn rules() -> [Rule; 5] {
 }
 
 fn problem() -> Problem {
-    Problem::synthetic(ROWS, &Options { features: 7, noise: 0.1, seed: 3, ..Options::default() }).unwrap()
+    Problem::synthetic(ROWS, &Options { features: 7, noise: 0.1, seed: 3, ..Options::default() })
+        .unwrap()
 }
 
 fn recipe(rule: &Rule) -> Recipe {
@@ -66,7 +67,8 @@ fn assert_caught(quantity: &str, mut fault: impl FnMut(&Rule, &mut ObservedStep)
 
 /// What `rule` makes of the step's own state and gradient.
 fn redo(rule: &Rule, step: &mut ObservedStep, t: u64) {
-    let (params, moments) = super::update(&recipe(rule), (t, rule.lr()), &step.before, &step.gradient.grads);
+    let (params, moments) =
+        super::update(&recipe(rule), (t, rule.lr()), &step.before, &step.gradient.grads);
     step.after.params = params.iter().map(|p| p.value as f32).collect();
     step.after.moments = moments.iter().map(|m| m.iter().map(|v| v.value as f32).collect()).collect();
 }

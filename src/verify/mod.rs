@@ -93,8 +93,7 @@ pub fn check(
     report.compare(step.t, "loss", &[seen.loss], &[loss]);
     let (params, moments) = update(recipe, (step.t, step.lr), &step.before, &step.gradient.grads);
     report.compare(step.t, "params", &step.after.params, &params);
-    for ((name, actual), expected) in
-        recipe.rule.moments().iter().zip(&step.after.moments).zip(&moments)
+    for ((name, actual), expected) in recipe.rule.moments().iter().zip(&step.after.moments).zip(&moments)
     {
         report.compare(step.t, name, actual, expected);
     }

@@ -3,6 +3,7 @@
 use super::files::Element;
 use super::state::Parameter;
 use super::{Counters, Grads, Plan};
+use wgpu_optim::Penalty;
 use wgpu_optim::cpu::{self, StepState, clip_factor, condition};
 use wgpu_optim::train::Float;
 
@@ -50,7 +51,10 @@ impl<'a, R: Element + Float> Processor<'a, R> {
             }
             let step = R::step(&mut self.states[i], rule, rates[position]);
             let parameter = &mut self.parameters[i];
-            R::update(rule, &step, &mut parameter.values, grads, &mut parameter.moments);
+            let mut moments: Vec<&mut [R]> =
+                parameter.moments.iter_mut().map(Vec::as_mut_slice).collect();
+            let penalty = Penalty::default();
+            R::update(rule, &penalty, &step, &mut parameter.values, grads, &mut moments);
             parameter.step += 1;
             parameter.taken += 1;
         }

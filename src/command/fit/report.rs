@@ -2,38 +2,72 @@
 
 use super::super::device::Description;
 use super::super::{Failure, output};
+use super::Arguments;
 use serde::Serialize;
-use wgpu_optim::Rule;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use wgpu_optim::metrics::roc_auc;
 use wgpu_optim::regression::{Problem, Scaling};
-use wgpu_optim::train::Report;
+use wgpu_optim::saved::{Precision, SavedModel};
+use wgpu_optim::train::{Plan, Report, StreamTimes, score};
 use wgpu_optim::verify::Verification;
+use wgpu_optim::{Batch, Evaluation, Loss, Model};
+
+/// Rows that an AUC is taken of: it is exact, and sorts them.
+const AUC_ROWS: u64 = 1 << 20;
 
 /// One optimizer's run.
 #[derive(Serialize)]
 pub struct Run {
     pub optimizer: &'static str,
     updates: u64,
+    /// Whether it ended before the last epoch because nothing got better.
+    stopped_early: bool,
     initial_loss: f64,
     loss: f64,
+    /// The loss and the penalty.
+    objective: f64,
+    /// On the rows that it was trained on.
+    metrics: BTreeMap<&'static str, f64>,
+    /// On those that were held out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    validation: Option<BTreeMap<&'static str, f64>>,
     seconds: f64,
     verify_seconds: f64,
     rows_per_second: f64,
     /// Bytes of X that were read, once an update, a second.
     x_gb_per_second: f64,
-    weights: Vec<f64>,
-    intercept: f64,
+    /// Of several outputs a list each.
+    weights: Value,
+    /// Of several outputs a list; null where there is none.
+    intercept: Value,
     /// Euclidean distance of weights and intercept to the true ones.
     distance: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    streaming: Option<Streaming>,
     verification: Option<Verification>,
     /// (update, loss) for the plot.
     #[serde(skip)]
     pub points: Vec<(f64, f64)>,
+    #[serde(skip)]
+    params: Vec<f64>,
+}
+
+/// What it took to bring rows to the device.
+#[derive(Serialize)]
+struct Streaming {
+    gb: f64,
+    load_seconds: f64,
+    /// Share of the loading that went on while the device computed.
+    overlap: f64,
+    wait_seconds: f64,
 }
 
 #[derive(Serialize)]
 pub struct Json<'a> {
     device: Description,
     data: Data<'a>,
+    model: &'a Model,
     runs: &'a [Run],
 }
 
@@ -42,26 +76,103 @@ struct Data<'a> {
     name: &'a str,
     samples: u64,
     features: usize,
+    skipped: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    classes: &'a Option<Vec<f64>>,
     /// Weights are those of the scaled features.
     scaling: &'a Option<Scaling>,
 }
 
+/// What a loss is called in a plot.
+pub fn loss_name(loss: &Loss) -> &'static str {
+    match loss {
+        Loss::Mse => "MSE",
+        Loss::SquaredError => "half the MSE",
+        Loss::Huber { .. } => "Huber loss",
+        Loss::Quantile { .. } => "pinball loss",
+        Loss::Logistic | Loss::Softmax { .. } => "log loss",
+        Loss::Poisson => "Poisson loss",
+    }
+}
+
+/// What a model is measured by.
+fn metrics(loss: &Loss, on: &Evaluation) -> BTreeMap<&'static str, f64> {
+    let named: Vec<(&'static str, f64)> = match loss {
+        Loss::Logistic | Loss::Softmax { .. } => {
+            vec![
+                ("accuracy", on.accuracy()),
+                ("log_loss", on.mean_loss()),
+                ("deviance", on.mean_deviance()),
+            ]
+        }
+        Loss::Poisson => vec![
+            ("deviance", on.mean_deviance()),
+            ("d2", score(loss, on, on.null_poisson_deviance())),
+            ("mse", on.mean_squared_error()),
+            ("mae", on.mean_absolute_error()),
+        ],
+        _ => vec![("r2", on.r2()), ("mse", on.mean_squared_error()), ("mae", on.mean_absolute_error())],
+    };
+    // JSON has no infinity, and of a single row there is no R².
+    named.into_iter().filter(|(_, value)| value.is_finite()).collect()
+}
+
+/// The area under the ROC curve of the first rows.
+fn auc(problem: &Problem, model: &Model, params: &[f64], rows: u64) -> Result<Option<f64>, Failure> {
+    let rows = rows.min(AUC_ROWS);
+    let (x, sides) = problem.rows_of::<f32>(&Batch::new(0, rows))?;
+    let side = model.side();
+    let (weights, intercept) = params.split_at(model.features);
+    let score = |(i, x): (usize, &[f32])| {
+        let dot: f64 = x.iter().zip(weights).map(|(&x, w)| f64::from(x) * w).sum();
+        let offset = model.offset_at().map_or(0.0, |at| f64::from(sides[i * side + at]));
+        dot + intercept.first().unwrap_or(&0.0) + offset
+    };
+    let scores: Vec<f64> = x.chunks(model.features).enumerate().map(score).collect();
+    let column = |at: usize| sides.iter().skip(at).step_by(side).map(|&y| y.into()).collect();
+    let (y, weights): (Vec<f64>, Option<Vec<f64>>) = (column(0), model.weight_at().map(column));
+    // Of one class alone there is none.
+    Ok(roc_auc(&y, &scores, weights.as_deref()).ok())
+}
+
 impl Run {
-    pub fn new(rule: &Rule, problem: &Problem, report: Report, points: Vec<(f64, f64)>) -> Self {
+    pub fn new(
+        plan: &Plan,
+        problem: &Problem,
+        report: Report,
+        points: Vec<(f64, f64)>,
+    ) -> Result<Self, Failure> {
+        let model = &plan.recipe.model;
         let seconds = report.training.as_secs_f64();
         // Updates that were checked are timed with the checks.
         let rows_per_second = if seconds > 0.0 { report.timed_rows as f64 / seconds } else { f64::NAN };
-        let distance = problem.truth.as_ref().map(|truth| {
+        let truth = problem.truth.as_ref().filter(|truth| truth.len() == report.params.len());
+        let distance = truth.map(|truth| {
             let squares = truth.iter().zip(&report.params).map(|(a, b)| (a - b).powi(2));
             squares.sum::<f64>().sqrt()
         });
-        let mut weights = report.params;
-        let intercept = weights.pop().unwrap_or_default();
-        Run {
-            optimizer: rule.name(),
+        let mut measured = metrics(&model.loss, &report.evaluation);
+        if matches!(model.loss, Loss::Logistic) {
+            let auc = auc(problem, model, &report.params, plan.rows)?;
+            measured.extend(auc.map(|auc| ("auc", auc)));
+        }
+        let (weights, intercepts) = report.params.split_at(model.weights());
+        let (weights, intercept) = match model.outputs {
+            1 => (json!(weights), json!(intercepts.first())),
+            _ => {
+                let rows: Vec<&[f64]> = weights.chunks(model.features).collect();
+                (json!(rows), if model.intercept { json!(intercepts) } else { Value::Null })
+            }
+        };
+        Ok(Run {
+            optimizer: plan.recipe.rule.name(),
             updates: report.updates,
+            stopped_early: report.stopped_early,
             initial_loss: report.initial_loss,
             loss: report.loss,
+            objective: report.objective,
+            metrics: measured,
+            validation: report.validation.map(|evaluation| metrics(&model.loss, &evaluation)),
             seconds,
             verify_seconds: report.verifying.as_secs_f64(),
             rows_per_second,
@@ -69,8 +180,53 @@ impl Run {
             weights,
             intercept,
             distance,
+            streaming: None,
             verification: report.verification,
             points,
+            params: report.params,
+        })
+    }
+
+    /// With what streaming came to since `before`.
+    pub fn streamed(mut self, before: Option<StreamTimes>, after: Option<StreamTimes>) -> Self {
+        let (Some(before), Some(after)) = (before, after) else { return self };
+        let seconds =
+            |of: fn(&StreamTimes) -> std::time::Duration| (of(&after) - of(&before)).as_secs_f64();
+        let (load, exposed) = (seconds(|times| times.loading), seconds(|times| times.exposed));
+        self.streaming = Some(Streaming {
+            gb: (after.bytes - before.bytes) as f64 / 1e9,
+            load_seconds: load,
+            overlap: if load > 0.0 { 1.0 - exposed / load } else { 0.0 },
+            wait_seconds: seconds(|times| times.waiting),
+        });
+        self
+    }
+
+    /// The model for a file.
+    pub fn saved(&self, problem: &Problem, model: &Model, arguments: &Arguments) -> SavedModel {
+        let (coef, intercept) = self.params.split_at(model.weights());
+        let named = |names: &[String], count: usize, prefix: &str| match names.len() {
+            len if len == count => names.to_vec(),
+            _ if count == 1 && prefix == "y" => vec!["y".into()],
+            _ => (1..=count).map(|i| format!("{prefix}{i}")).collect(),
+        };
+        let training = [
+            ("optimizer", self.optimizer.to_string()),
+            ("data", arguments.data.clone()),
+            ("updates", self.updates.to_string()),
+            ("loss", self.loss.to_string()),
+            ("version", env!("CARGO_PKG_VERSION").into()),
+        ];
+        SavedModel {
+            model: *model,
+            coef: coef.into(),
+            intercept: intercept.into(),
+            precision: Precision::Single,
+            names: named(&problem.names, problem.features, "x"),
+            target_names: named(&problem.target_names, model.targets(), "y"),
+            classes: problem.classes.clone(),
+            scaling: problem.scaling.clone(),
+            training: training.map(|(key, value)| (key.into(), value)).into(),
         }
     }
 
@@ -87,19 +243,55 @@ impl Run {
             }
         }
     }
+
+    /// What is told of a run below the table.
+    fn remarks(&self, loss: &Loss) -> Vec<String> {
+        let of = |metrics: &BTreeMap<&str, f64>| {
+            let each = metrics.iter().map(|(name, value)| format!("{name} {value:.6}"));
+            each.collect::<Vec<_>>().join(", ")
+        };
+        let mut remarks = Vec::new();
+        // Squared errors without more are in the table.
+        if !matches!(loss, Loss::Mse) {
+            remarks.push(format!("{}: {}", self.optimizer, of(&self.metrics)));
+        }
+        if let Some(validation) = &self.validation {
+            remarks.push(format!("{}: on the rows held out {}", self.optimizer, of(validation)));
+        }
+        if self.stopped_early {
+            let (name, updates) = (self.optimizer, self.updates);
+            remarks.push(format!("{name}: stopped after {updates} updates, as nothing got better"));
+        }
+        if let Some(Streaming { gb, load_seconds, overlap, wait_seconds }) = &self.streaming {
+            remarks.push(format!(
+                "{}: {gb:.2} GB of rows brought to the device in {load_seconds:.2} s, {:.0} % of it behind \
+                 the compute; {wait_seconds:.2} s waiting for the device",
+                self.optimizer,
+                100.0 * overlap,
+            ));
+        }
+        remarks
+    }
 }
 
-pub fn json<'a>(device: Description, problem: &'a Problem, runs: &'a [Run]) -> Json<'a> {
+pub fn json<'a>(
+    device: Description,
+    problem: &'a Problem,
+    model: &'a Model,
+    runs: &'a [Run],
+) -> Json<'a> {
     let data = Data {
         name: &problem.name,
         samples: problem.rows,
         features: problem.features,
+        skipped: problem.skipped.count,
+        classes: &problem.classes,
         scaling: &problem.scaling,
     };
-    Json { device, data, runs }
+    Json { device, data, model, runs }
 }
 
-pub fn table(device: &Description, problem: &Problem, runs: &[Run]) -> String {
+pub fn table(device: &Description, problem: &Problem, model: &Model, runs: &[Run]) -> String {
     let header = [
         "optimizer",
         "updates",
@@ -125,11 +317,18 @@ pub fn table(device: &Description, problem: &Problem, runs: &[Run]) -> String {
         ]
     });
     let Problem { name, rows: samples, features, .. } = problem;
-    format!(
-        "{name}: {samples} rows × {features} features\n{}\n{}",
+    let kind = match model.loss {
+        Loss::Mse if model.outputs == 1 => String::new(),
+        loss if model.outputs > 1 => format!(", {} of {} outputs", loss.name(), model.outputs),
+        loss => format!(", {}", loss.name()),
+    };
+    let mut lines = vec![
+        format!("{name}: {samples} rows × {features} features{kind}"),
         device.line(),
-        output::table(&header, 1, rows)
-    )
+        output::table(&header, 1, rows),
+    ];
+    lines.extend(runs.iter().flat_map(|run| run.remarks(&model.loss)));
+    lines.join("\n")
 }
 
 /// A run whose every update was checked has no time of its own.

@@ -1,0 +1,272 @@
+//! What a fit can be asked for.
+
+use super::super::device::DeviceArguments;
+use super::super::rules::{Optimizer, RuleArguments};
+use clap::{Args, ValueEnum};
+use std::path::PathBuf;
+
+#[derive(Args)]
+pub struct Arguments {
+    /// The data: `synthetic`, `blog` (100 rows of y = 2.5 x + 1), or a file: CSV with a header line, .npy,
+    /// .svm / .svmlight / .libsvm, or .parquet
+    #[arg(default_value = "synthetic", value_name = "DATA")]
+    pub data: String,
+    #[command(flatten)]
+    pub device: DeviceArguments,
+
+    /// The optimizers, one after the other [default: rmsprop adam]
+    #[arg(long = "optimizer", value_enum, value_name = "NAME")]
+    pub optimizers: Vec<Optimizer>,
+    /// Rows of a mini-batch [default: synthetic 2048, blog 10, file 32]
+    #[arg(long, value_name = "ROWS", value_parser = clap::value_parser!(u64).range(1..))]
+    pub batch_size: Option<u64>,
+    /// Passes over the data [default: 10]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub epochs: Option<u64>,
+    /// Updates, instead of passes
+    #[arg(long, value_name = "N", conflicts_with = "epochs", value_parser = clap::value_parser!(u64).range(1..))]
+    pub steps: Option<u64>,
+    #[command(flatten)]
+    pub model: ModelArguments,
+    #[command(flatten)]
+    pub training: TrainingArguments,
+    #[command(flatten)]
+    pub rule: RuleArguments,
+    #[command(flatten)]
+    pub synthetic: SyntheticArguments,
+    #[command(flatten)]
+    pub file: FileArguments,
+    #[command(flatten)]
+    pub output: OutputArguments,
+
+    /// Check every K-th update against f64 [default: as many as cost less than 5 % of the time]
+    #[arg(long, value_name = "K", help_heading = "Verification", value_parser = clap::value_parser!(u64).range(1..))]
+    pub verify_every: Option<u64>,
+    /// Do not check anything
+    #[arg(long, help_heading = "Verification", conflicts_with = "verify_every")]
+    pub no_verify: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub enum LossName {
+    /// Mean of (z − y)²
+    Mse,
+    /// Half of it, as scikit-learn has it
+    SquaredError,
+    /// Squared near the target, linear beyond --epsilon
+    Huber,
+    /// The --quantile of the target
+    Quantile,
+    /// Two classes
+    #[value(alias = "log_loss")]
+    Logistic,
+    /// Counts
+    Poisson,
+    /// Any number of classes
+    Softmax,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "lowercase")]
+pub enum PenaltyName {
+    None,
+    /// Squares of the weights: ridge
+    L2,
+    /// Their absolute values: lasso
+    L1,
+    ElasticNet,
+}
+
+/// What is fitted.
+#[derive(Args)]
+#[command(next_help_heading = "Model (scikit-learn's names)")]
+pub struct ModelArguments {
+    /// What a prediction costs
+    #[arg(long, value_enum, value_name = "LOSS", default_value_t = LossName::Mse)]
+    pub loss: LossName,
+    /// Where the Huber loss becomes linear, in units of the target [default: 0.1]
+    #[arg(long, value_name = "E", allow_negative_numbers = true)]
+    pub epsilon: Option<f64>,
+    /// Which quantile to fit [default: 0.5]
+    #[arg(long, value_name = "Q", allow_negative_numbers = true)]
+    pub quantile: Option<f64>,
+    /// Whether to train intercepts, which are not penalised
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true, default_value_t = true, action = clap::ArgAction::Set)]
+    pub fit_intercept: bool,
+    /// What large weights cost; its strength is --alpha (RMSprop's is then --rmsprop-alpha)
+    #[arg(long, value_enum, value_name = "NAME", default_value_t = PenaltyName::None)]
+    pub penalty: PenaltyName,
+    /// The absolute values' share of the elastic net [default: 0.15]
+    #[arg(long, value_name = "SHARE", allow_negative_numbers = true)]
+    pub l1_ratio: Option<f64>,
+    /// RMSprop's --alpha beside a penalty
+    #[arg(long, value_name = "A", allow_negative_numbers = true)]
+    pub rmsprop_alpha: Option<f64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "lowercase")]
+pub enum RateName {
+    Constant,
+    /// lr / t^--power-t
+    InvScaling,
+    /// Divided by 5 whenever nothing gets better
+    Adaptive,
+    /// Falls in a straight line to --final-factor of itself
+    Linear,
+    /// Falls in half a cosine to --final-factor of itself
+    Cosine,
+    /// Multiplied by --gamma every --step-size updates
+    Step,
+    /// Multiplied by --gamma every epoch
+    Exponential,
+}
+
+/// How it is trained.
+#[derive(Args)]
+#[command(next_help_heading = "Training")]
+pub struct TrainingArguments {
+    /// How the learning rate goes on from --lr
+    #[arg(long, value_enum, value_name = "SCHEDULE", default_value_t = RateName::Constant)]
+    pub learning_rate: RateName,
+    /// Exponent of `invscaling` [default: 0.25]
+    #[arg(long, value_name = "P", allow_negative_numbers = true)]
+    pub power_t: Option<f64>,
+    /// What `linear` and `cosine` end at, as a share of --lr [default: 0]
+    #[arg(long, value_name = "SHARE", allow_negative_numbers = true)]
+    pub final_factor: Option<f64>,
+    /// Factor of `step` and `exponential` [default: 0.1, exponential 0.9]
+    #[arg(long, value_name = "G", allow_negative_numbers = true)]
+    pub gamma: Option<f64>,
+    /// Updates from one factor of `step` to the next [default: a third of all]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub step_size: Option<u64>,
+    /// Updates in which the learning rate rises from 0 first [default: 0]
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    pub warmup: u64,
+    /// Another order of the rows in every epoch, made from --shuffle-seed
+    #[arg(long)]
+    pub shuffle: bool,
+    /// Which orders --shuffle makes, and which rows are held out [default: 0]
+    #[arg(long, value_name = "SEED", default_value_t = 0, hide_default_value = true)]
+    pub shuffle_seed: u64,
+    /// Hold rows out, and stop when their score gets no better
+    #[arg(long)]
+    pub early_stopping: bool,
+    /// The share of rows that --early-stopping holds out [default: 0.1]
+    #[arg(long, value_name = "SHARE", requires = "early_stopping", allow_negative_numbers = true)]
+    pub validation_fraction: Option<f64>,
+    /// Stop when an epoch is not better by so much; without --early-stopping by the training loss
+    /// [default: 1e-3 with --early-stopping, else never]
+    #[arg(long, value_name = "TOL", allow_negative_numbers = true)]
+    pub tol: Option<f64>,
+    /// How many epochs in a row may be no better [default: 5]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub n_iter_no_change: Option<u32>,
+    /// Take the moving average of the parameters with this decay for the result
+    #[arg(long, value_name = "DECAY", allow_negative_numbers = true)]
+    pub average: Option<f64>,
+}
+
+/// A synthetic problem; its targets are those of the loss.
+#[derive(Args)]
+#[command(next_help_heading = "Synthetic data")]
+pub struct SyntheticArguments {
+    /// Rows [default: 1048576]
+    #[arg(long, value_name = "N")]
+    pub samples: Option<u64>,
+    /// Features [default: 64]
+    #[arg(long, value_name = "D")]
+    pub features: Option<u32>,
+    /// Targets of a squared loss, or classes of a softmax [default: 1, softmax 10]
+    #[arg(long, value_name = "K")]
+    pub outputs: Option<u32>,
+    /// Standard deviation of the noise of real targets [default: 0.1]
+    #[arg(long, value_name = "SIGMA", allow_negative_numbers = true)]
+    pub noise: Option<f64>,
+    /// Share of real targets whose noise is 16 times as large [default: 0]
+    #[arg(long, value_name = "SHARE", allow_negative_numbers = true)]
+    pub outliers: Option<f64>,
+    /// Share of true weights that are zero [default: 0]
+    #[arg(long, value_name = "SHARE", allow_negative_numbers = true)]
+    pub sparsity: Option<f64>,
+    /// Condition number of the features' covariance [default: 1, independent]
+    #[arg(long, value_name = "KAPPA", allow_negative_numbers = true)]
+    pub condition: Option<f64>,
+    /// Share of ones among the targets of logistic regression [default: as it comes]
+    #[arg(long, value_name = "SHARE", allow_negative_numbers = true)]
+    pub balance: Option<f64>,
+    /// Which problem it is [default: 1]
+    #[arg(long, value_name = "SEED")]
+    pub seed: Option<u64>,
+    /// Make the rows where they are needed and never store them: the same bits, and no memory
+    #[arg(long = "virtual")]
+    pub is_virtual: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum BadRow {
+    #[default]
+    Error,
+    Skip,
+}
+
+/// Data in a file.
+#[derive(Args)]
+#[command(next_help_heading = "Data in a file")]
+pub struct FileArguments {
+    /// A column to predict; several for a squared loss [default: the last one]
+    #[arg(long, value_name = "NAME")]
+    pub target: Vec<String>,
+    /// The column with the weights of the rows
+    #[arg(long, value_name = "NAME")]
+    pub sample_weight: Option<String>,
+    /// The column that is added to the scores
+    #[arg(long, value_name = "NAME", conflicts_with = "exposure")]
+    pub offset: Option<String>,
+    /// The column whose logarithm is added to the scores
+    #[arg(long, value_name = "NAME")]
+    pub exposure: Option<String>,
+    /// The targets of an .npy file, in an .npy file of their own
+    #[arg(long, value_name = "FILE")]
+    pub y: Option<PathBuf>,
+    /// What to do with a row that cannot be used: `skip` leaves it out and says so [default: error]
+    #[arg(long, value_enum, value_name = "WHAT")]
+    pub on_bad_row: Option<BadRow>,
+    /// Scale every feature to mean 0 and standard deviation 1
+    #[arg(long)]
+    pub standardize: bool,
+    /// Read the file again in every epoch instead of holding its rows in memory [default: where they do not
+    /// fit]
+    #[arg(long)]
+    pub stream: bool,
+    /// Bytes of rows that are on the device at a time, in two chunks [default: all rows that fit]
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1..))]
+    pub device_memory: Option<u64>,
+}
+
+/// Where results go.
+#[derive(Args)]
+#[command(next_help_heading = "Output")]
+pub struct OutputArguments {
+    /// Write the model of the last optimizer to this file, for `predict`
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// Write a CSV log of the loss to this file
+    #[arg(long, value_name = "FILE")]
+    pub log: Option<PathBuf>,
+    /// Log every K-th update, and the last [default: 1 for small data, else a thousandth of the updates]
+    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u64).range(1..))]
+    pub log_every: Option<u64>,
+    /// Take the loss over all rows every K updates, and after the last [default: as often as logged for
+    /// small data, else only after the last]
+    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u64).range(1..))]
+    pub eval_every: Option<u64>,
+    /// Plot the loss against updates to this file, .svg or .png
+    #[arg(long, value_name = "FILE")]
+    pub plot: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
