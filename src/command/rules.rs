@@ -44,7 +44,7 @@ pub struct MomentumDecay(Option<f64>);
 pub struct RuleArguments {
     /// Whose defaults hold for all that is not given
     #[arg(long, value_enum, default_value_t, value_name = "LIBRARY")]
-    pub preset: Preset,
+    preset: Preset,
     /// Learning rate [default: sgd, momentum, nesterov, adam and adamw 1e-3, rmsprop and adagrad 1e-2,
     /// nadam and adamax 2e-3, lion 1e-4]
     #[arg(long, value_name = "LR", allow_negative_numbers = true)]
@@ -183,6 +183,11 @@ impl Optimizer {
 }
 
 impl RuleArguments {
+    /// Nothing but whose defaults hold.
+    pub fn of(preset: Preset) -> Self {
+        RuleArguments { preset, ..Self::default() }
+    }
+
     /// The names of what is given that an optimizer has.
     pub fn used_by(&self, optimizer: Optimizer) -> Vec<&'static str> {
         let mut used = Vec::new();

@@ -20,6 +20,7 @@ use std::time::Instant;
 use train::Plan;
 use wgpu_optim::cpu::evaluate;
 use wgpu_optim::cpu::gradient::Rows;
+use wgpu_optim::data::{FileOptions, Targets};
 use wgpu_optim::regression::Problem;
 use wgpu_optim::train::{Batches, Shuffle};
 use wgpu_optim::{Loss, Model};
@@ -57,6 +58,9 @@ pub struct Arguments {
     /// The column to predict [default: the last one]
     #[arg(long, value_name = "NAME", help_heading = "Data")]
     target: Option<String>,
+    /// The column with the weights of the rows
+    #[arg(long, value_name = "NAME", help_heading = "Data")]
+    sample_weight: Option<String>,
     /// Scale every feature of a file to mean 0 and standard deviation 1
     #[arg(long, help_heading = "Data")]
     standardize: bool,
@@ -183,14 +187,22 @@ impl Arguments {
 
     fn problem(&self) -> Result<(Problem, Model), Failure> {
         let mut problem = if self.data == "blog" {
-            let given = [("--target", self.target.is_some()), ("--standardize", self.standardize)];
+            let given = [
+                ("--target", self.target.is_some()),
+                ("--sample-weight", self.sample_weight.is_some()),
+                ("--standardize", self.standardize),
+            ];
             if let Some((flag, _)) = given.iter().find(|(_, given)| *given) {
                 let message = format!("{flag} goes with a file, and the data are `blog`");
                 return Err(Failure::Input(message));
             }
             Problem::blog()
         } else {
-            Problem::csv(Path::new(&self.data), self.target.as_deref())?
+            let target = self.target.clone();
+            let targets = target.map_or(Targets::Last, |target| Targets::Named(vec![target]));
+            let weight = self.sample_weight.clone();
+            let options = FileOptions { targets, weight, ..FileOptions::default() };
+            Problem::file(Path::new(&self.data), &options)?
         };
         if self.standardize {
             problem.standardize();

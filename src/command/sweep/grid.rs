@@ -222,7 +222,7 @@ impl GridArguments {
         let mut settings = Vec::new();
         for (optimizer, grid) in grids {
             for mut i in 0..size(&grid) as usize {
-                let mut arguments = RuleArguments { preset: self.preset, ..Default::default() };
+                let mut arguments = RuleArguments::of(self.preset);
                 for (dimension, values) in grid.iter().rev() {
                     set(&mut arguments, *dimension, values[i % values.len()]);
                     i /= values.len();

@@ -7,7 +7,6 @@ use super::draw::Checks;
 use super::grid::{Dimension, Setting};
 use clap::ValueEnum;
 use serde::Serialize;
-use std::io::Write;
 use std::path::Path;
 use wgpu_optim::regression::Problem;
 
