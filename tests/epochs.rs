@@ -50,8 +50,7 @@ impl Problem {
             }
         }
         let (penalty, average, max_batches, shuffled) = (Penalty::default(), None, 4096, false);
-        let options =
-            Descending { model, rule, penalty, average, max_batch, max_batches, shuffled };
+        let options = Descending { model, rule, penalty, average, max_batch, max_batches, shuffled };
         Problem { options, x, sides, start }
     }
 
@@ -61,8 +60,7 @@ impl Problem {
 
     fn samples(&self, gpu: &Gpu) -> Samples {
         let shape = Shape::new(&self.options.model).unwrap();
-        let samples =
-            Samples::new(&gpu.device, shape, self.rows(), self.options.max_batch).unwrap();
+        let samples = Samples::new(&gpu.device, shape, self.rows(), self.options.max_batch).unwrap();
         samples.write(&gpu.queue, &self.x, &self.sides).unwrap();
         samples
     }
@@ -305,7 +303,9 @@ fn how_updates_are_divided_among_dispatches_changes_no_bit() {
 #[test]
 fn exact_data_have_the_exact_parameters() {
     let Some(gpu) = Gpu::get() else { return };
-    for (features, rows, size) in [(1, 8, 4), (3, 8, 4), (5, 20, 2), (16, 16, 8), (33, 8, 4), (300, 8, 2)] {
+    for (features, rows, size) in
+        [(1, 8, 4), (3, 8, 4), (5, 20, 2), (16, 16, 8), (33, 8, 4), (300, 8, 2)]
+    {
         for intercept in [true, false] {
             let model = Model { intercept, ..Model::new(features, Loss::Mse) };
             let rule = Sgd { lr: 0.25, ..Sgd::default() }.into();
@@ -366,11 +366,9 @@ fn settings_side_by_side_have_the_bits_that_each_has_alone() {
         let shuffled: Vec<Batch> = in_order.iter().map(|b| Batch { window, ..*b }).collect();
         let orders = [in_order, shuffled];
         let Descending { model, penalty, max_batch, .. } = problem.options;
-        let sweeping =
-            Sweeping { model, penalty, orders: 2, max_batch, max_updates: 5, shuffled: true };
+        let sweeping = Sweeping { model, penalty, orders: 2, max_batch, max_updates: 5, shuffled: true };
         let samples = problem.samples(gpu);
-        let mut sweep =
-            Sweep::new(&gpu.device, &samples, &settings, &problem.start, sweeping).unwrap();
+        let mut sweep = Sweep::new(&gpu.device, &samples, &settings, &problem.start, sweeping).unwrap();
         for updates in [0..5, 5..9] {
             let parts: Vec<&[Batch]> = orders.iter().map(|order| &order[updates.clone()]).collect();
             sweep.prepare(&gpu.queue, &parts).unwrap();

@@ -140,13 +140,8 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     checks.finish();
     let losses: Vec<f64> = params.par_iter().map(|params| loss_of(params)).collect();
     let initial_loss = loss_of(&vec![0.0; model.params()]);
-    let results = Results {
-        problem: &problem,
-        settings: &settings,
-        losses: &losses,
-        orders: seeds,
-        initial_loss,
-    };
+    let results =
+        Results { problem: &problem, settings: &settings, losses: &losses, orders: seeds, initial_loss };
 
     let device = Description::of(&device);
     let shown: Vec<Dimension> =

@@ -160,8 +160,7 @@ impl Epochs {
             steps::write_rule(&mut slot, rule, 0);
             words.extend_from_slice(&slot[COUNTED..USED]);
         }
-        let settings =
-            buffer_with(device, "settings", BufferUsages::STORAGE, &words);
+        let settings = buffer_with(device, "settings", BufferUsages::STORAGE, &words);
 
         use Use::{DynamicUniform, Read, Write};
         let data_layout = layout_of(device, "rows", &[(1, Read), (2, Read)]);
@@ -187,8 +186,7 @@ impl Epochs {
 
         let alone = sharing == Sharing::Alone;
         let module = shader::gradient_epochs(rules[0].name(), &model.loss, variant.file, alone);
-        let purpose =
-            Purpose { metrics: false, shuffled, max_batch, max_batches: options.max_batches };
+        let purpose = Purpose { metrics: false, shuffled, max_batch, max_batches: options.max_batches };
         let mut all = constants(&shape, &model, purpose);
         all.extend(variant.overrides);
         all.extend(penalty_constants(&penalty, &rules[0], &shape));
@@ -307,7 +305,8 @@ impl Epochs {
             }
             self.rows.places(batch, self.options.shuffled)?;
             let over = if self.options.model.weighted { 1.0 } else { batch.rows as f64 };
-            let first = if self.options.shuffled { described + listed.len() } else { batch.first as usize };
+            let first =
+                if self.options.shuffled { described + listed.len() } else { batch.first as usize };
             let scale = |factor: f64| ((factor / over) as f32).to_bits();
             words.extend([first as u32, batch.rows as u32, scale(of_gradient), scale(of_loss)]);
             if self.options.shuffled {

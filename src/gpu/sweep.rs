@@ -63,9 +63,8 @@ impl Sweep {
         settings.iter().try_for_each(Rule::validate)?;
         let mut kinds: Vec<Vec<usize>> = Vec::new();
         for (i, rule) in settings.iter().enumerate() {
-            let known = |kind: &&mut Vec<usize>| {
-                share_a_kernel(device, &penalty, &settings[kind[0]], rule)
-            };
+            let known =
+                |kind: &&mut Vec<usize>| share_a_kernel(device, &penalty, &settings[kind[0]], rule);
             match kinds.iter_mut().rev().find(known) {
                 Some(kind) => kind.push(i),
                 None => kinds.push(vec![i]),
@@ -79,11 +78,9 @@ impl Sweep {
             let params = buffer_with(device, "parameters", usage, bytemuck::cast_slice(&all));
             let rule = rules[0];
             let (average, max_batches) = (None, max_updates);
-            let options =
-                Descending { model, rule, penalty, average, max_batch, max_batches, shuffled };
+            let options = Descending { model, rule, penalty, average, max_batch, max_batches, shuffled };
             let params = Span::whole(&params);
-            let epochs =
-                Epochs::of_settings(device, samples, &params, rules, orders, options, false)?;
+            let epochs = Epochs::of_settings(device, samples, &params, rules, orders, options, false)?;
             Ok(Part { settings: kind, epochs })
         };
         let parts = kinds.into_iter().map(part).collect::<Result<_, Error>>()?;

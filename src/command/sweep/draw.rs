@@ -52,7 +52,12 @@ impl Checks {
     }
 
     /// Compares one update. What has left the numbers is told as diverged, and there is nothing to compare.
-    pub fn check(&mut self, recipe: &Recipe, problem: &Problem, step: &ObservedStep) -> Result<(), Failure> {
+    pub fn check(
+        &mut self,
+        recipe: &Recipe,
+        problem: &Problem,
+        step: &ObservedStep,
+    ) -> Result<(), Failure> {
         let ObservedStep { before, gradient, after, .. } = step;
         let values = [&before.params, &after.params, &gradient.grads];
         let mut values = values.into_iter().chain(&before.moments).chain(&after.moments).flatten();
@@ -71,12 +76,15 @@ impl Checks {
         let Verification { checks, worst_ratio, pass, .. } = &self.verification;
         let verdict = if *pass { "ok" } else { "FAIL" };
         let share = 100.0 * self.share;
-        format!("verification {verdict}: {checks} updates ({share:.2} % of all), worst {worst_ratio:.2} of bound")
+        format!(
+            "verification {verdict}: {checks} updates ({share:.2} % of all), worst {worst_ratio:.2} of bound"
+        )
     }
 
     /// An error if something was computed wrong.
     pub fn verdict(&self) -> Result<(), Failure> {
-        let Verification { worst: Some(worst), pass: false, worst_ratio, .. } = &self.verification else {
+        let Verification { worst: Some(worst), pass: false, worst_ratio, .. } = &self.verification
+        else {
             return Ok(());
         };
         let verify::Worst { update, quantity, element, actual, expected, bound } = worst;
@@ -86,4 +94,3 @@ impl Checks {
         )))
     }
 }
-

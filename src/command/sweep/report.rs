@@ -143,12 +143,7 @@ impl Results<'_> {
         names.into_iter().map(summary).collect()
     }
 
-    pub fn json<'a>(
-        &'a self,
-        device: &'a Description,
-        effort: &Effort,
-        checks: &'a Checks,
-    ) -> Json<'a> {
+    pub fn json<'a>(&'a self, device: &'a Description, effort: &Effort, checks: &'a Checks) -> Json<'a> {
         Json {
             device,
             data: &self.problem.name,
@@ -260,7 +255,11 @@ impl Results<'_> {
                 let place = |setting: &Setting| names.iter().position(|n| *n == name(setting));
                 let of = self.settings.iter().map(place).collect();
                 let (label, count) = ("optimizer".into(), names.len());
-                return Ok(Places { axis: HeatAxis { label, values: HeatValues::Names(names) }, of, count });
+                return Ok(Places {
+                    axis: HeatAxis { label, values: HeatValues::Names(names) },
+                    of,
+                    count,
+                });
             }
         };
         // What fades is drawn by how far it is from one.
