@@ -203,7 +203,7 @@ fn models(features: usize) -> Vec<Model> {
 }
 
 /// Features and rows of a batch: one thread, and workgroups that share columns in every way.
-const SIZES: [(usize, u64); 6] = [(1, 10), (6, 33), (16, 32), (30, 20), (130, 9), (600, 5)];
+const SIZES: [(usize, u64); 6] = [(1, 10), (6, 33), (31, 32), (40, 20), (130, 9), (600, 5)];
 
 #[test]
 fn every_rule_follows_its_definition() {
@@ -385,6 +385,36 @@ fn settings_side_by_side_have_the_bits_that_each_has_alone() {
             assert_bits(&format!("{:?}, order {}", settings[i / 2], i % 2), fit, &alone);
         }
     }
+}
+
+#[test]
+fn sweeps_that_cannot_be_are_refused() {
+    let Some(gpu) = Gpu::get() else { return };
+    let problem = Problem::random(Model::new(3, Loss::Mse), Adam::default().into(), 20, 5);
+    let samples = problem.samples(gpu);
+    let Descending { model, penalty, max_batch, .. } = problem.options;
+    let sweeping = Sweeping { model, penalty, orders: 2, max_batch, max_updates: 4, shuffled: false };
+    let new = |settings: &[Rule], start: &[f32], sweeping| {
+        Sweep::new(&gpu.device, &samples, settings, start, sweeping)
+    };
+    let rules = [Adam::default().into(), Sgd::default().into()];
+    let text = new(&rules, &[0.0; 3], sweeping).unwrap_err().to_string();
+    assert_eq!(text, "the parameters to start with: 3 elements where there should be 4");
+    let none = Sweeping { orders: 0, ..sweeping };
+    let text = new(&rules, &[0.0; 4], none).unwrap_err().to_string();
+    assert_eq!(text, "the number of orders is 0, and must be at least 1");
+    let wrong = Adam { lr: -1.0, ..Adam::default() };
+    new(&[rules[0], wrong.into()], &[0.0; 4], sweeping).unwrap_err();
+
+    let mut sweep = new(&rules, &[0.0; 4], sweeping).unwrap();
+    let batches = problem.batches(4);
+    let text = sweep.prepare(&gpu.queue, &[&batches]).unwrap_err().to_string();
+    assert_eq!(text, "orders: 1 elements where there should be 2");
+    let text = sweep.prepare(&gpu.queue, &[&batches, &batches[..3]]).unwrap_err().to_string();
+    assert_eq!(text, "batches of an order: 3 elements where there should be 4");
+    assert_eq!(sweep.fit(2, 0).unwrap_err().to_string(), "there is no setting 2: there are 2");
+    assert_eq!(sweep.fit(0, 2).unwrap_err().to_string(), "there is no order 2: there are 2");
+    assert!(new(&[], &[0.0; 4], sweeping).unwrap().params().is_empty());
 }
 
 #[test]

@@ -196,6 +196,7 @@ impl Epochs {
             ("MAX_UPDATES", max_updates as f64),
             flag("TRACED", traced),
             ("WORKGROUP", workgroup.into()),
+            ("FEATURES", shape.features.into()),
         ]);
         if let Sharing::Together { columns } = sharing {
             all.extend([("COLUMNS", columns.into()), ("SHARES", (THREADS / columns).into())]);

@@ -46,7 +46,8 @@ impl Sweep {
     /// Models that start with the parameters in `start`, in the order of the [`Model`].
     ///
     /// # Errors
-    /// Those of [`Epochs::new`]; [`Error::Length`] for another number of parameters.
+    /// Those of [`Epochs::new`]; [`Error::Length`] for another number of parameters; [`Error::Shape`] for no
+    /// orders.
     pub fn new(
         device: &Device,
         samples: &Samples,
@@ -59,6 +60,10 @@ impl Sweep {
         if start.len() != model.params() {
             let (what, actual) = ("the parameters to start with".into(), start.len() as u64);
             return Err(Error::Length { what, actual, expected: model.params() as u64 });
+        }
+        if orders == 0 {
+            let (what, range) = ("the number of orders", "at least 1");
+            return Err(Error::Shape { what, value: 0, range });
         }
         settings.iter().try_for_each(Rule::validate)?;
         let mut kinds: Vec<Vec<usize>> = Vec::new();

@@ -70,9 +70,8 @@ fn row_of(batch: Batch, i: u32) -> u32 {
     return batch.first + i;
 }
 
-fn step_of(setting: u32, update: u32) -> Step {
+fn step_of(rule: Setting, setting: u32, update: u32) -> Step {
     let own = steps[update * SETTINGS + setting];
-    let rule = settings[setting];
     return Step(
         own.lr, own.step_size, own.gradient_size, own.inv_bias_correction2, own.eps, own.decay,
         own.grad_factor, own.flags, rule.weight_decay, rule.group, rule.reserved, rule.hyper);
@@ -129,7 +128,8 @@ fn keep_trace(fit: u32, update: u32, i: u32, param: vec4f) {
 }
 
 fn keep_vector(at: u32, vector: vec4f) {
-    for (var k = 0u; k < 4u; k += 1u) {
-        results[at + k] = vector[k];
-    }
+    results[at] = vector.x;
+    results[at + 1u] = vector.y;
+    results[at + 2u] = vector.z;
+    results[at + 3u] = vector.w;
 }

@@ -88,6 +88,7 @@ fn main(@builtin(local_invocation_index) local: u32, @builtin(workgroup_id) grou
     for (var i = local; i < vectors(); i += THREADS) {
         params_held[i] = fitted[fitted_at(fit, i)];
     }
+    let rule = settings[setting];
     workgroupBarrier();
     for (var update = part.first; update < part.end; update += 1u) {
         let batch = batch_of(order, update);
@@ -103,7 +104,7 @@ fn main(@builtin(local_invocation_index) local: u32, @builtin(workgroup_id) grou
             keep_loss(fit, update, mean_factor(batch.loss_scale, total.y) * total.x);
         }
         let scale = mean_factor(batch.gradient_scale, total.y);
-        let step = step_of(setting, update);
+        let step = step_of(rule, setting, update);
         for (var column = local % COLUMNS; column < vectors(); column += COLUMNS) {
             let sum = add_up(batch, column, share);
             if SHARES == 1u {

@@ -6,16 +6,16 @@ use super::super::shape::THREADS;
 use crate::Model;
 
 /// vec4 of weights that one thread holds, and vec4 of its rows that it reads for an update at most.
-const ALONE_VECTORS: u32 = 4;
-const ALONE_BATCH: u64 = 128;
+const ALONE_VECTORS: u32 = 8;
+const ALONE_BATCH: u64 = 256;
 /// What a workgroup holds: vec4 of parameters, rows of a batch.
 const HELD: u32 = 512;
 const HELD_ROWS: u64 = 1024;
 /// vec4 of its rows that one workgroup reads for an update: what makes more of them is better made by many.
 const BATCH: u64 = 4096;
 
-/// The iterations of loops, all in all, after which llvmpipe ends an invocation without a word, less some.
-const MAX_ITERATIONS: u64 = 60_000;
+/// llvmpipe ends an invocation without a word after 65 535 iterations of loops, all in all.
+const MAX_ITERATIONS: u64 = 65_000;
 
 /// Who makes the updates of a fit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,19 +41,21 @@ impl Sharing {
         Some(Sharing::Together { columns: vectors.next_power_of_two().min(THREADS) })
     }
 
-    /// The most updates that a dispatch may make.
+    /// The most updates that a dispatch may make: a loop counts one more than its iterations.
     pub fn updates(self, shape: &Shape, planes: u64, max_batch: u64) -> u64 {
         let vectors = u64::from(shape.param_vectors());
         let dot = 1 + u64::from(shape.vectors);
-        // A vec4 is kept by a loop over its elements.
         let (update, once) = match self {
-            Sharing::Alone => (max_batch * 2 * dot + 16 + 12 * vectors, vectors * (10 + 2 * planes)),
+            Sharing::Alone => {
+                let once = 2 * (1 + vectors * (2 + planes));
+                (1 + (1 + max_batch * (1 + 2 * dot)) + (1 + vectors), once)
+            }
             Sharing::Together { columns } => {
                 let shares = u64::from(THREADS / columns);
-                let rounds = vectors.div_ceil(columns.into());
-                let rows = max_batch.div_ceil(THREADS.into()) * dot;
-                let sums = rounds * (max_batch.div_ceil(shares) + 16);
-                (rows + u64::from(THREADS) + sums + shares + 16, 2 * vectors)
+                let rows = 1 + max_batch.div_ceil(THREADS.into()) * (1 + dot);
+                let sums = 1 + vectors.div_ceil(columns.into()) * (2 + max_batch.div_ceil(shares));
+                let totals = 1 + u64::from(THREADS) + 1 + shares;
+                (1 + rows + totals + sums, 2 * (1 + vectors))
             }
         };
         (MAX_ITERATIONS.saturating_sub(once) / update).max(1)
@@ -88,9 +90,9 @@ mod tests {
     #[test]
     fn small_batches_are_one_threads_and_large_ones_do_not_fit() {
         assert_eq!(of(1, 10), Some(Sharing::Alone));
-        assert_eq!(of(16, 32), Some(Sharing::Alone));
-        assert_eq!(of(16, 33), Some(Sharing::Together { columns: 8 }));
-        assert_eq!(of(17, 1), Some(Sharing::Together { columns: 8 }));
+        assert_eq!(of(32, 32), Some(Sharing::Alone));
+        assert_eq!(of(32, 33), Some(Sharing::Together { columns: 16 }));
+        assert_eq!(of(33, 1), Some(Sharing::Together { columns: 16 }));
         assert_eq!(of(2044, 8), Some(Sharing::Together { columns: 64 }));
         assert_eq!(of(2045, 8), None);
         assert_eq!(of(1, 1025), None);
@@ -110,7 +112,7 @@ mod tests {
                 let updates = sharing.updates(&shape, 4, max_batch);
                 assert!(updates >= 1);
                 let least = match sharing {
-                    Sharing::Alone => max_batch * (1 + 2 * vectors),
+                    Sharing::Alone => 1 + max_batch * (1 + 2 * vectors),
                     Sharing::Together { .. } => max_batch.div_ceil(64) * (1 + vectors),
                 };
                 assert!(updates * least < 65_535, "{features} features, {max_batch} rows");
