@@ -6,9 +6,9 @@ mod common;
 use common::gpu::Gpu;
 use common::{Random, assert_bits};
 use wgpu::BufferUsages;
-use wgpu_optim::Span;
 use wgpu_optim::cpu::synthetic::{Options, Response, Synthetic};
 use wgpu_optim::gpu::{Chunk, Generator, Samples, Shape, SyntheticRows};
+use wgpu_optim::{Loss, Model, Span};
 
 /// Rows from `first` on, each made by itself: X and targets.
 fn on_cpu(problem: &Synthetic, first: u64, rows: usize) -> (Vec<f32>, Vec<f32>) {
@@ -23,7 +23,7 @@ fn on_cpu(problem: &Synthetic, first: u64, rows: usize) -> (Vec<f32>, Vec<f32>) 
 
 /// The rows on the device are those of the CPU, and what pads them is zero.
 fn check(gpu: &Gpu, problem: &Synthetic, rows: u64, chunk: u64) {
-    let shape = Shape::new(problem.features() as usize).unwrap();
+    let shape = Shape::new(&Model::new(problem.features() as usize, Loss::Mse)).unwrap();
     let bytes = chunk * shape.row_bytes();
     let samples = Samples::with_max_buffer(&gpu.device, shape, rows, 1, bytes).unwrap();
     fill_with_values(gpu, samples.chunks());
@@ -44,7 +44,7 @@ fn check_rows(gpu: &Gpu, problem: &Synthetic, first_row: u64, rows: u32) {
         })
     };
     let (x, y) = (buffer(problem.features().next_multiple_of(4)), buffer(problem.targets()));
-    let chunks = [Chunk { x, y, first_row, rows }];
+    let chunks = [Chunk { x, sides: y, first_row, rows }];
     fill_with_values(gpu, &chunks);
     let made = SyntheticRows::of_chunks(&gpu.device, &chunks, problem).unwrap();
     gpu.run(|pass| made.record(pass, 0));
@@ -54,7 +54,7 @@ fn check_rows(gpu: &Gpu, problem: &Synthetic, first_row: u64, rows: u32) {
 fn fill_with_values(gpu: &Gpu, chunks: &[Chunk]) {
     for chunk in chunks {
         let mut random = Random(9);
-        for buffer in [&chunk.x, &chunk.y] {
+        for buffer in [&chunk.x, &chunk.sides] {
             let span = Span::whole(buffer);
             gpu.write(&span, &random.values(span.len as usize));
         }
@@ -70,7 +70,7 @@ fn compare(gpu: &Gpu, problem: &Synthetic, chunk: &Chunk) {
     for (padded, x) in padded.chunks_mut(stride).zip(x.chunks(features)) {
         padded[..features].copy_from_slice(x);
     }
-    let actual = gpu.read(&[&Span::whole(&chunk.x), &Span::whole(&chunk.y)]);
+    let actual = gpu.read(&[&Span::whole(&chunk.x), &Span::whole(&chunk.sides)]);
     assert_bits(&format!("{what}: x"), &actual[0], &padded);
     assert_bits(&format!("{what}: targets"), &actual[1], &targets);
 }

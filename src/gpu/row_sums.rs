@@ -298,7 +298,9 @@ impl RowSums {
 
     /// The lengths of the runs that a batch is summed by.
     pub fn run_lengths(&self, batch: &Batch) -> Vec<u32> {
-        let places = self.rows.places(batch, true).unwrap_or_default();
+        // Of what lies within the data.
+        let rows = batch.rows.min(self.rows.count().saturating_sub(batch.first));
+        let places = self.rows.places(&Batch { rows, ..*batch }, true).unwrap_or_default();
         places.iter().map(|place| place.rows).collect()
     }
 }
