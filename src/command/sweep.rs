@@ -137,7 +137,6 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     };
     let effort =
         Effort { seconds: start.elapsed().as_secs_f64(), updates: updates * params.len() as u64 };
-    checks.finish();
     let losses: Vec<f64> = params.par_iter().map(|params| loss_of(params)).collect();
     let initial_loss = loss_of(&vec![0.0; model.params()]);
     let results =
