@@ -16,8 +16,11 @@ fn intercept_of(output: u32) -> f32 {
     return params[OUTPUTS * VECTORS + output / 4u][output % 4u];
 }
 
+// A compiler may take (a·b + c·d) + e for a·b + (c·d + e), and does so in some kernels and not in others. It does
+// not know that nothing is added here, and so the sum has one order.
 fn sum_of(v: vec4f) -> f32 {
-    return (v.x + v.y) + (v.z + v.w);
+    let four = v + vec4f(run.zero);
+    return (four.x + four.y) + (four.z + four.w);
 }
 
 // Σ s · (r², |r|, y, y²) of one output is what metrics are made of, y relative to the shift.

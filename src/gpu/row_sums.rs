@@ -34,7 +34,7 @@ struct Description {
     window: u32,
     key: [u32; 2],
     half_bits: u32,
-    padding: u32,
+    zero: f32,
 }
 
 /// One run's place among the descriptions and in the data set.
@@ -226,7 +226,7 @@ impl RowSums {
                     window: batch.window.map_or(0, |window| window.rows),
                     key: batch.window.map_or([0; 2], |window| window.key),
                     half_bits: batch.window.map_or(0, |window| window.half_bits()),
-                    padding: 0,
+                    zero: 0.0,
                 };
                 bytes.extend_from_slice(bytemuck::bytes_of(&description));
                 bytes.resize(bytes.len().next_multiple_of(SLOT as usize), 0);
@@ -317,7 +317,9 @@ fn run_binding(descriptions: &Buffer) -> wgpu::BindingResource<'_> {
 pub fn constants(shape: &Shape, model: &Model, purpose: Purpose) -> Vec<(&'static str, f64)> {
     let at = |at: Option<usize>| at.unwrap_or(0) as f64;
     let mut constants = vec![
+        ("FEATURES", shape.features.into()),
         ("VECTORS", shape.vectors.into()),
+        ("STRIDE", shape.stride.into()),
         ("OUTPUTS", shape.outputs.into()),
         ("INTERCEPTS", shape.intercepts.into()),
         ("SIDE", shape.side.into()),

@@ -14,7 +14,7 @@ use wgpu_optim::{Loss, Model};
 #[serde(deny_unknown_fields)]
 pub struct Regression {
     pub name: String,
-    data: String,
+    pub data: String,
     /// An array for every output, where y is not what the file has.
     targets: Option<Vec<Vec<f64>>>,
     pub weights: Option<Vec<f64>>,
@@ -66,14 +66,20 @@ impl Regression {
 
     /// The scores of all rows at the minimum, row after row.
     pub fn scores(&self, x: &[f64]) -> Vec<f64> {
+        self.scores_of(x, &[self.coef.concat(), self.intercept.clone()].concat())
+    }
+
+    /// The scores of all rows for other parameters, as a model has them.
+    pub fn scores_of(&self, x: &[f64], params: &[f64]) -> Vec<f64> {
+        let (features, outputs) = (self.coef[0].len(), self.coef.len());
+        let (weights, intercepts) = params.split_at(features * outputs);
         let score = |(i, row): (usize, &[f64])| -> Vec<f64> {
             let offset = self.offset.as_ref().map_or(0.0, |offset| offset[i]);
-            let output = |(w, b): (&Vec<f64>, &f64)| {
-                w.iter().zip(row).map(|(w, x)| w * x).sum::<f64>() + b + offset
-            };
-            self.coef.iter().zip(&self.intercept).map(output).collect()
+            let output =
+                |(w, b): (&[f64], &f64)| w.iter().zip(row).map(|(w, x)| w * x).sum::<f64>() + b + offset;
+            weights.chunks(features).zip(intercepts).map(output).collect()
         };
-        x.chunks(self.coef[0].len()).enumerate().flat_map(score).collect()
+        x.chunks(features).enumerate().flat_map(score).collect()
     }
 }
 

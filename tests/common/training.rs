@@ -1,0 +1,77 @@
+//! Training on every kind of device there is.
+
+#![allow(dead_code, reason = "every test file uses its own part of this")]
+
+use crate::common;
+use std::sync::LazyLock;
+use std::sync::atomic::AtomicBool;
+use wgpu_optim::gpu::Gpu;
+use wgpu_optim::regression::Problem;
+use wgpu_optim::schedule::CosineAnnealing;
+use wgpu_optim::train::{
+    Batches, CpuWorker, GpuData, GpuWorker, HostRows, Placement, Plan, Recipe, Report, VerifyEvery,
+    Worker, train,
+};
+use wgpu_optim::{Rule, Schedule};
+
+/// The device of the library's own kind, the same one for all tests of a file; `None` where tests may go
+/// without one.
+pub fn gpu() -> Option<&'static Gpu> {
+    static GPU: LazyLock<Gpu> = LazyLock::new(|| Gpu::open(None).unwrap());
+    common::gpu::Gpu::get().map(|_| &*GPU)
+}
+
+/// So many updates from batches of `size` rows of all there are, in their order, at the rule's learning rate.
+pub fn plan(problem: &Problem, recipe: Recipe, size: u64, updates: u64) -> Plan {
+    Plan {
+        recipe,
+        learning_rate: Schedule::constant(recipe.rule.lr()).unwrap(),
+        batches: Batches::Epochs { rows: problem.rows, size, updates, shuffle: None },
+        rows: problem.rows,
+        stopping: None,
+        verify: VerifyEvery::Never,
+        eval_every: 0,
+        trace: false,
+    }
+}
+
+/// A learning rate that falls from the rule's own to zero.
+pub fn annealed(rule: &Rule, updates: u64) -> Schedule {
+    CosineAnnealing { t_max: updates, eta_min: 0.0 }.schedule(rule.lr()).unwrap()
+}
+
+/// What a run from zero comes to.
+pub fn run(problem: &Problem, plan: &Plan, worker: &mut dyn Worker) -> Report {
+    train(problem, plan, worker, &AtomicBool::new(false), &mut |_| Ok(())).unwrap()
+}
+
+/// What a run comes to in f64, by the definition.
+pub fn in_f64(problem: &Problem, plan: &Plan) -> Report {
+    let (x, sides) = problem.materialize::<f64>().unwrap();
+    let rows = HostRows::Resident { x: &x, sides: &sides };
+    let start = vec![0.0; plan.recipe.model.params()];
+    run(problem, plan, &mut CpuWorker::new(rows, &plan.recipe, &start).unwrap())
+}
+
+/// What a run comes to on the processor's fast path.
+pub fn in_f32(problem: &Problem, plan: &Plan) -> Report {
+    let (x, sides) = problem.materialize::<f32>().unwrap();
+    let rows = HostRows::Resident { x: &x, sides: &sides };
+    let start = vec![0.0; plan.recipe.model.params()];
+    run(problem, plan, &mut CpuWorker::new(rows, &plan.recipe, &start).unwrap())
+}
+
+/// What a run comes to on the device.
+pub fn on_gpu(gpu: &Gpu, problem: &Problem, plan: &Plan) -> Report {
+    let (model, batches) = (&plan.recipe.model, &plan.batches);
+    let data = GpuData::new(gpu, problem, model, batches, Placement::Resident).unwrap();
+    let start = vec![0.0; model.params()];
+    run(problem, plan, &mut GpuWorker::new(&data, &plan.recipe, &start, batches).unwrap())
+}
+
+/// What a run comes to everywhere.
+pub fn everywhere(problem: &Problem, plan: &Plan) -> Vec<(&'static str, Report)> {
+    let mut reports = vec![("f64", in_f64(problem, plan)), ("f32", in_f32(problem, plan))];
+    reports.extend(gpu().map(|gpu| ("gpu", on_gpu(gpu, problem, plan))));
+    reports
+}
