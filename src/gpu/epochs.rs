@@ -184,8 +184,9 @@ impl Epochs {
         ];
         let bindings = group(device, "epochs", &epochs_layout, resources);
 
-        let alone = sharing == Sharing::Alone;
-        let module = shader::gradient_epochs(rules[0].name(), &model.loss, variant.file, alone);
+        let (packed, alone) = (!shape.stride.is_multiple_of(4), sharing == Sharing::Alone);
+        let name = rules[0].name();
+        let module = shader::gradient_epochs(name, &model.loss, variant.file, packed, alone);
         let purpose = Purpose { metrics: false, shuffled, max_batch, max_batches: options.max_batches };
         let mut all = constants(&shape, &model, purpose);
         all.extend(variant.overrides);
@@ -196,7 +197,6 @@ impl Epochs {
             ("MAX_UPDATES", max_updates as f64),
             flag("TRACED", traced),
             ("WORKGROUP", workgroup.into()),
-            ("FEATURES", shape.features.into()),
         ]);
         if let Sharing::Together { columns } = sharing {
             all.extend([("COLUMNS", columns.into()), ("SHARES", (THREADS / columns).into())]);
@@ -274,7 +274,7 @@ impl Epochs {
         let mut parts = Vec::new();
         for first in (0..updates as u64).step_by(self.at_once as usize) {
             let end = (first + self.at_once).min(updates as u64);
-            parts.extend([first as u32, end as u32, updates as u32]);
+            parts.extend([first as u32, end as u32, updates as u32, 0f32.to_bits()]);
             parts.resize(parts.len().next_multiple_of(SLOT as usize / 4), 0);
         }
         queue.write_buffer(&self.parts, 0, bytemuck::cast_slice(&parts));
@@ -417,7 +417,7 @@ pub struct Fit {
 }
 
 /// Bytes of `struct Part` in `shaders/gradient/epochs/epochs.wgsl`.
-const PART_BYTES: u64 = 12;
+const PART_BYTES: u64 = 16;
 
 /// What makes a rule's kernel: settings of equal variant and equal [`Penalty::shrinking`] share one.
 pub(super) fn kernel(device: &Device, rule: &Rule, average: Option<f64>) -> (Options, Variant) {

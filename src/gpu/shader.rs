@@ -292,16 +292,30 @@ pub(crate) fn gradient_descend(name: &'static str, rule_file: &'static str) -> M
     module
 }
 
-/// Many updates in one dispatch, with a thread or a workgroup for each model that is fitted.
+/// Many updates in one dispatch: by a thread for each model that is fitted, or a workgroup; from rows that are
+/// packed, or padded.
 pub(crate) fn gradient_epochs(
     name: &'static str,
     of: &Loss,
     rule_file: &'static str,
+    packed: bool,
     alone: bool,
 ) -> Module {
-    let epochs = include_str!("../../shaders/gradient/epochs/epochs.wgsl");
-    let mut module = over_rows(name, true, loss(of), epochs);
-    let step = module!(name, "arithmetic.wgsl", "step.wgsl", "accumulation.wgsl", "update.wgsl");
+    let mut module = module!(name, "gradient/order.wgsl", "gradient/batch.wgsl", "gradient/model.wgsl");
+    module.files.push(if packed {
+        include_str!("../../shaders/gradient/packed.wgsl")
+    } else {
+        include_str!("../../shaders/gradient/stored.wgsl")
+    });
+    module.files.extend(loss(of));
+    let step = module!(
+        name,
+        "gradient/epochs/epochs.wgsl",
+        "arithmetic.wgsl",
+        "step.wgsl",
+        "accumulation.wgsl",
+        "update.wgsl",
+    );
     module.files.extend(step.files);
     module.files.push(rule_file);
     module.files.push(if alone {
@@ -371,8 +385,10 @@ mod tests {
             }
         }
         for rule in &rules {
-            let epochs = |alone| gradient_epochs(rule.name(), &Loss::Logistic, rule_file(rule), alone);
-            modules.extend([true, false].map(epochs));
+            for (packed, alone) in [(false, false), (false, true), (true, false), (true, true)] {
+                let file = rule_file(rule);
+                modules.push(gradient_epochs(rule.name(), &Loss::Logistic, file, packed, alone));
+            }
         }
         modules.extend(layouts.map(gradient_norm));
         modules.extend(rules.iter().map(|rule| gradient_descend(rule.name(), rule_file(rule))));

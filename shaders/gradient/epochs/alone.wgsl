@@ -2,7 +2,6 @@
 // Composed behind epochs.wgsl.
 
 override WORKGROUP: u32 = 64u;
-override FEATURES: u32 = 4u;
 
 // Up to eight vec4 of weights and one of intercepts, and up to four planes of state.
 const HELD = 9u;
@@ -53,7 +52,7 @@ fn add_up(batch: Batch) -> vec2f {
             values[c] = held_x(row, c);
             dot += values[c] * params_held[c];
         }
-        var score = sum_of(dot);
+        var score = score_of(dot);
         if INTERCEPTS > 0u {
             score += params_held[VECTORS].x;
         }

@@ -2,8 +2,8 @@
 // ways of sharing them out among threads have in common. Settings of one rule train side by side on the same
 // rows, each of them once for every order of the rows, which is the y of a workgroup; that is called a fit.
 //
-// Composed with batch.wgsl and model.wgsl (neither the run nor the partial sums of which are used), stored
-// rows, a loss, arithmetic.wgsl, step.wgsl, accumulation.wgsl, update.wgsl, a rule, and alone.wgsl or
+// Composed with batch.wgsl, order.wgsl and model.wgsl (neither the run nor the partial sums of which are used),
+// rows in memory, a loss, arithmetic.wgsl, step.wgsl, accumulation.wgsl, update.wgsl, a rule, and alone.wgsl or
 // together.wgsl.
 
 override SETTINGS: u32 = 1u;
@@ -17,6 +17,7 @@ struct Part {
     first: u32,
     end: u32,
     prepared: u32,
+    zero: f32,
 }
 
 // What a setting's step has of its own: the words of a Step that the host counts from step to step, bit for
@@ -88,6 +89,12 @@ fn fitted_at(fit: u32, i: u32) -> u32 {
 
 fn state_at(plane: u32, fit: u32, i: u32) -> u32 {
     return plane * (ORDERS * SETTINGS * vectors()) + fitted_at(fit, i);
+}
+
+// See sum_of in model.wgsl.
+fn score_of(products: vec4f) -> f32 {
+    let four = products + vec4f(part.zero);
+    return (four.x + four.y) + (four.z + four.w);
 }
 
 // Of a row with that score: its weight times derivative and loss, and its weight.

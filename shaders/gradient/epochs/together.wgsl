@@ -46,7 +46,7 @@ fn differentiate_rows(batch: Batch, local: u32) {
         for (var c = 0u; c < VECTORS; c += 1u) {
             dot += x_at(row, c) * params_held[c];
         }
-        var score = sum_of(dot);
+        var score = score_of(dot);
         if INTERCEPTS > 0u {
             score += params_held[VECTORS].x;
         }
