@@ -49,6 +49,8 @@ pub struct Tables {
 }
 
 impl Tables {
+    /// With room for what is said.
+    ///
     /// # Errors
     /// [`Error::Limit`] if one of them is longer than a binding.
     pub fn new(device: &Device, rules: &[Rule], room: Room) -> Result<Self, Error> {
