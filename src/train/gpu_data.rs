@@ -16,10 +16,11 @@ pub enum Placement {
     Resident,
     /// Nowhere: they are made inside the kernels that read them. For synthetic problems.
     Virtual,
-    /// On the device in two chunks of at most so many bytes, one of which is written while the other is
+    /// On the device in two chunks of about so many bytes, one of which is written while the other is
     /// computed with.
     Streamed {
-        /// Bytes of a chunk.
+        /// Bytes of a chunk. It has at least a batch or a window of rows, or where these are larger 64 MiB of
+        /// them.
         chunk: u64,
     },
 }
@@ -84,7 +85,10 @@ impl<'a> GpuData<'a> {
                 return Err(ProblemError::Targets { name: problem.name.clone(), reason });
             }
             (Placement::Streamed { chunk }, _) => {
-                let samples = Samples::in_turns(device, shape, problem.rows, unit, chunk)?;
+                // What is summed in one go lies in one chunk, or the bits would depend on the chunks.
+                let least = unit.min(shape.run_rows()).min(problem.rows);
+                let bytes = shape.x_bytes(least).max(least * u64::from(shape.side) * 4);
+                let samples = Samples::in_turns(device, shape, problem.rows, unit, chunk.max(bytes))?;
                 let rows = Rows::from(&samples);
                 stream = Some(RefCell::new(Stream::new(samples)));
                 rows
