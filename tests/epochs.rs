@@ -1,5 +1,5 @@
-//! Many updates in one dispatch: each of them within the bounds of its definition, and the same bits however
-//! they are divided among dispatches or settings.
+//! Many updates in one dispatch: each of them within the bounds of its definition, and the same bits
+//! however they are divided among dispatches or settings.
 
 mod common;
 

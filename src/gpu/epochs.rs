@@ -22,11 +22,11 @@ use wgpu::{BindGroup, BufferUsages, ComputePass, ComputePipeline, Device, Queue}
 /// Storage buffers that the kernel binds.
 const STORAGE_BUFFERS: u32 = 8;
 
-/// Updates of a model that is so small that one thread or one workgroup makes them all: as many in a dispatch
-/// as are prepared, up to what every device can be trusted with.
+/// Updates of a model that is so small that one thread or one workgroup makes them all: as many in a
+/// dispatch as are prepared, up to what every device can be trusted with.
 ///
-/// What a batch adds up to has one order, given by the model and [`Descending::max_batch`]: the same bits on
-/// the same device, however updates are divided among dispatches. They are not the bits of a
+/// What a batch adds up to has one order, given by the model and [`Descending::max_batch`]: the same bits
+/// on the same device, however updates are divided among dispatches. They are not the bits of a
 /// [`Descent`](super::Descent).
 #[derive(Debug)]
 pub struct Epochs {
@@ -60,8 +60,8 @@ impl Epochs {
     /// # Errors
     /// [`Error::Shape`] for what does not [`fit`](Self::fits) and for rows in several chunks or none;
     /// [`Error::Length`], [`Error::OutOfBounds`], [`Error::Misaligned`] and [`Error::MissingUsage`] for the
-    /// span; [`Error::Limit`] for what the device does not offer; [`Error::HyperParameter`] for the model, the
-    /// rule, the penalty or the average.
+    /// span; [`Error::Limit`] for what the device does not offer; [`Error::HyperParameter`] for the model,
+    /// the rule, the penalty or the average.
     pub fn new(
         device: &Device,
         samples: &Samples,
@@ -181,13 +181,13 @@ impl Epochs {
     }
 
     /// Describes the updates that are to be recorded next, all of them and in order, and takes their steps:
-    /// a batch each, and the learning rate of it. The queue makes the copies ahead of its next submission, so
-    /// the last ones must have been submitted.
+    /// a batch each, and the learning rate of it. The queue makes the copies ahead of its next submission,
+    /// so the last ones must have been submitted.
     ///
     /// # Errors
-    /// [`Error::Shape`] for too many batches, or for one that is empty, too long, past the data's end, or in
-    /// a window that was not asked for; [`Error::Length`] for another number of learning rates. Nothing has
-    /// changed then.
+    /// [`Error::Shape`] for too many batches, or for one that is empty, too long, past the data's end, or
+    /// in a window that was not asked for; [`Error::Length`] for another number of learning rates. Nothing
+    /// has changed then.
     pub fn prepare(
         &mut self,
         queue: &Queue,
@@ -295,8 +295,8 @@ impl Epochs {
         &self.params
     }
 
-    /// The moments, in the order of [`Rule::moments`], and then the average, where one is kept; each as long
-    /// as the parameters, usages `COPY_SRC` and `COPY_DST`.
+    /// The moments, in the order of [`Rule::moments`], and then the average, where one is kept; each as
+    /// long as the parameters, usages `COPY_SRC` and `COPY_DST`.
     pub fn state(&self) -> Vec<Span> {
         let planes = self.rules[0].moments().len() + usize::from(self.options.average.is_some());
         (0..planes as u64).map(|i| self.tables.plane(i)).collect()

@@ -47,8 +47,8 @@ impl Sweep {
     /// Models that start with the parameters in `start`, in the order of the [`Model`].
     ///
     /// # Errors
-    /// Those of [`Epochs::new`]; [`Error::Length`] for another number of parameters; [`Error::Shape`] for no
-    /// orders.
+    /// Those of [`Epochs::new`]; [`Error::Length`] for another number of parameters; [`Error::Shape`] for
+    /// no orders.
     pub fn new(
         device: &Device,
         samples: &Samples,
@@ -99,8 +99,8 @@ impl Sweep {
         Ok(Sweep { parts, settings: settings.to_vec(), shape, orders })
     }
 
-    /// Describes the updates that are to be recorded next: as many batches in every order. The queue makes the
-    /// copies ahead of its next submission, so the last ones must have been submitted.
+    /// Describes the updates that are to be recorded next: as many batches in every order. The queue makes
+    /// the copies ahead of its next submission, so the last ones must have been submitted.
     ///
     /// # Errors
     /// Those of [`Epochs::prepare`]; [`Error::Length`] for another number of orders, or of batches in one.

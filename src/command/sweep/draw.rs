@@ -89,8 +89,8 @@ impl Checks {
         };
         let verify::Worst { update, quantity, element, actual, expected, bound } = worst;
         Err(Failure::Check(format!(
-            "update {update}, {quantity}[{element}] is {actual:e} where f64 gives {expected:e}: the error is \
-             {worst_ratio:.3} times its bound of {bound:e}"
+            "update {update}, {quantity}[{element}] is {actual:e} where f64 gives {expected:e}: the error \
+             is {worst_ratio:.3} times its bound of {bound:e}"
         )))
     }
 }

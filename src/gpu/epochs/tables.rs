@@ -1,5 +1,5 @@
-//! What the kernel reads and writes besides rows and parameters: tables of steps and batches, moments, and what
-//! comes of the updates.
+//! What the kernel reads and writes besides rows and parameters: tables of steps and batches, moments, and
+//! what comes of the updates.
 
 use super::super::bindings::{Use, buffer_with, check_limit, group, layout};
 use super::super::span::{Limits, Span};
