@@ -7,8 +7,8 @@
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use wgpu::util::DeviceExt;
 use wgpu::{BufferUsages, ComputePass};
-use wgpu_optim::gpu::{Batch, Gpu, LinearGradient, Samples, Shape, SyntheticRows};
-use wgpu_optim::{Adam, Optimizer, RmsProp, Rule, Sgd, Span};
+use wgpu_optim::gpu::{Gpu, Gradient, Samples, Shape, SyntheticRows};
+use wgpu_optim::{Adam, Batch, Loss, Model, Optimizer, RmsProp, Rule, Sgd, Span};
 
 const PARAMETERS: u64 = 1 << 24;
 const ROWS: u64 = 1 << 20;
@@ -115,18 +115,20 @@ fn gradient(criterion: &mut Criterion) {
     let gpu = open();
     let mut group = criterion.benchmark_group("gradient of 2^20 x 64 rows, device");
     group.sample_size(20);
-    let shape = Shape::new(FEATURES as usize).expect("64 features");
+    let model = Model::new(FEATURES as usize, Loss::Mse);
+    let shape = Shape::new(&model).expect("64 features");
     let samples = Samples::new(&gpu.device, shape, ROWS, ROWS).expect("268 MB fit");
     let problem = wgpu_optim::cpu::synthetic::Synthetic::new(FEATURES, 0.1, 1);
     let rows = SyntheticRows::new(&gpu.device, &samples, &problem).expect("as many features");
     for chunk in 0..rows.chunks() {
         run(&gpu, |pass| rows.record(pass, chunk));
     }
-    let len = u64::from(FEATURES) + 1;
+    let len = shape.padded_len();
     let (params, grads) = (filled(&gpu, len, 1.0), filled(&gpu, len, 1.0));
-    let mut gradient = LinearGradient::new(&gpu.device, &samples, &params, &grads, ROWS, 1)
+    let (spans, most) = ((&params, &grads), (ROWS, 1));
+    let mut gradient = Gradient::new(&gpu.device, &samples, &model, spans, most, false)
         .expect("a batch of all rows fits");
-    gradient.prepare(&gpu.queue, &[Batch { first: 0, rows: ROWS }]).expect("one batch");
+    gradient.prepare(&gpu.queue, &[Batch::new(0, ROWS)]).expect("one batch");
     group.throughput(Throughput::BytesDecimal(4 * ROWS * u64::from(FEATURES)));
     group.bench_function("gradient", |bencher| {
         bencher.iter(|| run(&gpu, |pass| gradient.record(pass, 0)));

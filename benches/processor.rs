@@ -8,9 +8,10 @@ use pulp::Arch;
 use rayon::prelude::*;
 use std::hint::black_box;
 use wgpu_optim::cpu::gradient::Rows;
+use wgpu_optim::cpu::synthetic::Options;
 use wgpu_optim::cpu::{RuleConstants, StepState, parallel};
 use wgpu_optim::regression::Problem;
-use wgpu_optim::{Adam, Adamax, Lion, NAdam, RmsProp, Rule, Sgd};
+use wgpu_optim::{Adam, Adamax, Lion, Loss, Model, NAdam, RmsProp, Rule, Sgd};
 
 const PARAMETERS: usize = 1 << 24;
 const ROWS: u64 = 1 << 20;
@@ -72,8 +73,9 @@ fn step(criterion: &mut Criterion) {
 fn gradient(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("gradient of 2^20 x 64 rows, processor");
     group.sample_size(20);
-    let problem = Problem::synthetic(ROWS, FEATURES, 0.1, 1).expect("there are rows and features");
-    let (x, y) = problem.materialize::<f32>().expect("268 MB fit");
+    let options = Options { features: FEATURES, noise: 0.1, seed: 1, ..Options::default() };
+    let problem = Problem::synthetic(ROWS, &options).expect("there are rows and features");
+    let (x, sides) = problem.materialize::<f32>().expect("268 MB fit");
     group.throughput(Throughput::BytesDecimal(4 * x.len() as u64));
 
     // The fastest thing that looks at every byte: no order to keep, no rounding.
@@ -86,10 +88,11 @@ fn gradient(criterion: &mut Criterion) {
         });
     });
 
-    let params = values(FEATURES as usize + 1, 1.0);
+    let model = Model::new(FEATURES as usize, Loss::Mse);
+    let params = values(model.params(), 1.0);
     let mut grads = params.clone();
     group.bench_function("gradient", |bencher| {
-        bencher.iter(|| parallel::mean_squared_error(Rows { x: &x, y: &y }, &params, &mut grads));
+        bencher.iter(|| parallel::gradient(&model, Rows { x: &x, sides: &sides }, &params, &mut grads));
     });
     group.finish();
 }

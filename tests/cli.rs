@@ -319,7 +319,7 @@ fn arguments_are_checked() {
         ("--lr -1", &["lr is -1"]),
         ("--lr nan", &["lr is NaN"]),
         ("--optimizer adam --alpha 0.9", &["--alpha"]),
-        ("--noise -1", &["--noise is -1"]),
+        ("--noise -1", &["noise is -1"]),
         ("--target y", &["--target"]),
         ("--optimizer adams", &["adams", "nesterov"]),
         ("--adapter x", &["--adapter", "--device cpu"]),

@@ -6,9 +6,11 @@ mod common;
 use wgpu::{Buffer, BufferUsages, Device, DeviceDescriptor, Limits, Queue};
 use wgpu_optim::cpu::synthetic::{Options, Synthetic};
 use wgpu_optim::gpu::{
-    Arena, Batch, Generator, LinearGradient, OptimizerBuilder, ReadBack, Samples, Shape, SyntheticRows,
+    Arena, Generator, Gradient, OptimizerBuilder, ReadBack, Samples, Shape, SyntheticRows,
 };
-use wgpu_optim::{Adam, ClipNorm, Conditioning, Error, Lion, Optimizer, RmsProp, Sgd, Span};
+use wgpu_optim::{
+    Adam, Batch, ClipNorm, Conditioning, Error, Lion, Loss, Model, Optimizer, RmsProp, Sgd, Span,
+};
 
 fn noop(limits: Limits) -> (Device, Queue) {
     Device::noop(&DeviceDescriptor { required_limits: limits, ..Default::default() })
@@ -420,19 +422,35 @@ fn a_device_with_too_few_storage_buffers() {
 #[test]
 fn shapes_that_cannot_be_computed_with() {
     for features in [0, (1 << 20) + 1, 1 << 32, usize::MAX] {
-        let error = Shape::new(features).unwrap_err();
+        let error = Shape::new(&Model::new(features, Loss::Mse)).unwrap_err();
         assert_names(&error, &["features", &features.to_string(), "1048576"]);
     }
+}
+
+/// The shape of a linear regression's gradient.
+fn shape(features: usize) -> Shape {
+    Shape::new(&Model::new(features, Loss::Mse)).unwrap()
+}
+
+/// A gradient of `batches` batches of so many rows.
+fn gradient_of(
+    device: &Device,
+    samples: &Samples,
+    (params, grads): (&Span, &Span),
+    batches: (u64, u32),
+) -> Result<Gradient, Error> {
+    let model = Model::new(samples.shape().features as usize, Loss::Mse);
+    Gradient::new(device, samples, &model, (params, grads), batches, false)
 }
 
 #[test]
 fn samples_of_another_size() {
     let (device, queue) = noop(Limits::default());
-    let samples = Samples::new(&device, Shape::new(3).unwrap(), 10, 5).unwrap();
+    let samples = Samples::new(&device, shape(3), 10, 5).unwrap();
     let error = samples.write(&queue, &[0.0; 29], &[0.0; 10]).unwrap_err();
     assert_eq!(error, Error::Length { what: "x".into(), actual: 29, expected: 30 });
     let error = samples.write(&queue, &[0.0; 30], &[0.0; 11]).unwrap_err();
-    assert_eq!(error, Error::Length { what: "y".into(), actual: 11, expected: 10 });
+    assert_eq!(error, Error::Length { what: "what lies beside x".into(), actual: 11, expected: 10 });
     let error = SyntheticRows::new(&device, &samples, &Synthetic::new(4, 0.0, 1)).unwrap_err();
     assert_names(&error, &["features", "4", "3"]);
     for features in [0, (1 << 20) + 1] {
@@ -443,14 +461,14 @@ fn samples_of_another_size() {
     let problem = Synthetic::with_options(&options).unwrap();
     let error = SyntheticRows::new(&device, &samples, &problem).unwrap_err();
     assert_eq!(error, Error::Length { what: "targets of a chunk".into(), actual: 10, expected: 20 });
-    let error = Samples::with_max_buffer(&device, Shape::new(5).unwrap(), 10, 5, 31).unwrap_err();
+    let error = Samples::with_max_buffer(&device, shape(5), 10, 5, 31).unwrap_err();
     assert_names(&error, &["max_storage_buffer_binding_size", "31", "32"]);
 }
 
 /// A gradient over ten rows of three features.
-fn gradient(device: &Device) -> LinearGradient {
-    let samples = Samples::new(device, Shape::new(3).unwrap(), 10, 4).unwrap();
-    LinearGradient::new(device, &samples, &span(device, 4), &span(device, 4), 4, 2).unwrap()
+fn gradient(device: &Device) -> Gradient {
+    let samples = Samples::new(device, shape(3), 10, 4).unwrap();
+    gradient_of(device, &samples, (&span(device, 8), &span(device, 8)), (4, 2)).unwrap()
 }
 
 #[test]
@@ -458,7 +476,7 @@ fn batches_that_are_not_in_the_data() {
     let (device, queue) = noop(Limits::default());
     let mut gradient = gradient(&device);
     let mut prepare = |batches: &[(u64, u64)]| {
-        let batches: Vec<_> = batches.iter().map(|&(first, rows)| Batch { first, rows }).collect();
+        let batches: Vec<_> = batches.iter().map(|&(first, rows)| Batch::new(first, rows)).collect();
         gradient.prepare(&queue, &batches)
     };
     prepare(&[]).unwrap();
@@ -477,25 +495,25 @@ fn batches_that_are_not_in_the_data() {
 fn batches_that_are_not_in_the_data_have_some_depth() {
     let gradient = gradient(&device());
     for (first, rows) in [(0, 0), (0, u64::MAX), (u64::MAX, 1), (u64::MAX, u64::MAX)] {
-        gradient.depths(Batch { first, rows });
+        gradient.depths(Batch::new(first, rows));
     }
 }
 
 #[test]
 fn a_gradient_of_other_spans() {
     let device = device();
-    let samples = Samples::new(&device, Shape::new(3).unwrap(), 10, 4).unwrap();
+    let samples = Samples::new(&device, shape(3), 10, 4).unwrap();
     let refused = |params: &Span, grads: &Span| {
-        LinearGradient::new(&device, &samples, params, grads, 4, 2).unwrap_err()
+        gradient_of(&device, &samples, (params, grads), (4, 2)).unwrap_err()
     };
-    let right = span(&device, 4);
-    assert_names(&refused(&span(&device, 3), &right), &["params", "3", "4"]);
-    assert_names(&refused(&right, &span(&device, 5)), &["grads", "5", "4"]);
+    let right = span(&device, 8);
+    assert_names(&refused(&span(&device, 4), &right), &["params", "4", "8"]);
+    assert_names(&refused(&right, &span(&device, 9)), &["grads", "9", "8"]);
     assert_names(&refused(&right, &right), &["params", "grads", "overlap"]);
     let shared = buffer(&device, 1024);
-    assert_names(&refused(&Span::new(&shared, 4, 4), &right), &["params", "offset 4", "256"]);
+    assert_names(&refused(&Span::new(&shared, 4, 8), &right), &["params", "offset 4", "256"]);
     assert_names(&refused(&Span::new(&shared, 0, u64::MAX), &right), &["params", "1024"]);
-    let unusable = Span::whole(&buffer_with(&device, 16, BufferUsages::COPY_SRC));
+    let unusable = Span::whole(&buffer_with(&device, 32, BufferUsages::COPY_SRC));
     assert_names(&refused(&right, &unusable), &["grads", "COPY_SRC", "STORAGE"]);
 }
 
@@ -503,19 +521,20 @@ fn a_gradient_of_other_spans() {
 fn partial_sums_longer_than_a_binding() {
     let small = Limits { max_storage_buffer_binding_size: 4096, ..Limits::default() };
     let (device, _) = noop(small);
-    let samples = Samples::new(&device, Shape::new(64).unwrap(), 1000, 1000).unwrap();
-    let (params, grads) = (span(&device, 65), span(&device, 65));
-    let error = LinearGradient::new(&device, &samples, &params, &grads, 1000, 1).unwrap_err();
+    let samples = Samples::new(&device, shape(64), 1000, 1000).unwrap();
+    let (params, grads) = (span(&device, 68), span(&device, 68));
+    let error = gradient_of(&device, &samples, (&params, &grads), (1000, 1)).unwrap_err();
     assert!(matches!(error, Error::Limit { available: 4096, .. }), "{error}");
-    assert_names(&error, &["max_storage_buffer_binding_size", "4096", "smaller batches"]);
+    assert_names(&error, &["max_storage_buffer_binding_size", "4096", "partial sums"]);
 }
 
 #[test]
 fn more_batches_than_a_buffer_can_describe() {
     let device = device();
-    let samples = Samples::new(&device, Shape::new(3).unwrap(), 10, 4).unwrap();
+    let samples = Samples::new(&device, shape(3), 10, 4).unwrap();
     let new = |max_batches| {
-        LinearGradient::new(&device, &samples, &span(&device, 4), &span(&device, 4), 4, max_batches)
+        let (params, grads) = (span(&device, 8), span(&device, 8));
+        gradient_of(&device, &samples, (&params, &grads), (4, max_batches))
     };
     new(0).unwrap();
     assert_names(&new(u32::MAX).unwrap_err(), &["max_buffer_size", "268435456"]);
@@ -525,9 +544,9 @@ fn more_batches_than_a_buffer_can_describe() {
 fn a_gradient_on_a_device_with_too_few_storage_buffers() {
     let few = Limits { max_storage_buffers_per_shader_stage: 4, ..Limits::default() };
     let (device, _) = noop(few);
-    let samples = Samples::new(&device, Shape::new(3).unwrap(), 10, 4).unwrap();
-    let (params, grads) = (span(&device, 4), span(&device, 4));
-    let error = LinearGradient::new(&device, &samples, &params, &grads, 4, 2).unwrap_err();
+    let samples = Samples::new(&device, shape(3), 10, 4).unwrap();
+    let (params, grads) = (span(&device, 8), span(&device, 8));
+    let error = gradient_of(&device, &samples, (&params, &grads), (4, 2)).unwrap_err();
     assert_names(&error, &["max_storage_buffers_per_shader_stage", "4", "5"]);
 }
 
@@ -535,19 +554,18 @@ fn a_gradient_on_a_device_with_too_few_storage_buffers() {
 fn samples_in_buffers_longer_than_the_device_allows() {
     let small = Limits { max_buffer_size: 1024, ..Limits::default() };
     let (device, _) = noop(small);
-    let shape = Shape::new(4).unwrap();
-    let samples = Samples::with_max_buffer(&device, shape, 100, 10, u64::MAX).unwrap();
+    let samples = Samples::with_max_buffer(&device, shape(4), 100, 10, u64::MAX).unwrap();
     assert_eq!(samples.chunks().len(), 2);
 }
 
 #[test]
 fn no_rows_are_no_error() {
     let (device, queue) = noop(Limits::default());
-    let samples = Samples::new(&device, Shape::new(3).unwrap(), 0, 0).unwrap();
+    let samples = Samples::new(&device, shape(3), 0, 0).unwrap();
     samples.write(&queue, &[], &[]).unwrap();
     SyntheticRows::new(&device, &samples, &Synthetic::new(3, 0.0, 1)).unwrap();
-    let (params, grads) = (span(&device, 4), span(&device, 4));
-    let mut gradient = LinearGradient::new(&device, &samples, &params, &grads, 0, 0).unwrap();
+    let (params, grads) = (span(&device, 8), span(&device, 8));
+    let mut gradient = gradient_of(&device, &samples, (&params, &grads), (0, 0)).unwrap();
     gradient.prepare(&queue, &[]).unwrap();
 }
 

@@ -182,7 +182,7 @@ impl<'a> Rig<'a> {
     /// In chunks of at most `chunk` rows.
     fn chunked(gpu: &'a Gpu, data: &Data, chunk: u64, max_batch: u64, max_batches: u32) -> Self {
         let shape = Shape::new(&data.model).unwrap();
-        let bytes = chunk * shape.row_bytes().max(u64::from(shape.side) * 4);
+        let bytes = shape.x_bytes(chunk).max(chunk * u64::from(shape.side) * 4);
         let samples =
             Samples::with_max_buffer(&gpu.device, shape, data.rows(), max_batch, bytes).unwrap();
         Self::over(gpu, data, samples, max_batch, max_batches)

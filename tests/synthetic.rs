@@ -6,9 +6,9 @@ mod common;
 use common::gpu::Gpu;
 use common::{Random, assert_bits};
 use wgpu::BufferUsages;
-use wgpu_optim::Span;
 use wgpu_optim::cpu::synthetic::{Options, Response, Synthetic};
 use wgpu_optim::gpu::{Chunk, Generator, Samples, Shape, SyntheticRows};
+use wgpu_optim::{Loss, Model, Span};
 
 /// Rows from `first` on, each made by itself: X and targets.
 fn on_cpu(problem: &Synthetic, first: u64, rows: usize) -> (Vec<f32>, Vec<f32>) {
@@ -21,10 +21,14 @@ fn on_cpu(problem: &Synthetic, first: u64, rows: usize) -> (Vec<f32>, Vec<f32>) 
     (x, targets)
 }
 
+fn shape(features: u32) -> Shape {
+    Shape::new(&Model::new(features as usize, Loss::Mse)).unwrap()
+}
+
 /// The rows on the device are those of the CPU, and what pads them is zero.
 fn check(gpu: &Gpu, problem: &Synthetic, rows: u64, chunk: u64) {
-    let shape = Shape::new(problem.features() as usize).unwrap();
-    let bytes = chunk * shape.row_bytes();
+    let shape = shape(problem.features());
+    let bytes = shape.x_bytes(chunk);
     let samples = Samples::with_max_buffer(&gpu.device, shape, rows, 1, bytes).unwrap();
     fill_with_values(gpu, samples.chunks());
     let made = SyntheticRows::new(&gpu.device, &samples, problem).unwrap();
@@ -35,16 +39,17 @@ fn check(gpu: &Gpu, problem: &Synthetic, rows: u64, chunk: u64) {
 
 /// The same for one chunk that starts at any row, and with any number of targets.
 fn check_rows(gpu: &Gpu, problem: &Synthetic, first_row: u64, rows: u32) {
-    let buffer = |values: u32| {
+    let buffer = |values: u64| {
         gpu.device.create_buffer(&wgpu::BufferDescriptor {
             label: None,
-            size: u64::from(rows) * u64::from(values) * 4,
+            size: values * 4,
             usage: BufferUsages::STORAGE | BufferUsages::COPY_SRC | BufferUsages::COPY_DST,
             mapped_at_creation: false,
         })
     };
-    let (x, y) = (buffer(problem.features().next_multiple_of(4)), buffer(problem.targets()));
-    let chunks = [Chunk { x, y, first_row, rows }];
+    let x = buffer(shape(problem.features()).x_bytes(rows.into()) / 4);
+    let y = buffer(u64::from(rows) * u64::from(problem.targets()));
+    let chunks = [Chunk { x, sides: y, first_row, rows }];
     fill_with_values(gpu, &chunks);
     let made = SyntheticRows::of_chunks(&gpu.device, &chunks, problem).unwrap();
     gpu.run(|pass| made.record(pass, 0));
@@ -54,7 +59,7 @@ fn check_rows(gpu: &Gpu, problem: &Synthetic, first_row: u64, rows: u32) {
 fn fill_with_values(gpu: &Gpu, chunks: &[Chunk]) {
     for chunk in chunks {
         let mut random = Random(9);
-        for buffer in [&chunk.x, &chunk.y] {
+        for buffer in [&chunk.x, &chunk.sides] {
             let span = Span::whole(buffer);
             gpu.write(&span, &random.values(span.len as usize));
         }
@@ -65,13 +70,14 @@ fn compare(gpu: &Gpu, problem: &Synthetic, chunk: &Chunk) {
     let what = format!("{problem:?}, rows from {}", chunk.first_row);
     let (x, targets) = on_cpu(problem, chunk.first_row, chunk.rows as usize);
     let features = problem.features() as usize;
-    let stride = features.next_multiple_of(4);
+    let stride = shape(features as u32).stride as usize;
     let mut padded = vec![0.0; chunk.rows as usize * stride];
     for (padded, x) in padded.chunks_mut(stride).zip(x.chunks(features)) {
         padded[..features].copy_from_slice(x);
     }
-    let actual = gpu.read(&[&Span::whole(&chunk.x), &Span::whole(&chunk.y)]);
-    assert_bits(&format!("{what}: x"), &actual[0], &padded);
+    let actual = gpu.read(&[&Span::whole(&chunk.x), &Span::whole(&chunk.sides)]);
+    // What fills the last vec4 is nobody's.
+    assert_bits(&format!("{what}: x"), &actual[0][..padded.len()], &padded);
     assert_bits(&format!("{what}: targets"), &actual[1], &targets);
 }
 

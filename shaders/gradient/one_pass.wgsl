@@ -15,6 +15,24 @@ var<workgroup> columns: array<vec4f, 256>;
 var<workgroup> teams_totals: array<vec4f, 64>;
 var<workgroup> teams_errors: array<vec4f, 64>;
 
+// Which column of X is a lane's c-th. Two that lie side by side are one lane's where it takes an even
+// number: rows that are made come in such pairs.
+fn column_of(c: u32, lane: u32) -> u32 {
+    if BLOCKS % 2u == 0u {
+        return c / 2u * (2u * LANES) + 2u * lane + c % 2u;
+    }
+    return c * LANES + lane;
+}
+
+// Where the sums of a column are among those of a team.
+fn place_of(column: u32) -> u32 {
+    if BLOCKS % 2u == 0u {
+        let c = column / (2u * LANES) * 2u + column % 2u;
+        return c * THREADS + column % (2u * LANES) / 2u;
+    }
+    return column / LANES * THREADS + column % LANES;
+}
+
 @compute @workgroup_size(64)
 fn main(
     @builtin(local_invocation_index) local: u32,
@@ -31,7 +49,7 @@ fn main(
     var w: array<vec4f, 16>;
     var sums: array<vec4f, 16>;
     for (var c = 0u; c < BLOCKS; c += 1u) {
-        let column = c * LANES + lane;
+        let column = column_of(c, lane);
         // Past the last column X is read again: with a weight of zero.
         w[c] = select(vec4f(0.0), params[min(column, VECTORS - 1u)], column < VECTORS);
         sums[c] = vec4f(0.0);
@@ -47,7 +65,7 @@ fn main(
             let row = row_at(min(first + r * teams, run.rows - 1u));
             var dot = vec4f(0.0);
             for (var c = 0u; c < BLOCKS; c += 1u) {
-                let value = x_at(row, min(c * LANES + lane, VECTORS - 1u));
+                let value = x_at(row, min(column_of(c, lane), VECTORS - 1u));
                 held[r * BLOCKS + c] = value;
                 dot += value * w[c];
             }
@@ -103,7 +121,7 @@ fn main(
         if teams > 1u {
             columns[c * THREADS + local] = sums[c];
         } else if !METRICS {
-            let column = c * LANES + lane;
+            let column = column_of(c, lane);
             if column < VECTORS {
                 partials[partial_at(group.x, column)] = sums[c];
             }
@@ -116,7 +134,7 @@ fn main(
         for (var column = local; column < VECTORS; column += THREADS) {
             var sum = vec4f(0.0);
             for (var other = 0u; other < teams; other += 1u) {
-                sum += columns[column / LANES * THREADS + other * LANES + column % LANES];
+                sum += columns[place_of(column) + other * LANES];
             }
             partials[partial_at(group.x, column)] = sum;
         }

@@ -1,12 +1,13 @@
 // Stores the features of rows. Composed with generator.wgsl and what says which rows: in_order.wgsl.
 
-@group(0) @binding(1) var<storage, read_write> x: array<vec4f>; // rows padded with zeros to whole vec4
+override STRIDE: u32 = 4u; // floats from one row to the next; those behind the features are zero
+
+@group(0) @binding(1) var<storage, read_write> x: array<f32>;
 
 // Eight features of one row a thread.
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
-    let vectors = (problem.features + 3u) / 4u;
-    let blocks = (vectors + 1u) / 2u;
+    let blocks = (STRIDE + 7u) / 8u;
     let thread = id.y * (groups.x * 64u) + id.x;
     let i = thread / blocks;
     let block = thread % blocks;
@@ -15,9 +16,11 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
     }
     let row = problem_row(i);
     let units = unit_block(row, block, common_factor(row));
-    let at = i * vectors + 2u * block;
-    x[at] = vec4f(units.first) * FEATURE_UNIT;
-    if 2u * block + 1u < vectors {
-        x[at + 1u] = vec4f(units.second) * FEATURE_UNIT;
+    let first = vec4f(units.first) * FEATURE_UNIT;
+    let second = vec4f(units.second) * FEATURE_UNIT;
+    let at = i * STRIDE + 8u * block;
+    let most = min(8u, STRIDE - 8u * block);
+    for (var k = 0u; k < most; k += 1u) {
+        x[at + k] = select(first[k % 4u], second[k % 4u], k >= 4u);
     }
 }

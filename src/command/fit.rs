@@ -21,8 +21,8 @@ use wgpu_optim::cpu::gradient::Rows;
 use wgpu_optim::gpu::Gpu;
 use wgpu_optim::regression::Problem;
 use wgpu_optim::train::{
-    Batches, CpuWorker, GpuData, GpuWorker, HostRows, Placement, Plan, Progress, Recipe, VerifyEvery,
-    Worker, train,
+    Batches, CpuWorker, EpochsWorker, GpuData, GpuWorker, HostRows, Placement, Plan, Progress, Recipe,
+    VerifyEvery, Worker, train,
 };
 use wgpu_optim::wgpu::DeviceType;
 use wgpu_optim::{Error, Model};
@@ -145,9 +145,12 @@ impl<'a> Fit<'a> {
                 let data = self.on_gpu(gpu, batches)?;
                 stop_on_signal(&self.stop)?;
                 for plan in &self.plans {
-                    let mut worker = GpuWorker::new(&data, &plan.recipe, &start, batches)?;
+                    let mut worker: Box<dyn Worker> = match self.is_small() {
+                        true => Box::new(EpochsWorker::new(&data, &plan.recipe, &start, batches)?),
+                        false => Box::new(GpuWorker::new(&data, &plan.recipe, &start, batches)?),
+                    };
                     let before = data.stream_times();
-                    let run = self.one(plan, &mut worker, log)?;
+                    let run = self.one(plan, &mut *worker, log)?;
                     runs.push(run.streamed(before, data.stream_times()));
                 }
             }
@@ -168,9 +171,18 @@ impl<'a> Fit<'a> {
         Ok(())
     }
 
+    /// Whether whole epochs go into one dispatch, whatever else is asked for: the same bits come of a problem
+    /// wherever its rows are.
+    fn is_small(&self) -> bool {
+        EpochsWorker::fits(&self.problem, &self.plans[0].recipe, &self.plans[0].batches)
+    }
+
     /// The rows where they can be trained on: on the device if they fit, else in chunks.
     fn on_gpu<'b>(&'b self, gpu: &'b Gpu, batches: &Batches) -> Result<GpuData<'b>, Failure> {
         let make = |placement| GpuData::new(gpu, &self.problem, &self.model, batches, placement);
+        if self.is_small() {
+            return Ok(make(Placement::Resident)?);
+        }
         if self.arguments.synthetic.is_virtual {
             return Ok(make(Placement::Virtual)?);
         }

@@ -13,6 +13,7 @@ mod progress;
 mod reproduce;
 mod rules;
 mod shaders;
+mod sweep;
 
 use clap::{Parser, Subcommand};
 use failure::Failure;
@@ -29,6 +30,8 @@ struct Cli {
 enum Command {
     /// Train a linear regression, verified against the f64 definition as it goes
     Fit(Box<fit::Arguments>),
+    /// Train every combination of hyper-parameters at once, and compare them
+    Sweep(Box<sweep::Arguments>),
     /// Predict rows of a file with a trained model
     Predict(predict::Arguments),
     /// Make optimizer steps: from safetensors files of parameters and gradients to such files
@@ -46,6 +49,7 @@ enum Command {
 pub fn run() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Fit(arguments) => fit::run(&arguments),
+        Command::Sweep(arguments) => sweep::run(&arguments),
         Command::Predict(arguments) => predict::run(&arguments),
         Command::Apply(arguments) => apply::run(&arguments),
         Command::Reproduce(arguments) => reproduce::run(&arguments),

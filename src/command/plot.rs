@@ -2,7 +2,6 @@
 
 mod axis;
 mod canvas;
-#[cfg_attr(not(test), expect(dead_code, reason = "no command draws one yet"))]
 pub mod heat;
 
 use std::path::Path;

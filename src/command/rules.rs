@@ -51,7 +51,7 @@ pub struct RuleArguments {
     pub lr: Option<f64>,
     /// Weight decay [default: adamw 1e-2, others 0]
     #[arg(long, value_name = "W", allow_negative_numbers = true)]
-    weight_decay: Option<f64>,
+    pub weight_decay: Option<f64>,
     /// Keeps the weight decay out of the gradient [default: adamw and lion true, others false]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     decoupled: Option<bool>,
@@ -62,7 +62,7 @@ pub struct RuleArguments {
     /// Decay of the momentum buffer (sgd, momentum, nesterov, rmsprop) [default: momentum and nesterov
     /// 0.9, others 0: none]
     #[arg(long, value_name = "M", allow_negative_numbers = true)]
-    momentum: Option<f64>,
+    pub momentum: Option<f64>,
     /// Share of the gradient kept out of the momentum buffer (sgd, momentum) [default: 0]
     #[arg(long, value_name = "D", allow_negative_numbers = true)]
     dampening: Option<f64>,
@@ -80,13 +80,13 @@ pub struct RuleArguments {
     betas: Option<(f64, f64)>,
     /// The first of --betas alone
     #[arg(long, value_name = "B1", allow_negative_numbers = true)]
-    beta1: Option<f64>,
+    pub beta1: Option<f64>,
     /// The second of --betas alone
     #[arg(long, value_name = "B2", allow_negative_numbers = true)]
-    beta2: Option<f64>,
+    pub beta2: Option<f64>,
     /// Added to the root (all but sgd and lion) [default: 1e-8, adagrad 1e-10]
     #[arg(long, value_name = "EPS", allow_negative_numbers = true)]
-    eps: Option<f64>,
+    pub eps: Option<f64>,
     /// Where eps is added (adam, adamw; rmsprop; adamax, adagrad without hat) [default: outside, adamax
     /// inside]
     #[arg(long, value_name = "PLACE", value_parser = eps_placements())]
@@ -103,7 +103,7 @@ pub struct RuleArguments {
 
     /// Decay of the squared gradient's average (rmsprop) [default: 0.99]
     #[arg(long, value_name = "A", allow_negative_numbers = true)]
-    alpha: Option<f64>,
+    pub alpha: Option<f64>,
     /// Divides by the root of the variance (rmsprop) [default: false]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     centered: Option<bool>,
@@ -183,6 +183,18 @@ impl Optimizer {
 }
 
 impl RuleArguments {
+    /// Nothing but whose defaults hold.
+    pub fn of(preset: Preset) -> Self {
+        RuleArguments { preset, ..Self::default() }
+    }
+
+    /// The names of what is given that an optimizer has.
+    pub fn used_by(&self, optimizer: Optimizer) -> Vec<&'static str> {
+        let mut used = Vec::new();
+        self.rule(optimizer, &mut used);
+        used
+    }
+
     /// `--alpha`, which a command may have another use for.
     pub fn alpha_mut(&mut self) -> &mut Option<f64> {
         &mut self.alpha

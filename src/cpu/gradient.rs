@@ -310,7 +310,7 @@ fn dot<R: Real>(x: &[R], w: &[R]) -> R {
 
 /// Adds what fills no register, and then the lanes as a tree.
 #[inline(always)]
-pub(super) fn finish_dot<R: Real>(mut lanes: [R; LANES], x_rest: &[R], w_rest: &[R]) -> R {
+fn finish_dot<R: Real>(mut lanes: [R; LANES], x_rest: &[R], w_rest: &[R]) -> R {
     for ((lane, &x), &w) in lanes.iter_mut().zip(x_rest).zip(w_rest) {
         *lane += x * w;
     }

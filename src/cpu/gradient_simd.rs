@@ -1,9 +1,9 @@
 //! [`gradient::add_block`] in f32 with explicit SIMD, operation for operation the same: the plain loops
 //! give compilers the idea to gather across rows, at a quarter of the speed.
 
-use super::gradient::{self, GROUP, LANES, Rows, Side, finish_dot};
+use super::gradient::{self, GROUP, LANES, Rows, Side};
 use crate::Model;
-use pulp::{Simd, WithSimd, bytemuck};
+use pulp::{Simd, WithSimd};
 
 /// How far ahead of the rows in work memory is asked for, in elements, and how long its lines are.
 const PREFETCH: usize = 512;
@@ -74,19 +74,25 @@ impl AddBlock<'_> {
             return;
         }
         let intercept = intercepts.first().copied().unwrap_or(0.0);
-        let mut one = |i: usize| {
-            let z = dot::<S, N>(simd, row(i), weights) + intercept;
-            Side::of(model, rows, i).one(&model.loss, z, totals)
-        };
         let whole = len / GROUP * GROUP;
         for first in (0..whole).step_by(GROUP) {
             let next = first * features + PREFETCH;
             (next..next + GROUP * features).step_by(LINE).for_each(|at| prefetch(rows.x, at));
-            let z: [f32; GROUP] = std::array::from_fn(|k| one(first + k));
-            add_rows::<S, GROUP>(simd, std::array::from_fn(|k| row(first + k)), z, columns);
+            // Loops and no closures: a closure that is not inlined is compiled without the SIMD.
+            let (mut x, mut z) = ([&[][..]; GROUP], [0.0; GROUP]);
+            for k in 0..GROUP {
+                x[k] = row(first + k);
+                z[k] = dot::<S, N>(simd, x[k], weights) + intercept;
+            }
+            for k in 0..GROUP {
+                z[k] = Side::of(model, rows, first + k).one(&model.loss, z[k], totals);
+            }
+            add_rows::<S, GROUP>(simd, x, z, columns);
         }
         for i in whole..len {
-            add_rows::<S, 1>(simd, [row(i)], [one(i)], columns);
+            let z = dot::<S, N>(simd, row(i), weights) + intercept;
+            let z = Side::of(model, rows, i).one(&model.loss, z, totals);
+            add_rows::<S, 1>(simd, [row(i)], [z], columns);
         }
     }
 }
@@ -106,10 +112,13 @@ fn add_rows<S: Simd, const K: usize>(simd: S, x: [&[f32]; K], factors: [f32; K],
         }
         *column = sum;
     }
-    for (j, column) in (first_of_rest..).zip(rest) {
+    if !rest.is_empty() {
+        let mut sum = simd.partial_load_f32s(rest);
         for k in 0..K {
-            *column += x[k][j] * factors[k];
+            let x = simd.partial_load_f32s(&x[k][first_of_rest..]);
+            sum = simd.add_f32s(sum, simd.mul_f32s(x, spread[k]));
         }
+        simd.partial_store_f32s(rest, sum);
     }
 }
 
@@ -125,10 +134,11 @@ fn dot<S: Simd, const N: usize>(simd: S, x: &[f32], w: &[f32]) -> f32 {
             sums[n] = simd.add_f32s(sums[n], simd.mul_f32s(x[n], w[n]));
         }
     }
-    if !x_rest.is_empty() {
-        let mut lanes = [0.0; LANES];
-        lanes.copy_from_slice(bytemuck::cast_slice(&sums));
-        return finish_dot(lanes, x_rest, w_rest);
+    // What fills no register is filled up with zeros.
+    let rest = x_rest.chunks(S::F32_LANES).zip(w_rest.chunks(S::F32_LANES));
+    for (sum, (x, w)) in sums.iter_mut().zip(rest) {
+        let (x, w) = (simd.partial_load_f32s(x), simd.partial_load_f32s(w));
+        *sum = simd.add_f32s(*sum, simd.mul_f32s(x, w));
     }
     // The same tree, the upper half onto the lower until one is left, without leaving the registers.
     let mut width = N / 2;

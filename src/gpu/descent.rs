@@ -15,7 +15,7 @@ use crate::{Error, Model, Penalty, Rule};
 use wgpu::{BindGroup, Buffer, BufferUsages, ComputePass, ComputePipeline, Device, Queue};
 
 /// What a [`Descent`] is made of, besides the rows.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Descending {
     /// The model.
     pub model: Model,
@@ -128,13 +128,7 @@ impl Descent {
         let module = shader::gradient_descend(rule.name(), variant.file);
         let mut all = constants(&shape, &model, purpose);
         all.extend(variant.overrides);
-        let shrinking = penalty.shrinking(&rule);
-        all.extend([
-            ("PENALIZED", f64::from(shape.outputs * shape.vectors)),
-            ("SQUARES", penalty.squares()),
-            ("SHRINKING", shrinking),
-            flag("SHRINKS", shrinking != 0.0),
-        ]);
+        all.extend(penalty_constants(&penalty, &rule, &shape));
         let layouts = [Some(&sum_layout), Some(&step_layout)];
         let kernel = pipeline_over(device, &module, "main", &layouts, &module.declared(all));
         Ok(Descent {
@@ -233,4 +227,19 @@ impl Descent {
     pub fn shape(&self) -> &Shape {
         self.sums.shape()
     }
+}
+
+/// The overrides by which `update.wgsl` penalizes weights.
+pub(super) fn penalty_constants(
+    penalty: &Penalty,
+    rule: &Rule,
+    shape: &Shape,
+) -> [(&'static str, f64); 4] {
+    let shrinking = penalty.shrinking(rule);
+    [
+        ("PENALIZED", f64::from(shape.outputs * shape.vectors)),
+        ("SQUARES", penalty.squares()),
+        ("SHRINKING", shrinking),
+        flag("SHRINKS", shrinking != 0.0),
+    ]
 }

@@ -93,7 +93,7 @@ pub fn workgroup(device: &Device) -> u32 {
     if is_processor(device) { 64 } else { 256 }
 }
 
-fn is_processor(device: &Device) -> bool {
+pub(super) fn is_processor(device: &Device) -> bool {
     device.adapter_info().device_type == wgpu::DeviceType::Cpu
 }
 

@@ -14,6 +14,7 @@ mod context;
 mod control;
 mod descent;
 mod dispatch;
+mod epochs;
 mod evaluation;
 mod gradient;
 mod kernels;
@@ -27,6 +28,7 @@ pub mod shader;
 mod shape;
 pub mod span;
 mod steps;
+mod sweep;
 mod synthetic;
 
 pub use advance::Selection;
@@ -36,6 +38,7 @@ pub use builder::OptimizerBuilder;
 pub use context::{Gpu, OpenError, adapters};
 pub use control::Control;
 pub use descent::{Descending, Descent};
+pub use epochs::{Epochs, Fit};
 pub use evaluation::Evaluator;
 pub use gradient::Gradient;
 pub use optimizer::{Optimizer, Tensor};
@@ -44,6 +47,7 @@ pub use rows::Rows;
 pub use samples::{Chunk, Samples};
 pub use shape::{Shape, Sums};
 pub use span::Span;
+pub use sweep::{Sweep, Sweeping};
 pub use synthetic::{Generator, SyntheticRows};
 
 /// Features of a device that make something faster and that nothing depends on: none yet.

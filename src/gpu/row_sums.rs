@@ -298,7 +298,9 @@ impl RowSums {
 
     /// The lengths of the runs that a batch is summed by.
     pub fn run_lengths(&self, batch: &Batch) -> Vec<u32> {
-        let places = self.rows.places(batch, true).unwrap_or_default();
+        // Of what lies within the data.
+        let rows = batch.rows.min(self.rows.count().saturating_sub(batch.first));
+        let places = self.rows.places(&Batch { rows, ..*batch }, true).unwrap_or_default();
         places.iter().map(|place| place.rows).collect()
     }
 }
@@ -315,7 +317,9 @@ fn run_binding(descriptions: &Buffer) -> wgpu::BindingResource<'_> {
 pub fn constants(shape: &Shape, model: &Model, purpose: Purpose) -> Vec<(&'static str, f64)> {
     let at = |at: Option<usize>| at.unwrap_or(0) as f64;
     let mut constants = vec![
+        ("FEATURES", shape.features.into()),
         ("VECTORS", shape.vectors.into()),
+        ("STRIDE", shape.stride.into()),
         ("OUTPUTS", shape.outputs.into()),
         ("INTERCEPTS", shape.intercepts.into()),
         ("SIDE", shape.side.into()),

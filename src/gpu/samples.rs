@@ -15,7 +15,8 @@ const MAX_BYTES: u128 = 1 << 44;
 /// Consecutive rows in one pair of buffers.
 #[derive(Clone, Debug)]
 pub struct Chunk {
-    /// Rows of [`Shape::vectors`] vec4 f32; usages `STORAGE`, `COPY_DST` and `COPY_SRC`.
+    /// Rows of [`Shape::stride`] f32, and what fills the last vec4; usages `STORAGE`, `COPY_DST` and
+    /// `COPY_SRC`.
     pub x: Buffer,
     /// What lies beside each row: [`Model::side`](crate::Model::side) f32.
     pub sides: Buffer,
@@ -61,7 +62,7 @@ impl Samples {
         let max_buffer =
             max_buffer.min(device.limits().max_buffer_size).min(Limits::of(device).max_binding);
         let hint = " for one row of features";
-        check_limit("max_storage_buffer_binding_size", max_buffer, shape.row_bytes(), hint)?;
+        check_limit("max_storage_buffer_binding_size", max_buffer, shape.x_bytes(1), hint)?;
         let bytes = u128::from(shape.row_bytes()) * u128::from(rows);
         if bytes > MAX_BYTES {
             let reason = format!("{rows} rows need {:.0} GB", bytes as f64 / 1e9);
@@ -86,7 +87,7 @@ impl Samples {
         let max_buffer =
             max_buffer.min(device.limits().max_buffer_size).min(Limits::of(device).max_binding);
         let hint = " for one row of features";
-        check_limit("max_storage_buffer_binding_size", max_buffer, shape.row_bytes(), hint)?;
+        check_limit("max_storage_buffer_binding_size", max_buffer, shape.x_bytes(1), hint)?;
         Self::cut(device, shape, rows, batch, max_buffer, 2)
     }
 
@@ -100,7 +101,9 @@ impl Samples {
         resident: usize,
     ) -> Result<Self, Error> {
         let side = u64::from(shape.side) * 4;
-        let most = max_buffer / shape.row_bytes().max(side);
+        // What fills the last vec4 must fit too.
+        let most =
+            (max_buffer / shape.row_bytes().max(side)).min(max_buffer / 16 * 16 / shape.row_bytes());
         let cuts = chunk_rows(most, rows, batch, shape.run_rows());
         let in_turns = cuts.len() > resident;
         let longest = cuts.iter().map(|&(_, rows)| rows).max().unwrap_or(0);
@@ -110,7 +113,7 @@ impl Samples {
                 Some(Chunk { x, sides, .. }) => (x.clone(), sides.clone()),
                 None => {
                     let room = u64::from(if in_turns { longest } else { rows });
-                    let x = storage(device, "features", room * shape.row_bytes());
+                    let x = storage(device, "features", shape.x_bytes(room));
                     (x, storage(device, "targets", room * side))
                 }
             };
@@ -171,7 +174,7 @@ impl Samples {
         let at = |bytes: u64| u64::from(first_row) * bytes;
         queue.write_buffer(&chunk.sides, at(side as u64 * 4), bytemuck::cast_slice(sides));
         let row_bytes = self.shape.row_bytes();
-        let stride = self.shape.vectors as usize * 4;
+        let stride = self.shape.stride as usize;
         if stride == features {
             queue.write_buffer(&chunk.x, at(row_bytes), bytemuck::cast_slice(x));
             return Ok(());

@@ -292,6 +292,40 @@ pub(crate) fn gradient_descend(name: &'static str, rule_file: &'static str) -> M
     module
 }
 
+/// Many updates in one dispatch: by a thread for each model that is fitted, or a workgroup; from rows that are
+/// packed, or padded.
+pub(crate) fn gradient_epochs(
+    name: &'static str,
+    of: &Loss,
+    rule_file: &'static str,
+    packed: bool,
+    alone: bool,
+) -> Module {
+    let mut module = module!(name, "gradient/order.wgsl", "gradient/batch.wgsl", "gradient/model.wgsl");
+    module.files.push(if packed {
+        include_str!("../../shaders/gradient/packed.wgsl")
+    } else {
+        include_str!("../../shaders/gradient/stored.wgsl")
+    });
+    module.files.extend(loss(of));
+    let step = module!(
+        name,
+        "gradient/epochs/epochs.wgsl",
+        "arithmetic.wgsl",
+        "step.wgsl",
+        "accumulation.wgsl",
+        "update.wgsl",
+    );
+    module.files.extend(step.files);
+    module.files.push(rule_file);
+    module.files.push(if alone {
+        include_str!("../../shaders/gradient/epochs/alone.wgsl")
+    } else {
+        include_str!("../../shaders/gradient/epochs/together.wgsl")
+    });
+    module
+}
+
 /// Adds up what evaluates a model.
 pub fn evaluation_sum() -> Module {
     module!(
@@ -348,6 +382,12 @@ mod tests {
                 if !matches!(loss, Loss::Softmax { .. }) {
                     modules.push(gradient_one_pass(&loss, stored));
                 }
+            }
+        }
+        for rule in &rules {
+            for (packed, alone) in [(false, false), (false, true), (true, false), (true, true)] {
+                let file = rule_file(rule);
+                modules.push(gradient_epochs(rule.name(), &Loss::Logistic, file, packed, alone));
             }
         }
         modules.extend(layouts.map(gradient_norm));

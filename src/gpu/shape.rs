@@ -36,8 +36,12 @@ pub struct Shape {
     pub features: u32,
     /// Outputs of the model.
     pub outputs: u32,
-    /// vec4 in a row of X, and in the weights of an output; what the last one has too many is zero.
+    /// vec4 in the weights of an output, and of a row of X as kernels read it; what the last one has too many
+    /// is zero.
     pub vectors: u32,
+    /// Floats from one row of X to the next: whole vec4, or where that would be over 5 % more than the features,
+    /// as many as these are.
+    pub stride: u32,
     /// vec4 of the intercepts, behind all weights.
     pub intercepts: u32,
     /// Floats that lie beside a row of X.
@@ -96,7 +100,11 @@ impl Shape {
             Sums::TwoPasses
         };
         let intercepts = if model.intercept { outputs.div_ceil(4) } else { 0 };
-        Ok(Shape { features, outputs, vectors, intercepts, side: model.side() as u32, sums })
+        let padded = u64::from(vectors) * 4;
+        let packed = 20 * padded > 21 * u64::from(features);
+        let stride = if packed { features } else { padded as u32 };
+        let side = model.side() as u32;
+        Ok(Shape { features, outputs, vectors, stride, intercepts, side, sums })
     }
 
     /// How often X is read for a gradient.
@@ -109,7 +117,12 @@ impl Shape {
 
     /// Bytes of a row of X.
     pub fn row_bytes(&self) -> u64 {
-        u64::from(self.vectors) * 16
+        u64::from(self.stride) * 4
+    }
+
+    /// Bytes of a buffer with so many rows of X: whole vec4.
+    pub fn x_bytes(&self, rows: u64) -> u64 {
+        (rows * self.row_bytes()).next_multiple_of(16)
     }
 
     /// vec4 of the parameters: the weights, each output's padded to whole vec4, and the intercepts.
@@ -246,6 +259,16 @@ mod tests {
                 assert_eq!(shape.passes() == 1, features.div_ceil(4) * outputs <= 1024);
             }
         }
+    }
+
+    #[test]
+    fn rows_are_padded_where_that_costs_little() {
+        for features in 1..=4096 {
+            let Shape { stride, .. } = shape(features, 1);
+            assert!(f64::from(stride) <= 1.05 * features as f64, "{features}");
+            assert!(stride as usize == features || stride.is_multiple_of(4), "{features}");
+        }
+        assert_eq!([1, 2, 63, 64, 77].map(|features| shape(features, 1).stride), [1, 2, 64, 64, 80]);
     }
 
     #[test]

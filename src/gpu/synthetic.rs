@@ -190,18 +190,21 @@ impl SyntheticRows {
         let pipeline = |module: Module, constants: &[_]| {
             pipeline_over(device, &module, "main", &layouts, constants)
         };
-        let features = pipeline(shader::synthetic_features(), &generator.constants());
+        let shape = Shape::new(&Model::new(problem.features() as usize, Loss::default()))?;
+        let mut constants = generator.constants();
+        constants.push(("STRIDE", shape.stride.into()));
+        let blocks = u64::from(shape.stride.div_ceil(8));
+        let features = pipeline(shader::synthetic_features(), &constants);
         let targets = pipeline(shader::synthetic_targets(), &generator.target_constants());
-        let vectors = u64::from(problem.features().div_ceil(4));
         let max_groups = Limits::of(device).max_groups;
         let chunk = |chunk: &Chunk| {
             let rows = u64::from(chunk.rows);
-            check_length("features of a chunk", &chunk.x, rows * vectors * 4)?;
+            check_length("features of a chunk", &chunk.x, shape.x_bytes(rows) / 4)?;
             check_length("targets of a chunk", &chunk.sides, rows * u64::from(problem.targets()))?;
             let order = Order { first_row: chunk.first_row, rows: chunk.rows, padding: 0 };
             let bytes = bytemuck::bytes_of(&order);
             let order = buffer_with(device, "synthetic rows", BufferUsages::UNIFORM, bytes);
-            let features_grid = grid(rows * vectors.div_ceil(2), WORKGROUP, max_groups);
+            let features_grid = grid(rows * blocks, WORKGROUP, max_groups);
             let targets_grid = generator.target_grid(chunk.rows, max_groups);
             let dispatch = |pipeline: &ComputePipeline, buffer: &Buffer, grid| {
                 let resources = vec![order.as_entire_binding(), buffer.as_entire_binding()];

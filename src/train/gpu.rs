@@ -1,16 +1,14 @@
 //! Training on a GPU.
 
+use super::gpu_data::GpuData;
+use super::gpu_evaluation::Evaluating;
 use super::{Batches, Recipe, Worker};
 use crate::batch::Batch;
-use crate::gpu::{
-    Descending, Descent, Evaluator, Gpu, Gradient, ReadBack, Rows, Samples, Shape, Span, SyntheticRows,
-};
-use crate::regression::{Problem, ProblemError};
+use crate::gpu::{Descending, Descent, Gpu, Gradient, ReadBack, Shape, Span};
+use crate::regression::ProblemError;
 use crate::verify::{ObservedGradient, ObservedStep, Snapshot};
-use crate::{Error, Evaluation, Model};
-use std::cell::RefCell;
-use std::time::{Duration, Instant};
-use wgpu::{BufferUsages, CommandEncoder, ComputePass, PollType, SubmissionIndex};
+use crate::{Error, Evaluation};
+use wgpu::{BufferUsages, CommandEncoder};
 
 /// Updates in one submission: as many, and fewer where so many traces of parameters would take memory or so
 /// many runs would be described.
@@ -18,194 +16,6 @@ const MAX_UPDATES: u64 = 256;
 const MIN_UPDATES: u64 = 4;
 const TRACE: u64 = 1 << 22;
 const MAX_RUNS: u64 = 1 << 14;
-/// Batches whose evaluation makes a submission.
-const EVAL_AT_ONCE: u32 = 16;
-
-/// Where the rows of a problem are while it is trained on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Placement {
-    /// All of them on the device.
-    Resident,
-    /// Nowhere: they are made inside the kernels that read them. For synthetic problems.
-    Virtual,
-    /// On the device in two chunks of at most so many bytes, one of which is written while the other is
-    /// computed with.
-    Streamed {
-        /// Bytes of a chunk.
-        chunk: u64,
-    },
-}
-
-/// A problem's rows on a device, to be trained on any number of times.
-#[derive(Debug)]
-pub struct GpuData<'a> {
-    gpu: &'a Gpu,
-    problem: &'a Problem,
-    rows: Rows,
-    /// What is in the two buffers that chunks take turns in.
-    stream: Option<RefCell<Stream>>,
-}
-
-#[derive(Debug)]
-struct Stream {
-    samples: Samples,
-    held: [Option<usize>; 2],
-    /// What last read each of them.
-    last: [Option<SubmissionIndex>; 2],
-    x: Vec<f32>,
-    sides: Vec<f32>,
-    times: StreamTimes,
-}
-
-/// What streaming came to.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct StreamTimes {
-    /// Time spent reading or making rows and handing them over.
-    pub loading: Duration,
-    /// Of that, while the device had nothing to compute.
-    pub exposed: Duration,
-    /// Time spent waiting for the device before a chunk's place was free.
-    pub waiting: Duration,
-    /// Bytes of rows that were handed over.
-    pub bytes: u64,
-}
-
-impl<'a> GpuData<'a> {
-    /// Makes or uploads the rows, for batches as they are to come.
-    ///
-    /// # Errors
-    /// [`ProblemError`] if the problem does not fit the device's limits, or cannot be read.
-    pub fn new(
-        gpu: &'a Gpu,
-        problem: &'a Problem,
-        model: &Model,
-        batches: &Batches,
-        placement: Placement,
-    ) -> Result<Self, ProblemError> {
-        let shape = Shape::new(model)?;
-        let Gpu { device, queue, .. } = gpu;
-        let unit = batches.unit();
-        let memory = device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
-        let mut stream = None;
-        let rows = match (placement, problem.generator()) {
-            (Placement::Virtual, Some(generator)) => {
-                Rows::unstored(device, shape, generator, problem.rows)?
-            }
-            (Placement::Virtual, None) => {
-                let reason = "rows that are not stored are made, and these are not synthetic".into();
-                return Err(ProblemError::Targets { name: problem.name.clone(), reason });
-            }
-            (Placement::Streamed { chunk }, _) => {
-                let samples = Samples::in_turns(device, shape, problem.rows, unit, chunk)?;
-                let rows = Rows::from(&samples);
-                stream = Some(RefCell::new(Stream::new(samples)));
-                rows
-            }
-            (Placement::Resident, _) => Rows::from(&Samples::new(device, shape, problem.rows, unit)?),
-        };
-        if let Some(error) = pollster::block_on(memory.pop()) {
-            return Err(Error::OutOfMemory { what: "the rows", reason: error.to_string() }.into());
-        }
-        let data = GpuData { gpu, problem, rows, stream };
-        if let (Placement::Resident, Some(samples)) = (placement, data.rows.samples()) {
-            match problem.generator() {
-                Some(generator) => {
-                    let rows = SyntheticRows::new(device, samples, generator)?;
-                    for chunk in 0..rows.chunks() {
-                        let mut encoder = device.create_command_encoder(&Default::default());
-                        rows.record(&mut encoder.begin_compute_pass(&Default::default()), chunk);
-                        gpu.submit(encoder)?;
-                    }
-                }
-                None => {
-                    for (i, chunk) in samples.chunks().iter().enumerate() {
-                        let (x, sides) =
-                            problem.rows_of(&Batch::new(chunk.first_row, chunk.rows.into()))?;
-                        samples.write_part(queue, i, 0, &x, &sides)?;
-                        gpu.submit(device.create_command_encoder(&Default::default()))?;
-                    }
-                }
-            }
-        }
-        Ok(data)
-    }
-
-    /// What streaming has come to so far, where rows are streamed.
-    pub fn stream_times(&self) -> Option<StreamTimes> {
-        self.stream.as_ref().map(|stream| stream.borrow().times)
-    }
-
-    /// Records work on a chunk into `encoder`, whose earlier work is submitted if the chunk must be written
-    /// first.
-    fn on_chunk(
-        &self,
-        encoder: &mut CommandEncoder,
-        chunk: usize,
-        record: impl FnOnce(&mut ComputePass),
-    ) -> Result<(), ProblemError> {
-        if let Some(stream) = &self.stream {
-            let mut stream = stream.borrow_mut();
-            if stream.held[chunk % 2] != Some(chunk) {
-                let fresh = self.gpu.device.create_command_encoder(&Default::default());
-                let before = std::mem::replace(encoder, fresh);
-                let index = self.gpu.queue.submit([before.finish()]);
-                stream.load(self, chunk, index)?;
-            }
-        }
-        record(&mut encoder.begin_compute_pass(&Default::default()));
-        Ok(())
-    }
-}
-
-impl Stream {
-    fn new(samples: Samples) -> Self {
-        Stream {
-            samples,
-            held: [None; 2],
-            last: [None, None],
-            x: Vec::new(),
-            sides: Vec::new(),
-            times: StreamTimes::default(),
-        }
-    }
-
-    /// Brings a chunk into its place. `submitted` is the device's work so far: the last that read the other
-    /// place, which goes on meanwhile.
-    fn load(
-        &mut self,
-        data: &GpuData,
-        chunk: usize,
-        submitted: SubmissionIndex,
-    ) -> Result<(), ProblemError> {
-        let Gpu { device, queue, .. } = data.gpu;
-        let (place, other) = (chunk % 2, 1 - chunk % 2);
-        let shape = *self.samples.shape();
-        let part = &self.samples.chunks()[chunk];
-        let (first, rows) = (part.first_row, part.rows as usize);
-        let poll = |poll| device.poll(poll).map_err(|e| Error::ReadBack(e.to_string()));
-        let started = Instant::now();
-        self.x.resize(rows * shape.features as usize, 0.0);
-        self.sides.resize(rows * shape.side as usize, 0.0);
-        data.problem.fill(first, &mut self.x, &mut self.sides)?;
-        let filled = Instant::now();
-        // Rows are staged on the host: not more than two chunks at a time.
-        if let Some(index) = self.last[place].take() {
-            poll(PollType::Wait { submission_index: Some(index), timeout: None })?;
-        }
-        let free = Instant::now();
-        self.samples.write_part(queue, chunk, 0, &self.x, &self.sides)?;
-        // Whether the device still computes tells whether it was kept waiting.
-        let idle = poll(PollType::Poll)?.is_queue_empty();
-        let loading = (filled - started) + free.elapsed();
-        self.times.loading += loading;
-        self.times.waiting += free - filled;
-        self.times.exposed += if idle { loading } else { Duration::ZERO };
-        self.times.bytes += rows as u64 * (shape.row_bytes() + u64::from(shape.side) * 4);
-        self.last[other] = Some(submitted);
-        self.held[place] = Some(chunk);
-        Ok(())
-    }
-}
 
 /// Training on a device: every update is recorded ahead, none waits for the host.
 #[derive(Debug)]
@@ -216,12 +26,11 @@ pub struct GpuWorker<'a> {
     descent: Descent,
     /// Checks are made apart from what is trained.
     gradient: Gradient,
-    evaluator: Evaluator,
+    evaluating: Evaluating,
     params: Span,
     grads: Span,
     read_back: ReadBack,
     max_updates: usize,
-    eval_rows: u64,
 }
 
 impl<'a> GpuWorker<'a> {
@@ -272,15 +81,10 @@ impl<'a> GpuWorker<'a> {
         let descent = Descent::with_rule_file(device, &data.rows, &params_span, options, rule_file)?;
         let spans = (&params_span, &grads);
         let gradient = Gradient::new(device, &data.rows, &model, spans, (max_batch, 2), shuffled)?;
-        // Of the same cut as the batches, so that how rows are cut into chunks changes nothing.
-        let (unit, run) = (batches.unit(), shape.run_rows());
-        let eval_rows = if unit <= run { run / unit * unit } else { unit };
-        let evaluator =
-            Evaluator::new(device, &data.rows, &model, &params_span, (eval_rows, EVAL_AT_ONCE))?;
+        let evaluating = Evaluating::new(data, &model, &params_span, batches)?;
         let states = 2 * (1 + rule.moments().len() as u64) + 2;
         let bytes = 4 * (max_updates * (padded + 1)).max(states * padded + 3);
-        let evaluations = u64::from(EVAL_AT_ONCE) * 16 * (u64::from(shape.outputs) + 1);
-        let read_back = ReadBack::new(device, bytes.max(evaluations))?;
+        let read_back = ReadBack::new(device, bytes)?;
         if let Some(error) = pollster::block_on(memory.pop()) {
             let (what, reason) = ("the model and its gradient", error.to_string());
             return Err(Error::OutOfMemory { what, reason });
@@ -291,12 +95,11 @@ impl<'a> GpuWorker<'a> {
             shape,
             descent,
             gradient,
-            evaluator,
+            evaluating,
             params: params_span,
             grads,
             read_back,
             max_updates: max_updates as usize,
-            eval_rows,
         })
     }
 
@@ -447,32 +250,7 @@ impl Worker for GpuWorker<'_> {
     }
 
     fn evaluate(&mut self, first: u64, rows: u64, shift: f64) -> Result<Evaluation, ProblemError> {
-        let starts: Vec<u64> = (first..first + rows).step_by(self.eval_rows as usize).collect();
-        let mut all = Evaluation { shift, ..Evaluation::default() };
-        for starts in starts.chunks(EVAL_AT_ONCE as usize) {
-            let end = first + rows;
-            let batch = |&at: &u64| Batch::new(at, self.eval_rows.min(end - at));
-            let batches: Vec<Batch> = starts.iter().map(batch).collect();
-            self.evaluator.prepare(&self.data.gpu.queue, &batches, shift as f32)?;
-            let mut encoder = self.encoder();
-            let mut width = 1;
-            for index in 0..batches.len() {
-                for run in 0..self.evaluator.runs(index) {
-                    let chunk = self.evaluator.chunk(index, run);
-                    self.data.on_chunk(&mut encoder, chunk, |pass| {
-                        self.evaluator.record_run(pass, index, run);
-                    })?;
-                }
-                let Some(sums) = self.evaluator.sums(index) else { continue };
-                width = sums.len as usize;
-                self.read_back.copy(&mut encoder, &sums)?;
-            }
-            let values = self.read(encoder)?;
-            for sums in values.chunks(width) {
-                all.add(&Evaluation { shift, ..self.evaluator.read(sums) });
-            }
-        }
-        Ok(all)
+        self.evaluating.evaluate(self.data, first, rows, shift)
     }
 
     fn max_updates(&self) -> usize {

@@ -3,13 +3,18 @@
 mod batches;
 mod cpu;
 mod gpu;
+mod gpu_data;
+mod gpu_epochs;
+mod gpu_evaluation;
 mod host;
 mod pace;
 mod stopping;
 
 pub use batches::{Batches, Shuffle};
 pub use cpu::{CpuWorker, Float};
-pub use gpu::{GpuData, GpuWorker, Placement, StreamTimes};
+pub use gpu::GpuWorker;
+pub use gpu_data::{GpuData, Placement, StreamTimes};
+pub use gpu_epochs::EpochsWorker;
 pub use host::HostRows;
 pub use stopping::{EarlyStopping, score};
 

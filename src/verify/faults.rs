@@ -2,6 +2,7 @@
 
 use super::{ObservedStep, Verification, check};
 use crate::batch::Batch;
+use crate::cpu::gradient::Rows;
 use crate::cpu::synthetic::Options;
 use crate::regression::Problem;
 use crate::train::{CpuWorker, HostRows, Recipe, Worker};
@@ -90,7 +91,10 @@ fn a_dropped_row_is_caught() {
     assert_caught("gradient", |rule, step| {
         let full = step.gradient.batch;
         let batch = Batch { rows: full.rows - 1, ..full };
-        let (grads, _) = super::gradient(&problem(), batch, &step.before.params, step.gradient.depths);
+        let (x, sides) = problem().rows_of::<f32>(&batch).unwrap();
+        let rows = Rows { x: &x, sides: &sides };
+        let depths = step.gradient.depths;
+        let (grads, _) = super::gradient(&recipe(rule).model, rows, &step.before.params, depths);
         let share = (BATCH - 1) as f64 / BATCH as f64;
         step.gradient.grads = grads.iter().map(|g| (g.value * share) as f32).collect();
         redo(rule, step, 5);

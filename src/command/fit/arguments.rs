@@ -241,7 +241,8 @@ pub struct FileArguments {
     /// fit]
     #[arg(long)]
     pub stream: bool,
-    /// Bytes of rows that are on the device at a time, in two chunks [default: all rows that fit]
+    /// Bytes of rows that are on the device at a time, in two chunks of at least a batch [default: all rows that
+    /// fit]
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1..))]
     pub device_memory: Option<u64>,
 }

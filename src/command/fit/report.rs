@@ -135,6 +135,21 @@ fn auc(problem: &Problem, model: &Model, params: &[f64], rows: u64) -> Result<Op
     Ok(roc_auc(&y, &scores, weights.as_deref()).ok())
 }
 
+/// Euclidean, and for a softmax up to what is added to all classes, which changes no probability.
+fn distance(model: &Model, truth: &[f64], params: &[f64]) -> f64 {
+    let mut differences: Vec<f64> = truth.iter().zip(params).map(|(a, b)| a - b).collect();
+    if matches!(model.loss, Loss::Softmax { .. }) {
+        let (weights, intercepts) = differences.split_at_mut(model.weights());
+        for (part, stride) in [(weights, model.features), (intercepts, 1)] {
+            for j in 0..stride.min(part.len()) {
+                let mean = part.iter().skip(j).step_by(stride).sum::<f64>() / model.outputs as f64;
+                part.iter_mut().skip(j).step_by(stride).for_each(|x| *x -= mean);
+            }
+        }
+    }
+    differences.iter().map(|x| x * x).sum::<f64>().sqrt()
+}
+
 impl Run {
     pub fn new(
         plan: &Plan,
@@ -147,10 +162,7 @@ impl Run {
         // Updates that were checked are timed with the checks.
         let rows_per_second = if seconds > 0.0 { report.timed_rows as f64 / seconds } else { f64::NAN };
         let truth = problem.truth.as_ref().filter(|truth| truth.len() == report.params.len());
-        let distance = truth.map(|truth| {
-            let squares = truth.iter().zip(&report.params).map(|(a, b)| (a - b).powi(2));
-            squares.sum::<f64>().sqrt()
-        });
+        let distance = truth.map(|truth| distance(model, truth, &report.params));
         let mut measured = metrics(&model.loss, &report.evaluation);
         if matches!(model.loss, Loss::Logistic) {
             let auc = auc(problem, model, &report.params, plan.rows)?;

@@ -1,0 +1,71 @@
+//! What evaluates a model, over all rows of a problem on a device.
+
+use super::Batches;
+use super::gpu_data::GpuData;
+use crate::batch::Batch;
+use crate::gpu::{Evaluator, ReadBack, Shape, Span};
+use crate::regression::ProblemError;
+use crate::{Error, Evaluation, Model};
+
+/// Batches whose evaluation makes a submission.
+const AT_ONCE: u32 = 16;
+
+/// The sums over batches of rows, which are added on the host in f64.
+#[derive(Debug)]
+pub struct Evaluating {
+    evaluator: Evaluator,
+    read_back: ReadBack,
+    /// Rows of a batch.
+    rows: u64,
+}
+
+impl Evaluating {
+    /// Of the model in `params`, as they lie on the device.
+    pub fn new(data: &GpuData, model: &Model, params: &Span, batches: &Batches) -> Result<Self, Error> {
+        let shape = Shape::new(model)?;
+        // Of the same cut as the batches, so that how rows are cut into chunks changes nothing.
+        let (unit, run) = (batches.unit(), shape.run_rows());
+        let rows = if unit <= run { run / unit * unit } else { unit };
+        let device = &data.gpu.device;
+        let evaluator = Evaluator::new(device, &data.rows, model, params, (rows, AT_ONCE))?;
+        let bytes = u64::from(AT_ONCE) * 16 * (u64::from(shape.outputs) + 1);
+        Ok(Evaluating { evaluator, read_back: ReadBack::new(device, bytes)?, rows })
+    }
+
+    /// Over so many rows from `first` on.
+    pub fn evaluate(
+        &mut self,
+        data: &GpuData,
+        first: u64,
+        rows: u64,
+        shift: f64,
+    ) -> Result<Evaluation, ProblemError> {
+        let end = first + rows;
+        let starts: Vec<u64> = (first..end).step_by(self.rows as usize).collect();
+        let mut all = Evaluation { shift, ..Evaluation::default() };
+        for starts in starts.chunks(AT_ONCE as usize) {
+            let batch = |&at: &u64| Batch::new(at, self.rows.min(end - at));
+            let batches: Vec<Batch> = starts.iter().map(batch).collect();
+            self.evaluator.prepare(&data.gpu.queue, &batches, shift as f32)?;
+            let mut encoder = data.gpu.device.create_command_encoder(&Default::default());
+            let mut width = 1;
+            for index in 0..batches.len() {
+                for run in 0..self.evaluator.runs(index) {
+                    let chunk = self.evaluator.chunk(index, run);
+                    data.on_chunk(&mut encoder, chunk, |pass| {
+                        self.evaluator.record_run(pass, index, run);
+                    })?;
+                }
+                let Some(sums) = self.evaluator.sums(index) else { continue };
+                width = sums.len as usize;
+                self.read_back.copy(&mut encoder, &sums)?;
+            }
+            data.gpu.submit(encoder)?;
+            let values: Vec<f32> = data.gpu.wait(self.read_back.read())?;
+            for sums in values.chunks(width) {
+                all.add(&Evaluation { shift, ..self.evaluator.read(sums) });
+            }
+        }
+        Ok(all)
+    }
+}
