@@ -9,8 +9,8 @@ use wgpu_optim::gpu::Gpu;
 use wgpu_optim::regression::Problem;
 use wgpu_optim::schedule::CosineAnnealing;
 use wgpu_optim::train::{
-    Batches, CpuWorker, GpuData, GpuWorker, HostRows, Placement, Plan, Recipe, Report, VerifyEvery,
-    Worker, train,
+    Batches, CpuWorker, EpochsWorker, GpuData, GpuWorker, HostRows, Placement, Plan, Recipe, Report,
+    VerifyEvery, Worker, train,
 };
 use wgpu_optim::{Rule, Schedule};
 
@@ -69,9 +69,22 @@ pub fn on_gpu(gpu: &Gpu, problem: &Problem, plan: &Plan) -> Report {
     run(problem, plan, &mut GpuWorker::new(&data, &plan.recipe, &start, batches).unwrap())
 }
 
-/// What a run comes to everywhere.
+/// What a run comes to on the device where many updates are one dispatch.
+pub fn in_epochs(gpu: &Gpu, problem: &Problem, plan: &Plan) -> Report {
+    let (model, batches) = (&plan.recipe.model, &plan.batches);
+    let data = GpuData::new(gpu, problem, model, batches, Placement::Resident).unwrap();
+    let start = vec![0.0; model.params()];
+    run(problem, plan, &mut EpochsWorker::new(&data, &plan.recipe, &start, batches).unwrap())
+}
+
+/// What a run comes to everywhere, and in every way.
 pub fn everywhere(problem: &Problem, plan: &Plan) -> Vec<(&'static str, Report)> {
     let mut reports = vec![("f64", in_f64(problem, plan)), ("f32", in_f32(problem, plan))];
-    reports.extend(gpu().map(|gpu| ("gpu", on_gpu(gpu, problem, plan))));
+    if let Some(gpu) = gpu() {
+        reports.push(("gpu", on_gpu(gpu, problem, plan)));
+        if EpochsWorker::fits(problem, &plan.recipe, &plan.batches) {
+            reports.push(("gpu in epochs", in_epochs(gpu, problem, plan)));
+        }
+    }
     reports
 }
