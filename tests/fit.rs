@@ -1,5 +1,5 @@
-//! `fit` as a user runs it: what each flag does, which do not go together, and that `predict` gives what was
-//! fitted.
+//! `fit` as a user runs it: what each flag does, which do not go together, and that `predict` gives what
+//! was fitted.
 
 #![cfg(feature = "cli")]
 

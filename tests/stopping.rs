@@ -98,8 +98,8 @@ fn score(problem: &Problem, plan: &Plan, params: &[f64], held_out: u64) -> f64 {
     }
 }
 
-/// What `_plain_sgd` does with epochs: the number of updates, the parameters, and how often the learning rate
-/// was divided by 5.
+/// What `_plain_sgd` does with epochs: the number of updates, the parameters, and how often the learning
+/// rate was divided by 5.
 fn by_hand(worker: &mut dyn Worker, problem: &Problem, plan: &Plan) -> (u64, Vec<f64>, u32) {
     let stopping = plan.stopping.unwrap();
     let (epoch, updates) = (plan.batches.epoch(), plan.batches.updates());
