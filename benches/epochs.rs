@@ -1,8 +1,8 @@
-//! What many updates in one dispatch are worth on small problems: updates a second of `Epochs` against those
-//! of `Descent`, which takes two dispatches for each.
+//! What many updates in one dispatch are worth on small problems: updates a second of `Epochs` against
+//! those of `Descent`, which takes two dispatches for each.
 //!
-//! Both take turns in one run, on the best adapter there is; what is printed are medians of a submission and
-//! the wait for it.
+//! Both take turns in one run, on the best adapter there is; what is printed are medians of a submission
+//! and the wait for it.
 
 use pollster::block_on;
 use std::time::{Duration, Instant};

@@ -1,5 +1,5 @@
-//! Many updates in one dispatch: each of them within the bounds of its definition, and the same bits however
-//! they are divided among dispatches or settings.
+//! Many updates in one dispatch: each of them within the bounds of its definition, and the same bits
+//! however they are divided among dispatches or settings.
 
 mod common;
 
@@ -407,6 +407,8 @@ fn sweeps_that_cannot_be_are_refused() {
     let none = Sweeping { orders: 0, ..sweeping };
     let text = new(&rules, &[0.0; 4], none).unwrap_err().to_string();
     assert_eq!(text, "the number of orders is 0, and must be at least 1");
+    let many = Sweeping { orders: usize::MAX, ..sweeping };
+    assert!(matches!(new(&rules, &[0.0; 4], many), Err(Error::Limit { .. })));
     let wrong = Adam { lr: -1.0, ..Adam::default() };
     new(&[rules[0], wrong.into()], &[0.0; 4], sweeping).unwrap_err();
 

@@ -1,5 +1,5 @@
-// Rows that lie in memory without padding, read float by float: small problems lie in a cache, and so it does
-// not matter that they are not read by whole vec4, but how much is. Composed with batch.wgsl.
+// Rows that lie in memory without padding, read float by float: small problems lie in a cache, and so it
+// does not matter that they are not read by whole vec4, but how much is. Composed with batch.wgsl.
 
 override FEATURES: u32 = 1u;
 

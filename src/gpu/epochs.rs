@@ -1,34 +1,32 @@
 //! Many updates of a small problem in one dispatch: where an update costs less than a dispatch does.
 
 mod sharing;
+mod tables;
 
-use super::bindings::{
-    Use, buffer_with, check_device, check_limit, group, group_of, layout, layout_of, pipeline_over,
-};
+use super::bindings::{Use, check_device, check_limit, group_of, layout_of, pipeline_over};
 use super::descent::{Descending, penalty_constants};
 use super::dispatch::flag;
 use super::kernels::{self, Options, Variant};
 use super::row_sums::{Purpose, constants};
 use super::shape::THREADS;
 use super::span::{Limits, Span};
-use super::steps::{self, COUNTED, SLOT, USED};
+use super::steps::{self, COUNTED};
 use super::{Rows, Samples, Shape, shader};
 use crate::batch::Batch;
 use crate::cpu::{RuleConstants, StepState};
 use crate::{Error, Model, Penalty, Rule};
 use sharing::Sharing;
-use wgpu::{BindGroup, Buffer, BufferUsages, ComputePass, ComputePipeline, Device, Queue};
+use tables::{BATCH_WORDS, Room, Tables};
+use wgpu::{BindGroup, BufferUsages, ComputePass, ComputePipeline, Device, Queue};
 
 /// Storage buffers that the kernel binds.
 const STORAGE_BUFFERS: u32 = 8;
-/// Words of a batch's description.
-const BATCH_WORDS: usize = 4;
 
-/// Updates of a model that is so small that one thread or one workgroup makes them all: as many in a dispatch
-/// as are prepared, up to what every device can be trusted with.
+/// Updates of a model that is so small that one thread or one workgroup makes them all: as many in a
+/// dispatch as are prepared, up to what every device can be trusted with.
 ///
-/// What a batch adds up to has one order, given by the model and [`Descending::max_batch`]: the same bits on
-/// the same device, however updates are divided among dispatches. They are not the bits of a
+/// What a batch adds up to has one order, given by the model and [`Descending::max_batch`]: the same bits
+/// on the same device, however updates are divided among dispatches. They are not the bits of a
 /// [`Descent`](super::Descent).
 #[derive(Debug)]
 pub struct Epochs {
@@ -42,13 +40,8 @@ pub struct Epochs {
     data_bindings: BindGroup,
     bindings: BindGroup,
     grid: [u32; 2],
-    parts: Buffer,
-    steps: Buffer,
-    batches: Buffer,
-    results: Buffer,
+    tables: Tables,
     params: Span,
-    state: Span,
-    traced: bool,
     at_once: u64,
     step_states: Vec<StepState>,
     prepared: u32,
@@ -67,8 +60,8 @@ impl Epochs {
     /// # Errors
     /// [`Error::Shape`] for what does not [`fit`](Self::fits) and for rows in several chunks or none;
     /// [`Error::Length`], [`Error::OutOfBounds`], [`Error::Misaligned`] and [`Error::MissingUsage`] for the
-    /// span; [`Error::Limit`] for what the device does not offer; [`Error::HyperParameter`] for the model, the
-    /// rule, the penalty or the average.
+    /// span; [`Error::Limit`] for what the device does not offer; [`Error::HyperParameter`] for the model,
+    /// the rule, the penalty or the average.
     pub fn new(
         device: &Device,
         samples: &Samples,
@@ -132,57 +125,22 @@ impl Epochs {
         let limit = "max_compute_workgroups_per_dimension";
         check_limit(limit, limits.max_groups, groups.max(orders as u64), hint)?;
 
-        let listed = if shuffled { max_batch } else { 0 };
-        let traces = if traced { max_updates } else { 0 };
-        let sizes = [
-            len * 4 * planes,
-            max_updates * rules.len() as u64 * COUNTED as u64,
-            orders as u64 * max_updates * (BATCH_WORDS as u64 + listed) * 4,
-            (len * (1 + traces) + fits * max_updates) * 4,
-        ];
-        let hint = " for so many updates and settings at a time";
-        let (limit, available) = ("max_storage_buffer_binding_size", limits.max_binding);
-        sizes.iter().try_for_each(|&size| check_limit(limit, available, size, hint))?;
-        let buffer = |label, size, usage| {
-            let (label, mapped_at_creation) = (Some(label), false);
-            device.create_buffer(&wgpu::BufferDescriptor { label, size, usage, mapped_at_creation })
+        let room = Room {
+            settings: rules.len() as u64,
+            orders: orders as u64,
+            max_updates,
+            at_once,
+            listed: if shuffled { max_batch } else { 0 },
+            len,
+            planes,
+            traced,
         };
-        let (read, write) = (BufferUsages::COPY_SRC, BufferUsages::COPY_DST);
-        let state = buffer("moments", sizes[0], BufferUsages::STORAGE | read | write);
-        let steps = buffer("steps", sizes[1], BufferUsages::STORAGE | write);
-        let batches = buffer("batches", sizes[2], BufferUsages::STORAGE | write);
-        let results = buffer("losses and gradients", sizes[3], BufferUsages::STORAGE | read);
-        let parts_size = max_updates.div_ceil(at_once) * SLOT;
-        let parts = buffer("parts", parts_size, BufferUsages::UNIFORM | write);
-        let mut words = Vec::new();
-        for rule in &rules {
-            let mut slot = [0; SLOT as usize];
-            steps::write_rule(&mut slot, rule, 0);
-            words.extend_from_slice(&slot[COUNTED..USED]);
-        }
-        let settings = buffer_with(device, "settings", BufferUsages::STORAGE, &words);
-
-        use Use::{DynamicUniform, Read, Write};
-        let data_layout = layout_of(device, "rows", &[(1, Read), (2, Read)]);
+        let tables = Tables::new(device, &rules, room)?;
+        let data_layout = layout_of(device, "rows", &[(1, Use::Read), (2, Use::Read)]);
         let data = [(1, chunk.x.as_entire_binding()), (2, chunk.sides.as_entire_binding())];
         let data_bindings = group_of(device, "rows", &data_layout, data);
-        let uses = [DynamicUniform, Write, Write, Read, Read, Read, Write];
-        let epochs_layout = layout(device, "epochs", &uses);
-        let part = wgpu::BindingResource::Buffer(wgpu::BufferBinding {
-            buffer: &parts,
-            offset: 0,
-            size: std::num::NonZeroU64::new(PART_BYTES),
-        });
-        let resources = vec![
-            part,
-            params.whole_binding(),
-            state.as_entire_binding(),
-            steps.as_entire_binding(),
-            settings.as_entire_binding(),
-            batches.as_entire_binding(),
-            results.as_entire_binding(),
-        ];
-        let bindings = group(device, "epochs", &epochs_layout, resources);
+        let tables_layout = Tables::layout(device);
+        let bindings = tables.bindings(device, &tables_layout, params);
 
         let (packed, alone) = (!shape.stride.is_multiple_of(4), sharing == Sharing::Alone);
         let name = rules[0].name();
@@ -201,7 +159,7 @@ impl Epochs {
         if let Sharing::Together { columns } = sharing {
             all.extend([("COLUMNS", columns.into()), ("SHARES", (THREADS / columns).into())]);
         }
-        let layouts = [Some(&data_layout), Some(&epochs_layout)];
+        let layouts = [Some(&data_layout), Some(&tables_layout)];
         let kernel = pipeline_over(device, &module, "main", &layouts, &module.declared(all));
         Ok(Epochs {
             step_states: vec![StepState::default(); rules.len()],
@@ -215,26 +173,21 @@ impl Epochs {
             data_bindings,
             bindings,
             grid: [groups as u32, orders as u32],
-            parts,
-            steps,
-            batches,
-            results,
+            tables,
             params: params.clone(),
-            state: Span::whole(&state),
-            traced,
             at_once,
             prepared: 0,
         })
     }
 
     /// Describes the updates that are to be recorded next, all of them and in order, and takes their steps:
-    /// a batch each, and the learning rate of it. The queue makes the copies ahead of its next submission, so
-    /// the last ones must have been submitted.
+    /// a batch each, and the learning rate of it. The queue makes the copies ahead of its next submission,
+    /// so the last ones must have been submitted.
     ///
     /// # Errors
-    /// [`Error::Shape`] for too many batches, or for one that is empty, too long, past the data's end, or in
-    /// a window that was not asked for; [`Error::Length`] for another number of learning rates. Nothing has
-    /// changed then.
+    /// [`Error::Shape`] for too many batches, or for one that is empty, too long, past the data's end, or
+    /// in a window that was not asked for; [`Error::Length`] for another number of learning rates. Nothing
+    /// has changed then.
     pub fn prepare(
         &mut self,
         queue: &Queue,
@@ -258,8 +211,6 @@ impl Epochs {
     ) -> Result<(), Error> {
         let updates = orders.first().map_or(0, |batches| batches.len());
         let words = self.describe(orders, updates)?;
-        queue.write_buffer(&self.batches, 0, bytemuck::cast_slice(&words));
-
         let settings = self.rules.len();
         let mut steps = vec![[0f32; COUNTED / 4]; updates * settings];
         for (setting, (rule, state)) in self.rules.iter().zip(&mut self.step_states).enumerate() {
@@ -269,15 +220,7 @@ impl Epochs {
                 steps[update * settings + setting] = steps::counted(&step);
             }
         }
-        queue.write_buffer(&self.steps, 0, bytemuck::cast_slice(&steps));
-
-        let mut parts = Vec::new();
-        for first in (0..updates as u64).step_by(self.at_once as usize) {
-            let end = (first + self.at_once).min(updates as u64);
-            parts.extend([first as u32, end as u32, updates as u32, 0f32.to_bits()]);
-            parts.resize(parts.len().next_multiple_of(SLOT as usize / 4), 0);
-        }
-        queue.write_buffer(&self.parts, 0, bytemuck::cast_slice(&parts));
+        self.tables.write(queue, updates as u64, &words, &steps);
         self.prepared = updates as u32;
         Ok(())
     }
@@ -325,34 +268,26 @@ impl Epochs {
         }
         pass.set_pipeline(&self.kernel);
         pass.set_bind_group(0, &self.data_bindings, &[]);
-        for part in 0..u64::from(self.prepared).div_ceil(self.at_once) {
-            pass.set_bind_group(1, &self.bindings, &[(part * SLOT) as u32]);
+        for offset in self.tables.offsets(self.prepared.into()) {
+            pass.set_bind_group(1, &self.bindings, &[offset]);
             pass.dispatch_workgroups(self.grid[0], self.grid[1], 1);
         }
     }
 
-    /// How many fits there are: of every setting in every order.
-    fn fits_in_all(&self) -> u64 {
-        (self.rules.len() * self.orders) as u64
-    }
-
     /// The loss of each prepared batch ahead of its update, one f32 each; usage `COPY_SRC`.
     pub fn losses(&self) -> Span {
-        let len = u64::from(self.options.max_batches) * self.fits_in_all();
-        Span::new(&self.results, self.params.len * 4, len)
+        self.tables.losses()
     }
 
     /// The gradient of the last update, as long as the parameters; usage `COPY_SRC`.
     pub fn gradient(&self) -> Span {
-        Span::new(&self.results, 0, self.params.len)
+        self.tables.gradient()
     }
 
     /// The parameters behind each prepared update, one behind the other, where they are traced; usage
     /// `COPY_SRC`.
     pub fn trace(&self) -> Option<Span> {
-        let before = (self.params.len + self.losses().len) * 4;
-        let len = u64::from(self.options.max_batches) * self.params.len;
-        self.traced.then(|| Span::new(&self.results, before, len))
+        self.tables.trace()
     }
 
     /// The parameters.
@@ -360,12 +295,11 @@ impl Epochs {
         &self.params
     }
 
-    /// The moments, in the order of [`Rule::moments`], and then the average, where one is kept; each as long
-    /// as the parameters, usages `COPY_SRC` and `COPY_DST`.
+    /// The moments, in the order of [`Rule::moments`], and then the average, where one is kept; each as
+    /// long as the parameters, usages `COPY_SRC` and `COPY_DST`.
     pub fn state(&self) -> Vec<Span> {
-        let len = self.params.len;
         let planes = self.rules[0].moments().len() + usize::from(self.options.average.is_some());
-        (0..planes as u64).map(|i| Span::new(&self.state.buffer, i * len * 4, len)).collect()
+        (0..planes as u64).map(|i| self.tables.plane(i)).collect()
     }
 
     /// Where one of several fits is.
@@ -376,7 +310,7 @@ impl Epochs {
             params: of(&self.params),
             moments: self.state().iter().map(of).collect(),
             gradient: of(&self.gradient()),
-            loss: Span::new(&self.results, (self.params.len + fit) * 4, 1),
+            loss: Span { offset: self.losses().offset + fit * 4, len: 1, ..self.losses() },
         }
     }
 
@@ -415,9 +349,6 @@ pub struct Fit {
     /// The loss ahead of the first update that was prepared.
     pub loss: Span,
 }
-
-/// Bytes of `struct Part` in `shaders/gradient/epochs/epochs.wgsl`.
-const PART_BYTES: u64 = 16;
 
 /// What makes a rule's kernel: settings of equal variant and equal [`Penalty::shrinking`] share one.
 pub(super) fn kernel(device: &Device, rule: &Rule, average: Option<f64>) -> (Options, Variant) {

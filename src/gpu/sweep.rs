@@ -1,8 +1,9 @@
 //! Many settings of rules, trained side by side on the same rows.
 
-use super::bindings::buffer_with;
+use super::bindings::{buffer_with, check_limit};
 use super::descent::Descending;
 use super::epochs::{Epochs, Fit, share_a_kernel};
+use super::span::Limits;
 use super::{Samples, Shape, Span};
 use crate::batch::Batch;
 use crate::{Error, Model, Penalty, Rule};
@@ -46,8 +47,8 @@ impl Sweep {
     /// Models that start with the parameters in `start`, in the order of the [`Model`].
     ///
     /// # Errors
-    /// Those of [`Epochs::new`]; [`Error::Length`] for another number of parameters; [`Error::Shape`] for no
-    /// orders.
+    /// Those of [`Epochs::new`]; [`Error::Length`] for another number of parameters; [`Error::Shape`] for
+    /// no orders.
     pub fn new(
         device: &Device,
         samples: &Samples,
@@ -65,6 +66,12 @@ impl Sweep {
             let (what, range) = ("the number of orders", "at least 1");
             return Err(Error::Shape { what, value: 0, range });
         }
+        // Ahead of what the host would have to write.
+        let limits = Limits::of(device);
+        let hint = " for so many settings, or orders of rows, side by side";
+        let (limit, available) = ("max_storage_buffer_binding_size", limits.max_binding);
+        let fits = (settings.len() as u64).saturating_mul(orders as u64);
+        check_limit(limit, available, fits.saturating_mul(4 * shape.padded_len()), hint)?;
         settings.iter().try_for_each(Rule::validate)?;
         let mut kinds: Vec<Vec<usize>> = Vec::new();
         for (i, rule) in settings.iter().enumerate() {
@@ -92,8 +99,8 @@ impl Sweep {
         Ok(Sweep { parts, settings: settings.to_vec(), shape, orders })
     }
 
-    /// Describes the updates that are to be recorded next: as many batches in every order. The queue makes the
-    /// copies ahead of its next submission, so the last ones must have been submitted.
+    /// Describes the updates that are to be recorded next: as many batches in every order. The queue makes
+    /// the copies ahead of its next submission, so the last ones must have been submitted.
     ///
     /// # Errors
     /// Those of [`Epochs::prepare`]; [`Error::Length`] for another number of orders, or of batches in one.

@@ -1,10 +1,11 @@
 // Many updates in one dispatch, of problems so small that a dispatch costs more than an update: what both
-// ways of sharing them out among threads have in common. Settings of one rule train side by side on the same
-// rows, each of them once for every order of the rows, which is the y of a workgroup; that is called a fit.
+// ways of sharing them out among threads have in common. Settings of one rule train side by side on the
+// same rows, each of them once for every order of the rows, which is the y of a workgroup; that is called a
+// fit.
 //
-// Composed with batch.wgsl, order.wgsl and model.wgsl (neither the run nor the partial sums of which are used),
-// rows in memory, a loss, arithmetic.wgsl, step.wgsl, accumulation.wgsl, update.wgsl, a rule, and alone.wgsl or
-// together.wgsl.
+// Composed with batch.wgsl, order.wgsl and model.wgsl (neither the run nor the partial sums of which are
+// used), rows in memory, a loss, arithmetic.wgsl, step.wgsl, accumulation.wgsl, update.wgsl, a rule, and
+// alone.wgsl or together.wgsl.
 
 override SETTINGS: u32 = 1u;
 override ORDERS: u32 = 1u;

@@ -89,8 +89,8 @@ impl Checks {
         };
         let verify::Worst { update, quantity, element, actual, expected, bound } = worst;
         Err(Failure::Check(format!(
-            "update {update}, {quantity}[{element}] is {actual:e} where f64 gives {expected:e}: the error is \
-             {worst_ratio:.3} times its bound of {bound:e}"
+            "update {update}, {quantity}[{element}] is {actual:e} where f64 gives {expected:e}: the error \
+             is {worst_ratio:.3} times its bound of {bound:e}"
         )))
     }
 }
@@ -143,7 +143,7 @@ mod tests {
         let diverged = checked([1e38; 2], 1e30, nan);
         assert_eq!((diverged.checks, diverged.pass), (0, true));
         assert_eq!(checked(nan, 0.1, nan).checks, 0);
-        assert_eq!(checked([0.0; 2], 0.1, [5.0; 2]).pass, false);
+        assert!(!checked([0.0; 2], 0.1, [5.0; 2]).pass);
     }
 
     #[test]

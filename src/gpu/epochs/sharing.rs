@@ -1,5 +1,5 @@
-//! How the updates of a small problem are shared out among threads. Pure arithmetic on the model and the size
-//! of a batch, so that the order of every sum is the same on every device.
+//! How the updates of a small problem are shared out among threads. Pure arithmetic on the model and the
+//! size of a batch, so that the order of every sum is the same on every device.
 
 use super::super::Shape;
 use super::super::shape::THREADS;

@@ -1,0 +1,152 @@
+//! What the kernel reads and writes besides rows and parameters: tables of steps and batches, moments, and
+//! what comes of the updates.
+
+use super::super::bindings::{Use, buffer_with, check_limit, group, layout};
+use super::super::span::{Limits, Span};
+use super::super::steps::{self, COUNTED, SLOT, USED};
+use crate::{Error, Rule};
+use wgpu::{BindGroup, BindGroupLayout, Buffer, BufferUsages, Device, Queue};
+
+/// Words of a batch's description.
+pub const BATCH_WORDS: usize = 4;
+/// Bytes of `struct Part` in `shaders/gradient/epochs/epochs.wgsl`.
+const PART_BYTES: u64 = 16;
+
+/// What there is to be room for.
+#[derive(Clone, Copy, Debug)]
+pub struct Room {
+    /// Settings, and orders of the rows.
+    pub settings: u64,
+    pub orders: u64,
+    /// Updates that are prepared at a time, and those of a dispatch.
+    pub max_updates: u64,
+    pub at_once: u64,
+    /// Rows of a batch that are listed.
+    pub listed: u64,
+    /// Elements of all parameters, and planes of state.
+    pub len: u64,
+    pub planes: u64,
+    /// Whether the parameters behind every update are kept.
+    pub traced: bool,
+}
+
+impl Room {
+    pub fn fits(&self) -> u64 {
+        self.settings * self.orders
+    }
+}
+
+/// The buffers.
+#[derive(Debug)]
+pub struct Tables {
+    room: Room,
+    parts: Buffer,
+    steps: Buffer,
+    settings: Buffer,
+    batches: Buffer,
+    results: Buffer,
+    state: Buffer,
+}
+
+impl Tables {
+    /// With room for what is said.
+    ///
+    /// # Errors
+    /// [`Error::Limit`] if one of them is longer than a binding.
+    pub fn new(device: &Device, rules: &[Rule], room: Room) -> Result<Self, Error> {
+        let Room { settings, orders, max_updates, at_once, listed, len, planes, traced } = room;
+        let traces = if traced { max_updates } else { 0 };
+        let buffer = |label, size, usage| {
+            let hint = " for so many updates and settings at a time";
+            let available = Limits::of(device).max_binding;
+            check_limit("max_storage_buffer_binding_size", available, size, hint)?;
+            let (label, mapped_at_creation) = (Some(label), false);
+            let descriptor = wgpu::BufferDescriptor { label, size, usage, mapped_at_creation };
+            Ok(device.create_buffer(&descriptor))
+        };
+        let (storage, uniform) = (BufferUsages::STORAGE, BufferUsages::UNIFORM);
+        let (read, write) = (BufferUsages::COPY_SRC, BufferUsages::COPY_DST);
+        let steps_size = max_updates * settings * COUNTED as u64;
+        let batches_size = orders * max_updates * (BATCH_WORDS as u64 + listed) * 4;
+        let results_size = (len * (1 + traces) + settings * orders * max_updates) * 4;
+        let mut words = Vec::new();
+        for rule in rules {
+            let mut slot = [0; SLOT as usize];
+            steps::write_rule(&mut slot, rule, 0);
+            words.extend_from_slice(&slot[COUNTED..USED]);
+        }
+        Ok(Tables {
+            room,
+            parts: buffer("parts", max_updates.div_ceil(at_once) * SLOT, uniform | write)?,
+            steps: buffer("steps", steps_size, storage | write)?,
+            settings: buffer_with(device, "settings", storage, &words),
+            batches: buffer("batches", batches_size, storage | write)?,
+            results: buffer("losses and gradients", results_size, storage | read)?,
+            state: buffer("moments", len * 4 * planes, storage | read | write)?,
+        })
+    }
+
+    pub fn layout(device: &Device) -> BindGroupLayout {
+        use Use::{DynamicUniform, Read, Write};
+        layout(device, "epochs", &[DynamicUniform, Write, Write, Read, Read, Read, Write])
+    }
+
+    pub fn bindings(&self, device: &Device, layout: &BindGroupLayout, params: &Span) -> BindGroup {
+        let part = wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+            buffer: &self.parts,
+            offset: 0,
+            size: std::num::NonZeroU64::new(PART_BYTES),
+        });
+        let resources = vec![
+            part,
+            params.whole_binding(),
+            self.state.as_entire_binding(),
+            self.steps.as_entire_binding(),
+            self.settings.as_entire_binding(),
+            self.batches.as_entire_binding(),
+            self.results.as_entire_binding(),
+        ];
+        group(device, "epochs", layout, resources)
+    }
+
+    /// Writes so many updates: the words of their batches, and of each update the step of every setting.
+    pub fn write(&self, queue: &Queue, updates: u64, batches: &[u32], steps: &[[f32; COUNTED / 4]]) {
+        let mut parts = Vec::new();
+        for first in (0..updates).step_by(self.room.at_once as usize) {
+            let end = (first + self.room.at_once).min(updates);
+            parts.extend([first as u32, end as u32, updates as u32, 0f32.to_bits()]);
+            parts.resize(parts.len().next_multiple_of(SLOT as usize / 4), 0);
+        }
+        queue.write_buffer(&self.parts, 0, bytemuck::cast_slice(&parts));
+        queue.write_buffer(&self.batches, 0, bytemuck::cast_slice(batches));
+        queue.write_buffer(&self.steps, 0, bytemuck::cast_slice(steps));
+    }
+
+    /// Where the parts of so many updates are described.
+    pub fn offsets(&self, updates: u64) -> impl Iterator<Item = u32> {
+        (0..updates.div_ceil(self.room.at_once)).map(|part| (part * SLOT) as u32)
+    }
+
+    /// The last gradients, as long as the parameters.
+    pub fn gradient(&self) -> Span {
+        Span::new(&self.results, 0, self.room.len)
+    }
+
+    /// The losses of every update in turn.
+    pub fn losses(&self) -> Span {
+        let len = self.room.max_updates * self.room.fits();
+        Span::new(&self.results, self.room.len * 4, len)
+    }
+
+    /// The parameters behind every update in turn.
+    pub fn trace(&self) -> Option<Span> {
+        let before = (self.room.len + self.losses().len) * 4;
+        let len = self.room.max_updates * self.room.len;
+        self.room.traced.then(|| Span::new(&self.results, before, len))
+    }
+
+    /// A plane of the state.
+    pub fn plane(&self, i: u64) -> Span {
+        Span::new(&self.state, i * self.room.len * 4, self.room.len)
+    }
+}
