@@ -14,7 +14,7 @@ fn exponential(x: f32) -> f32 {
     p = p * r + 8.3334519073e-3f;
     p = p * r + 4.1665795894e-2f;
     p = p * r + 1.6666665459e-1f;
-    p = p * r + 5.0000001201e-1f;
+    p = p * r + 0.5f;
     p = (p * (r * r) + r) + 1.0f;
     // 2ᵏ by its bits.
     let exponent = i32(clamp(k, -126.0f, 127.0f)) + 127;

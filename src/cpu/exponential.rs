@@ -21,11 +21,11 @@ pub fn exponential(x: f32) -> f32 {
     let k = (x * std::f32::consts::LOG2_E + 0.5).floor();
     let r = (x - k * LN2_HIGH) - k * LN2_LOW;
     let mut p = 1.987_569_1e-4;
-    p = p * r + 1.398_2e-3;
+    p = p * r + 1.398_199_9e-3;
     p = p * r + 8.333_452e-3;
     p = p * r + 4.166_579_6e-2;
     p = p * r + 1.666_666_5e-1;
-    p = p * r + 5.000_000_1e-1;
+    p = p * r + 0.5;
     p = (p * (r * r) + r) + 1.0;
     // 2ᵏ by its bits.
     let exponent = k.clamp(-126.0, 127.0) as i32 + 127;

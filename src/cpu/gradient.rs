@@ -1,6 +1,6 @@
 //! The gradient of a model's mean loss over a batch, and the loss; the definition of `shaders/gradient/`.
 //!
-//! For rows xᵢ: the scores zᵢₖ = xᵢ·wₖ + bₖ + offsetᵢ, what [`loss`](super::loss) makes of them and the
+//! For rows xᵢ: the scores zᵢₖ = xᵢ·wₖ + bₖ + offsetᵢ, what [`loss`] makes of them and the
 //! targets, loss = Σ sᵢ Lᵢ / Σ sᵢ, ∂loss/∂wₖⱼ = Σ sᵢ xᵢⱼ ∂Lᵢ/∂zᵢₖ / Σ sᵢ, ∂loss/∂bₖ without xᵢⱼ. The weights
 //! sᵢ are one where rows have none.
 

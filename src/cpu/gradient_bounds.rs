@@ -103,7 +103,7 @@ impl BoundedSums {
 
     /// Of the rows of both.
     #[must_use]
-    pub fn add(mut self, other: Self) -> Self {
+    pub fn with(mut self, other: Self) -> Self {
         self.columns.iter_mut().zip(&other.columns).for_each(|(a, b)| a.add(b));
         self.loss.add(&other.loss);
         self.rows += other.rows;

@@ -84,8 +84,8 @@ impl AddBlock<'_> {
                 x[k] = row(first + k);
                 z[k] = dot::<S, N>(simd, x[k], weights) + intercept;
             }
-            for k in 0..GROUP {
-                z[k] = Side::of(model, rows, first + k).one(&model.loss, z[k], totals);
+            for (k, z) in z.iter_mut().enumerate() {
+                *z = Side::of(model, rows, first + k).one(&model.loss, *z, totals);
             }
             add_rows::<S, GROUP>(simd, x, z, columns);
         }

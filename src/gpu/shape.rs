@@ -251,7 +251,7 @@ mod tests {
             for features in [1, 4, 5, 64, 100, 409, 2048, 5000] {
                 let shape = shape(features, outputs);
                 if let Sums::Tiles { rows } = shape.sums {
-                    assert!(rows >= 1 && rows <= THREADS && rows * shape.vectors <= TILE);
+                    assert!((1..=THREADS).contains(&rows) && rows * shape.vectors <= TILE);
                     assert!(rows * shape.outputs <= TILE_SCORES);
                     assert!(shape.outputs * shape.vectors <= THREADS * HELD);
                     assert!(shape.outputs <= THREADS * HELD, "intercepts are held too");

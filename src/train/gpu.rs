@@ -34,7 +34,7 @@ pub struct GpuWorker<'a> {
 }
 
 impl<'a> GpuWorker<'a> {
-    /// A model that starts at `params`, as [`Model::params`] counts them, for these batches.
+    /// A model that starts at `params`, as [`Model::params`](crate::Model::params) counts them, for these batches.
     ///
     /// # Errors
     /// [`Error`] if the recipe is not valid or the device's limits are too low.

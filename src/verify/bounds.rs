@@ -47,5 +47,5 @@ pub fn gradient(
         let part = rows.part(model, block * BLOCK, BLOCK.min(len - block * BLOCK));
         BoundedSums::of(model, part, params, depths.1)
     });
-    sums.reduce(|| BoundedSums::zero(model), BoundedSums::add).finish(depths.0)
+    sums.reduce(|| BoundedSums::zero(model), BoundedSums::with).finish(depths.0)
 }

@@ -21,7 +21,7 @@ use crate::train::Recipe;
 pub struct Snapshot {
     /// The parameters, as [`Model::params`](crate::Model::params) counts them.
     pub params: Vec<f32>,
-    /// One vector for each of [`Rule::moments`].
+    /// One vector for each of [`Rule::moments`](crate::Rule::moments).
     pub moments: Vec<Vec<f32>>,
 }
 
