@@ -1,5 +1,5 @@
-//! `fit` as a user runs it: what each flag does, which do not go together, and that `predict` gives what was
-//! fitted.
+//! `fit` as a user runs it: what each flag does, which do not go together, and that `predict` gives what
+//! was fitted.
 
 #![cfg(feature = "cli")]
 
@@ -210,32 +210,47 @@ fn every_loss_fits_its_synthetic_data() {
     }
 }
 
-const SMALL: &str = "fit --samples 3000 --features 6 --batch-size 64 --epochs 3 --optimizer adam --json";
+/// More numbers than a device trains on in one dispatch, too.
+const SYNTHETIC: &str =
+    "fit --samples 12000 --features 6 --batch-size 256 --epochs 3 --optimizer adam --json";
 
 #[test]
 fn rows_that_are_never_stored_lead_to_the_same_weights() {
     for device in devices() {
         for flags in ["", "--loss logistic --shuffle", "--loss softmax --outputs 3"] {
-            let fit = format!("{SMALL} --device {device} {flags}");
-            assert_eq!(
-                json(HERE, &format!("{fit} --virtual"))["runs"][0]["weights"],
-                json(HERE, &fit)["runs"][0]["weights"],
-                "{fit}"
-            );
+            let fit = format!("{SYNTHETIC} --device {device} {flags}");
+            for fit in [fit.replace("--samples 12000", "--samples 500"), fit] {
+                assert_eq!(
+                    json(HERE, &format!("{fit} --virtual"))["runs"][0]["weights"],
+                    json(HERE, &fit)["runs"][0]["weights"],
+                    "{fit}"
+                );
+            }
         }
     }
 }
 
+/// More numbers than a device trains on in one dispatch.
+fn large_data() -> TempDir {
+    let mut random = Random(7);
+    let names: Vec<String> = (0..70).map(|i| format!("x{i}")).collect();
+    let mut text = format!("{},y\n", names.join(","));
+    for _ in 0..1000 {
+        names.iter().for_each(|_| write!(text, "{},", random.unit()).unwrap());
+        writeln!(text, "{}", random.unit()).unwrap();
+    }
+    folder(&[("data.csv", &text)])
+}
+
 #[test]
 fn rows_that_are_streamed_lead_to_the_same_weights() {
-    let folder = data();
+    let folder = large_data();
     for device in devices() {
-        let fit =
-            "fit data.csv --target y --standardize --optimizer adam --batch-size 8 --epochs 3 --json";
+        let fit = "fit data.csv --standardize --optimizer adam --batch-size 80 --epochs 2 --json";
         let fit = format!("{fit} --device {device}");
         let expected = json(&folder, &fit);
         assert!(expected["runs"][0]["streaming"].is_null());
-        for flags in ["--stream", "--stream --device-memory 512", "--device-memory 1024"] {
+        for flags in ["--stream", "--stream --device-memory 50000", "--device-memory 150000"] {
             let report = json(&folder, &format!("{fit} {flags}"));
             let run = &report["runs"][0];
             assert_eq!(run["weights"], expected["runs"][0]["weights"], "{device} {flags}");
@@ -247,6 +262,21 @@ fn rows_that_are_streamed_lead_to_the_same_weights() {
             }
         }
     }
+}
+
+#[test]
+fn a_device_needs_memory_for_what_is_there_at_a_time() {
+    if !devices().contains(&"gpu") {
+        return;
+    }
+    let folder = large_data();
+    let fit = "fit data.csv --device gpu --device-memory";
+    // Rows of 72 floats.
+    let least = "--device-memory 500 is too little: two chunks of 1 rows take 576 bytes";
+    refused(&folder, &format!("{fit} 500"), &[least]);
+    let shuffled = "two chunks of 1000 rows take 576000 bytes, and so many are shuffled together";
+    refused(&folder, &format!("{fit} 50000 --shuffle"), &[shuffled]);
+    assert_eq!(run(&folder, &format!("{fit} 576000 --shuffle --epochs 1")).code, 0);
 }
 
 #[test]
@@ -289,13 +319,16 @@ fn a_penalty_makes_weights_small_or_zero() {
         assert_eq!(weights.contains(&0.0), l1 > 0.01, "{flags}: {weights:?}");
     }
     // RMSprop has an alpha of its own.
-    json(HERE, &format!("{SMALL} --device cpu --optimizer rmsprop --penalty l1 --rmsprop-alpha 0.9"));
+    json(
+        HERE,
+        &format!("{SYNTHETIC} --device cpu --optimizer rmsprop --penalty l1 --rmsprop-alpha 0.9"),
+    );
 }
 
 #[test]
 fn schedules_average_and_order_change_what_is_learned() {
     for device in devices() {
-        let fit = format!("{SMALL} --lr 0.01 --device {device}");
+        let fit = format!("{SYNTHETIC} --lr 0.01 --device {device}");
         let mut seen: Vec<Value> = Vec::new();
         for flags in [
             "",
@@ -439,5 +472,6 @@ fn what_does_not_go_together_is_named() {
     ] {
         refused(HERE, &format!("fit --samples 10 --device cpu {flags}"), parts);
     }
+    refused(HERE, "fit --virtual --device-memory 100", &["--virtual", "--device-memory"]);
     refused(HERE, "fit blog --device cpu --seed 1", &["--seed goes with", "`blog`"]);
 }

@@ -1,4 +1,5 @@
-//! What large weights cost: where training comes to rest is the minimum of loss and penalty, whatever the rule.
+//! What large weights cost: where training comes to rest is the minimum of loss and penalty, whatever the
+//! rule.
 
 #![cfg(feature = "cli")]
 
@@ -59,8 +60,8 @@ fn rules() -> Vec<Rule> {
     ]
 }
 
-/// Full batches. Rules that divide by the size of gradients go to and fro by the learning rate, which so falls;
-/// but not where a momentum buffer holds steps of rates that are past.
+/// Full batches. Rules that divide by the size of gradients go to and fro by the learning rate, which so
+/// falls; but not where a momentum buffer holds steps of rates that are past.
 fn settling(problem: &Problem, recipe: Recipe) -> Plan {
     let lr = recipe.rule.lr();
     let of = |lr| Schedule::constant(lr).unwrap();
@@ -96,7 +97,8 @@ fn every_rule_rests_where_loss_and_penalty_are_least() {
     }
 }
 
-/// The direction alone makes Lion's step, so it shrinks weights by a length too: it comes to zero and stays.
+/// The direction alone makes Lion's step, so it shrinks weights by a length too: they come to zero and
+/// stay.
 #[test]
 fn lion_shrinks_by_a_length() {
     let (problem, model) = problem();

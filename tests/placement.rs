@@ -1,5 +1,6 @@
 //! Wherever rows are while they are trained on, the same bits come of them: on the device, in one buffer or
-//! in many, or brought to it in turns, or made in its kernels; in memory, or read from a file again and again.
+//! in many, or brought to it in turns, or made in its kernels; in memory, or read from a file again and
+//! again.
 
 #![cfg(feature = "cli")]
 
@@ -45,8 +46,8 @@ impl Outcome {
         Outcome { losses, params, moments, average: worker.params().unwrap(), evaluation }
     }
 
-    /// Fails unless every bit of what was learned is the same, and what evaluates it but for the rounding of
-    /// sums, which are made chunk by chunk.
+    /// Fails unless every bit of what was learned is the same, and what evaluates it but for the rounding
+    /// of sums, which are made chunk by chunk.
     #[track_caller]
     fn assert_is(&self, what: &str, expected: &Outcome) {
         assert!(self.params.iter().all(|p| p.is_finite()) && self.params != self.average, "{what}");
@@ -177,8 +178,8 @@ fn synthetics() -> Vec<(Problem, Model)> {
     ]
 }
 
-/// Problems of a file whose rows have weights, offsets and several targets: in memory, and read again whenever
-/// rows are asked for.
+/// Problems of a file whose rows have weights, offsets and several targets: in memory, and read again
+/// whenever rows are asked for.
 fn files(folder: &TempDir) -> Vec<([Problem; 2], Model)> {
     let path = folder.path().join("rows.csv");
     let mut random = Random(6);

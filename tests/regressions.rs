@@ -12,7 +12,7 @@ mod training;
 use regressions::{Regression, regressions};
 use std::fmt::Write;
 use tempfile::TempDir;
-use training::{annealed, everywhere, gpu, in_f32, on_gpu, plan};
+use training::{annealed, everywhere, gpu, in_epochs, in_f32, on_gpu, plan};
 use wgpu_optim::data::{FileOptions, Offset, Targets};
 use wgpu_optim::metrics;
 use wgpu_optim::regression::Problem;
@@ -215,5 +215,8 @@ fn shuffled_mini_batches_come_to_a_thousandth_of_the_minimum_on_the_device() {
         let (problem, model) = problem(case);
         let plan = Way::shuffled(case).plan(case, &problem, model);
         assert_objective(case, "gpu", &on_gpu(gpu, &problem, &plan), 1e-3);
+        if let Some(report) = in_epochs(gpu, &problem, &plan) {
+            assert_objective(case, "gpu in epochs", &report, 1e-3);
+        }
     }
 }

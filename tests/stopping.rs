@@ -14,8 +14,8 @@ use wgpu_optim::cpu::{self, gradient::Rows};
 use wgpu_optim::gpu::Gpu;
 use wgpu_optim::regression::Problem;
 use wgpu_optim::train::{
-    Batches, CpuWorker, EarlyStopping, GpuData, GpuWorker, HostRows, Placement, Plan, Recipe, Report,
-    Worker, train,
+    Batches, CpuWorker, EarlyStopping, EpochsWorker, GpuData, GpuWorker, HostRows, Placement, Plan,
+    Recipe, Report, Worker, train,
 };
 use wgpu_optim::{Adam, Batch, Loss, Model, Sgd};
 
@@ -43,10 +43,13 @@ enum On {
     F64,
     F32,
     Device(&'static Gpu),
+    /// The same, where many updates are one dispatch.
+    Epochs(&'static Gpu),
 }
 
 fn everywhere() -> Vec<On> {
-    [On::F64, On::F32].into_iter().chain(gpu().map(On::Device)).collect()
+    let device = gpu().into_iter().flat_map(|gpu| [On::Device(gpu), On::Epochs(gpu)]);
+    [On::F64, On::F32].into_iter().chain(device).collect()
 }
 
 /// Lets `then` have a fresh worker.
@@ -59,10 +62,13 @@ fn with<T>(on: On, problem: &Problem, plan: &Plan, then: impl FnOnce(&mut dyn Wo
             let rows = HostRows::<f32>::OnDemand(problem);
             then(&mut CpuWorker::new(rows, recipe, &start).unwrap())
         }
-        On::Device(gpu) => {
+        On::Device(gpu) | On::Epochs(gpu) => {
             let (model, batches) = (&recipe.model, &plan.batches);
             let data = GpuData::new(gpu, problem, model, batches, Placement::Resident).unwrap();
-            then(&mut GpuWorker::new(&data, recipe, &start, batches).unwrap())
+            match on {
+                On::Epochs(_) => then(&mut EpochsWorker::new(&data, recipe, &start, batches).unwrap()),
+                _ => then(&mut GpuWorker::new(&data, recipe, &start, batches).unwrap()),
+            }
         }
     }
 }
@@ -92,8 +98,8 @@ fn score(problem: &Problem, plan: &Plan, params: &[f64], held_out: u64) -> f64 {
     }
 }
 
-/// What `_plain_sgd` does with epochs: the number of updates, the parameters, and how often the learning rate
-/// was divided by 5.
+/// What `_plain_sgd` does with epochs: the number of updates, the parameters, and how often the learning
+/// rate was divided by 5.
 fn by_hand(worker: &mut dyn Worker, problem: &Problem, plan: &Plan) -> (u64, Vec<f64>, u32) {
     let stopping = plan.stopping.unwrap();
     let (epoch, updates) = (plan.batches.epoch(), plan.batches.updates());

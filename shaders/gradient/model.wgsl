@@ -16,8 +16,8 @@ fn intercept_of(output: u32) -> f32 {
     return params[OUTPUTS * VECTORS + output / 4u][output % 4u];
 }
 
-// A compiler may take (a·b + c·d) + e for a·b + (c·d + e), and does so in some kernels and not in others. It does
-// not know that nothing is added here, and so the sum has one order.
+// A compiler may take (a·b + c·d) + e for a·b + (c·d + e), and does so in some kernels and not in others. It
+// does not know that nothing is added here, and so the sum has one order.
 fn sum_of(v: vec4f) -> f32 {
     let four = v + vec4f(run.zero);
     return (four.x + four.y) + (four.z + four.w);

@@ -22,7 +22,7 @@ struct Run {
     window: u32,    // rows that are shuffled among themselves
     key: vec2u,
     half_bits: u32, // of a position in the window; 0 where the batch is not shuffled
-    zero: f32,
+    zero: f32,      // of which compilers do not know that it is one
 }
 
 @group(0) @binding(0) var<uniform> run: Run;

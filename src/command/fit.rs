@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use wgpu_optim::cpu;
 use wgpu_optim::cpu::gradient::Rows;
-use wgpu_optim::gpu::Gpu;
+use wgpu_optim::gpu::{Gpu, Shape};
 use wgpu_optim::regression::Problem;
 use wgpu_optim::train::{
     Batches, CpuWorker, EpochsWorker, GpuData, GpuWorker, HostRows, Placement, Plan, Progress, Recipe,
@@ -187,6 +187,7 @@ impl<'a> Fit<'a> {
             return Ok(make(Placement::Virtual)?);
         }
         if let Some(bytes) = self.arguments.file.device_memory {
+            self.check_chunks(bytes, batches)?;
             return Ok(make(Placement::Streamed { chunk: bytes / 2 })?);
         }
         if self.problem.is_streamed() {
@@ -205,6 +206,25 @@ impl<'a> Fit<'a> {
             }
             data => Ok(data?),
         }
+    }
+
+    /// Refuses chunks that hold no row, or not all of those that change places together.
+    fn check_chunks(&self, bytes: u64, batches: &Batches) -> Result<(), Failure> {
+        let (together, hint) = match batches {
+            Batches::Epochs { size, shuffle: Some(shuffle), .. } => {
+                (shuffle.window_rows(*size), ", and so many are shuffled together")
+            }
+            _ => (1, ""),
+        };
+        let shape = Shape::new(&self.model)?;
+        let together = together.clamp(1, self.problem.rows);
+        let needed = 2 * shape.x_bytes(together).max(together * u64::from(shape.side) * 4);
+        if bytes >= needed {
+            return Ok(());
+        }
+        Err(Failure::Input(format!(
+            "--device-memory {bytes} is too little: two chunks of {together} rows take {needed} bytes{hint}"
+        )))
     }
 
     fn in_memory(&self) -> Result<(Vec<f32>, Vec<f32>), Failure> {

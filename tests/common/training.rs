@@ -9,8 +9,8 @@ use wgpu_optim::gpu::Gpu;
 use wgpu_optim::regression::Problem;
 use wgpu_optim::schedule::CosineAnnealing;
 use wgpu_optim::train::{
-    Batches, CpuWorker, GpuData, GpuWorker, HostRows, Placement, Plan, Recipe, Report, VerifyEvery,
-    Worker, train,
+    Batches, CpuWorker, EpochsWorker, GpuData, GpuWorker, HostRows, Placement, Plan, Recipe, Report,
+    VerifyEvery, Worker, train,
 };
 use wgpu_optim::{Rule, Schedule};
 
@@ -21,7 +21,8 @@ pub fn gpu() -> Option<&'static Gpu> {
     common::gpu::Gpu::get().map(|_| &*GPU)
 }
 
-/// So many updates from batches of `size` rows of all there are, in their order, at the rule's learning rate.
+/// So many updates from batches of `size` rows of all there are, in their order, at the rule's learning
+/// rate.
 pub fn plan(problem: &Problem, recipe: Recipe, size: u64, updates: u64) -> Plan {
     Plan {
         recipe,
@@ -69,9 +70,23 @@ pub fn on_gpu(gpu: &Gpu, problem: &Problem, plan: &Plan) -> Report {
     run(problem, plan, &mut GpuWorker::new(&data, &plan.recipe, &start, batches).unwrap())
 }
 
-/// What a run comes to everywhere.
+/// What a run comes to on the device where many updates are one dispatch, if they can be.
+pub fn in_epochs(gpu: &Gpu, problem: &Problem, plan: &Plan) -> Option<Report> {
+    let (model, batches) = (&plan.recipe.model, &plan.batches);
+    if !EpochsWorker::fits(problem, &plan.recipe, batches) {
+        return None;
+    }
+    let data = GpuData::new(gpu, problem, model, batches, Placement::Resident).unwrap();
+    let start = vec![0.0; model.params()];
+    Some(run(problem, plan, &mut EpochsWorker::new(&data, &plan.recipe, &start, batches).unwrap()))
+}
+
+/// What a run comes to everywhere, and in every way.
 pub fn everywhere(problem: &Problem, plan: &Plan) -> Vec<(&'static str, Report)> {
     let mut reports = vec![("f64", in_f64(problem, plan)), ("f32", in_f32(problem, plan))];
-    reports.extend(gpu().map(|gpu| ("gpu", on_gpu(gpu, problem, plan))));
+    if let Some(gpu) = gpu() {
+        reports.push(("gpu", on_gpu(gpu, problem, plan)));
+        reports.extend(in_epochs(gpu, problem, plan).map(|report| ("gpu in epochs", report)));
+    }
     reports
 }

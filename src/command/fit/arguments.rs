@@ -243,7 +243,7 @@ pub struct FileArguments {
     pub stream: bool,
     /// Bytes of rows that are on the device at a time, in two chunks of at least a batch [default: all rows that
     /// fit]
-    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "BYTES", conflicts_with = "is_virtual", value_parser = clap::value_parser!(u64).range(1..))]
     pub device_memory: Option<u64>,
 }
 

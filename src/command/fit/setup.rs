@@ -2,6 +2,7 @@
 
 use super::super::Failure;
 use super::super::output;
+use super::CHUNK;
 use super::arguments::{
     Arguments, BadRow, FileArguments, LossName, ModelArguments, PenaltyName, RateName,
     SyntheticArguments, TrainingArguments,
@@ -150,7 +151,10 @@ impl TrainingArguments {
         if !self.shuffle {
             return Ok(None);
         }
-        Ok(Some(Shuffle { seed: self.shuffle_seed, window: Shape::new(model)?.run_rows() }))
+        // A window is in one chunk, with what lies beside its rows.
+        let side = model.side() as u64 * 4;
+        let window = Shape::new(model)?.run_rows().min(CHUNK / side).max(1);
+        Ok(Some(Shuffle { seed: self.shuffle_seed, window }))
     }
 }
 
