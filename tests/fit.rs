@@ -272,10 +272,13 @@ fn a_device_needs_memory_for_what_is_there_at_a_time() {
     let folder = large_data();
     let fit = "fit data.csv --device gpu --device-memory";
     // Rows of 72 floats.
-    let least = "--device-memory 500 is too little: two chunks of 1 rows take 576 bytes";
-    refused(&folder, &format!("{fit} 500"), &[least]);
-    let shuffled = "two chunks of 1000 rows take 576000 bytes, and so many are shuffled together";
-    refused(&folder, &format!("{fit} 50000 --shuffle"), &[shuffled]);
+    let least = [
+        "--device-memory 500 is too little: 32 rows are a batch",
+        "two chunks of them take 18432 bytes",
+    ];
+    refused(&folder, &format!("{fit} 500"), &least);
+    let shuffled = ["1000 rows are shuffled together", "two chunks of them take 576000 bytes"];
+    refused(&folder, &format!("{fit} 50000 --shuffle"), &shuffled);
     assert_eq!(run(&folder, &format!("{fit} 576000 --shuffle --epochs 1")).code, 0);
 }
 

@@ -208,22 +208,21 @@ impl<'a> Fit<'a> {
         }
     }
 
-    /// Refuses chunks that hold no row, or not all of those that change places together.
+    /// Refuses chunks that do not hold what is summed, or changes places, together.
     fn check_chunks(&self, bytes: u64, batches: &Batches) -> Result<(), Failure> {
-        let (together, hint) = match batches {
-            Batches::Epochs { size, shuffle: Some(shuffle), .. } => {
-                (shuffle.window_rows(*size), ", and so many are shuffled together")
-            }
-            _ => (1, ""),
-        };
         let shape = Shape::new(&self.model)?;
-        let together = together.clamp(1, self.problem.rows);
+        let together = batches.unit().min(shape.run_rows()).min(self.problem.rows);
         let needed = 2 * shape.x_bytes(together).max(together * u64::from(shape.side) * 4);
         if bytes >= needed {
             return Ok(());
         }
+        let hint = match batches {
+            Batches::Epochs { shuffle: Some(_), .. } => "are shuffled together",
+            _ => "are a batch, or what of one is summed at a time",
+        };
         Err(Failure::Input(format!(
-            "--device-memory {bytes} is too little: two chunks of {together} rows take {needed} bytes{hint}"
+            "--device-memory {bytes} is too little: {together} rows {hint}, and two chunks of them take {needed} \
+             bytes"
         )))
     }
 
