@@ -2,6 +2,7 @@
 //! give compilers the idea to gather across rows, at a quarter of the speed.
 
 use super::gradient::{self, GROUP, LANES, Rows, Side};
+use super::loss;
 use crate::Model;
 use pulp::{Simd, WithSimd};
 
@@ -74,6 +75,9 @@ impl AddBlock<'_> {
             return;
         }
         let intercept = intercepts.first().copied().unwrap_or(0.0);
+        // In registers, and not stored behind every row.
+        let mut sums = [0.0; 3];
+        let plain = !model.weighted && !model.offset;
         let whole = len / GROUP * GROUP;
         for first in (0..whole).step_by(GROUP) {
             let next = first * features + PREFETCH;
@@ -84,16 +88,26 @@ impl AddBlock<'_> {
                 x[k] = row(first + k);
                 z[k] = dot::<S, N>(simd, x[k], weights) + intercept;
             }
-            for (k, z) in z.iter_mut().enumerate() {
-                *z = Side::of(model, rows, first + k).one(&model.loss, *z, totals);
+            if plain {
+                for (z, &y) in z.iter_mut().zip(&rows.sides[first..first + GROUP]) {
+                    let point = loss::point(&model.loss, *z, y);
+                    sums[0] += point.gradient;
+                    sums[1] += point.loss;
+                    *z = point.gradient;
+                }
+            } else {
+                for (k, z) in z.iter_mut().enumerate() {
+                    *z = Side::of(model, rows, first + k).one(&model.loss, *z, &mut sums);
+                }
             }
             add_rows::<S, GROUP>(simd, x, z, columns);
         }
         for i in whole..len {
             let z = dot::<S, N>(simd, row(i), weights) + intercept;
-            let z = Side::of(model, rows, i).one(&model.loss, z, totals);
+            let z = Side::of(model, rows, i).one(&model.loss, z, &mut sums);
             add_rows::<S, 1>(simd, [row(i)], [z], columns);
         }
+        totals.iter_mut().zip(sums).for_each(|(total, sum)| *total += sum);
     }
 }
 
