@@ -28,7 +28,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Train a linear regression, verified against the f64 definition as it goes
+    /// Train a regression, verified against the f64 definition as it goes
     Fit(Box<fit::Arguments>),
     /// Train every combination of hyper-parameters at once, and compare them
     Sweep(Box<sweep::Arguments>),

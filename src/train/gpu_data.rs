@@ -1,6 +1,7 @@
 //! The rows of a problem on a device.
 
 use super::Batches;
+use super::gpu_evaluation::together;
 use crate::batch::Batch;
 use crate::gpu::{Gpu, Rows, Samples, Shape, SyntheticRows};
 use crate::regression::{Problem, ProblemError};
@@ -73,7 +74,8 @@ impl<'a> GpuData<'a> {
     ) -> Result<Self, ProblemError> {
         let shape = Shape::new(model)?;
         let Gpu { device, queue, .. } = gpu;
-        let unit = batches.unit();
+        let (unit, together) = (batches.unit(), together(&shape, batches).min(problem.rows));
+        let bytes_of = |rows| shape.x_bytes(rows).max(rows * u64::from(shape.side) * 4);
         let memory = device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         let mut stream = None;
         let rows = match (placement, problem.generator()) {
@@ -87,13 +89,19 @@ impl<'a> GpuData<'a> {
             (Placement::Streamed { chunk }, _) => {
                 // What is summed in one go lies in one chunk, or the bits would depend on the chunks.
                 let least = unit.min(shape.run_rows()).min(problem.rows);
-                let bytes = shape.x_bytes(least).max(least * u64::from(shape.side) * 4);
-                let samples = Samples::in_turns(device, shape, problem.rows, unit, chunk.max(bytes))?;
+                let chunk = chunk.max(bytes_of(least));
+                let unit = if bytes_of(together) <= chunk { together } else { unit };
+                let samples = Samples::in_turns(device, shape, problem.rows, unit, chunk)?;
                 let rows = Rows::from(&samples);
                 stream = Some(RefCell::new(Stream::new(samples)));
                 rows
             }
-            (Placement::Resident, _) => Rows::from(&Samples::new(device, shape, problem.rows, unit)?),
+            (Placement::Resident, _) => {
+                let limits = device.limits();
+                let most = limits.max_buffer_size.min(limits.max_storage_buffer_binding_size);
+                let unit = if bytes_of(together) <= most { together } else { unit };
+                Rows::from(&Samples::new(device, shape, problem.rows, unit)?)
+            }
         };
         if let Some(error) = pollster::block_on(memory.pop()) {
             return Err(Error::OutOfMemory { what: "the rows", reason: error.to_string() }.into());

@@ -9,6 +9,15 @@ use crate::{Error, Evaluation, Model};
 
 /// Batches whose evaluation makes a submission.
 const AT_ONCE: u32 = 16;
+/// Rows of such a batch, unless one to train on is larger.
+const MOST: u64 = 1 << 16;
+
+/// Rows that are summed together on the device, in whole batches or windows. Chunks of the data hold as many,
+/// where there is room: then how rows are cut changes no bit.
+pub fn together(shape: &Shape, batches: &Batches) -> u64 {
+    let unit = batches.unit();
+    (shape.run_rows().min(MOST) / unit).max(1) * unit
+}
 
 /// The sums over batches of rows, which are added on the host in f64.
 #[derive(Debug)]
@@ -23,9 +32,7 @@ impl Evaluating {
     /// Of the model in `params`, as they lie on the device.
     pub fn new(data: &GpuData, model: &Model, params: &Span, batches: &Batches) -> Result<Self, Error> {
         let shape = Shape::new(model)?;
-        // Of the same cut as the batches, so that how rows are cut into chunks changes nothing.
-        let (unit, run) = (batches.unit(), shape.run_rows());
-        let rows = if unit <= run { run / unit * unit } else { unit };
+        let rows = together(&shape, batches);
         let device = &data.gpu.device;
         let evaluator = Evaluator::new(device, &data.rows, model, params, (rows, AT_ONCE))?;
         let bytes = u64::from(AT_ONCE) * 16 * (u64::from(shape.outputs) + 1);
