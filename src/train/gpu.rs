@@ -2,13 +2,14 @@
 
 use super::gpu_data::GpuData;
 use super::gpu_evaluation::Evaluating;
+use super::gpu_state::{GpuState, buffer, start, widen};
 use super::{Batches, Recipe, Worker};
 use crate::batch::Batch;
-use crate::gpu::{Descending, Descent, Gpu, Gradient, ReadBack, Shape, Span};
+use crate::gpu::{Descending, Descent, Gradient, Shape, Span};
 use crate::regression::ProblemError;
-use crate::verify::{ObservedGradient, ObservedStep, Snapshot};
+use crate::verify::{ObservedGradient, ObservedStep};
 use crate::{Error, Evaluation};
-use wgpu::{BufferUsages, CommandEncoder};
+use wgpu::CommandEncoder;
 
 /// Updates in one submission: as many, and fewer where so many traces of parameters would take memory or so
 /// many runs would be described.
@@ -20,16 +21,12 @@ const MAX_RUNS: u64 = 1 << 14;
 /// Training on a device: every update is recorded ahead, none waits for the host.
 #[derive(Debug)]
 pub struct GpuWorker<'a> {
-    data: &'a GpuData<'a>,
-    recipe: Recipe,
-    shape: Shape,
+    state: GpuState<'a>,
     descent: Descent,
     /// Checks are made apart from what is trained.
     gradient: Gradient,
-    evaluating: Evaluating,
-    params: Span,
     grads: Span,
-    read_back: ReadBack,
+    evaluating: Evaluating,
     max_updates: usize,
 }
 
@@ -56,62 +53,38 @@ impl<'a> GpuWorker<'a> {
         rule_file: Option<&'static str>,
     ) -> Result<Self, Error> {
         recipe.validate()?;
-        let Gpu { device, queue, .. } = data.gpu;
+        let device = &data.gpu.device;
         let memory = device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         let Recipe { model, rule, penalty, average } = *recipe;
         let shape = Shape::new(&model)?;
-        let padded = shape.padded_len();
-        let buffer = |label| {
-            Span::whole(&device.create_buffer(&wgpu::BufferDescriptor {
-                label: Some(label),
-                size: padded * 4,
-                usage: BufferUsages::STORAGE | BufferUsages::COPY_SRC | BufferUsages::COPY_DST,
-                mapped_at_creation: false,
-            }))
-        };
-        let (params_span, grads) = (buffer("params"), buffer("grads"));
-        let start: Vec<f32> = params.iter().map(|&p| p as f32).collect();
-        queue.write_buffer(&params_span.buffer, 0, bytemuck::cast_slice(&shape.pad(&start)));
+        let (params, grads) = (start(data, &shape, params), buffer(data, &shape, "grads"));
 
         let (max_batch, shuffled) = (batches.max_rows(), batches.shuffled());
         let runs = data.rows.most_runs(max_batch);
-        let max_updates = (TRACE / padded).min(MAX_RUNS / runs).clamp(MIN_UPDATES, MAX_UPDATES);
+        let max_updates = (TRACE / params.len).min(MAX_RUNS / runs).clamp(MIN_UPDATES, MAX_UPDATES);
         let max_batches = max_updates as u32;
         let options = Descending { model, rule, penalty, average, max_batch, max_batches, shuffled };
-        let descent = Descent::with_rule_file(device, &data.rows, &params_span, options, rule_file)?;
-        let spans = (&params_span, &grads);
+        let descent = Descent::with_rule_file(device, &data.rows, &params, options, rule_file)?;
+        let spans = (&params, &grads);
         let gradient = Gradient::new(device, &data.rows, &model, spans, (max_batch, 2), shuffled)?;
-        let evaluating = Evaluating::new(data, &model, &params_span, batches)?;
-        let states = 2 * (1 + rule.moments().len() as u64) + 2;
-        let bytes = 4 * (max_updates * (padded + 1)).max(states * padded + 3);
-        let read_back = ReadBack::new(device, bytes)?;
+        let evaluating = Evaluating::new(data, &model, &params, batches)?;
+        let planes = (descent.state(), rule.moments().len());
+        let state = GpuState::new(data, shape, params, planes, max_updates)?;
         if let Some(error) = pollster::block_on(memory.pop()) {
             let (what, reason) = ("the model and its gradient", error.to_string());
             return Err(Error::OutOfMemory { what, reason });
         }
-        Ok(GpuWorker {
-            data,
-            recipe: *recipe,
-            shape,
-            descent,
-            gradient,
-            evaluating,
-            params: params_span,
-            grads,
-            read_back,
-            max_updates: max_updates as usize,
-        })
-    }
-
-    fn encoder(&self) -> CommandEncoder {
-        self.data.gpu.device.create_command_encoder(&Default::default())
+        let max_updates = max_updates as usize;
+        Ok(GpuWorker { state, descent, gradient, grads, evaluating, max_updates })
     }
 
     /// Records the `index`-th prepared update.
     fn record(&self, encoder: &mut CommandEncoder, index: usize) -> Result<(), ProblemError> {
         for run in 0..self.descent.runs(index) {
             let chunk = self.descent.chunk(index, run);
-            self.data.on_chunk(encoder, chunk, |pass| self.descent.record_run(pass, index, run))?;
+            self.state
+                .data
+                .on_chunk(encoder, chunk, |pass| self.descent.record_run(pass, index, run))?;
         }
         Ok(())
     }
@@ -120,33 +93,11 @@ impl<'a> GpuWorker<'a> {
     fn record_gradient(&self, encoder: &mut CommandEncoder, index: usize) -> Result<(), ProblemError> {
         for run in 0..self.gradient.runs(index) {
             let chunk = self.gradient.chunk(index, run);
-            self.data.on_chunk(encoder, chunk, |pass| self.gradient.record_run(pass, index, run))?;
+            self.state
+                .data
+                .on_chunk(encoder, chunk, |pass| self.gradient.record_run(pass, index, run))?;
         }
         Ok(())
-    }
-
-    /// The moments without the average.
-    fn moment_spans(&self) -> Vec<Span> {
-        let mut state = self.descent.state();
-        state.truncate(self.recipe.rule.moments().len());
-        state
-    }
-
-    fn copy_state(&mut self, encoder: &mut CommandEncoder) -> Result<(), Error> {
-        self.read_back.copy(encoder, &self.params)?;
-        for moment in self.moment_spans() {
-            self.read_back.copy(encoder, &moment)?;
-        }
-        Ok(())
-    }
-
-    fn read(&mut self, encoder: CommandEncoder) -> Result<Vec<f32>, Error> {
-        self.data.gpu.submit(encoder)?;
-        self.data.gpu.wait(self.read_back.read())
-    }
-
-    fn unpadded(&self, values: &[f32]) -> Vec<f64> {
-        self.shape.unpad(values).into_iter().map(f64::from).collect()
     }
 }
 
@@ -158,23 +109,22 @@ impl Worker for GpuWorker<'_> {
         trace: Option<&mut Vec<Vec<f64>>>,
     ) -> Result<Vec<f64>, ProblemError> {
         let rates: Vec<f32> = learning_rates.iter().map(|&lr| lr as f32).collect();
-        self.descent.prepare(&self.data.gpu.queue, batches, &rates)?;
-        let mut encoder = self.encoder();
+        self.descent.prepare(&self.state.data.gpu.queue, batches, &rates)?;
+        let mut encoder = self.state.encoder();
         for index in 0..batches.len() {
             self.record(&mut encoder, index)?;
             if trace.is_some() {
-                self.read_back.copy(&mut encoder, &self.params)?;
+                self.state.read_back.copy(&mut encoder, &self.state.params)?;
             }
         }
         let losses = Span::new(self.descent.losses(), 0, batches.len() as u64);
-        self.read_back.copy(&mut encoder, &losses)?;
-        let values = self.read(encoder)?;
+        self.state.read_back.copy(&mut encoder, &losses)?;
+        let values = self.state.read(encoder)?;
         let (params, losses) = values.split_at(values.len() - batches.len());
         if let Some(trace) = trace {
-            let params = params.chunks(self.params.len as usize);
-            trace.extend(params.map(|params| self.unpadded(params)));
+            trace.extend(self.state.parts(params).map(widen));
         }
-        Ok(losses.iter().map(|&loss| loss.into()).collect())
+        Ok(widen(losses.to_vec()))
     }
 
     fn run_observed(
@@ -183,74 +133,54 @@ impl Worker for GpuWorker<'_> {
         lr: f64,
         sample: Option<Batch>,
     ) -> Result<ObservedStep, ProblemError> {
-        let queue = &self.data.gpu.queue;
+        let queue = &self.state.data.gpu.queue;
         // The gradient that the update applies is never in memory: the same kernels make it once more.
         let batches: Vec<Batch> = std::iter::once(batch).chain(sample).collect();
         self.gradient.prepare(queue, &batches)?;
         self.descent.prepare(queue, &[batch], &[lr as f32])?;
-        let mut encoder = self.encoder();
-        self.copy_state(&mut encoder)?;
+        let mut encoder = self.state.encoder();
+        self.state.copy(&mut encoder)?;
         for index in 0..batches.len() {
             self.record_gradient(&mut encoder, index)?;
-            self.read_back.copy(&mut encoder, &self.grads)?;
+            self.state.read_back.copy(&mut encoder, &self.grads)?;
         }
         self.record(&mut encoder, 0)?;
-        self.copy_state(&mut encoder)?;
+        self.state.copy(&mut encoder)?;
         let losses = Span::new(self.gradient.losses(), 0, batches.len() as u64);
-        self.read_back.copy(&mut encoder, &losses)?;
-        self.read_back.copy(&mut encoder, &Span::new(self.descent.losses(), 0, 1))?;
-        let mut values = self.read(encoder)?;
+        self.state.read_back.copy(&mut encoder, &losses)?;
+        self.state.read_back.copy(&mut encoder, &Span::new(self.descent.losses(), 0, 1))?;
+        let mut values = self.state.read(encoder)?;
 
         let losses = values.split_off(values.len() - batches.len() - 1);
-        let mut parts = values.chunks(self.params.len as usize).map(|part| self.shape.unpad(part));
-        let mut next = || parts.next().unwrap_or_default();
-        let moments = self.recipe.rule.moments().len();
-        let mut snapshot =
-            || Snapshot { params: next(), moments: (0..moments).map(|_| next()).collect() };
-        let before = snapshot();
-        let observed = |batch: Batch, grads, loss| ObservedGradient {
+        let mut parts = self.state.parts(&values);
+        let before = self.state.snapshot(&mut parts);
+        let mut observed = |batch: Batch, loss| ObservedGradient {
             batch,
             depths: self.gradient.depths(batch),
-            grads,
+            grads: parts.next().unwrap_or_default(),
             loss,
         };
-        let mut next = || parts.next().unwrap_or_default();
         // The loss is that of the update itself.
-        let gradient = observed(batch, next(), losses[losses.len() - 1]);
-        let sample = sample.map(|batch| observed(batch, next(), losses[1]));
-        let mut snapshot =
-            || Snapshot { params: next(), moments: (0..moments).map(|_| next()).collect() };
-        let after = snapshot();
+        let gradient = observed(batch, losses[losses.len() - 1]);
+        let sample = sample.map(|batch| observed(batch, losses[1]));
+        let after = self.state.snapshot(&mut parts);
         Ok(ObservedStep { t: self.descent.step_state().t, lr, before, gradient, sample, after })
     }
 
     fn params(&mut self) -> Result<Vec<f64>, ProblemError> {
-        let mut encoder = self.encoder();
-        self.read_back.copy(&mut encoder, &self.params)?;
-        let values = self.read(encoder)?;
-        Ok(self.unpadded(&values))
+        Ok(self.state.all()?.swap_remove(0))
     }
 
     fn moments(&mut self) -> Result<Vec<Vec<f64>>, ProblemError> {
-        let mut encoder = self.encoder();
-        self.copy_state(&mut encoder)?;
-        let values = self.read(encoder)?;
-        let moments = values.chunks(self.params.len as usize).skip(1);
-        Ok(moments.map(|values| self.unpadded(values)).collect())
+        Ok(self.state.all()?.split_off(1))
     }
 
     fn take_average(&mut self) -> Result<(), ProblemError> {
-        let moments = self.recipe.rule.moments().len();
-        let Some(average) = self.descent.state().into_iter().nth(moments) else { return Ok(()) };
-        let mut encoder = self.encoder();
-        let Span { buffer, offset, len } = average;
-        encoder.copy_buffer_to_buffer(&buffer, offset, &self.params.buffer, 0, len * 4);
-        self.data.gpu.submit(encoder)?;
-        Ok(())
+        Ok(self.state.take_average()?)
     }
 
     fn evaluate(&mut self, first: u64, rows: u64, shift: f64) -> Result<Evaluation, ProblemError> {
-        self.evaluating.evaluate(self.data, first, rows, shift)
+        self.evaluating.evaluate(self.state.data, first, rows, shift)
     }
 
     fn max_updates(&self) -> usize {

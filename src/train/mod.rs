@@ -6,6 +6,7 @@ mod gpu;
 mod gpu_data;
 mod gpu_epochs;
 mod gpu_evaluation;
+mod gpu_state;
 mod host;
 mod pace;
 mod stopping;

@@ -1,0 +1,104 @@
+//! A model and its moments on a device, and what a worker reads of them.
+
+use super::gpu_data::GpuData;
+use crate::Error;
+use crate::gpu::{ReadBack, Shape, Span};
+use crate::verify::Snapshot;
+use wgpu::{BufferUsages, CommandEncoder};
+
+/// Parameters, moments and average of a worker.
+#[derive(Debug)]
+pub struct GpuState<'a> {
+    pub data: &'a GpuData<'a>,
+    pub shape: Shape,
+    pub params: Span,
+    /// In the order of [`Rule::moments`](crate::Rule::moments).
+    moments: Vec<Span>,
+    average: Option<Span>,
+    pub read_back: ReadBack,
+}
+
+/// A buffer like the parameters'.
+pub fn buffer(data: &GpuData, shape: &Shape, label: &str) -> Span {
+    Span::whole(&data.gpu.device.create_buffer(&wgpu::BufferDescriptor {
+        label: Some(label),
+        size: shape.padded_len() * 4,
+        usage: BufferUsages::STORAGE | BufferUsages::COPY_SRC | BufferUsages::COPY_DST,
+        mapped_at_creation: false,
+    }))
+}
+
+/// A model that starts at `params`, as [`Model::params`](crate::Model::params) counts them.
+pub fn start(data: &GpuData, shape: &Shape, params: &[f64]) -> Span {
+    let span = buffer(data, shape, "params");
+    let start: Vec<f32> = params.iter().map(|&p| p as f32).collect();
+    data.gpu.queue.write_buffer(&span.buffer, 0, bytemuck::cast_slice(&shape.pad(&start)));
+    span
+}
+
+impl<'a> GpuState<'a> {
+    /// `state` are `moments` moments, and then the average where one is kept; `updates` is how many traces of
+    /// parameters and losses are read at a time.
+    pub fn new(
+        data: &'a GpuData,
+        shape: Shape,
+        params: Span,
+        (mut state, moments): (Vec<Span>, usize),
+        updates: u64,
+    ) -> Result<Self, Error> {
+        let average = state.drain(moments.min(state.len())..).next();
+        // Or a state before and after an update, two gradients, and three losses.
+        let states = 2 * (1 + moments as u64) + 2;
+        let len = (updates * (params.len + 1)).max(states * params.len + 3);
+        let read_back = ReadBack::new(&data.gpu.device, 4 * len)?;
+        Ok(GpuState { data, shape, params, moments: state, average, read_back })
+    }
+
+    pub fn encoder(&self) -> CommandEncoder {
+        self.data.gpu.device.create_command_encoder(&Default::default())
+    }
+
+    /// Copies parameters and moments to be read.
+    pub fn copy(&mut self, encoder: &mut CommandEncoder) -> Result<(), Error> {
+        self.read_back.copy(encoder, &self.params)?;
+        self.moments.iter().try_for_each(|moment| self.read_back.copy(encoder, moment))
+    }
+
+    /// Submits, and reads what was copied.
+    pub fn read(&mut self, encoder: CommandEncoder) -> Result<Vec<f32>, Error> {
+        self.data.gpu.submit(encoder)?;
+        self.data.gpu.wait(self.read_back.read())
+    }
+
+    /// Parts of what was read, each as long as the parameters, as a model counts them.
+    pub fn parts<'b>(&self, values: &'b [f32]) -> impl Iterator<Item = Vec<f32>> + use<'b> {
+        let shape = self.shape;
+        values.chunks(self.params.len as usize).map(move |part| shape.unpad(part))
+    }
+
+    /// Parameters and moments, where they are the next parts.
+    pub fn snapshot(&self, parts: &mut impl Iterator<Item = Vec<f32>>) -> Snapshot {
+        let params = parts.next().unwrap_or_default();
+        Snapshot { params, moments: parts.take(self.moments.len()).collect() }
+    }
+
+    /// The parameters and every moment.
+    pub fn all(&mut self) -> Result<Vec<Vec<f64>>, Error> {
+        let mut encoder = self.encoder();
+        self.copy(&mut encoder)?;
+        let values = self.read(encoder)?;
+        Ok(self.parts(&values).map(widen).collect())
+    }
+
+    /// Puts the average in the parameters' place.
+    pub fn take_average(&mut self) -> Result<(), Error> {
+        let Some(Span { buffer, offset, len }) = &self.average else { return Ok(()) };
+        let mut encoder = self.encoder();
+        encoder.copy_buffer_to_buffer(buffer, *offset, &self.params.buffer, 0, len * 4);
+        self.data.gpu.submit(encoder)
+    }
+}
+
+pub fn widen(values: Vec<f32>) -> Vec<f64> {
+    values.into_iter().map(f64::from).collect()
+}
