@@ -4,6 +4,8 @@
 //! Times are those of a submission and the wait for it. Without any adapter this fails; a software
 //! adapter is named for what it is.
 
+mod copy;
+
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use wgpu::util::DeviceExt;
 use wgpu::{BufferUsages, ComputePass};
@@ -13,17 +15,6 @@ use wgpu_optim::{Adam, Batch, Loss, Model, Optimizer, RmsProp, Rule, Sgd, Span};
 const PARAMETERS: u64 = 1 << 24;
 const ROWS: u64 = 1 << 20;
 const FEATURES: u32 = 64;
-
-const COPY: &str = "
-@group(0) @binding(0) var<storage, read> source: array<vec4f>;
-@group(0) @binding(1) var<storage, read_write> destination: array<vec4f>;
-
-@compute @workgroup_size(64)
-fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
-    let i = id.y * (groups.x * 64u) + id.x;
-    destination[i] = source[i];
-}
-";
 
 fn open() -> Gpu {
     let gpu = Gpu::open(None).expect("a GPU adapter to measure");
@@ -51,38 +42,10 @@ fn filled(gpu: &Gpu, len: u64, scale: f32) -> Span {
     Span::whole(&buffer)
 }
 
-/// A copy by a kernel: one stream read, one written, a vector a thread.
+/// A copy by a kernel, submitted and waited for.
 fn copy(gpu: &Gpu, source: &Span, target: &Span) -> impl Fn() {
-    let module = gpu.device.create_shader_module(wgpu::ShaderModuleDescriptor {
-        label: None,
-        source: wgpu::ShaderSource::Wgsl(COPY.into()),
-    });
-    let pipeline = gpu.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
-        label: None,
-        layout: None,
-        module: &module,
-        entry_point: None,
-        compilation_options: Default::default(),
-        cache: None,
-    });
-    let bindings = gpu.device.create_bind_group(&wgpu::BindGroupDescriptor {
-        label: None,
-        layout: &pipeline.get_bind_group_layout(0),
-        entries: &[
-            wgpu::BindGroupEntry { binding: 0, resource: source.buffer.as_entire_binding() },
-            wgpu::BindGroupEntry { binding: 1, resource: target.buffer.as_entire_binding() },
-        ],
-    });
-    let groups = (source.len / 4 / 64) as u32;
-    let y = groups.div_ceil(32_768);
-    let gpu = gpu.clone();
-    move || {
-        run(&gpu, |pass| {
-            pass.set_pipeline(&pipeline);
-            pass.set_bind_group(0, &bindings, &[]);
-            pass.dispatch_workgroups(groups / y, y, 1);
-        });
-    }
+    let (gpu, copy) = (gpu.clone(), copy::kernel(&gpu.device, source, target));
+    move || run(&gpu, |pass| copy(pass))
 }
 
 fn step(criterion: &mut Criterion) {

@@ -4,6 +4,8 @@
 //! Everything that is compared takes turns in one run; what is printed are medians and their ratio. The
 //! times of the device are those of a submission and the wait for it, on the best adapter there is.
 
+mod copy;
+
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 use wgpu::util::DeviceExt;
@@ -15,19 +17,6 @@ use wgpu_optim::{Adam, ClipNorm, Conditioning, Optimizer, Span};
 const PARAMETERS: u64 = 1 << 22;
 const SMALL_TENSORS: u64 = 10_000;
 const ROUNDS: usize = 25;
-
-const COPY: &str = "
-@group(0) @binding(0) var<storage, read> source: array<vec4f>;
-@group(0) @binding(1) var<storage, read_write> destination: array<vec4f>;
-
-@compute @workgroup_size(64)
-fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
-    let i = id.y * (groups.x * 64u) + id.x;
-    if i < arrayLength(&destination) {
-        destination[i] = source[i];
-    }
-}
-";
 
 fn main() {
     let gpu = Gpu::open(None).expect("a GPU adapter to measure");
@@ -72,7 +61,7 @@ fn copy(gpu: &Gpu) {
     // A copy moves 8 bytes an element.
     let elements = 28 * PARAMETERS / 8;
     let (source, target) = (filled(&gpu.device, elements), filled(&gpu.device, elements));
-    let copy = copy_kernel(&gpu.device, &source, &target);
+    let copy = copy::kernel(&gpu.device, &source, &target);
     let names = ["Adam step of 2^22 parameters", "copy of as many bytes"];
     compare(gpu, names, 28 * PARAMETERS, &|pass| adam.record(pass), &copy);
 }
@@ -158,34 +147,4 @@ fn filled(device: &Device, len: u64) -> Span {
     let descriptor =
         wgpu::util::BufferInitDescriptor { label: None, contents, usage: BufferUsages::STORAGE };
     Span::whole(&device.create_buffer_init(&descriptor))
-}
-
-fn copy_kernel(device: &Device, source: &Span, target: &Span) -> impl Fn(&mut ComputePass) + use<> {
-    let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
-        label: None,
-        source: wgpu::ShaderSource::Wgsl(COPY.into()),
-    });
-    let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
-        label: None,
-        layout: None,
-        module: &module,
-        entry_point: None,
-        compilation_options: Default::default(),
-        cache: None,
-    });
-    let bindings = device.create_bind_group(&wgpu::BindGroupDescriptor {
-        label: None,
-        layout: &pipeline.get_bind_group_layout(0),
-        entries: &[
-            wgpu::BindGroupEntry { binding: 0, resource: source.buffer.as_entire_binding() },
-            wgpu::BindGroupEntry { binding: 1, resource: target.buffer.as_entire_binding() },
-        ],
-    });
-    let groups = (source.len / 4).div_ceil(64) as u32;
-    let y = groups.div_ceil(65_535);
-    move |pass| {
-        pass.set_pipeline(&pipeline);
-        pass.set_bind_group(0, &bindings, &[]);
-        pass.dispatch_workgroups(groups.div_ceil(y), y, 1);
-    }
 }

@@ -5,6 +5,8 @@
 //! What is compared takes turns; medians of `ROUNDS`. With `-- --json` the rows are printed as the peers print
 //! theirs.
 
+mod copy;
+
 use pulp::Arch;
 use rayon::prelude::*;
 use std::hint::black_box;
@@ -132,19 +134,6 @@ fn gradient(size: (u64, u32)) -> Measured {
     Measured { work: "gradient", size: name, values: x.len() as f64, ours, beside }
 }
 
-const COPY: &str = "
-@group(0) @binding(0) var<storage, read> source: array<vec4f>;
-@group(0) @binding(1) var<storage, read_write> destination: array<vec4f>;
-
-@compute @workgroup_size(64)
-fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
-    let i = id.y * (groups.x * 64u) + id.x;
-    if i < arrayLength(&destination) {
-        destination[i] = source[i];
-    }
-}
-";
-
 fn device_gradient(gpu: &Gpu, (rows, features): (u64, u32)) -> Measured {
     let Gpu { device, queue, .. } = gpu;
     let model = Model::new(features as usize, Loss::Mse);
@@ -178,33 +167,8 @@ fn device_gradient(gpu: &Gpu, (rows, features): (u64, u32)) -> Measured {
     let bytes = rows * shape.row_bytes();
     let each = (bytes / 2).min(1 << 27);
     let (source, target) = (filled(each / 4), filled(each / 4));
-    let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
-        label: None,
-        source: wgpu::ShaderSource::Wgsl(COPY.into()),
-    });
-    let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
-        label: None,
-        layout: None,
-        module: &module,
-        entry_point: None,
-        compilation_options: Default::default(),
-        cache: None,
-    });
-    let bindings = device.create_bind_group(&wgpu::BindGroupDescriptor {
-        label: None,
-        layout: &pipeline.get_bind_group_layout(0),
-        entries: &[
-            wgpu::BindGroupEntry { binding: 0, resource: source.buffer.as_entire_binding() },
-            wgpu::BindGroupEntry { binding: 1, resource: target.buffer.as_entire_binding() },
-        ],
-    });
-    let groups = (each / 16).div_ceil(64) as u32;
-    let y = groups.div_ceil(32_768);
-    let copy = |pass: &mut wgpu::ComputePass| {
-        pass.set_pipeline(&pipeline);
-        pass.set_bind_group(0, &bindings, &[]);
-        (0..bytes / 2 / each).for_each(|_| pass.dispatch_workgroups(groups.div_ceil(y), y, 1));
-    };
+    let once = copy::kernel(device, &source, &target);
+    let copy = |pass: &mut wgpu::ComputePass| (0..bytes / 2 / each).for_each(|_| once(pass));
     let (ours, beside) = in_turns(|| run(&|pass| gradient.record(pass, 0)), || run(&copy));
     let (size, values) = (format!("{rows} × {features}"), (rows * u64::from(features)) as f64);
     Measured { work: "device_gradient", size, values, ours, beside }
