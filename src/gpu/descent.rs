@@ -38,6 +38,39 @@ pub struct Descending {
 ///
 /// The constants of each step are made on the host, bit for bit as the device makes them for an
 /// [`Optimizer`](crate::Optimizer), and prepared together with the batches.
+///
+/// ```
+/// use wgpu_optim::gpu::{Descending, Descent, Samples, Shape};
+/// use wgpu_optim::{Adam, Batch, Loss, Model, Penalty, Span};
+/// # let (device, queue) = wgpu::Device::noop(&wgpu::DeviceDescriptor::default());
+/// # let (x, y) = (vec![0.5; 1000 * 30], vec![1.0; 1000]);
+///
+/// let model = Model::new(30, Loss::Logistic);
+/// let shape = Shape::new(&model)?;
+/// let samples = Samples::new(&device, shape, 1000, 100)?;
+/// samples.write(&queue, &x, &y)?; // row after row; what lies beside each is its class
+/// # let usage = wgpu::BufferUsages::STORAGE;
+/// # let size = shape.padded_len() * 4;
+/// # let buffer = wgpu::BufferDescriptor { label: None, size, usage, mapped_at_creation: false };
+/// # let params = device.create_buffer(&buffer);
+/// let mut descent = Descent::new(&device, &samples, &Span::whole(&params), Descending {
+///     model,
+///     rule: Adam::default().into(),
+///     penalty: Penalty::l1(1e-3),
+///     average: None,
+///     max_batch: 100,
+///     max_batches: 10,
+///     shuffled: false,
+/// })?;
+///
+/// let epoch: Vec<Batch> = (0..10).map(|i| Batch::new(100 * i, 100)).collect();
+/// descent.prepare(&queue, &epoch, &[1e-3; 10])?;
+/// let mut encoder = device.create_command_encoder(&Default::default());
+/// let mut pass = encoder.begin_compute_pass(&Default::default());
+/// (0..10).for_each(|update| descent.record(&mut pass, update)); // two dispatches each
+/// # drop(pass);
+/// # Ok::<(), wgpu_optim::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Descent {
     sums: RowSums,
