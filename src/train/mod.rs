@@ -222,6 +222,9 @@ pub enum TrainError {
         /// The loss over all rows.
         loss: f64,
     },
+    /// There is nothing to learn from.
+    #[error("every row to train on has weight 0")]
+    NoWeight,
     /// Somebody asked to stop.
     #[error("interrupted after update {update}")]
     Interrupted {
@@ -252,7 +255,11 @@ pub fn train(
 ) -> Result<Report, TrainError> {
     let model = &plan.recipe.model;
     let shift = first_target(problem)?;
-    let initial_loss = worker.evaluate(0, plan.rows, shift)?.mean_loss();
+    let initial = worker.evaluate(0, plan.rows, shift)?;
+    if initial.weight == 0.0 {
+        return Err(TrainError::NoWeight);
+    }
+    let initial_loss = initial.mean_loss();
     if !initial_loss.is_finite() {
         return Err(TrainError::NotFinite { loss: initial_loss });
     }
