@@ -8,6 +8,7 @@ mod scaling;
 pub use blog::BlogRandom;
 pub use scaling::Scaling;
 
+use crate::check::Check;
 use crate::cpu::synthetic::{Options, Synthetic, Truth};
 use crate::data::{self, DataError, FileData, FileOptions, Skipped, Targets};
 use crate::{Error, Loss, Model};
@@ -76,6 +77,9 @@ pub enum ProblemError {
 }
 
 impl Problem {
+    /// The most rows of a synthetic problem.
+    pub const MAX_ROWS: u64 = 1 << 40;
+
     /// The series' own data: 100 values from U(−1, 1), y = 2.5·x + 1, no noise.
     pub fn blog() -> Self {
         let mut random = BlogRandom::new();
@@ -94,6 +98,9 @@ impl Problem {
         if rows == 0 {
             return Err(DataError::Empty { name, what: "rows: --samples is 0" }.into());
         }
+        // At a row a nanosecond the most take a quarter of an hour.
+        let (holds, range) = (rows <= Self::MAX_ROWS, "1 ≤ value ≤ 1099511627776");
+        Check("synthetic").that(holds, "samples", rows as f64, range)?;
         let problem = Synthetic::with_options(options)?;
         let truth = Arc::new(problem.truth());
         let params = truth.params().into_iter().map(f64::from).collect();
