@@ -14,16 +14,14 @@ help:
 
 test: vulkan
 	$(CARGO) fmt --check
-	$(CARGO) clippy --all-targets -- -D warnings
 	$(CARGO) clippy --all-targets --features parquet -- -D warnings
 	$(CARGO) clippy --no-default-features --lib -- -D warnings
 	$(CARGO) clippy --no-default-features --features cpu --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --no-deps
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --no-deps --no-default-features --lib
-	$(RUN_TESTS)
+	$(RUN_TESTS) --features parquet
 	$(RUN_TESTS) --no-default-features --features cpu
-	$(CARGO) test --features parquet --test files
-	$(CARGO) test --doc
+	$(CARGO) test --doc --features parquet
 
 # Only on Linux: elsewhere a driver comes with the system.
 vulkan:

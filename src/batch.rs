@@ -46,7 +46,7 @@ impl Window {
 
     /// Which of the window's rows, from 0, comes at `position`: a Feistel network of six rounds, walked
     /// until it is back among the rows (Black & Rogaway, *Ciphers with Arbitrary Finite Domains*, CT-RSA
-    /// 2002). The twin of `shuffled` in `shaders/gradient/batch.wgsl`.
+    /// 2002). The twin of `shuffled` in `shaders/gradient/order.wgsl`.
     pub fn row(&self, position: u32) -> u32 {
         let half_bits = self.half_bits();
         let mask = (1 << half_bits) - 1;

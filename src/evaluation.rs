@@ -68,9 +68,14 @@ impl Evaluation {
         2.0 * (self.loss - self.saturated) / self.weight
     }
 
-    /// The mean Poisson deviance of a model that predicts the targets' mean for every row.
+    /// The mean Poisson deviance of a model that predicts the targets' mean for every row; not a number where
+    /// they are all alike.
     pub fn null_poisson_deviance(&self) -> f64 {
         let sum: f64 = self.outputs.iter().map(|sums| sums[2]).sum();
+        let squares: f64 = self.outputs.iter().map(|sums| sums[3]).sum();
+        if squares - sum * sum / self.weight <= 1e-6 * squares {
+            return f64::NAN;
+        }
         let mean = self.shift + sum / self.weight;
         2.0 * (mean - mean * mean.ln() - self.saturated / self.weight)
     }

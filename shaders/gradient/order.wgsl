@@ -36,7 +36,7 @@ fn row_at(i: u32) -> u32 {
 }
 
 // A bijection of 0 … window − 1: a Feistel network over a power of four, walked until it is back within.
-// The twin of src/cpu/shuffle.rs.
+// The twin of src/batch.rs.
 fn shuffled(position: u32) -> u32 {
     var at = permuted(position);
     while at >= run.window {

@@ -28,6 +28,8 @@ pub struct FileData {
     pub columns: Vec<Column>,
     /// The different values of a single target in ascending order, if they are at most 4096.
     pub target_values: Option<Vec<f64>>,
+    /// The least value of any target; infinite where there are no targets.
+    pub least_target: f64,
     store: Store,
 }
 
@@ -40,12 +42,13 @@ impl FileData {
         let mut columns = vec![Column::NONE; layout.features];
         let mut distinct = Distinct::new(layout.targets == 1);
         let mut held = Some(Held::new(opened.source.single(), &layout, memory));
-        let mut rows = 0;
+        let (mut rows, mut least_target) = (0, f64::INFINITY);
         while pass.next(&mut cells)? {
             rows += 1;
             let (x, sides) = cells.split_at(layout.features);
             columns.iter_mut().zip(x).for_each(|(column, &value)| column.add(value, rows as f64));
             sides.first().into_iter().for_each(|&target| distinct.add(target));
+            least_target = sides[..layout.targets].iter().copied().fold(least_target, f64::min);
             held = held.and_then(|held| held.with(x, sides));
         }
         let name = opened.path.display().to_string();
@@ -70,6 +73,7 @@ impl FileData {
             skipped: pass.skipped,
             columns,
             target_values: distinct.values(),
+            least_target,
             store: match held {
                 Some(held) => Store::Held(held),
                 None => Store::Streamed { opened, seekable, cursor: Mutex::new(None) },

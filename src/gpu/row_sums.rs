@@ -17,7 +17,7 @@ const FIRST_RUN: u32 = 1;
 const LAST_RUN: u32 = 2;
 const ODD_RUN: u32 = 4;
 
-/// What a kernel knows of a run of rows; `struct Run` in `shaders/gradient/batch.wgsl`.
+/// What a kernel knows of a run of rows; `struct Run` in `shaders/gradient/order.wgsl`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, bytemuck::Pod, bytemuck::Zeroable)]
 struct Description {
@@ -101,7 +101,7 @@ impl RowSums {
         let partial_bytes = groups * u64::from(shape.partial_vectors(purpose.metrics)) * 16;
         let two = shape.sums == Sums::TwoPasses;
         let score_bytes = if two { run_rows * u64::from(shape.outputs) * 4 } else { 4 };
-        let hint = " for a batch's partial sums";
+        let hint = " for a batch's scores and partial sums";
         let (limit, available) = ("max_storage_buffer_binding_size", limits.max_binding);
         check_limit(limit, available, partial_bytes.max(score_bytes), hint)?;
         let runs = u64::from(purpose.max_batches) * rows.most_runs(max_batch);

@@ -63,11 +63,6 @@ impl Samples {
             max_buffer.min(device.limits().max_buffer_size).min(Limits::of(device).max_binding);
         let hint = " for one row of features";
         check_limit("max_storage_buffer_binding_size", max_buffer, shape.x_bytes(1), hint)?;
-        let bytes = u128::from(shape.row_bytes()) * u128::from(rows);
-        if bytes > MAX_BYTES {
-            let reason = format!("{rows} rows need {:.0} GB", bytes as f64 / 1e9);
-            return Err(Error::OutOfMemory { what: "the rows on the device", reason });
-        }
         Self::cut(device, shape, rows, batch, max_buffer, usize::MAX)
     }
 
@@ -101,6 +96,11 @@ impl Samples {
         resident: usize,
     ) -> Result<Self, Error> {
         let side = u64::from(shape.side) * 4;
+        let bytes = u128::from(shape.row_bytes()) * u128::from(rows);
+        if bytes > MAX_BYTES {
+            let reason = format!("{rows} rows need {:.0} GB", bytes as f64 / 1e9);
+            return Err(Error::OutOfMemory { what: "the rows on the device", reason });
+        }
         // What fills the last vec4 must fit too.
         let most =
             (max_buffer / shape.row_bytes().max(side)).min(max_buffer / 16 * 16 / shape.row_bytes());

@@ -162,7 +162,10 @@ impl Shape {
 
     /// The most rows of a run: a larger batch is summed run by run.
     pub fn run_rows(&self) -> u64 {
-        (RUN_BYTES / self.row_bytes()).clamp(1, RUN_ROWS)
+        // Scores and what lies beside a row are in a binding too.
+        let scores = if self.sums == Sums::TwoPasses { self.outputs } else { 0 };
+        let bytes = self.row_bytes().max(u64::from(scores.max(self.side)) * 4);
+        (RUN_BYTES / bytes).clamp(1, RUN_ROWS)
     }
 
     /// vec4 of a partial sum: of a gradient, or of what evaluates a model.

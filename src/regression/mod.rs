@@ -262,7 +262,7 @@ impl Problem {
     fn has_negative_targets(&self) -> bool {
         match &self.source {
             Source::Synthetic(..) => false,
-            Source::File(file) => file.target_values.as_ref().is_some_and(|values| values[0] < 0.0),
+            Source::File(file) => file.least_target < 0.0,
             Source::Table { sides, .. } => {
                 sides.chunks(self.side()).any(|side| side[..self.targets].iter().any(|&y| y < 0.0))
             }

@@ -254,7 +254,7 @@ pub fn train(
     observer: &mut dyn FnMut(Progress) -> Result<(), String>,
 ) -> Result<Report, TrainError> {
     let model = &plan.recipe.model;
-    let shift = first_target(problem)?;
+    let shift = near_mean(problem)?;
     let initial = worker.evaluate(0, plan.rows, shift)?;
     if initial.weight == 0.0 {
         return Err(TrainError::NoWeight);
@@ -378,10 +378,13 @@ pub fn train(
     })
 }
 
-/// A number near the targets' mean: the first of them, as a device has it.
-fn first_target(problem: &Problem) -> Result<f64, ProblemError> {
-    let (_, sides) = problem.rows_of::<f32>(&Batch::new(0, 1))?;
-    Ok(sides[0].into())
+/// An f32 near the targets' mean: that of the first rows.
+fn near_mean(problem: &Problem) -> Result<f64, ProblemError> {
+    let rows = problem.rows.min(4096);
+    let (_, sides) = problem.rows_of::<f32>(&Batch::new(0, rows))?;
+    let first_targets = sides.iter().step_by(problem.side());
+    let mean = first_targets.map(|&y| f64::from(y)).sum::<f64>() / rows as f64;
+    Ok((mean as f32).into())
 }
 
 /// What is known of the epochs so far, for stopping early.

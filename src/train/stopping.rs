@@ -59,7 +59,8 @@ impl Watch {
 
     /// Looks at an epoch's loss, or at its negative score; `lr` is the learning rate as scheduled.
     pub fn epoch(&mut self, loss: f64, lr: f64) -> Verdict {
-        let no_better = loss > self.best - self.options.tol;
+        // What is no number is no better.
+        let no_better = !loss.is_finite() || loss > self.best - self.options.tol;
         self.without_change = if no_better { self.without_change + 1 } else { 0 };
         self.best = self.best.min(loss);
         if self.without_change < self.options.n_iter_no_change {
