@@ -2,10 +2,13 @@
 
 #![cfg(feature = "cli")]
 
+#[path = "common/command.rs"]
+mod command;
+mod common;
 #[path = "common/golden.rs"]
 mod golden;
 
-use assert_cmd::Command;
+use command::{json, refused_whole as refused, run};
 use golden::{Case, cases, take_step};
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
@@ -13,7 +16,6 @@ use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::LazyLock;
-use std::time::Duration;
 use tempfile::TempDir;
 use wgpu_optim::cpu::{Bounded, Number, exact_step};
 use wgpu_optim::rule::{AmsgradOf, EpsPlacement};
@@ -36,52 +38,6 @@ static DEVICES: LazyLock<Vec<&str>> = LazyLock::new(|| {
 
 /// Tensors of a file.
 type Tensors = BTreeMap<String, (Dtype, Vec<usize>, Vec<f64>)>;
-
-struct Outcome {
-    code: i32,
-    stdout: String,
-    stderr: String,
-}
-
-/// Runs the command in `folder` with arguments separated by blanks.
-fn run(folder: &Path, arguments: &str) -> Outcome {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_wgpu-optim"));
-    command.current_dir(folder).args(arguments.split_whitespace());
-    let output = command.timeout(Duration::from_secs(60)).output().unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    let (stdout, stderr) = (text(output.stdout), text(output.stderr));
-    assert!(!stderr.contains("panicked"), "{arguments}: {stderr}");
-    let code = output.status.code().unwrap_or_else(|| panic!("{arguments}: {}", output.status));
-    Outcome { code, stdout, stderr }
-}
-
-/// Runs the command, which must succeed, and reads its standard output as JSON.
-#[track_caller]
-fn json(folder: &Path, arguments: &str) -> Value {
-    let Outcome { code, stdout, stderr } = run(folder, arguments);
-    assert_eq!(code, 0, "{arguments}: {stderr}");
-    serde_json::from_str(&stdout).unwrap_or_else(|error| panic!("{arguments}: {error}: {stdout}"))
-}
-
-/// Runs the command, which must be refused, write nothing, and say each of `parts`.
-#[track_caller]
-fn refused(folder: &Path, arguments: &str, parts: &[&str]) {
-    let before = names(folder);
-    let outcome = run(folder, arguments);
-    assert_eq!((outcome.code, outcome.stdout.as_str()), (2, ""), "{arguments}: {}", outcome.stderr);
-    for part in parts {
-        assert!(outcome.stderr.contains(part), "{arguments}: no `{part}` in: {}", outcome.stderr);
-    }
-    assert_eq!(names(folder), before, "{arguments}");
-}
-
-fn names(folder: &Path) -> Vec<String> {
-    let entries = folder.read_dir().unwrap();
-    let mut names: Vec<String> =
-        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-    names.sort();
-    names
-}
 
 fn folder() -> TempDir {
     TempDir::new().unwrap()

@@ -2,33 +2,18 @@
 
 #![cfg(feature = "cli")]
 
-use assert_cmd::Command;
+#[path = "common/command.rs"]
+mod command;
+mod common;
+
+use command::{Outcome, names, refused_whole as refused, run};
 use serde_json::Value;
 use std::path::Path;
 use std::process::Stdio;
-use std::time::Duration;
 use tempfile::TempDir;
 use wgpu_optim::regression::Scaling;
 use wgpu_optim::saved::{Precision, SavedModel};
 use wgpu_optim::{Loss, Model};
-
-struct Outcome {
-    code: i32,
-    stdout: String,
-    stderr: String,
-}
-
-/// Runs the command in `folder` with arguments separated by blanks.
-fn run(folder: &TempDir, arguments: &str) -> Outcome {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_wgpu-optim"));
-    command.current_dir(folder).args(arguments.split_whitespace());
-    let output = command.timeout(Duration::from_secs(60)).output().unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    let (stdout, stderr) = (text(output.stdout), text(output.stderr));
-    assert!(!stderr.contains("panicked"), "{arguments}: {stderr}");
-    let code = output.status.code().unwrap_or_else(|| panic!("{arguments}: {}", output.status));
-    Outcome { code, stdout, stderr }
-}
 
 /// The lines of standard output of a run that must succeed and have nothing else to say.
 #[track_caller]
@@ -36,26 +21,6 @@ fn lines(folder: &TempDir, arguments: &str) -> Vec<String> {
     let Outcome { code, stdout, stderr } = run(folder, arguments);
     assert_eq!((code, stderr.as_str()), (0, ""), "{arguments}");
     stdout.lines().map(String::from).collect()
-}
-
-/// Runs the command, which must be refused, write nothing, and say each of `parts`.
-#[track_caller]
-fn refused(folder: &TempDir, arguments: &str, parts: &[&str]) {
-    let before = names(folder);
-    let outcome = run(folder, arguments);
-    assert_eq!((outcome.code, outcome.stdout.as_str()), (2, ""), "{arguments}: {}", outcome.stderr);
-    for part in parts {
-        assert!(outcome.stderr.contains(part), "{arguments}: no `{part}` in: {}", outcome.stderr);
-    }
-    assert_eq!(names(folder), before, "{arguments}");
-}
-
-fn names(folder: &TempDir) -> Vec<String> {
-    let entries = folder.path().read_dir().unwrap();
-    let mut names: Vec<String> =
-        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-    names.sort();
-    names
 }
 
 fn model(loss: Loss, coef: &[f64], intercept: &[f64]) -> SavedModel {

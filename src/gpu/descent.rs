@@ -3,10 +3,10 @@
 
 use super::bindings::{Use, buffer_with, check_limit, group, layout, pipeline_over};
 use super::dispatch::flag;
-use super::gradient::{REDUCE_COLUMNS, losses, so_far};
+use super::gradient::{losses, so_far};
 use super::kernels::Options;
 use super::row_sums::{Purpose, RowSums, constants};
-use super::span::{Limits, Span, grid};
+use super::span::{Limits, Span};
 use super::steps::{self, SLOT};
 use super::{Rows, Shape, shader};
 use crate::batch::Batch;
@@ -83,7 +83,6 @@ pub struct Descent {
     params: Span,
     state: Span,
     step_state: StepState,
-    max_groups: u32,
 }
 
 impl Descent {
@@ -175,7 +174,6 @@ impl Descent {
             params: params.clone(),
             state: Span::whole(&state),
             step_state: StepState::default(),
-            max_groups: limits.max_groups,
         })
     }
 
@@ -224,13 +222,12 @@ impl Descent {
     /// Records one of them: the last one makes the update. For callers whose chunks take turns on the device.
     pub fn record_run(&self, pass: &mut ComputePass, index: usize, run: usize) {
         let Some(run) = self.sums.runs(index).get(run) else { return };
-        let columns = u64::from(self.sums.shape().partial_vectors(false));
-        let [x, y, _] = grid(columns, REDUCE_COLUMNS, self.max_groups);
+        let [x, y, z] = self.sums.sum_grid();
         self.sums.record(pass, run);
         pass.set_pipeline(&self.kernel);
         pass.set_bind_group(0, &self.sum_bindings, &[run.offset]);
         pass.set_bind_group(1, &self.step_bindings, &[index as u32 * SLOT as u32]);
-        pass.dispatch_workgroups(x, y, 1);
+        pass.dispatch_workgroups(x, y, z);
     }
 
     /// The loss of each prepared batch ahead of its update, one f32 each; usage `COPY_SRC`.

@@ -1,9 +1,9 @@
 //! What evaluates a model, summed on the device.
 
 use super::bindings::{Use, group, layout, pipeline};
-use super::gradient::{REDUCE_COLUMNS, losses, so_far};
+use super::gradient::{losses, so_far};
 use super::row_sums::{Purpose, RowSums, constants};
-use super::span::{Limits, Span, grid};
+use super::span::Span;
 use super::{Rows, shader};
 use crate::batch::Batch;
 use crate::{Error, Evaluation, Model};
@@ -17,7 +17,6 @@ pub struct Evaluator {
     kernel: ComputePipeline,
     bindings: BindGroup,
     so_far: Buffer,
-    max_groups: u32,
     shift: f32,
 }
 
@@ -51,8 +50,7 @@ impl Evaluator {
         let module = shader::evaluation_sum();
         let constants = module.declared(constants(&shape, model, purpose));
         let kernel = pipeline(device, &module, "main", &layout, &constants);
-        let max_groups = Limits::of(device).max_groups;
-        Ok(Evaluator { sums, model: *model, kernel, bindings, so_far, max_groups, shift: 0.0 })
+        Ok(Evaluator { sums, model: *model, kernel, bindings, so_far, shift: 0.0 })
     }
 
     /// Describes the batches that are to be evaluated next; `shift` is near the targets' mean.
@@ -84,12 +82,11 @@ impl Evaluator {
     /// Records one of them. For callers whose chunks take turns on the device.
     pub fn record_run(&self, pass: &mut ComputePass, index: usize, run: usize) {
         let Some(run) = self.sums.runs(index).get(run) else { return };
-        let columns = u64::from(self.sums.shape().partial_vectors(true));
-        let [x, y, _] = grid(columns, REDUCE_COLUMNS, self.max_groups);
+        let [x, y, z] = self.sums.sum_grid();
         self.sums.record(pass, run);
         pass.set_pipeline(&self.kernel);
         pass.set_bind_group(0, &self.bindings, &[run.offset]);
-        pass.dispatch_workgroups(x, y, 1);
+        pass.dispatch_workgroups(x, y, z);
     }
 
     /// Where the sums of the `index`-th prepared batch are after its last run, and until the next batch.

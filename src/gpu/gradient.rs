@@ -2,14 +2,11 @@
 
 use super::bindings::{Use, group, layout, pipeline};
 use super::row_sums::{Purpose, RowSums, check_params, constants};
-use super::span::{Limits, Span, grid};
+use super::span::{Limits, Span};
 use super::{Rows, Shape, shader};
 use crate::batch::Batch;
 use crate::{Error, Model};
 use wgpu::{BindGroup, Buffer, BufferUsages, ComputePass, ComputePipeline, Device, Queue};
-
-/// Columns that a workgroup of `reduce.wgsl` adds up.
-pub(super) const REDUCE_COLUMNS: u32 = 4;
 
 /// The gradient of a model's mean loss over batches of rows, and the loss.
 ///
@@ -21,7 +18,6 @@ pub struct Gradient {
     reduce: ComputePipeline,
     bindings: BindGroup,
     losses: Buffer,
-    max_groups: u32,
 }
 
 impl Gradient {
@@ -67,7 +63,7 @@ impl Gradient {
         let module = shader::gradient_reduce();
         let constants = module.declared(constants(&shape, model, purpose));
         let reduce = pipeline(device, &module, "main", &layout, &constants);
-        Ok(Gradient { sums, reduce, bindings, losses, max_groups: limits.max_groups })
+        Ok(Gradient { sums, reduce, bindings, losses })
     }
 
     /// Describes the batches that are to be recorded next, in place of the last ones. The queue makes
@@ -102,9 +98,8 @@ impl Gradient {
         self.sums.record(pass, run);
         pass.set_pipeline(&self.reduce);
         pass.set_bind_group(0, &self.bindings, &[run.offset]);
-        let columns = u64::from(self.sums.shape().partial_vectors(false));
-        let [x, y, _] = grid(columns, REDUCE_COLUMNS, self.max_groups);
-        pass.dispatch_workgroups(x, y, 1);
+        let [x, y, z] = self.sums.sum_grid();
+        pass.dispatch_workgroups(x, y, z);
     }
 
     /// The loss of each prepared batch after its gradient has run, one f32 each; usage `COPY_SRC`.

@@ -10,6 +10,8 @@ use wgpu::{BindGroup, Buffer, BufferUsages, ComputePass, ComputePipeline, Device
 
 /// Bytes from one run's description to the next: WebGPU's alignment of dynamic offsets.
 const SLOT: u64 = 256;
+/// Columns that a workgroup of `reduce.wgsl` adds up.
+const SUM_COLUMNS: u32 = 4;
 /// Storage buffers that the kernels bind.
 const STORAGE_BUFFERS: u32 = 5;
 
@@ -280,6 +282,12 @@ impl RowSums {
                 }
             }
         }
+    }
+
+    /// The workgroups that add up the partial sums of a run.
+    pub fn sum_grid(&self) -> [u32; 3] {
+        let columns = u64::from(self.shape.partial_vectors(self.purpose.metrics));
+        grid(columns, SUM_COLUMNS, self.max_groups)
     }
 
     pub fn shape(&self) -> &Shape {

@@ -40,8 +40,7 @@ impl Samples {
     /// depend on how the rows are cut.
     ///
     /// # Errors
-    /// [`Error::Limit`] if not
-    /// even one row fits a binding, [`Error::OutOfMemory`] for more than any device has.
+    /// [`Error::Limit`] if not even one row fits a binding, [`Error::OutOfMemory`] for more than any device has.
     pub fn new(device: &Device, shape: Shape, rows: u64, batch: u64) -> Result<Self, Error> {
         Self::with_max_buffer(device, shape, rows, batch, u64::MAX)
     }
@@ -59,10 +58,6 @@ impl Samples {
         batch: u64,
         max_buffer: u64,
     ) -> Result<Self, Error> {
-        let max_buffer =
-            max_buffer.min(device.limits().max_buffer_size).min(Limits::of(device).max_binding);
-        let hint = " for one row of features";
-        check_limit("max_storage_buffer_binding_size", max_buffer, shape.x_bytes(1), hint)?;
         Self::cut(device, shape, rows, batch, max_buffer, usize::MAX)
     }
 
@@ -79,14 +74,10 @@ impl Samples {
         batch: u64,
         max_buffer: u64,
     ) -> Result<Self, Error> {
-        let max_buffer =
-            max_buffer.min(device.limits().max_buffer_size).min(Limits::of(device).max_binding);
-        let hint = " for one row of features";
-        check_limit("max_storage_buffer_binding_size", max_buffer, shape.x_bytes(1), hint)?;
         Self::cut(device, shape, rows, batch, max_buffer, 2)
     }
 
-    /// Chunks of which at most `resident` have buffers of their own.
+    /// Chunks of at most `max_buffer` bytes, of which at most `resident` have buffers of their own.
     fn cut(
         device: &Device,
         shape: Shape,
@@ -95,6 +86,10 @@ impl Samples {
         max_buffer: u64,
         resident: usize,
     ) -> Result<Self, Error> {
+        let max_buffer =
+            max_buffer.min(device.limits().max_buffer_size).min(Limits::of(device).max_binding);
+        let hint = " for one row of features";
+        check_limit("max_storage_buffer_binding_size", max_buffer, shape.x_bytes(1), hint)?;
         let side = u64::from(shape.side) * 4;
         let bytes = u128::from(shape.row_bytes()) * u128::from(rows);
         if bytes > MAX_BYTES {

@@ -46,6 +46,23 @@ pub fn refused(folder: impl AsRef<Path>, arguments: &str, parts: &[&str]) {
     }
 }
 
+/// Those of [`refused`], in which the folder must stay as it was.
+#[track_caller]
+pub fn refused_whole(folder: impl AsRef<Path>, arguments: &str, parts: &[&str]) {
+    let before = names(&folder);
+    refused(&folder, arguments, parts);
+    assert_eq!(names(&folder), before, "{arguments}");
+}
+
+/// What a folder holds.
+pub fn names(folder: impl AsRef<Path>) -> Vec<String> {
+    let entries = folder.as_ref().read_dir().unwrap();
+    let mut names: Vec<String> =
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
 /// A folder with these files.
 pub fn folder(files: &[(&str, &str)]) -> TempDir {
     let folder = TempDir::new().unwrap();
