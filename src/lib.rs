@@ -76,6 +76,8 @@
 #![warn(missing_docs)]
 
 mod batch;
+#[cfg(feature = "cli")]
+pub mod bench;
 mod check;
 pub mod cpu;
 #[cfg(feature = "cli")]

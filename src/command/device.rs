@@ -3,7 +3,7 @@
 use super::{Failure, output};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
-use sysinfo::{CpuRefreshKind, System};
+use wgpu_optim::bench::processor_name;
 use wgpu_optim::cpu::parallel;
 use wgpu_optim::gpu::Gpu;
 use wgpu_optim::wgpu::DeviceType;
@@ -69,7 +69,7 @@ impl Description {
             Some(gpu) => Self::of_gpu(gpu),
             None => Description {
                 kind: "cpu",
-                name: processor(),
+                name: processor_name(),
                 backend: "cpu".into(),
                 driver: format!("{} threads, simd {}", rayon::current_num_threads(), parallel::simd()),
             },
@@ -91,16 +91,6 @@ impl Description {
             "cpu" => format!("{} ({})", self.name, self.driver),
             _ => format!("{} ({}, {})", self.name, self.backend, self.driver),
         }
-    }
-}
-
-/// What the processor calls itself.
-fn processor() -> String {
-    let mut system = System::new();
-    system.refresh_cpu_list(CpuRefreshKind::nothing());
-    match system.cpus().first().map(|cpu| cpu.brand().trim()) {
-        None | Some("") => "processor".into(),
-        Some(brand) => brand.into(),
     }
 }
 

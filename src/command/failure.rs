@@ -85,3 +85,13 @@ impl From<TrainError> for Failure {
         }
     }
 }
+
+impl From<wgpu_optim::bench::BenchError> for Failure {
+    fn from(error: wgpu_optim::bench::BenchError) -> Self {
+        let message = error.to_string();
+        match error {
+            wgpu_optim::bench::BenchError::Wrong { .. } => Failure::Check(message),
+            _ => Failure::Input(message),
+        }
+    }
+}

@@ -1,6 +1,8 @@
 //! The command line: the only code that prints.
 
 mod apply;
+mod bench;
+mod compare;
 mod device;
 mod devices;
 mod failure;
@@ -39,6 +41,10 @@ enum Command {
     Apply(Box<apply::Arguments>),
     /// Run the blog series this project grew out of, as published and corrected
     Reproduce(reproduce::Arguments),
+    /// Measure steps, gradients, epochs and fits against a copy, checked ahead of being timed
+    Bench(bench::Arguments),
+    /// Say of each row of two benchmarks whether the second is SAME, FASTER, SLOWER or UNSURE
+    Compare(compare::Arguments),
     /// Write the kernels as WGSL files, with a manifest of what they bind
     Shaders(shaders::Arguments),
     /// List the adapters of this machine with the limits and features that matter here
@@ -54,6 +60,8 @@ pub fn run() -> ExitCode {
         Command::Predict(arguments) => predict::run(&arguments),
         Command::Apply(arguments) => apply::run(&arguments),
         Command::Reproduce(arguments) => reproduce::run(&arguments),
+        Command::Bench(arguments) => bench::run(&arguments),
+        Command::Compare(arguments) => compare::run(&arguments),
         Command::Shaders(arguments) => shaders::run(&arguments),
         Command::Devices(arguments) => devices::run(&arguments),
     };

@@ -13,8 +13,14 @@ pub struct Bar {
 
 impl Bar {
     pub fn new(name: &str, updates: u64) -> Self {
-        let bar = ProgressBar::with_draw_target(Some(updates), ProgressDrawTarget::hidden());
-        let template = "{prefix:>9} {wide_bar} {pos}/{len} updates, {eta} left, {msg}";
+        Self::of(name, updates, "updates")
+    }
+
+    /// A bar of so many of something.
+    pub fn of(name: &str, count: u64, what: &str) -> Self {
+        let bar = ProgressBar::with_draw_target(Some(count), ProgressDrawTarget::hidden());
+        let template =
+            &format!("{{prefix:>9}} {{wide_bar}} {{pos}}/{{len}} {what}, {{eta}} left, {{msg}}");
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style);
         }
@@ -23,14 +29,24 @@ impl Bar {
     }
 
     pub fn set(&mut self, update: u64, loss: f64, rows_per_second: f64) {
+        self.tell(update, || format!("loss {loss:.4e}, {:.1} M rows/s", rows_per_second / 1e6));
+    }
+
+    /// So many are done, and there is this to say.
+    pub fn tell(&mut self, done: u64, message: impl FnOnce() -> String) {
         if !self.shown && self.started.elapsed() > PATIENCE {
             self.bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(10));
             self.shown = true;
         }
         if self.shown {
-            self.bar.set_position(update);
-            self.bar.set_message(format!("loss {loss:.4e}, {:.1} M rows/s", rows_per_second / 1e6));
+            self.bar.set_position(done);
+            self.bar.set_message(message());
         }
+    }
+
+    /// There are so many, as is known by now.
+    pub fn lengthen(&self, count: u64) {
+        self.bar.set_length(count);
     }
 
     pub fn finish(&self) {

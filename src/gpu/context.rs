@@ -99,7 +99,9 @@ impl Gpu {
         let info = adapter.get_info();
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("wgpu-optim"),
-            required_features: OPTIONAL_FEATURES & adapter.features(),
+            // Timestamps are for measuring.
+            required_features: (OPTIONAL_FEATURES | wgpu::Features::TIMESTAMP_QUERY)
+                & adapter.features(),
             required_limits: required_limits(&adapter.limits()),
             ..Default::default()
         };

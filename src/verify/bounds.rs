@@ -42,10 +42,15 @@ pub fn gradient(
     params: &[f32],
     depths: (u32, u32),
 ) -> (Vec<Bounded>, Bounded) {
+    sums(model, rows, params, depths.1).finish(depths.0)
+}
+
+/// The sums behind it, of rows that may be a part of a batch.
+pub fn sums(model: &Model, rows: Rows<f32>, params: &[f32], dot_depth: u32) -> BoundedSums {
     let len = rows.len(model);
     let sums = (0..len.div_ceil(BLOCK)).into_par_iter().map(|block| {
         let part = rows.part(model, block * BLOCK, BLOCK.min(len - block * BLOCK));
-        BoundedSums::of(model, part, params, depths.1)
+        BoundedSums::of(model, part, params, dot_depth)
     });
-    sums.reduce(|| BoundedSums::zero(model), BoundedSums::with).finish(depths.0)
+    sums.reduce(|| BoundedSums::zero(model), BoundedSums::with)
 }

@@ -7,7 +7,7 @@ mod faults;
 mod report;
 
 pub use crate::cpu::Bounded;
-pub use bounds::{gradient, update};
+pub use bounds::{gradient, sums, update};
 pub use report::{Verification, Worst};
 
 use crate::batch::Batch;

@@ -8,7 +8,7 @@ use super::arguments::{
     SyntheticArguments, TrainingArguments,
 };
 use std::path::Path;
-use sysinfo::System;
+use wgpu_optim::bench::available_memory;
 use wgpu_optim::cpu::synthetic::{Options, Response};
 use wgpu_optim::data::{FileOptions, Offset, OnBadRow, Targets};
 use wgpu_optim::gpu::Shape;
@@ -242,16 +242,6 @@ impl FileArguments {
             problem.standardize();
         }
         Ok(problem)
-    }
-}
-
-/// Bytes, and a lot where the system does not say.
-pub fn available_memory() -> u64 {
-    let mut system = System::new();
-    system.refresh_memory();
-    match system.available_memory() {
-        0 => 1 << 40,
-        bytes => bytes,
     }
 }
 

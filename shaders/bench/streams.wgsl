@@ -1,0 +1,58 @@
+// What memory-bound kernels are measured against, and what fills their buffers: a vector a thread.
+
+@group(0) @binding(0) var<storage, read> source: array<vec4f>;
+@group(0) @binding(1) var<storage, read_write> destination: array<vec4f>;
+// A seed, and the exponent of two that random numbers are scaled by.
+@group(0) @binding(2) var<uniform> drawn: vec4u;
+
+fn index(id: vec3u, groups: vec3u) -> u32 {
+    return id.y * (groups.x * 64u) + id.x;
+}
+
+// One stream read, one written.
+@compute @workgroup_size(64)
+fn copy(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+    let i = index(id, groups);
+    if i < arrayLength(&destination) {
+        destination[i] = source[i];
+    }
+}
+
+// Two streams read, one of them written.
+@compute @workgroup_size(64)
+fn triad(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+    let i = index(id, groups);
+    if i < arrayLength(&destination) {
+        destination[i] += 0.5 * source[i];
+    }
+}
+
+// Either sign, and a magnitude in [1, 2) · 2^exponent: bits that are put together, the same on every device.
+@compute @workgroup_size(64)
+fn fill(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+    let i = index(id, groups);
+    if i < arrayLength(&destination) {
+        let bits = pcg4d(vec4u(i, drawn.x, drawn.y, 0u));
+        let exponent = (drawn.z + 127u) << 23u;
+        destination[i] = bitcast<vec4f>((bits & vec4u(0x807fffffu)) | vec4u(exponent));
+    }
+}
+
+// Jarzynski & Olano, Hash Functions for GPU Rendering, JCGT 2020.
+fn pcg4d(seed: vec4u) -> vec4u {
+    var v = seed * 1664525u + 1013904223u;
+    v.x += v.y * v.w;
+    v.y += v.z * v.x;
+    v.z += v.x * v.y;
+    v.w += v.y * v.z;
+    v ^= v >> vec4u(16u);
+    v.x += v.y * v.w;
+    v.y += v.z * v.x;
+    v.z += v.x * v.y;
+    v.w += v.y * v.z;
+    return v;
+}
+
+// What a dispatch costs that does nothing.
+@compute @workgroup_size(64)
+fn empty() {}

@@ -1,0 +1,171 @@
+//! Measurement: optimizer steps, gradients, epochs and fits against a copy that takes turns with them, on an adapter
+//! and on the processor.
+//!
+//! What is measured is checked against its definition first, in the same buffers: a wrong answer has no speed. Each
+//! work and a copy of as many bytes on the same device take turns, so that what else the machine does meets both; the
+//! share of the copy is the median of their ratios. [`compare`] says what two such runs tell of each other.
+
+mod calibration;
+pub mod compare;
+mod device;
+mod gradient;
+mod machine;
+mod plan;
+mod processor;
+mod report;
+mod statistics;
+mod step;
+mod streams;
+mod training;
+mod turns;
+mod validation;
+
+pub use machine::{Machine, available_memory, processor as processor_name};
+pub use plan::{Size, Works};
+pub use report::{Calibrated, Calibration, LeftOut, Rates, Report, Row, SCHEMA, Shape, Validation};
+pub use statistics::{Summary, trimmed_mean};
+pub use streams::{Stream, copy};
+
+use crate::gpu::{Gpu, OpenError};
+use crate::regression::ProblemError;
+use crate::train::TrainError;
+use crate::verify::Worst;
+use crate::{Error, Rule};
+use device::Device;
+use processor::{Memory, Processor};
+use std::time::Duration;
+
+/// Bytes of one end of a copy, which a longer one goes through again: more than any adapter's cache holds.
+pub(crate) const STREAM: u64 = 1 << 28;
+
+/// What to measure.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Which works.
+    pub works: Works,
+    /// Which rules.
+    pub rules: Vec<Rule>,
+    /// Which sizes, if not those that suit the machine.
+    pub sizes: Vec<Size>,
+    /// The time for the samples of a row.
+    pub budget: Duration,
+    /// How many problems are fitted.
+    pub seeds: u32,
+    /// What random data come from.
+    pub seed: u64,
+}
+
+/// Why there is no report.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BenchError {
+    /// What was to be timed is wrong.
+    #[error("{work} is wrong, and its speed is not told: {}", wrong(.worst.as_deref()))]
+    Wrong {
+        /// What it is.
+        work: String,
+        /// The worst value.
+        worst: Option<Box<Worst>>,
+    },
+    /// A size does not fit.
+    #[error("{what} needs {needed} bytes of {memory}, and {available} are available")]
+    Memory {
+        /// What was asked for.
+        what: String,
+        /// Bytes that it takes.
+        needed: u64,
+        /// Bytes that there are.
+        available: u64,
+        /// Whose.
+        memory: &'static str,
+    },
+    /// A size that is none of the work.
+    #[error("{0}")]
+    Size(String),
+    /// Threads could not be started.
+    #[error("{0} threads: {1}")]
+    Threads(usize, String),
+    /// There is no device.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The device refused or failed.
+    #[error(transparent)]
+    Device(#[from] Error),
+    /// A problem could not be made.
+    #[error(transparent)]
+    Problem(#[from] ProblemError),
+    /// Training failed.
+    #[error(transparent)]
+    Training(#[from] TrainError),
+}
+
+fn wrong(worst: Option<&Worst>) -> String {
+    match worst {
+        None => "nothing was compared".into(),
+        Some(Worst { update, quantity, element, actual, expected, bound }) => format!(
+            "in step {update} {quantity}[{element}] is {actual:e} ({:#010x}), and {expected:e} ± {bound:e} by its \
+             definition",
+            actual.to_bits()
+        ),
+    }
+}
+
+/// What an observer is told.
+#[derive(Clone, Debug)]
+pub struct Progress<'a> {
+    /// Rows of jobs that are done.
+    pub done: usize,
+    /// Of how many.
+    pub of: usize,
+    /// What is next.
+    pub next: &'a str,
+}
+
+/// Measures what `options` say on the adapter, if one is given, and on the processor, with one thread and with all.
+///
+/// # Errors
+/// [`BenchError`]: a wrong answer, or sizes that do not fit.
+pub fn run(
+    options: &Options,
+    gpu: Option<&Gpu>,
+    observer: &mut dyn FnMut(Progress),
+) -> Result<Report, BenchError> {
+    let memory = Memory::new(machine::cache_bytes().unwrap_or(0));
+    let device = gpu.map(|gpu| Device::new(gpu, &memory)).transpose()?;
+    let all = machine::threads();
+    let counts = if all > 1 { vec![1, all] } else { vec![1] };
+    let processors = counts.into_iter().map(|threads| Processor::new(threads, &memory));
+    let processors = processors.collect::<Result<Vec<_>, _>>()?;
+    let calibrate = || {
+        let of_device = device.iter().map(calibration::of_device);
+        // All threads first: what is first stands for the machine.
+        let of_processors = processors.iter().rev().map(calibration::of_processor);
+        of_device.chain(of_processors).collect::<Result<Vec<_>, _>>()
+    };
+    let before = calibrate()?;
+    let targets = plan::Targets { device: device.as_ref(), processors: &processors, rates: &before };
+    let (jobs, mut left_out) = plan::jobs(options, &targets)?;
+    let mut rows = Vec::new();
+    for (done, job) in jobs.iter().enumerate() {
+        observer(Progress { done, of: jobs.len(), next: &job.to_string() });
+        match job.run(options) {
+            Ok(found) => rows.extend(found),
+            // A size that nobody asked for by name may turn out not to fit the device.
+            Err(BenchError::Device(error @ (Error::OutOfMemory { .. } | Error::Limit { .. })))
+                if options.sizes.is_empty() =>
+            {
+                left_out.push(LeftOut { what: job.to_string(), reason: error.to_string() });
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(Report {
+        schema: SCHEMA,
+        peer: None,
+        versions: machine::versions(),
+        machine: Machine::new(gpu, plan::settings(options)),
+        calibration: Calibration::new(before, calibrate()?),
+        rows,
+        left_out,
+    })
+}

@@ -1,0 +1,111 @@
+//! The kernels of `shaders/bench/streams.wgsl`: a copy and a triad to compare with, and random numbers.
+
+use crate::gpu::Span;
+use crate::gpu::span::{Limits, grid};
+use wgpu::util::DeviceExt;
+use wgpu::{
+    BindGroup, BindGroupEntry, BindingResource, BufferBinding, BufferUsages, ComputePass,
+    ComputePipeline, Device,
+};
+
+/// One of the kernels over a stream or two, in pieces that a binding takes.
+pub struct Stream {
+    pipeline: ComputePipeline,
+    pieces: Vec<(BindGroup, [u32; 2])>,
+}
+
+const THREADS: u64 = 64;
+const VECTOR: u64 = 16;
+
+impl Stream {
+    /// Records it once.
+    pub fn record(&self, pass: &mut ComputePass) {
+        pass.set_pipeline(&self.pipeline);
+        for (bindings, [x, y]) in &self.pieces {
+            pass.set_bind_group(0, bindings, &[]);
+            pass.dispatch_workgroups(*x, *y, 1);
+        }
+    }
+
+    fn new(
+        device: &Device,
+        entry_point: &str,
+        source: Option<&Span>,
+        target: &Span,
+        drawn: Option<[u32; 4]>,
+    ) -> Self {
+        let pipeline = pipeline(device, entry_point);
+        let layout = pipeline.get_bind_group_layout(0);
+        let limits = Limits::of(device);
+        // Offsets stay multiples of what a binding's offset must be one of.
+        let most = limits.max_binding / limits.quantum() * limits.quantum();
+        let bytes = (4 * target.len).next_multiple_of(VECTOR);
+        let piece = |(number, at): (u32, u64)| {
+            let len = most.min(bytes - at);
+            let uniform = drawn.map(|[x, y, z, w]| {
+                let words = [x ^ number.wrapping_mul(0x9e37_79b9), y, z, w];
+                device.create_buffer_init(&wgpu::util::BufferInitDescriptor {
+                    label: Some("drawn"),
+                    contents: bytemuck::bytes_of(&words),
+                    usage: BufferUsages::UNIFORM,
+                })
+            });
+            let size = std::num::NonZeroU64::new(len);
+            let mut entries = Vec::new();
+            for (binding, span) in [(0, source), (1, Some(target))] {
+                let Some(Span { buffer, offset, .. }) = span else { continue };
+                let resource =
+                    BindingResource::Buffer(BufferBinding { buffer, offset: offset + at, size });
+                entries.push(BindGroupEntry { binding, resource });
+            }
+            if let Some(uniform) = &uniform {
+                entries.push(BindGroupEntry { binding: 2, resource: uniform.as_entire_binding() });
+            }
+            let bindings = device.create_bind_group(&wgpu::BindGroupDescriptor {
+                label: Some(entry_point),
+                layout: &layout,
+                entries: &entries,
+            });
+            let [x, y, _] = grid(len / VECTOR, THREADS as u32, limits.max_groups);
+            (bindings, [x, y])
+        };
+        let starts = (0..bytes).step_by(most.max(VECTOR) as usize);
+        Stream { pieces: (0..).zip(starts).map(piece).collect(), pipeline }
+    }
+}
+
+/// A copy of `source`, which is as long as `target`: one stream read, one written.
+pub fn copy(device: &Device, source: &Span, target: &Span) -> Stream {
+    Stream::new(device, "copy", Some(source), target, None)
+}
+
+/// `target ← target + ½ · source`: two streams read, one of them written.
+pub fn triad(device: &Device, source: &Span, target: &Span) -> Stream {
+    Stream::new(device, "triad", Some(source), target, None)
+}
+
+/// Random numbers of either sign with magnitudes in [1, 2) · 2^exponent.
+pub fn fill(device: &Device, target: &Span, seed: u64, exponent: i32) -> Stream {
+    let drawn = [seed as u32, (seed >> 32) as u32, exponent as u32, 0];
+    Stream::new(device, "fill", None, target, Some(drawn))
+}
+
+/// The pipeline of a kernel that does nothing.
+pub fn empty(device: &Device) -> ComputePipeline {
+    pipeline(device, "empty")
+}
+
+fn pipeline(device: &Device, entry_point: &str) -> ComputePipeline {
+    let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
+        label: Some("streams"),
+        source: wgpu::ShaderSource::Wgsl(include_str!("../../shaders/bench/streams.wgsl").into()),
+    });
+    device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+        label: Some(entry_point),
+        layout: None,
+        module: &module,
+        entry_point: Some(entry_point),
+        compilation_options: Default::default(),
+        cache: None,
+    })
+}
