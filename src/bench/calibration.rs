@@ -9,7 +9,7 @@ use crate::gpu::ReadBack;
 use std::time::Instant;
 
 /// Of each, the median of so many.
-const ROUNDS: usize = 9;
+const ROUNDS: usize = 5;
 /// Bytes that are sent up and read back.
 const TRANSFER: u64 = 1 << 26;
 const EMPTY: u32 = 1000;

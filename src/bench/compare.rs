@@ -333,3 +333,154 @@ fn unknown(paired: bool) -> Effect {
         paired,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Noise like a shared machine's: bursts in which everything takes up to twice as long, a drift between runs,
+    /// and jitter of each sample by itself.
+    struct Noise(u64);
+
+    impl Noise {
+        fn uniform(&mut self) -> f64 {
+            let [word, ..] =
+                crate::cpu::random::philox([self.0 as u32, (self.0 >> 32) as u32, 0, 0], [7, 0]);
+            self.0 += 1;
+            f64::from(word) / 2f64.powi(32)
+        }
+
+        /// A row of `n` samples of a work that takes `seconds`, of a run that everything takes `drift` times as long in.
+        fn row(&mut self, n: usize, seconds: f64, drift: f64, jitter: f64) -> Row {
+            let (mut samples, mut beside) = (Vec::new(), Vec::new());
+            let mut burst = 1.0;
+            for _ in 0..n {
+                if self.uniform() < 0.2 {
+                    burst = 1.0 + self.uniform();
+                }
+                let mut jitter =
+                    || 1.0 + jitter * self.uniform() + if self.uniform() < 0.05 { 1.0 } else { 0.0 };
+                samples.push(Some(seconds * drift * burst * jitter()));
+                beside.push(1e-3 * drift * burst * jitter());
+            }
+            row(samples, beside)
+        }
+    }
+
+    fn row(samples: Vec<Option<f64>>, beside: Vec<f64>) -> Row {
+        let value = serde_json::json!({
+            "work": "step", "rule": "adam", "size": 4096, "device": "cpu", "threads": 1, "cache": "hot",
+            "samples": samples, "beside": beside, "median_s": null,
+        });
+        serde_json::from_value(value).unwrap()
+    }
+
+    fn verdicts(factor: f64, n: usize, jitter: f64) -> Vec<Verdict> {
+        let mut noise = Noise(n as u64 * 1_000_003);
+        let pairs = 200;
+        let mut verdict = || {
+            let (drift_a, drift_b) = (1.0 + noise.uniform(), 1.0 + noise.uniform());
+            let a = noise.row(n, 2e-3, drift_a, jitter);
+            let b = noise.row(n, 2e-3 * factor, drift_b, jitter);
+            effect(&a, &b, true).verdict
+        };
+        (0..pairs).map(|_| verdict()).collect()
+    }
+
+    fn share(verdicts: &[Verdict], of: Verdict) -> f64 {
+        verdicts.iter().filter(|&&verdict| verdict == of).count() as f64 / verdicts.len() as f64
+    }
+
+    #[test]
+    fn the_same_work_is_the_same_however_the_machine_drifts() {
+        for (n, jitter) in [(10, 0.1), (10, 0.4), (30, 0.2), (100, 0.4)] {
+            let verdicts = verdicts(1.0, n, jitter);
+            assert!(share(&verdicts, Verdict::Same) >= 0.9, "{n} samples, jitter {jitter}");
+            assert_eq!(share(&verdicts, Verdict::Slower), 0.0, "{n} samples, jitter {jitter}");
+        }
+    }
+
+    #[test]
+    fn half_again_as_slow_is_slower_in_that_noise() {
+        for (n, jitter) in [(10, 0.1), (20, 0.2), (50, 0.4)] {
+            let verdicts = verdicts(1.5, n, jitter);
+            assert!(share(&verdicts, Verdict::Slower) >= 0.9, "{n} samples, jitter {jitter}");
+            assert_eq!(share(&verdicts, Verdict::Faster), 0.0);
+        }
+    }
+
+    #[test]
+    fn half_again_as_fast_is_faster_in_that_noise() {
+        for (n, jitter) in [(10, 0.1), (20, 0.2), (50, 0.4)] {
+            let verdicts = verdicts(1.0 / 1.5, n, jitter);
+            assert!(share(&verdicts, Verdict::Faster) >= 0.9, "{n} samples, jitter {jitter}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_proved_is_unsure() {
+        // Twice the median, and quartiles that overlap from end to end.
+        let a = row([1.0, 1.0, 1.0, 3.0, 3.0, 3.0].map(Some).into(), vec![1.0; 6]);
+        let b = row([1.0, 1.0, 4.0, 4.0, 4.0, 4.0].map(Some).into(), vec![1.0; 6]);
+        assert_eq!(effect(&a, &b, true).verdict, Verdict::Unsure);
+        assert_eq!(effect(&row(vec![], vec![]), &b, true).verdict, Verdict::Unsure);
+    }
+
+    #[test]
+    fn without_copies_seconds_are_compared() {
+        let times =
+            |by: f64| (0..10).map(|i| Some(by * (1.0 + 0.01 * f64::from(i)))).collect::<Vec<_>>();
+        let (a, b) = (row(times(1.0), vec![]), row(times(1.6), vec![]));
+        let effect = effect(&a, &b, true);
+        assert_eq!((effect.verdict, effect.paired), (Verdict::Slower, false));
+    }
+
+    #[test]
+    fn fits_are_compared_seed_by_seed() {
+        let fit =
+            |samples: [Option<f64>; 5]| Row { work: "fit".into(), ..row(samples.into(), vec![1.0; 5]) };
+        let a = fit([Some(1.0), Some(5.0), Some(2.0), Some(9.0), None]);
+        let same = fit([Some(1.02), Some(5.2), Some(1.9), Some(9.1), None]);
+        assert_eq!(effect(&a, &same, true).verdict, Verdict::Same);
+        let slower = fit([Some(1.6), Some(8.0), Some(3.2), Some(14.0), None]);
+        assert_eq!(effect(&a, &slower, true).verdict, Verdict::Slower);
+        let missed = fit([None, None, None, Some(9.0), None]);
+        assert_ne!(effect(&a, &missed, true).verdict, Verdict::Same);
+    }
+
+    fn file(peer: Option<&str>, rows: Vec<Row>) -> File {
+        let machine = serde_json::json!({ "cpu": "one" });
+        File { schema: 1, peer: peer.map(str::to_string), machine, calibration: Value::Null, rows }
+    }
+
+    #[test]
+    fn rows_match_by_what_they_are_and_others_are_named() {
+        let one = row(vec![Some(1.0); 10], vec![1.0; 10]);
+        let cold = Row { cache: Some("cold".into()), ..one.clone() };
+        let two = Row { threads: Some(2), ..one.clone() };
+        let compared = files(&file(None, vec![one.clone(), cold.clone()]), &file(None, vec![two, cold]));
+        assert_eq!(compared.rows.len(), 1);
+        assert_eq!(compared.only_a[0].to_string(), "step adam of 4096, cpu, 1 thread, hot");
+        assert_eq!(compared.only_b[0].to_string(), "step adam of 4096, cpu, 2 threads, hot");
+    }
+
+    #[test]
+    fn each_variant_of_a_peer_has_a_line() {
+        let one = row(vec![Some(1.0); 10], vec![1.0; 10]);
+        let variant = |name: &str| Row { variant: Some(name.into()), cache: None, ..one.clone() };
+        let peer = file(Some("torch"), vec![variant("fused"), variant("foreach")]);
+        let compared = files(&file(None, vec![one]), &peer);
+        assert_eq!(compared.rows.len(), 2);
+        assert_eq!(compared.rows[1].variants, [None, Some("foreach".into())]);
+        assert!(!compared.rows[0].effect.paired && compared.only_b.is_empty());
+    }
+
+    #[test]
+    fn other_files_are_refused() {
+        let error = |json: &str| File::read(json).unwrap_err().to_string();
+        assert_eq!(error(r#"{"schema": 2, "rows": []}"#), "its schema is 2, and 1 is read");
+        assert!(error("{}").contains("schema"));
+        assert!(error(r#"{"schema": 1, "rows": [{"work": "step"}]}"#).contains("missing field"));
+        assert!(error("[").contains("no benchmark's JSON"));
+    }
+}

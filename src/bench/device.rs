@@ -1,9 +1,9 @@
 //! An adapter to measure on: memory, streams to compare with, and both clocks.
 
+use super::BenchError;
 use super::processor::Memory;
 use super::streams::{self, Stream};
 use super::turns::Timed;
-use super::{BenchError, STREAM};
 use crate::gpu::span::Limits;
 use crate::gpu::{Gpu, ReadBack, Span};
 use std::ops::Range;
@@ -23,7 +23,7 @@ pub struct Device<'a> {
     /// The adapter.
     pub gpu: &'a Gpu,
     clock: Option<Clock>,
-    /// The two ends of a copy, each of [`STREAM`] bytes or the most that a buffer of this device has.
+    /// The two ends of a copy, as long as the host's or as a binding of this device may be.
     streams: [Span; 2],
     /// Of a software adapter it is the processor's caches that must be flushed.
     memory: Option<&'a Memory>,
@@ -47,10 +47,10 @@ impl Copy {
 }
 
 impl<'a> Device<'a> {
-    /// Allocates what is compared with.
-    pub fn new(gpu: &'a Gpu, memory: &'a Memory) -> Result<Self, BenchError> {
+    /// Allocates what is compared with, of so many bytes each.
+    pub fn new(gpu: &'a Gpu, memory: &'a Memory, bytes: u64) -> Result<Self, BenchError> {
         let software = gpu.info.device_type == DeviceType::Cpu;
-        let bytes = STREAM.min(Limits::of(&gpu.device).max_binding);
+        let bytes = bytes.min(Limits::of(&gpu.device).max_binding) / 16 * 16;
         let make = || allocate(gpu, bytes / 4, "the streams of a copy");
         let streams = [Span::whole(&make()?), Span::whole(&make()?)];
         let flush = streams::copy(&gpu.device, &streams[0], &streams[1]);

@@ -21,7 +21,7 @@ mod turns;
 mod validation;
 
 pub use machine::{Machine, available_memory, processor as processor_name};
-pub use plan::{Size, Works};
+pub use plan::{Size, Works, number};
 pub use report::{Calibrated, Calibration, LeftOut, Rates, Report, Row, SCHEMA, Shape, Validation};
 pub use statistics::{Summary, trimmed_mean};
 pub use streams::{Stream, copy};
@@ -35,8 +35,8 @@ use device::Device;
 use processor::{Memory, Processor};
 use std::time::Duration;
 
-/// Bytes of one end of a copy, which a longer one goes through again: more than any adapter's cache holds.
-pub(crate) const STREAM: u64 = 1 << 28;
+/// Bytes of one end of a copy, which a longer one goes through again: both are more than any adapter's cache holds.
+const STREAM: u64 = 1 << 28;
 
 /// What to measure.
 #[derive(Clone, Debug)]
@@ -49,10 +49,22 @@ pub struct Options {
     pub sizes: Vec<Size>,
     /// The time for the samples of a row.
     pub budget: Duration,
+    /// Bytes of each of the two streams that are copied to calibrate and to flush caches, if not more than these
+    /// hold: where they are less, nothing is measured cold.
+    pub stream: Option<u64>,
     /// How many problems are fitted.
     pub seeds: u32,
     /// What random data come from.
     pub seed: u64,
+}
+
+impl Options {
+    /// Bytes of one end of a copy.
+    fn stream_bytes(&self) -> u64 {
+        // Somewhat more than half of the last cache.
+        let default = || STREAM.max(machine::cache_bytes().unwrap_or(0) / 20 * 11);
+        self.stream.unwrap_or_else(default)
+    }
 }
 
 /// Why there is no report.
@@ -130,8 +142,8 @@ pub fn run(
     gpu: Option<&Gpu>,
     observer: &mut dyn FnMut(Progress),
 ) -> Result<Report, BenchError> {
-    let memory = Memory::new(machine::cache_bytes().unwrap_or(0));
-    let device = gpu.map(|gpu| Device::new(gpu, &memory)).transpose()?;
+    let memory = Memory::new(options.stream_bytes());
+    let device = gpu.map(|gpu| Device::new(gpu, &memory, options.stream_bytes())).transpose()?;
     let all = machine::threads();
     let counts = if all > 1 { vec![1, all] } else { vec![1] };
     let processors = counts.into_iter().map(|threads| Processor::new(threads, &memory));

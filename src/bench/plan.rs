@@ -6,7 +6,7 @@ use super::processor::Processor;
 use super::report::{LeftOut, Rates, Row, Shape, Work};
 use super::training::{self, EPOCH, EPOCH_BATCHES, FIT, TARGET};
 use super::turns::{self, Pair, Samples};
-use super::{BenchError, Options, STREAM, gradient, step, validation};
+use super::{BenchError, Options, gradient, step, validation};
 use crate::Rule;
 use crate::cpu::gradient::Rows;
 use crate::regression::Problem;
@@ -47,7 +47,7 @@ const FACTOR: u64 = 16;
 /// No device has more memory.
 const MOST_MEMORY: u64 = 1 << 40;
 /// A size that nobody named may take so many times the budget for its least number of samples.
-const PATIENCE: f64 = 2.0;
+const PATIENCE: f64 = 4.0;
 /// Shapes of X.
 const SHAPES: [(u64, u32); 5] =
     [(1 << 20, 16), (1 << 20, 64), (1 << 16, 256), (1 << 14, 1024), (1 << 12, 4096)];
@@ -81,7 +81,10 @@ impl FromStr for Size {
 }
 
 /// `4096`, `2^12` or `1e6`.
-fn number(text: &str) -> Result<u64, String> {
+///
+/// # Errors
+/// A sentence that names it.
+pub fn number(text: &str) -> Result<u64, String> {
     let text = text.trim();
     let not = || format!("`{text}` is no size: 4096, 2^12, 1e6 and 2^20x64 (rows x features) are");
     let value = match text.split_once('^') {
@@ -349,7 +352,7 @@ pub fn settings(options: &Options) -> BTreeMap<String, Value> {
         "least_clock_ticks": turns::TICKS,
         "clock_tick_s": turns::tick(),
         "relative_spread": turns::SPREAD,
-        "stream_bytes": STREAM,
+        "stream_bytes": options.stream_bytes(),
         "stream_workgroup": 64,
         "seeds": options.seeds,
         "seed": options.seed,
@@ -435,7 +438,8 @@ impl Job<'_> {
         let mut rows = Vec::new();
         let samples = turns::take(options.budget, false, pair)?;
         rows.push(work.row(Some("hot"), samples, &report));
-        if self.kind.memory() <= self.target.cache() {
+        let cache = self.target.cache();
+        if self.kind.memory() <= cache && cache < 2 * options.stream_bytes() {
             let samples = turns::take(options.budget, true, pair)?;
             rows.push(work.row(Some("cold"), samples, &report));
         }
@@ -506,6 +510,7 @@ mod tests {
             rules: vec![Adam::default().into()],
             sizes: sizes.to_vec(),
             budget: Duration::ZERO,
+            stream: None,
             seeds: 5,
             seed: 1,
         }

@@ -1,7 +1,7 @@
 //! The processor to measure on: so many threads, and streams to compare with.
 
+use super::BenchError;
 use super::turns::Timed;
-use super::{BenchError, STREAM};
 use crate::cpu::random::philox;
 use pulp::Arch;
 use rayon::prelude::*;
@@ -20,10 +20,17 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// Allocates and writes them.
-    pub fn new(cache_bytes: u64) -> Self {
-        let len = (STREAM.max(cache_bytes * 11 / 20) / 4) as usize;
-        Memory { streams: Mutex::new([random(len, 1, 0), random(len, 2, 0)]) }
+    /// Allocates and writes them, of so many bytes each.
+    pub fn new(bytes: u64) -> Self {
+        let streams = [1.0, 2.0].map(|scale| {
+            let mut stream = vec![0.0; (bytes / 4) as usize];
+            let tasks = stream.par_chunks_mut(TASK);
+            tasks.for_each(|task| {
+                task.iter_mut().zip(1u16..).for_each(|(x, i)| *x = scale * f32::from(i))
+            });
+            stream
+        });
+        Memory { streams: Mutex::new(streams) }
     }
 
     /// Goes through all of both.

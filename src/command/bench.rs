@@ -29,11 +29,15 @@ pub struct Arguments {
     #[arg(long, value_delimiter = ',', value_name = "SIZE,…")]
     sizes: Vec<Size>,
     /// Seconds for the samples of a row; at least ten are taken
-    #[arg(long, default_value = "1", value_parser = seconds, value_name = "SECONDS", allow_negative_numbers = true)]
+    #[arg(long, default_value = "0.5", value_parser = seconds, value_name = "SECONDS", allow_negative_numbers = true)]
     time_budget: Duration,
     /// Problems that each fit is repeated on
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(5..=1000), value_name = "N")]
     seeds: u32,
+    /// Bytes of each of the two streams that are copied to calibrate and to flush caches [default: 2^28, or more
+    /// than half of the last cache; less measures nothing cold]
+    #[arg(long, value_parser = stream, value_name = "BYTES")]
+    stream: Option<u64>,
     /// Print JSON, with all samples
     #[arg(long)]
     json: bool,
@@ -65,6 +69,13 @@ fn seconds(text: &str) -> Result<Duration, String> {
     Ok(Duration::from_secs_f64(seconds))
 }
 
+fn stream(text: &str) -> Result<u64, String> {
+    match bench::number(text)? {
+        bytes if bytes < 1 << 16 => Err("the least that tells something is 2^16".into()),
+        bytes => Ok(bytes),
+    }
+}
+
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let mut seen = Vec::new();
     for (flag, path) in [("--html", &arguments.html), ("--csv", &arguments.csv)] {
@@ -84,6 +95,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         rules: RuleArguments::of(Preset::Torch).rules(chosen)?,
         sizes: arguments.sizes.clone(),
         budget: arguments.time_budget,
+        stream: arguments.stream,
         seeds: arguments.seeds,
         // Fresh data in every run; the seed is told.
         seed: SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |time| time.as_nanos() as u64),

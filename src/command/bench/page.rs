@@ -50,7 +50,7 @@ pub fn page(report: &Report) -> Result<String, Failure> {
     );
     page.table(&HEADER, LEFT, report.rows.iter().map(cells));
     page.heading("Plain streams, before and after");
-    page.table(&CALIBRATION, 1, calibration(report));
+    page.table(&CALIBRATION, 2, calibration(report));
     if !report.left_out.is_empty() {
         page.heading("Left out");
         let rows = report.left_out.iter().map(|left| vec![left.what.clone(), left.reason.clone()]);

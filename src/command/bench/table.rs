@@ -13,7 +13,7 @@ pub const LEFT: usize = 5;
 /// The table on standard output.
 pub fn text(report: &Report) -> String {
     let mut lines = vec![describe(report)];
-    lines.push(output::table(&CALIBRATION, 1, calibration(report)));
+    lines.push(output::table(&CALIBRATION, 2, calibration(report)));
     lines.push(output::table(&HEADER, LEFT, report.rows.iter().map(cells)));
     lines.join("\n\n")
 }
@@ -109,7 +109,7 @@ fn rounded(value: f64) -> String {
     }
 }
 
-pub const CALIBRATION: [&str; 10] = [
+pub const CALIBRATION: [&str; 9] = [
     "device",
     "",
     "copy GB/s",
@@ -119,7 +119,6 @@ pub const CALIBRATION: [&str; 10] = [
     "submit and wait",
     "upload GB/s",
     "read back",
-    "",
 ];
 
 /// What the devices gave plain streams, ahead and behind.
@@ -137,7 +136,6 @@ pub fn calibration(report: &Report) -> Vec<Vec<String>> {
             time(rates.submit_and_wait_s),
             number(rates.upload_gb_s),
             number(rates.readback_gb_s),
-            String::new(),
         ]
     };
     let calibration = &report.calibration;
