@@ -15,7 +15,7 @@ use crate::{Loss, Model, gpu};
 use std::hint::black_box;
 
 /// Numbers of X that are gone through again in f64; of more, a drawn run of rows is.
-const CHECKED: u64 = 1 << 25;
+const CHECKED: u64 = 1 << 24;
 
 /// The data: the same on every device.
 pub fn problem(rows: u64, features: u32, seed: u64) -> Result<Problem, BenchError> {

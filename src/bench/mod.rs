@@ -32,8 +32,10 @@ use crate::train::TrainError;
 use crate::verify::Worst;
 use crate::{Error, Rule};
 use device::Device;
+use plan::Measured;
 use processor::{Memory, Processor};
 use std::time::Duration;
+use turns::VISITS;
 
 /// Bytes of one end of a copy, which a longer one goes through again: both are more than any adapter's cache holds.
 const STREAM: u64 = 1 << 28;
@@ -59,6 +61,11 @@ pub struct Options {
 }
 
 impl Options {
+    /// The time for the samples of a row in one visit.
+    fn visit(&self) -> Duration {
+        self.budget / VISITS as u32
+    }
+
     /// Bytes of one end of a copy.
     fn stream_bytes(&self) -> u64 {
         // Somewhat more than half of the last cache.
@@ -125,7 +132,7 @@ fn wrong(worst: Option<&Worst>) -> String {
 /// What an observer is told.
 #[derive(Clone, Debug)]
 pub struct Progress<'a> {
-    /// Rows of jobs that are done.
+    /// Visits that are done.
     pub done: usize,
     /// Of how many.
     pub of: usize,
@@ -157,16 +164,34 @@ pub fn run(
     let before = calibrate()?;
     let targets = plan::Targets { device: device.as_ref(), processors: &processors, rates: &before };
     let (jobs, mut left_out) = plan::jobs(options, &targets)?;
-    let mut rows = Vec::new();
-    for (done, job) in jobs.iter().enumerate() {
-        observer(Progress { done, of: jobs.len(), next: &job.to_string() });
-        match job.run(options) {
-            Ok(found) => rows.extend(found),
+    // Bytes that the adapter did not have.
+    let mut too_much = u64::MAX;
+    let mut works: Vec<Measured> = jobs.into_iter().map(Measured::new).collect();
+    let of = works.len() * VISITS;
+    for done in 0..of {
+        let (visit, at) = (done / works.len(), done % works.len());
+        let job = &works[at].job;
+        observer(Progress { done, of, next: &job.to_string() });
+        if works[at].left_out {
+            continue;
+        }
+        if job.device_memory() >= too_much {
+            let reason = format!("{too_much} bytes were too much for this adapter already");
+            left_out.push(LeftOut { what: job.to_string(), reason });
+            works[at].left_out = true;
+            continue;
+        }
+        match job.run(options, visit) {
+            Ok(found) => works[at].add(found),
             // A size that nobody asked for by name may turn out not to fit the device.
             Err(BenchError::Device(error @ (Error::OutOfMemory { .. } | Error::Limit { .. })))
                 if options.sizes.is_empty() =>
             {
+                if matches!(error, Error::OutOfMemory { .. }) && job.device_memory() > 0 {
+                    too_much = job.device_memory();
+                }
                 left_out.push(LeftOut { what: job.to_string(), reason: error.to_string() });
+                works[at].left_out = true;
             }
             Err(error) => return Err(error),
         }
@@ -176,8 +201,8 @@ pub fn run(
         peer: None,
         versions: machine::versions(),
         machine: Machine::new(gpu, plan::settings(options)),
-        calibration: Calibration::new(before, calibrate()?),
-        rows,
+        calibration: Calibration::new(before.clone(), calibrate()?),
+        rows: works.iter().flat_map(Measured::rows).collect(),
         left_out,
     })
 }

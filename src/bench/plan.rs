@@ -5,7 +5,7 @@ use super::machine::{available_memory, cache_bytes};
 use super::processor::Processor;
 use super::report::{LeftOut, Rates, Row, Shape, Work};
 use super::training::{self, EPOCH, EPOCH_BATCHES, FIT, TARGET};
-use super::turns::{self, Pair, Samples};
+use super::turns::{self, Pair, Samples, VISITS};
 use super::{BenchError, Options, gradient, step, validation};
 use crate::Rule;
 use crate::cpu::gradient::Rows;
@@ -41,9 +41,10 @@ pub enum Size {
 
 /// Numbers in a row where a size is one number.
 const FEATURES: u32 = 64;
-/// Parameters of the smallest step, and the factor from each to the next.
+/// Parameters of the smallest step, the factor from each to the next, and up to where every device goes.
 const SMALLEST: u64 = 1 << 12;
 const FACTOR: u64 = 16;
+const ALWAYS: u64 = 1 << 24;
 /// No device has more memory.
 const MOST_MEMORY: u64 = 1 << 40;
 /// A size that nobody named may take so many times the budget for its least number of samples.
@@ -174,6 +175,14 @@ impl Kind {
         }
     }
 
+    /// The rule of a step, whose sizes go on without end.
+    fn rule(&self) -> Option<&'static str> {
+        match self {
+            Kind::Step { rule, .. } => Some(rule.name()),
+            _ => None,
+        }
+    }
+
     /// Bytes of memory that it takes.
     fn memory(&self) -> u64 {
         match *self {
@@ -237,12 +246,18 @@ pub fn jobs<'a>(
 ) -> Result<(Vec<Job<'a>>, Vec<LeftOut>), BenchError> {
     let named = !options.sizes.is_empty();
     let kinds = if named { named_kinds(options)? } else { default_kinds(options) };
-    let (mut jobs, mut left_out) = (Vec::new(), Vec::new());
+    let (mut jobs, mut left_out) = (Vec::new(), Vec::<LeftOut>::new());
+    // Of a rule on a device the first size that is left out stands for the larger ones.
+    let mut refused = Vec::new();
     // What is ahead of a job is freed by then.
     let available = available_memory() / 10 * 9;
     for kind in kinds {
         for (target, rates) in targets.all().into_iter().zip(targets.rates) {
             let job = Job { kind, target };
+            let which = (kind.rule(), target.name());
+            if refused.contains(&which) {
+                continue;
+            }
             let needed = kind.memory();
             let (available, memory) = match target.is_host() {
                 true => (available, "the host's memory"),
@@ -255,18 +270,20 @@ pub fn jobs<'a>(
                     return Err(error);
                 }
                 left_out.push(LeftOut { what, reason: error.to_string() });
+                refused.extend(which.0.is_some().then_some(which));
                 continue;
             }
-            let passes = 2 * turns::LEAST;
+            let passes = 2 * turns::LEAST * VISITS;
             let seconds = kind.bytes() as f64 * passes as f64 / (1e9 * rates.copy_gb_s);
             let patience = PATIENCE * options.budget.max(Duration::from_secs(1)).as_secs_f64();
-            if !named && seconds > patience && matches!(kind, Kind::Step { .. } | Kind::Gradient { .. })
-            {
+            let optional = matches!(kind, Kind::Step { size, .. } if size > ALWAYS);
+            if !named && optional && seconds > patience {
                 let reason = format!(
                     "{} samples and as many copies take about {seconds:.0} s: named by --sizes, it is measured",
-                    turns::LEAST
+                    turns::LEAST * VISITS
                 );
                 left_out.push(LeftOut { what: job.to_string(), reason });
+                refused.push(which);
                 continue;
             }
             jobs.push(job);
@@ -346,8 +363,9 @@ pub fn settings(options: &Options) -> BTreeMap<String, Value> {
         options.rules.iter().map(|rule| (rule.name().to_string(), json!(training::learning_rate(rule))));
     let settings = json!({
         "time_budget_s": options.budget.as_secs_f64(),
-        "least_samples": turns::LEAST,
-        "most_samples": turns::MOST,
+        "visits": VISITS,
+        "least_samples_of_a_visit": turns::LEAST,
+        "most_samples_of_a_visit": turns::MOST,
         "sample_s": turns::SAMPLE.as_secs_f64(),
         "least_clock_ticks": turns::TICKS,
         "clock_tick_s": turns::tick(),
@@ -368,20 +386,24 @@ pub fn settings(options: &Options) -> BTreeMap<String, Value> {
 }
 
 impl Job<'_> {
-    /// Measures it: hot, and cold where that differs.
-    pub fn run(&self, options: &Options) -> Result<Vec<Row>, BenchError> {
-        let work = self.kind.work(self.target.name());
+    /// Bytes of an adapter's own memory that it takes.
+    pub fn device_memory(&self) -> u64 {
+        if self.target.is_host() { 0 } else { self.kind.memory() }
+    }
+
+    /// Measures it in one visit: hot, and cold where that differs.
+    pub fn run(&self, options: &Options, visit: usize) -> Result<Vec<Part>, BenchError> {
         match self.kind {
             Kind::Step { rule, size } => {
                 let seed = options.seed.wrapping_add(STEP_SEED);
                 match self.target {
                     Target::Device(device) => {
                         let (mut pair, report) = step::OnDevice::new(device, &rule, size, seed)?;
-                        self.hot_and_cold(options, work, &mut pair, report)
+                        self.hot_and_cold(options, &mut pair, report)
                     }
                     Target::Processor(processor) => {
                         let (mut pair, report) = step::OnProcessor::new(processor, &rule, size, seed);
-                        self.hot_and_cold(options, work, &mut pair, report)
+                        self.hot_and_cold(options, &mut pair, report)
                     }
                 }
             }
@@ -391,21 +413,21 @@ impl Job<'_> {
                 match self.target {
                     Target::Device(device) => {
                         let (mut pair, report) = gradient::OnDevice::new(device, &problem, seed)?;
-                        self.hot_and_cold(options, work, &mut pair, report)
+                        self.hot_and_cold(options, &mut pair, report)
                     }
                     Target::Processor(processor) => {
                         let (x, sides) = problem.materialize()?;
                         let rows = Rows { x: &x, sides: &sides };
                         let (mut pair, report) =
                             gradient::OnProcessor::new(processor, &problem, rows, seed)?;
-                        self.hot_and_cold(options, work, &mut pair, report)
+                        self.hot_and_cold(options, &mut pair, report)
                     }
                 }
             }
             Kind::Epoch { rows, features, batch } => {
                 let problem =
                     gradient::problem(rows, features, options.seed.wrapping_add(GRADIENT_SEED))?;
-                let mut take = |pair: &mut dyn Pair| turns::take(options.budget, false, pair);
+                let mut take = |pair: &mut dyn Pair| turns::take(options.visit(), false, pair);
                 let (samples, report) = match self.target {
                     Target::Device(device) => {
                         training::epoch_on_device(device, &problem, batch, &mut take)?
@@ -421,42 +443,41 @@ impl Job<'_> {
                         )?
                     }
                 };
-                Ok(vec![work.row(Some("hot"), samples, &report)])
+                Ok(vec![Part::of(Some("hot"), samples, &report)])
             }
-            Kind::Fit { rule, rows, features } => self.fits(options, &rule, (rows, features), &work),
+            Kind::Fit { rule, rows, features } => self.fits(options, visit, &rule, (rows, features)),
         }
     }
 
     fn hot_and_cold(
         &self,
         options: &Options,
-        work: Work,
         pair: &mut dyn Pair,
         report: Verification,
-    ) -> Result<Vec<Row>, BenchError> {
+    ) -> Result<Vec<Part>, BenchError> {
         let report = validation::passed(&self.to_string(), report)?;
-        let mut rows = Vec::new();
-        let samples = turns::take(options.budget, false, pair)?;
-        rows.push(work.row(Some("hot"), samples, &report));
+        let samples = turns::take(options.visit(), false, pair)?;
+        let mut parts = vec![Part::of(Some("hot"), samples, &report)];
         let cache = self.target.cache();
         if self.kind.memory() <= cache && cache < 2 * options.stream_bytes() {
-            let samples = turns::take(options.budget, true, pair)?;
-            rows.push(work.row(Some("cold"), samples, &report));
+            let samples = turns::take(options.visit(), true, pair)?;
+            parts.push(Part::of(Some("cold"), samples, &report));
         }
-        Ok(rows)
+        Ok(parts)
     }
 
-    /// A problem for each seed, the same ones in every run: what it takes to solve them is compared.
+    /// A problem for each seed, the same ones in every run: what it takes to solve them is compared. They are
+    /// shared out among the visits.
     fn fits(
         &self,
         options: &Options,
+        visit: usize,
         rule: &Rule,
         (rows, features): (u64, u32),
-        work: &Work,
-    ) -> Result<Vec<Row>, BenchError> {
+    ) -> Result<Vec<Part>, BenchError> {
         let (mut samples, mut updates) = (Samples { repeats: 1, ..Samples::default() }, Vec::new());
         let mut checked = Verification::new();
-        for seed in 0..u64::from(options.seeds) {
+        for seed in (visit as u64..u64::from(options.seeds)).step_by(VISITS) {
             let problem: Problem = gradient::problem(rows, features, FIT_SEED + seed)?;
             let (fitted, report) = match self.target {
                 Target::Device(device) => training::fit_on_device(device, &problem, rule, TARGET)?,
@@ -471,7 +492,62 @@ impl Job<'_> {
             checked.values += report.values;
             checked.worst_ratio = checked.worst_ratio.max(report.worst_ratio);
         }
-        Ok(vec![Row { updates, ..work.row(None, samples, &checked) }])
+        samples.visits = vec![samples.work.len()];
+        Ok(vec![Part { updates, ..Part::of(None, samples, &checked) }])
+    }
+}
+
+/// What a visit came to.
+pub struct Part {
+    cache: Option<&'static str>,
+    samples: Samples,
+    updates: Vec<u64>,
+    checked: Verification,
+}
+
+impl Part {
+    fn of(cache: Option<&'static str>, samples: Samples, checked: &Verification) -> Self {
+        Part { cache, samples, updates: Vec::new(), checked: checked.clone() }
+    }
+}
+
+/// A job, and what its visits came to.
+pub struct Measured<'a> {
+    /// The job.
+    pub job: Job<'a>,
+    /// Whether it turned out not to be possible.
+    pub left_out: bool,
+    parts: Vec<Part>,
+}
+
+impl<'a> Measured<'a> {
+    /// Not yet visited.
+    pub fn new(job: Job<'a>) -> Self {
+        Measured { job, left_out: false, parts: Vec::new() }
+    }
+
+    /// Adds what a visit came to.
+    pub fn add(&mut self, found: Vec<Part>) {
+        for part in found {
+            let Some(before) = self.parts.iter_mut().find(|before| before.cache == part.cache) else {
+                self.parts.push(part);
+                continue;
+            };
+            before.samples.append(part.samples);
+            before.updates.extend(part.updates);
+            before.checked.values += part.checked.values;
+            before.checked.worst_ratio = before.checked.worst_ratio.max(part.checked.worst_ratio);
+        }
+    }
+
+    /// A row for each state of the caches.
+    pub fn rows(&self) -> Vec<Row> {
+        let work = self.job.kind.work(self.job.target.name());
+        let row = |part: &Part| {
+            let row = work.row(part.cache, part.samples.clone(), &part.checked);
+            Row { updates: part.updates.clone(), ..row }
+        };
+        self.parts.iter().filter(|_| !self.left_out).map(row).collect()
     }
 }
 

@@ -139,7 +139,10 @@ pub struct Row {
     /// Those of the copy that took turns with it.
     #[serde(default)]
     pub beside: Vec<f64>,
-    /// Repetitions that a sample is the mean of.
+    /// How many of the samples each visit took: a run comes back to a work, minutes apart and in fresh memory.
+    #[serde(default)]
+    pub visits: Vec<usize>,
+    /// Repetitions that a sample is the mean of, in the last visit.
     #[serde(default)]
     pub repeats: u32,
     /// Seconds by the device's clock.
@@ -265,7 +268,8 @@ impl Work {
             bytes: self.bytes,
             // A fit's bytes depend on its updates.
             gb_s: gb_s(median).filter(|_| self.name != "fit"),
-            percent_of_copy: percent(&times, &samples.copy),
+            // The copy beside a fit has no size in common with it.
+            percent_of_copy: percent(&times, &samples.copy).filter(|_| self.name != "fit"),
             gpu_median_s: gpu_median,
             gpu_gb_s: gb_s(gpu_median),
             gpu_percent_of_copy: percent(&gpu_samples, &gpu_beside),
@@ -276,6 +280,7 @@ impl Work {
             validation: Some(validation.into()),
             samples: times.into_iter().map(finite).collect(),
             beside: samples.copy,
+            visits: samples.visits,
             repeats: samples.repeats,
             gpu_samples,
             gpu_beside,
@@ -319,7 +324,7 @@ mod tests {
             repeats: 3,
             work: vec![1e-6, 4e-6, 2e-6],
             copy: vec![1e-6, 2e-6, 3e-6],
-            device: None,
+            ..Samples::default()
         };
         let row = work.row(Some("hot"), samples, &Verification::new());
         assert_eq!(row.median_s, Some(2e-6));

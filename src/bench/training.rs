@@ -27,6 +27,8 @@ pub const MOST_EPOCHS: u64 = 20;
 /// Updates of an epoch of a fit, and of those between two losses over all rows.
 const UPDATES: u64 = 64;
 const EVERY: u64 = 16;
+/// Times that X is copied ahead of a fit, and again behind it.
+const COPIES: u32 = 3;
 
 /// The learning rate that a rule fits with: one that reaches the loss, not the best.
 pub fn learning_rate(rule: &Rule) -> f64 {
@@ -213,7 +215,7 @@ pub struct Fitted {
     pub seconds: f64,
     /// Updates until it was, or all.
     pub updates: u64,
-    /// Seconds of a copy of as many bytes as these updates read.
+    /// Seconds of a copy of as many bytes as X has, ahead of it and behind it.
     pub copy: f64,
 }
 
@@ -254,10 +256,6 @@ fn time_to_loss(
     }
 }
 
-fn read_by(problem: &Problem, batches: &Batches, updates: u64) -> u64 {
-    updates * batches.max_rows() * problem.features as u64 * 4
-}
-
 /// The time to a loss on an adapter; the data are there.
 pub fn fit_on_device(
     device: &Device,
@@ -277,9 +275,11 @@ pub fn fit_on_device(
         warm.run(batches, &vec![recipe.rule.lr(); batches.len()], None)?;
     }
     let mut worker = fresh()?;
+    let x = device.copy_of(4 * problem.rows * problem.features as u64);
+    let copy = || Ok::<_, BenchError>(device.time(COPIES, |pass| x.record(pass))?.wall);
+    let before = copy()?;
     let (seconds, updates) = time_to_loss(problem, &recipe, &batches, target, &mut *worker)?;
-    let copy = device.copy_of(read_by(problem, &batches, updates));
-    let copy = device.time(1, |pass| copy.record(pass))?.wall;
+    let copy = (before + copy()?) / 2.0;
     Ok((Fitted { seconds, updates, copy }, report))
 }
 
@@ -296,8 +296,10 @@ pub fn fit_on_processor(
     let fresh = || CpuWorker::new(HostRows::Resident { x, sides }, &recipe, &start(problem));
     let report = processor.run(|| check(problem, &recipe, &batches, &mut fresh()?))?;
     let report = validation::passed("a fit", report)?;
+    let copy = || processor.copy(4 * x.len() as u64, COPIES).wall;
+    let before = copy();
     let (seconds, updates) =
         processor.run(|| time_to_loss(problem, &recipe, &batches, target, &mut fresh()?))?;
-    let copy = processor.copy(read_by(problem, &batches, updates), 1).wall;
+    let copy = (before + copy()) / 2.0;
     Ok((Fitted { seconds, updates, copy }, report))
 }

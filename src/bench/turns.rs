@@ -9,10 +9,13 @@ use std::time::{Duration, Instant};
 pub const SAMPLE: Duration = Duration::from_millis(5);
 /// A sample shorter than so many ticks of the clock tells nothing.
 pub const TICKS: u32 = 100;
-/// No fewer, whatever they take.
-pub const LEAST: usize = 10;
+/// Times that a run comes back to every work, minutes apart and in fresh memory: what differs between them is what
+/// differs between two runs.
+pub const VISITS: usize = 5;
+/// No fewer samples in a visit, whatever they take.
+pub const LEAST: usize = 3;
 /// No more, whatever time is left.
-pub const MOST: usize = 100;
+pub const MOST: usize = 20;
 /// Quartiles of the ratio that are no further apart than this share of it are near enough.
 pub const SPREAD: f64 = 0.005;
 const MOST_REPEATS: u32 = 4096;
@@ -47,9 +50,29 @@ pub struct Samples {
     pub copy: Vec<f64>,
     /// Of both by the device's own clock, where every one could be read.
     pub device: Option<[Vec<f64>; 2]>,
+    /// How many of them each visit took.
+    pub visits: Vec<usize>,
 }
 
-/// Samples until they agree, or the time is over. `cold` flushes ahead of every one.
+impl Samples {
+    /// Adds those of a later visit.
+    pub fn append(&mut self, later: Samples) {
+        self.repeats = later.repeats;
+        self.work.extend(later.work);
+        self.copy.extend(later.copy);
+        self.visits.extend(later.visits);
+        self.device = match (self.device.take(), later.device) {
+            (Some([mut work, mut copy]), Some([later_work, later_copy])) => {
+                work.extend(later_work);
+                copy.extend(later_copy);
+                Some([work, copy])
+            }
+            _ => None,
+        };
+    }
+}
+
+/// The samples of a visit: until they agree, or the time is over. `cold` flushes ahead of every one.
 pub fn take(budget: Duration, cold: bool, pair: &mut dyn Pair) -> Result<Samples, BenchError> {
     let repeats = match cold {
         true => {
@@ -89,6 +112,7 @@ pub fn take(budget: Duration, cold: bool, pair: &mut dyn Pair) -> Result<Samples
     }
     let [work, copy] = device.map(|times| times.into_iter().collect::<Option<Vec<f64>>>());
     samples.device = work.zip(copy).map(|(work, copy)| [work, copy]);
+    samples.visits = vec![samples.work.len()];
     Ok(samples)
 }
 
@@ -181,5 +205,15 @@ mod tests {
         take(Duration::ZERO, true, &mut pair).unwrap();
         let order: String = pair.order[2..].iter().collect();
         assert!(order.starts_with("fwfcfcfwfwfc"), "{order}");
+    }
+
+    #[test]
+    fn visits_add_up() {
+        let mut all = take(Duration::ZERO, false, &mut fake(&[1e-5])).unwrap();
+        all.append(take(Duration::ZERO, false, &mut fake(&[1e-5])).unwrap());
+        assert_eq!((all.work.len(), &all.visits[..]), (2 * LEAST, &[LEAST, LEAST][..]));
+        assert_eq!(all.device.as_ref().unwrap()[1].len(), 2 * LEAST);
+        all.append(take(Duration::ZERO, true, &mut fake(&[1e-5])).unwrap());
+        assert!(all.device.is_none(), "one time that could not be read leaves none");
     }
 }

@@ -28,7 +28,7 @@ pub struct Arguments {
     /// of X [default: 2^12, 2^16 … as far as they fit; five shapes of a gradient]
     #[arg(long, value_delimiter = ',', value_name = "SIZE,…")]
     sizes: Vec<Size>,
-    /// Seconds for the samples of a row; at least ten are taken
+    /// Seconds for the samples of a row; at least fifteen are taken, in five visits
     #[arg(long, default_value = "0.5", value_parser = seconds, value_name = "SECONDS", allow_negative_numbers = true)]
     time_budget: Duration,
     /// Problems that each fit is repeated on

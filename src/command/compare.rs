@@ -8,10 +8,10 @@ use wgpu_optim::bench::compare::{self, Compared, Comparison, File, Key, Verdict}
 
 /// SLOWER needs more than a difference of medians. Each sample was taken in turns with a copy of as many bytes, and
 /// what is compared are the ratios to it: a machine that gives one run less memory bandwidth than the other gives the
-/// copy less too. The interval of the quotient of both runs' median ratios (95 %, order statistics) must lie beyond
-/// a threshold of 10 % to 30 %, by how far the runs' own quartiles are apart, and first quartiles must agree.
-/// UNSURE is a difference that this does not prove. Fits are compared seed by seed; rows of another program, or of
-/// another machine, by their seconds.
+/// copy less too. A run comes back to every work five times, in fresh memory; SLOWER are rows whose every visit in B
+/// is slower than every one in A, by a tenth, whose medians differ by more than the visits of either run do, and whose
+/// first quartiles agree. UNSURE is a difference that this does not prove. Fits are compared seed by seed; rows of
+/// another program, or of another machine, by their seconds.
 #[derive(Args)]
 pub struct Arguments {
     /// What `bench --json` printed, or a peer's script
@@ -57,7 +57,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         let schema = wgpu_optim::bench::SCHEMA;
         output::json(&Json { schema, comparison: &comparison, same, faster, slower, unsure })?;
     } else {
-        let header = ["", "row", "B / A", "95 %", "threshold"];
+        let header = ["", "row", "B / A", "of any visits", "threshold"];
         output::text(&output::table(&header, 2, comparison.rows.iter().map(cells)))?;
         output::text(&format!("{same} SAME, {faster} FASTER, {slower} SLOWER, {unsure} UNSURE"))?;
         let alone = [(&comparison.only_a, &arguments.a), (&comparison.only_b, &arguments.b)];

@@ -132,17 +132,19 @@ impl Picture for Chart {
             .draw()?;
 
         let mut fresh = 0;
+        // What is measured against is black, and nothing else then.
+        let colours = PALETTE.len() - usize::from(self.series.iter().any(|s| s.mark == Mark::Reference));
         for (series, points) in self.series.iter().zip(&points) {
             let faint = series.mark == Mark::Faint;
             let which = if faint { usize::max(fresh, 1) - 1 } else { fresh };
             fresh = which + usize::from(series.mark != Mark::Reference);
-            let (r, g, b) = PALETTE[which % PALETTE.len()];
+            let (r, g, b) = PALETTE[which % colours];
             let colour = if series.mark == Mark::Reference { BLACK } else { RGBColor(r, g, b) };
             let width = if faint { SCALE } else { 3 * SCALE / 2 };
             let line = colour.stroke_width(width);
             let dot_style = if faint { line } else { colour.filled() };
             // Where colours come again, dots are triangles.
-            let (round, half) = (which < PALETTE.len(), px(4));
+            let (round, half) = (which < colours, px(4));
             let dot = |p: &(f64, f64)| match round {
                 true => Circle::new(*p, half, dot_style).into_dyn(),
                 false => TriangleMarker::new(*p, px(5), dot_style).into_dyn(),
@@ -164,8 +166,17 @@ impl Picture for Chart {
                 }
                 _ => run.iter().map(dot).collect::<Vec<_>>(),
             });
-            let key =
-                move |(x, y)| Rectangle::new([(x, y - px(2)), (x + px(28), y + px(2))], colour.filled());
+            let reference = series.mark == Mark::Reference;
+            let key = move |(x, y)| match (reference, round) {
+                (true, _) => {
+                    let ends = [(x, y), (x + px(28), y)];
+                    DashedPathElement::new(ends.into_iter(), px(7), px(4), line).into_dyn()
+                }
+                (_, true) => {
+                    Rectangle::new([(x, y - px(2)), (x + px(28), y + px(2))], colour.filled()).into_dyn()
+                }
+                _ => TriangleMarker::new((x + px(14), y), px(7), colour.filled()).into_dyn(),
+            };
             let drawn = chart.draw_series(marks)?;
             if !faint {
                 drawn.label(&series.label).legend(key);
@@ -174,8 +185,26 @@ impl Picture for Chart {
         if self.series.len() > 1 {
             let high = finite().filter(|p| y_axis.fraction(p.1) > 0.75);
             let to_the_right: f64 = high.map(|p| x_axis.fraction(p.0) - 0.5).sum();
-            use SeriesLabelPosition::{UpperLeft, UpperRight};
-            let corner = if to_the_right > 0.0 { UpperLeft } else { UpperRight };
+            use SeriesLabelPosition::{LowerLeft, LowerRight, UpperLeft, UpperRight};
+            let mut corner = if to_the_right > 0.0 { UpperLeft } else { UpperRight };
+            if self.series.len() > PALETTE.len() {
+                // As high as half of the chart: where it hides the fewest points.
+                let hidden = |right: bool, upper: bool| {
+                    let in_it = finite().filter(|p| {
+                        let (x, y) = (x_axis.fraction(p.0), y_axis.fraction(p.1));
+                        (if right { x > 0.75 } else { x < 0.25 }) && (y > 0.5) == upper
+                    });
+                    in_it.count()
+                };
+                let corners = [
+                    (UpperRight, true, true),
+                    (UpperLeft, false, true),
+                    (LowerRight, true, false),
+                    (LowerLeft, false, false),
+                ];
+                let free = corners.into_iter().min_by_key(|&(_, right, upper)| hidden(right, upper));
+                corner = free.map_or(corner, |(free, ..)| free);
+            }
             let legend = &mut chart.configure_series_labels();
             legend.position(corner).margin(px(10)).legend_area_size(px(38));
             legend.label_font(font(19)).background_style(WHITE.mix(0.85)).draw()?;
