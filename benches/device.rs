@@ -4,11 +4,10 @@
 //! Times are those of a submission and the wait for it. Without any adapter this fails; a software
 //! adapter is named for what it is.
 
-mod copy;
-
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use wgpu::util::DeviceExt;
 use wgpu::{BufferUsages, ComputePass};
+use wgpu_optim::bench;
 use wgpu_optim::gpu::{Gpu, Gradient, Samples, Shape, SyntheticRows};
 use wgpu_optim::{Adam, Batch, Loss, Model, Optimizer, RmsProp, Rule, Sgd, Span};
 
@@ -44,8 +43,8 @@ fn filled(gpu: &Gpu, len: u64, scale: f32) -> Span {
 
 /// A copy by a kernel, submitted and waited for.
 fn copy(gpu: &Gpu, source: &Span, target: &Span) -> impl Fn() {
-    let (gpu, copy) = (gpu.clone(), copy::kernel(&gpu.device, source, target));
-    move || run(&gpu, |pass| copy(pass))
+    let (gpu, copy) = (gpu.clone(), bench::copy(&gpu.device, source, target));
+    move || run(&gpu, |pass| copy.record(pass))
 }
 
 fn step(criterion: &mut Criterion) {

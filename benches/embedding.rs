@@ -4,12 +4,11 @@
 //! Everything that is compared takes turns in one run; what is printed are medians and their ratio. The
 //! times of the device are those of a submission and the wait for it, on the best adapter there is.
 
-mod copy;
-
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 use wgpu::util::DeviceExt;
 use wgpu::{BufferUsages, ComputePass, Device};
+use wgpu_optim::bench;
 use wgpu_optim::gpu::{Arena, Gpu};
 use wgpu_optim::{Adam, ClipNorm, Conditioning, Optimizer, Span};
 
@@ -61,9 +60,9 @@ fn copy(gpu: &Gpu) {
     // A copy moves 8 bytes an element.
     let elements = 28 * PARAMETERS / 8;
     let (source, target) = (filled(&gpu.device, elements), filled(&gpu.device, elements));
-    let copy = copy::kernel(&gpu.device, &source, &target);
+    let copy = bench::copy(&gpu.device, &source, &target);
     let names = ["Adam step of 2^22 parameters", "copy of as many bytes"];
-    compare(gpu, names, 28 * PARAMETERS, &|pass| adam.record(pass), &copy);
+    compare(gpu, names, 28 * PARAMETERS, &|pass| adam.record(pass), &|pass| copy.record(pass));
 }
 
 fn small_tensors(gpu: &Gpu) {

@@ -5,13 +5,12 @@
 //! What is compared takes turns; medians of `ROUNDS`. With `-- --json` the rows are printed as the peers print
 //! theirs.
 
-mod copy;
-
 use pulp::Arch;
 use rayon::prelude::*;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 use wgpu::util::DeviceExt;
+use wgpu_optim::bench;
 use wgpu_optim::cpu::gradient::Rows;
 use wgpu_optim::cpu::parallel;
 use wgpu_optim::cpu::synthetic::Options;
@@ -167,8 +166,8 @@ fn device_gradient(gpu: &Gpu, (rows, features): (u64, u32)) -> Measured {
     let bytes = rows * shape.row_bytes();
     let each = (bytes / 2).min(1 << 27);
     let (source, target) = (filled(each / 4), filled(each / 4));
-    let once = copy::kernel(device, &source, &target);
-    let copy = |pass: &mut wgpu::ComputePass| (0..bytes / 2 / each).for_each(|_| once(pass));
+    let once = bench::copy(device, &source, &target);
+    let copy = |pass: &mut wgpu::ComputePass| (0..bytes / 2 / each).for_each(|_| once.record(pass));
     let (ours, beside) = in_turns(|| run(&|pass| gradient.record(pass, 0)), || run(&copy));
     let (size, values) = (format!("{rows} × {features}"), (rows * u64::from(features)) as f64);
     Measured { work: "device_gradient", size, values, ours, beside }

@@ -69,8 +69,8 @@
 //! - none: rules, their definitions, schedules, the kernels, spans, arenas, the gradient, synthetic rows and
 //!   reading back;
 //! - `cpu`: the f32 path of the processor on all threads, with SIMD chosen at run time;
-//! - `cli` (default): the command and what it is made of: data sets, metrics, training, verification, the
-//!   series.
+//! - `cli` (default): the command and what it is made of: data sets, metrics, training, verification, measurement,
+//!   the series.
 //! - `parquet`: data sets in Parquet files too.
 
 #![warn(missing_docs)]

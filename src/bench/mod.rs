@@ -200,7 +200,7 @@ pub fn run(
         schema: SCHEMA,
         peer: None,
         versions: machine::versions(),
-        machine: Machine::new(gpu, plan::settings(options)),
+        machine: Machine::new(gpu, plan::settings(options, gpu)),
         calibration: Calibration::new(before.clone(), calibrate()?),
         rows: works.iter().flat_map(Measured::rows).collect(),
         left_out,

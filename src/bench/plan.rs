@@ -9,6 +9,7 @@ use super::turns::{self, Pair, Samples, VISITS};
 use super::{BenchError, Options, gradient, step, validation};
 use crate::Rule;
 use crate::cpu::gradient::Rows;
+use crate::gpu::Gpu;
 use crate::regression::Problem;
 use crate::verify::Verification;
 use serde_json::{Value, json};
@@ -357,7 +358,7 @@ fn training_kinds(options: &Options, epoch: (u64, u32), fit: (u64, u32)) -> Vec<
 }
 
 /// Constants of the measurement.
-pub fn settings(options: &Options) -> BTreeMap<String, Value> {
+pub fn settings(options: &Options, gpu: Option<&Gpu>) -> BTreeMap<String, Value> {
     let rules = options.rules.iter().map(|rule| (rule.name().to_string(), json!(format!("{rule:?}"))));
     let rates =
         options.rules.iter().map(|rule| (rule.name().to_string(), json!(training::learning_rate(rule))));
@@ -372,6 +373,7 @@ pub fn settings(options: &Options) -> BTreeMap<String, Value> {
         "relative_spread": turns::SPREAD,
         "stream_bytes": options.stream_bytes(),
         "stream_workgroup": 64,
+        "update_workgroup": gpu.map(|gpu| crate::gpu::workgroup(&gpu.device)),
         "seeds": options.seeds,
         "seed": options.seed,
         "rules": Value::Object(rules.collect()),

@@ -41,6 +41,8 @@ pub use descent::{Descending, Descent};
 pub use epochs::{Epochs, Fit};
 pub use evaluation::Evaluator;
 pub use gradient::Gradient;
+#[cfg(feature = "cli")]
+pub(crate) use kernels::workgroup;
 pub use optimizer::{Optimizer, Tensor};
 pub use readback::ReadBack;
 pub use rows::Rows;
