@@ -2,7 +2,11 @@
 //! follow from the operations, and bit for bit where every order of them gives the same bits.
 
 mod check;
+mod conditioning;
 mod rig;
+mod state;
+mod steps;
+mod variants;
 
 pub use check::{Bound, Check, Element, Quantity};
 pub use rig::{Random, Rig};
@@ -45,7 +49,7 @@ pub struct Group {
 }
 
 /// The suite, in order.
-pub const GROUPS: &[Group] = &[];
+pub const GROUPS: &[Group] = &[steps::GROUP, state::GROUP, conditioning::GROUP];
 
 /// Runs one group on a device.
 pub fn run(group: &Group, gpu: &Gpu, depth: Depth, seed: u64) -> Vec<Check> {
@@ -54,4 +58,38 @@ pub fn run(group: &Group, gpu: &Gpu, depth: Depth, seed: u64) -> Vec<Check> {
         checks.push(Check::failed(group.name, "run", error));
     }
     checks
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every check of the group passes, and its bounds are no wider than they must be.
+    #[track_caller]
+    fn assert_passes(group: &Group) {
+        let gpu = Gpu::open(None).expect("an adapter");
+        let started = std::time::Instant::now();
+        let checks = run(group, &gpu, Depth::Quick, 1);
+        eprintln!("{}: {} checks in {:?}", group.name, checks.len(), started.elapsed());
+        let failed: Vec<&Check> = checks.iter().filter(|check| !check.pass).collect();
+        assert!(failed.is_empty(), "{failed:#?}");
+        let derived = checks.iter().filter(|check| check.bound == Bound::Derived);
+        let largest = derived.map(|check| check.worst_ratio).fold(0.0, f64::max);
+        assert!(largest > 0.1, "{largest}");
+    }
+
+    #[test]
+    fn updates() {
+        assert_passes(&steps::GROUP);
+    }
+
+    #[test]
+    fn step_state() {
+        assert_passes(&state::GROUP);
+    }
+
+    #[test]
+    fn conditioning() {
+        assert_passes(&conditioning::GROUP);
+    }
 }
