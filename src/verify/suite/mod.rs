@@ -3,12 +3,14 @@
 
 mod check;
 mod conditioning;
+mod faults;
 mod rig;
 mod state;
 mod steps;
 mod variants;
 
 pub use check::{Bound, Check, Element, Quantity};
+pub use faults::{Caught, FAULTS, Fault, seed as seed_fault};
 pub use rig::{Random, Rig};
 
 use crate::gpu::Gpu;
@@ -18,6 +20,8 @@ use crate::train::TrainError;
 /// How much is checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Depth {
+    /// As little as shows every fault that is seeded.
+    Least,
     /// Every kernel and rule on some sizes: half a minute on a software adapter.
     Quick,
     /// All of it: some minutes.
@@ -53,8 +57,12 @@ pub const GROUPS: &[Group] = &[steps::GROUP, state::GROUP, conditioning::GROUP];
 
 /// Runs one group on a device.
 pub fn run(group: &Group, gpu: &Gpu, depth: Depth, seed: u64) -> Vec<Check> {
+    run_on(&Rig { gpu, depth, seed }, group)
+}
+
+fn run_on(rig: &Rig, group: &Group) -> Vec<Check> {
     let mut checks = Vec::new();
-    if let Err(error) = (group.run)(&Rig { gpu, depth, seed }, &mut checks) {
+    if let Err(error) = (group.run)(rig, &mut checks) {
         checks.push(Check::failed(group.name, "run", error));
     }
     checks
@@ -91,5 +99,25 @@ mod tests {
     #[test]
     fn conditioning() {
         assert_passes(&conditioning::GROUP);
+    }
+
+    #[test]
+    fn every_seeded_fault_is_caught() {
+        let gpu = Gpu::open(None).expect("an adapter");
+        for fault in FAULTS {
+            let started = std::time::Instant::now();
+            let caught = seed_fault(fault, &gpu, 1);
+            eprintln!(
+                "{}: {} in {:?}, {:?}",
+                fault.name,
+                caught.caught_by.len(),
+                started.elapsed(),
+                caught.caught_by.first()
+            );
+        }
+        for fault in FAULTS {
+            let caught = seed_fault(fault, &gpu, 1);
+            assert!(!caught.caught_by.is_empty(), "{}", fault.name);
+        }
     }
 }
