@@ -2,7 +2,11 @@
 //! follow from the operations, and bit for bit where every order of them gives the same bits.
 
 mod check;
+mod data;
+mod gradients;
 mod rig;
+#[allow(dead_code)]
+mod variants;
 
 pub use check::{Bound, Check, Element, Quantity};
 pub use rig::{Random, Rig};
@@ -45,7 +49,7 @@ pub struct Group {
 }
 
 /// The suite, in order.
-pub const GROUPS: &[Group] = &[];
+pub const GROUPS: &[Group] = &[gradients::GROUP];
 
 /// Runs one group on a device.
 pub fn run(group: &Group, gpu: &Gpu, depth: Depth, seed: u64) -> Vec<Check> {
