@@ -1,9 +1,9 @@
 //! Rows and a model of them: what sums over rows are checked on, and what should come of them.
 
 use super::{Check, Random, Rig};
-use crate::cpu::{Bounded, Number};
 use crate::cpu::gradient::{Rows, gradient};
 use crate::cpu::synthetic::{Options, Response, Synthetic};
+use crate::cpu::{Bounded, Number};
 use crate::gpu::{Samples, Shape, Sums};
 use crate::{Batch, Error, Loss, Model, verify};
 
@@ -58,13 +58,21 @@ impl Data {
     /// takes quotients or logarithms.
     pub fn exact(model: Model, rows: usize, random: &mut Random) -> Option<Self> {
         let features = model.features;
-        let x: Vec<f32> = (0..rows * features).map(|_| random.integer(8)).collect();
+        // Squares of scores are summed too.
+        let (most_x, most) = if features > 16 { (4, 1) } else { (8, 8) };
+        let x: Vec<f32> = (0..rows * features).map(|_| random.integer(most_x)).collect();
         let even = matches!(model.loss, Loss::Poisson);
         if model.loss.is_classifier() || even && model.offset {
             return None;
         }
         // Every mean of a count is one.
-        let most = if even { 0 } else if features > 10_000 { 1 } else { 8 };
+        let most = if even {
+            0
+        } else if features > 10_000 {
+            1
+        } else {
+            8
+        };
         let params: Vec<f32> = (0..model.params()).map(|_| random.integer(most)).collect();
         let mut sides = Vec::with_capacity(rows * model.side());
         for row in x.chunks(features) {
@@ -94,10 +102,6 @@ impl Data {
 
     pub fn rows(&self) -> u64 {
         (self.sides.len() / self.model.side()) as u64
-    }
-
-    pub fn all(&self) -> Batch {
-        Batch::new(0, self.rows())
     }
 
     /// The rows of a batch, one behind the other.
@@ -219,8 +223,7 @@ pub fn made(model: &Model, seed: u64) -> Option<Synthetic> {
     let noise = if response == Response::Linear { 0.5 } else { 0.0 };
     let (features, outputs) = (model.features as u32, model.outputs as u32);
     let condition = if features > 1 { 3.0 } else { 1.0 };
-    let options =
-        Options { features, outputs, response, noise, condition, seed, ..Options::default() };
+    let options = Options { features, outputs, response, noise, condition, seed, ..Options::default() };
     Synthetic::with_options(&options).ok()
 }
 

@@ -3,6 +3,7 @@
 
 mod check;
 mod data;
+mod evaluations;
 mod gradients;
 mod rig;
 #[allow(dead_code)]
@@ -49,7 +50,7 @@ pub struct Group {
 }
 
 /// The suite, in order.
-pub const GROUPS: &[Group] = &[gradients::GROUP];
+pub const GROUPS: &[Group] = &[gradients::GROUP, evaluations::GROUP];
 
 /// Runs one group on a device.
 pub fn run(group: &Group, gpu: &Gpu, depth: Depth, seed: u64) -> Vec<Check> {
