@@ -3,7 +3,10 @@
 
 mod check;
 mod conditioning;
+mod data;
+mod evaluations;
 mod faults;
+mod gradients;
 mod rig;
 mod state;
 mod steps;
@@ -56,7 +59,8 @@ pub struct Group {
 }
 
 /// The suite, in order.
-pub const GROUPS: &[Group] = &[steps::GROUP, state::GROUP, conditioning::GROUP];
+pub const GROUPS: &[Group] =
+    &[steps::GROUP, state::GROUP, conditioning::GROUP, gradients::GROUP, evaluations::GROUP];
 
 /// Runs one group on a device.
 pub fn run(group: &Group, gpu: &Gpu, depth: Depth, seed: u64) -> Vec<Check> {
