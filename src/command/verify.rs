@@ -12,7 +12,7 @@ use report::{AdapterReport, Report};
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 use wgpu_optim::gpu::{Gpu, OpenError, adapters};
-use wgpu_optim::verify::suite::{self, Depth, FAULTS, GROUPS, Group};
+use wgpu_optim::verify::suite::{self, Depth, FAULTS, GROUPS, Group, Seeding};
 
 #[derive(Args)]
 pub struct Arguments {
@@ -66,9 +66,10 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
             bar.inc(1);
         }
         report.adapters.push(AdapterReport::new(&Description::of_gpu(gpu), checks));
+        let mut seeding = Seeding::new(gpu, seed);
         for fault in faults {
             bar.set_message(format!("{}: {}", gpu.info.name, fault.name));
-            report.add_fault(&gpu.info.name, suite::seed_fault(fault, gpu, seed));
+            report.add_fault(&gpu.info.name, seeding.seed(fault));
             bar.inc(1);
         }
     }
