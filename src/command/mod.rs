@@ -7,6 +7,7 @@ mod failure;
 mod fit;
 mod log;
 mod output;
+mod page;
 mod plot;
 mod predict;
 mod progress;

@@ -133,7 +133,10 @@ pub fn pipeline_over(
     constants: &[(&str, f64)],
 ) -> ComputePipeline {
     let label = Some(module.name);
-    let source = wgpu::ShaderSource::Wgsl(module.source().into());
+    let source = module.source();
+    #[cfg(feature = "cli")]
+    let source = super::seeded::edited(source);
+    let source = wgpu::ShaderSource::Wgsl(source.into());
     let descriptor = wgpu::ShaderModuleDescriptor { label, source };
     // Bounds stay checked. A counter in every loop, which makes sure that it ends, would keep drivers
     // from unrolling: the gradient of 4096 rows takes a third longer with it on llvmpipe.

@@ -24,6 +24,8 @@ mod row_sums;
 mod rows;
 mod run;
 mod samples;
+#[cfg(feature = "cli")]
+pub(crate) mod seeded;
 pub mod shader;
 mod shape;
 pub mod span;

@@ -133,6 +133,17 @@ impl Check {
         Check { pass: false, worst_ratio: f64::MAX, error, ..Self::new(kernel, case, Bound::Exact) }
     }
 
+    /// This check, and what `other` found besides on the same input.
+    pub fn and(mut self, other: Self) -> Self {
+        self.values += other.values;
+        self.pass &= other.pass;
+        self.error = self.error.or(other.error);
+        if other.worst_ratio > self.worst_ratio {
+            (self.worst_ratio, self.worst) = (other.worst_ratio, other.worst);
+        }
+        self
+    }
+
     /// The element of the largest share is the check's.
     fn add(&mut self, report: &Verification) {
         self.values += report.values;

@@ -45,6 +45,7 @@ fn shapes(rig: &Rig) -> Vec<Model> {
             all.extend(models_of_outputs(features, outputs));
         }
     }
+    all.retain(|model| !rig.least() || model.loss == Loss::Mse);
     all
 }
 
@@ -53,6 +54,7 @@ fn large(rig: &Rig) -> Vec<(Model, usize)> {
     let mse = |features| Model::new(features, Loss::Mse);
     let softer = |features| Model { outputs: 3, ..Model::new(features, Loss::SquaredError) };
     let mut all = vec![(mse(5), 150_001), (mse(250), 9_000), (softer(30), 20_001)];
+    all.truncate(if rig.least() { 1 } else { all.len() });
     if rig.full() {
         let weighted = Model { weighted: true, ..mse(1 << 16) };
         all.extend([(mse(1), 530_001), (mse(64), 40_000), (mse(1000), 3_001), (mse(4099), 1_100)]);
@@ -287,28 +289,4 @@ fn many_rows(rig: &Rig, model: Model, rows: usize) -> Result<Vec<Check>, SuiteEr
     let power = 1 << data.rows().ilog2();
     let all = [Batch::new(0, data.rows()), Batch::new(data.rows() - power, power)];
     Ok(exactly(&mut subject, &data, &all, &kernel, &case)?)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::{Depth, run};
-    use super::*;
-    use crate::gpu::Gpu;
-
-    #[test]
-    fn every_gradient_passes() {
-        let gpu = Gpu::open(None).unwrap();
-        let depth = if std::env::var("FULL").is_ok() { Depth::Full } else { Depth::Quick };
-        let started = std::time::Instant::now();
-        let checks = run(&GROUP, &gpu, depth, 1);
-        eprintln!("{} checks in {:?}", checks.len(), started.elapsed());
-        for check in &checks {
-            eprintln!(
-                "{} | {} | {:?} {:.3} {}",
-                check.kernel, check.case, check.bound, check.worst_ratio, check.values
-            );
-        }
-        let failed: Vec<&Check> = checks.iter().filter(|check| !check.pass).collect();
-        assert!(failed.is_empty(), "{failed:#?}");
-    }
 }

@@ -2,14 +2,18 @@
 //! follow from the operations, and bit for bit where every order of them gives the same bits.
 
 mod check;
+mod conditioning;
 mod data;
 mod evaluations;
+mod faults;
 mod gradients;
 mod rig;
-#[allow(dead_code)]
+mod state;
+mod steps;
 mod variants;
 
 pub use check::{Bound, Check, Element, Quantity};
+pub use faults::{Caught, FAULTS, Fault, seed as seed_fault};
 pub use rig::{Random, Rig};
 
 use crate::gpu::Gpu;
@@ -19,6 +23,11 @@ use crate::train::TrainError;
 /// How much is checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Depth {
+    /// As little as shows a fault that is seeded: of the rules those variants whose name has this in it.
+    Least {
+        /// What the name has in it.
+        rules: &'static str,
+    },
     /// Every kernel and rule on some sizes: half a minute on a software adapter.
     Quick,
     /// All of it: some minutes.
@@ -50,13 +59,71 @@ pub struct Group {
 }
 
 /// The suite, in order.
-pub const GROUPS: &[Group] = &[gradients::GROUP, evaluations::GROUP];
+pub const GROUPS: &[Group] =
+    &[steps::GROUP, state::GROUP, conditioning::GROUP, gradients::GROUP, evaluations::GROUP];
 
 /// Runs one group on a device.
 pub fn run(group: &Group, gpu: &Gpu, depth: Depth, seed: u64) -> Vec<Check> {
+    run_on(&Rig { gpu, depth, seed }, group)
+}
+
+fn run_on(rig: &Rig, group: &Group) -> Vec<Check> {
     let mut checks = Vec::new();
-    if let Err(error) = (group.run)(&Rig { gpu, depth, seed }, &mut checks) {
+    if let Err(error) = (group.run)(rig, &mut checks) {
         checks.push(Check::failed(group.name, "run", error));
     }
     checks
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every check of the group passes, and its bounds are no wider than they must be.
+    #[track_caller]
+    fn assert_passes(group: &Group) {
+        let gpu = Gpu::open(None).expect("an adapter");
+        let started = std::time::Instant::now();
+        let checks = run(group, &gpu, Depth::Quick, 1);
+        eprintln!("{}: {} checks in {:?}", group.name, checks.len(), started.elapsed());
+        let failed: Vec<&Check> = checks.iter().filter(|check| !check.pass).collect();
+        assert!(failed.is_empty(), "{failed:#?}");
+        let derived = checks.iter().filter(|check| check.bound == Bound::Derived);
+        let largest = derived.map(|check| check.worst_ratio).fold(0.0, f64::max);
+        assert!(largest > 0.1, "{largest}");
+    }
+
+    #[test]
+    fn updates() {
+        assert_passes(&steps::GROUP);
+    }
+
+    #[test]
+    fn step_state() {
+        assert_passes(&state::GROUP);
+    }
+
+    #[test]
+    fn conditioning() {
+        assert_passes(&conditioning::GROUP);
+    }
+
+    #[test]
+    fn gradients() {
+        assert_passes(&gradients::GROUP);
+    }
+
+    #[test]
+    fn evaluations() {
+        assert_passes(&evaluations::GROUP);
+    }
+
+    #[test]
+    fn every_seeded_fault_is_caught() {
+        let gpu = Gpu::open(None).expect("an adapter");
+        for fault in FAULTS {
+            let caught = seed_fault(fault, &gpu, 1);
+            assert!(!caught.caught_by.is_empty(), "{}", fault.name);
+        }
+    }
 }
