@@ -6,7 +6,7 @@ use crate::command::output::Whole;
 use crate::command::page::Page;
 use crate::command::plot::{Chart, Mark, Series};
 use std::path::Path;
-use wgpu_optim::verify::suite::Bound;
+use wgpu_optim::verify::suite::{Bound, Check};
 
 pub fn write<'a>(report: &Report, path: &'a Path) -> Result<Whole<'a>, Failure> {
     let mut page = Page::new("wgpu-optim: verification");
@@ -23,7 +23,9 @@ pub fn write<'a>(report: &Report, path: &'a Path) -> Result<Whole<'a>, Failure> 
         "Every value that a kernel wrote was compared with its definition in f64, from the device's own bits. \
          A derived bound is what WGSL allows the operations that led to the value, added up by running the same \
          formula; the ratio is the error's share of it. Where every order of operations gives the same bits, bits \
-         were compared. Inputs are drawn from seed {}.",
+         were compared. Inputs are drawn from seed {}. \
+         A ratio of exactly 1 is a constant that f32 cannot hold, or a number so small that the device took it for \
+         zero: both are known to the last digit.",
         report.seed
     ));
     for adapter in &report.adapters {
@@ -56,7 +58,7 @@ pub fn write<'a>(report: &Report, path: &'a Path) -> Result<Whole<'a>, Failure> 
     }
     for adapter in &report.adapters {
         page.heading(&format!("Every check on {}", adapter.name));
-        let header = ["kernel", "case", "bound", "values", "worst of bound", "ulps there", ""];
+        let header = ["kernel", "case", "bound", "values", "error / bound", "ulps there", ""];
         let rows = adapter.checks.iter().map(|check| {
             vec![
                 check.kernel.clone(),
@@ -77,7 +79,9 @@ pub fn write<'a>(report: &Report, path: &'a Path) -> Result<Whole<'a>, Failure> 
 /// The ratio of every check with a derived bound, by what comes ahead of the slash in a kernel's name.
 fn chart(adapter: &AdapterReport) -> Chart {
     let mut series: Vec<Series> = Vec::new();
-    let derived = adapter.checks.iter().filter(|check| check.bound == Bound::Derived);
+    // Where nothing was off there is nothing to see, nor where there was no element.
+    let off = |check: &&Check| check.bound == Bound::Derived && check.worst_ratio > 0.0;
+    let derived = adapter.checks.iter().filter(off);
     let mut count = 0.0;
     for (i, check) in derived.enumerate() {
         count = i as f64;
@@ -88,7 +92,8 @@ fn chart(adapter: &AdapterReport) -> Chart {
         });
         series[at].points.push((count, check.worst_ratio));
     }
-    let bound = vec![(0.0, 1.0), (count, 1.0)];
+    // With room for the legend beside the points.
+    let bound = vec![(0.0, 1.0), (1.3 * count, 1.0)];
     series.push(Series { label: "what is allowed".into(), mark: Mark::Reference, points: bound });
     Chart {
         title: "Largest error of each check, as a share of its bound".into(),

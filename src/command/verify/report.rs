@@ -71,14 +71,18 @@ impl Report {
 
     /// What is wrong, in a line.
     pub fn failures(&self) -> String {
-        let checks = self.adapters.iter().flat_map(|adapter| &adapter.checks);
-        let failed = checks.filter(|check| !check.pass).count();
-        let missed = self.faults.iter().flatten().filter(|fault| !fault.missed_on.is_empty()).count();
-        match (failed, missed) {
-            (failed, 0) => format!("{failed} checks failed"),
-            (0, missed) => format!("{missed} seeded faults were not caught"),
-            _ => format!("{failed} checks failed, and {missed} seeded faults were not caught"),
+        let checks = || self.adapters.iter().flat_map(|adapter| &adapter.checks);
+        let (failed, all) = (checks().filter(|check| !check.pass).count(), checks().count());
+        let mut wrong = Vec::new();
+        if failed > 0 || all == 0 {
+            wrong.push(format!("{failed} of {all} checks failed"));
         }
+        let faults = self.faults.as_deref().unwrap_or_default();
+        let missed = faults.iter().filter(|fault| !fault.missed_on.is_empty()).count();
+        if missed > 0 {
+            wrong.push(format!("{missed} of {} seeded faults were not caught", faults.len()));
+        }
+        wrong.join(", and ")
     }
 
     pub fn text(&self) -> String {
@@ -158,10 +162,10 @@ impl Kernel<'_> {
         Some(vec![
             self.name.into(),
             if bound == Bound::Derived { "derived" } else { "same bits" }.into(),
+            element.map_or(String::new(), |e| format!("{}: {}[{}]", worst.case, e.quantity, e.element)),
             checks.len().to_string(),
             values.to_string(),
             ratio(worst),
-            element.map_or(String::new(), |e| format!("{}: {}[{}]", worst.case, e.quantity, e.element)),
             element.map_or(String::new(), |e| e.actual_bits.clone()),
             element.map_or(String::new(), |e| e.expected_bits.clone()),
             if failed == 0 { "ok".into() } else { format!("{failed} FAILED") },

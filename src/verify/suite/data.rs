@@ -66,13 +66,7 @@ impl Data {
             return None;
         }
         // Every mean of a count is one.
-        let most = if even {
-            0
-        } else if features > 10_000 {
-            1
-        } else {
-            8
-        };
+        let most = if even { 0 } else { most };
         let params: Vec<f32> = (0..model.params()).map(|_| random.integer(most)).collect();
         let mut sides = Vec::with_capacity(rows * model.side());
         for row in x.chunks(features) {

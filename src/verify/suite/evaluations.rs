@@ -32,6 +32,7 @@ fn run(rig: &Rig, checks: &mut Vec<Check>) -> Result<(), SuiteError> {
             all.extend(models_of_outputs(features, outputs));
         }
     }
+    all.retain(|model| !rig.least() || model.loss == Loss::Mse);
     all.into_iter().try_for_each(|model| of_model(rig, model, checks))
 }
 
@@ -240,29 +241,5 @@ fn hit(model: &Model, scores: &[Bounded], target: Bounded) -> Bounded {
             distances.fold(Bounded::of(1.0), |all, one| all * one)
         }
         _ => Bounded::of(0.0),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::{Depth, run};
-    use super::*;
-    use crate::gpu::Gpu;
-
-    #[test]
-    fn every_evaluation_passes() {
-        let gpu = Gpu::open(None).unwrap();
-        let depth = if std::env::var("FULL").is_ok() { Depth::Full } else { Depth::Quick };
-        let started = std::time::Instant::now();
-        let checks = run(&GROUP, &gpu, depth, 1);
-        eprintln!("{} checks in {:?}", checks.len(), started.elapsed());
-        for check in &checks {
-            eprintln!(
-                "{} | {} | {:?} {:.3} {}",
-                check.kernel, check.case, check.bound, check.worst_ratio, check.values
-            );
-        }
-        let failed: Vec<&Check> = checks.iter().filter(|check| !check.pass).collect();
-        assert!(failed.is_empty(), "{failed:#?}");
     }
 }

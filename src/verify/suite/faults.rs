@@ -63,9 +63,10 @@ pub const FAULTS: &[Fault] = &[
         edits: &[("half /= 2u) {\n        workgroupBarrier();", "half /= 2u) {")],
     },
     Fault {
-        name: "barrier skipped while scores are added",
+        name: "barrier skipped while a score is added",
         group: "gradients",
         rules: "sgd",
+        // The barrier behind it is one that llvmpipe, which runs a workgroup's vectors in turn, does without.
         edits: &[(
             "half >= 4u; half /= 2u) {\n            workgroupBarrier();",
             "half >= 4u; half /= 2u) {",

@@ -10,6 +10,7 @@ mod gradients;
 mod rig;
 mod state;
 mod steps;
+mod synthetic;
 mod variants;
 
 pub use check::{Bound, Check, Element, Quantity};
@@ -59,8 +60,14 @@ pub struct Group {
 }
 
 /// The suite, in order.
-pub const GROUPS: &[Group] =
-    &[steps::GROUP, state::GROUP, conditioning::GROUP, gradients::GROUP, evaluations::GROUP];
+pub const GROUPS: &[Group] = &[
+    steps::GROUP,
+    state::GROUP,
+    conditioning::GROUP,
+    gradients::GROUP,
+    evaluations::GROUP,
+    synthetic::GROUP,
+];
 
 /// Runs one group on a device.
 pub fn run(group: &Group, gpu: &Gpu, depth: Depth, seed: u64) -> Vec<Check> {
@@ -89,8 +96,8 @@ mod tests {
         let failed: Vec<&Check> = checks.iter().filter(|check| !check.pass).collect();
         assert!(failed.is_empty(), "{failed:#?}");
         let derived = checks.iter().filter(|check| check.bound == Bound::Derived);
-        let largest = derived.map(|check| check.worst_ratio).fold(0.0, f64::max);
-        assert!(largest > 0.1, "{largest}");
+        let largest = derived.map(|check| check.worst_ratio).reduce(f64::max);
+        assert!(largest.is_none_or(|largest| largest > 0.1), "{largest:?}");
     }
 
     #[test]
@@ -106,6 +113,21 @@ mod tests {
     #[test]
     fn conditioning() {
         assert_passes(&conditioning::GROUP);
+    }
+
+    #[test]
+    fn gradients() {
+        assert_passes(&gradients::GROUP);
+    }
+
+    #[test]
+    fn evaluations() {
+        assert_passes(&evaluations::GROUP);
+    }
+
+    #[test]
+    fn synthetic() {
+        assert_passes(&synthetic::GROUP);
     }
 
     #[test]

@@ -37,6 +37,11 @@ impl Rig<'_> {
         self.depth == Depth::Full
     }
 
+    /// Whether as little is run as shows a fault.
+    pub fn least(&self) -> bool {
+        matches!(self.depth, Depth::Least { .. })
+    }
+
     /// Those of the rules that are to be run.
     pub fn of_rules(&self, all: Vec<(&'static str, Rule)>) -> Vec<(&'static str, Rule)> {
         match self.depth {
