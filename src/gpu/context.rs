@@ -3,9 +3,7 @@
 
 use super::{OPTIONAL_FEATURES, needs, required_limits};
 use crate::Error;
-use wgpu::{
-    Adapter, AdapterInfo, Backend, Backends, Device, DeviceType, Instance, PollType, Queue,
-};
+use wgpu::{Adapter, AdapterInfo, Backend, Backends, Device, DeviceType, Instance, PollType, Queue};
 
 /// A device, its queue, and what they run on.
 #[derive(Clone, Debug)]

@@ -113,7 +113,8 @@ fn on_gpu(
             let model = Model { intercept: false, ..Model::new(2, Loss::Mse) };
             let data = resident(&problem, &model)?;
             let recipe = Recipe::new(model, rule);
-            let mut worker = GpuWorker::with_rule_file(&data, &recipe, &start, &batches, Some(RMSPROP_AS_PUBLISHED))?;
+            let mut worker =
+                GpuWorker::with_rule_file(&data, &recipe, &start, &batches, Some(RMSPROP_AS_PUBLISHED))?;
             follow(&mut worker, algorithm, &rule, 0.0)
         }
         (Variant::Published, Algorithm::Nesterov, Rule::Sgd(nesterov)) => {

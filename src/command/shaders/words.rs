@@ -49,11 +49,27 @@ const BINDINGS: &[(&str, &str)] = &[
 /// What those bindings hold that mean something else in the files whose names start like this.
 const BINDINGS_OF: &[(&str, &str, &str)] = &[
     ("descend", "the_step", "the step's slot: 256 bytes, all of which the host writes ahead of it"),
-    ("descend", "state", "PLANES planes one behind the other, each as long as params: the moments, then the average"),
+    (
+        "descend",
+        "state",
+        "PLANES planes one behind the other, each as long as params: the moments, then the average",
+    ),
     ("epochs", "part", "the updates that this dispatch makes of those that are prepared"),
-    ("epochs", "fitted", "for every order and in it every setting the parameters, as in `params` of a descent"),
-    ("epochs", "state", "PLANES planes one behind the other, each as long as fitted: the moments, then the average"),
-    ("epochs", "steps", "for every update and in it every setting the words of its step that are counted"),
+    (
+        "epochs",
+        "fitted",
+        "for every order and in it every setting the parameters, as in `params` of a descent",
+    ),
+    (
+        "epochs",
+        "state",
+        "PLANES planes one behind the other, each as long as fitted: the moments, then the average",
+    ),
+    (
+        "epochs",
+        "steps",
+        "for every update and in it every setting the words of its step that are counted",
+    ),
     ("epochs", "settings", "for every setting the words of its steps that stay as they are"),
     (
         "epochs",
@@ -172,7 +188,12 @@ const ENTRY_POINTS: &[(&str, &str, &str, &str)] = &[
     ("gradient_reduce", "main", "the gradient and the batch's loss", "⌈PARTIAL / 4⌉"),
     ("evaluation_sum", "main", "what evaluates a model", "⌈PARTIAL / 4⌉"),
     ("descend", "main", "adds up partial sums, and steps the rule with the gradient", "⌈PARTIAL / 4⌉"),
-    ("epochs_alone", "main", "many updates, by a thread for every fit", "⌈SETTINGS / WORKGROUP⌉; y: ORDERS"),
+    (
+        "epochs_alone",
+        "main",
+        "many updates, by a thread for every fit",
+        "⌈SETTINGS / WORKGROUP⌉; y: ORDERS",
+    ),
     ("epochs_together", "main", "many updates, by a workgroup for every fit", "SETTINGS; y: ORDERS"),
     ("synthetic_features", "main", "makes the features", "⌈rows · ⌈STRIDE / 8⌉ / 64⌉"),
     ("synthetic_targets", "main", "makes the targets", "⌈rows / (64 / LANES)⌉"),

@@ -3,7 +3,7 @@
 use super::Depth;
 use crate::cpu::random::philox;
 use crate::gpu::{Gpu, ReadBack};
-use crate::{Error, Span};
+use crate::{Error, Rule, Span};
 use wgpu::util::DeviceExt;
 use wgpu::{BufferUsages, CommandEncoder, ComputePass};
 
@@ -35,6 +35,19 @@ impl Rig<'_> {
     /// Whether all of the suite is run.
     pub fn full(&self) -> bool {
         self.depth == Depth::Full
+    }
+
+    /// Whether as little is run as shows a fault.
+    pub fn least(&self) -> bool {
+        matches!(self.depth, Depth::Least { .. })
+    }
+
+    /// Those of the rules that are to be run.
+    pub fn of_rules(&self, all: Vec<(&'static str, Rule)>) -> Vec<(&'static str, Rule)> {
+        match self.depth {
+            Depth::Least { rules } => all.into_iter().filter(|(name, _)| name.contains(rules)).collect(),
+            _ => all,
+        }
     }
 
     /// A span over a buffer of its own with these values.

@@ -13,7 +13,7 @@ const STARTS: [u64; 4] = [0, (1 << 24) - 2, (1 << 32) - 2, (1 << 40) + 1];
 
 fn run(rig: &Rig, checks: &mut Vec<Check>) -> Result<(), SuiteError> {
     let steps = if rig.full() { 10_000 } else { 300 };
-    for (name, rule) in plain() {
+    for (name, rule) in rig.of_rules(plain()) {
         for start in STARTS {
             let steps = if start == 0 { steps } else { 5 };
             checks.extend(counted(rig, name, rule, start, steps)?);

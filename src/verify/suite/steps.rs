@@ -1,7 +1,7 @@
 //! The update of every rule: in every variant, storage and size, from state of every kind.
 
 use super::variants::{plain, rules};
-use super::{Check, Depth, Group, Rig, SuiteError};
+use super::{Check, Group, Rig, SuiteError};
 use crate::cpu::{self, Bounded, RuleConstants, StepState, exact_step};
 use crate::gpu::span::Limits;
 use crate::gpu::{Arena, Tensor};
@@ -24,8 +24,7 @@ const OCTAVES: u32 = 30;
 fn run(rig: &Rig, checks: &mut Vec<Check>) -> Result<(), SuiteError> {
     let more: &[usize] = if rig.full() { &MORE_SIZES } else { &[] };
     let sizes = [&SIZES, more].concat();
-    let rules = if rig.depth == Depth::Least { plain() } else { rules() };
-    for (name, rule) in rules {
+    for (name, rule) in rig.of_rules(rules()) {
         checks.extend(Subject::spans(rig, name, rule, &sizes, None)?.checks()?);
         checks.extend(Subject::arena(rig, name, rule, &sizes)?.checks()?);
         let limits = Limits::of(&rig.gpu.device);
@@ -33,11 +32,10 @@ fn run(rig: &Rig, checks: &mut Vec<Check>) -> Result<(), SuiteError> {
         let seams = Subject::spans(rig, name, rule, &[SEAMS], Some((pieces, "in pieces")))?;
         checks.extend(seams.checks()?);
         let grid = Limits { max_groups: 3, ..limits };
-        let grid =
-            Subject::spans(rig, name, rule, &[SEAMS], Some((grid, "in a grid of two dimensions")))?;
+        let grid = Subject::spans(rig, name, rule, &[SEAMS], Some((grid, "in a 2-D grid")))?;
         checks.extend(grid.checks()?);
     }
-    for (name, rule) in plain() {
+    for (name, rule) in rig.of_rules(plain()) {
         checks.push(one_submission(rig, name, rule)?);
     }
     checks.push(exact(rig, 65_537 + 3)?);
