@@ -19,11 +19,11 @@ pub struct Needs {
 /// What makes the rows of a synthetic problem.
 pub const SYNTHETIC: Needs = Needs { threads: 64, workgroup_bytes: 2048, storage_buffers: 3 };
 /// Sums over rows that are stored, and what is done with them.
-pub const SUMS: Needs = Needs { threads: 64, workgroup_bytes: 0, storage_buffers: 5 };
+pub const SUMS: Needs = Needs { threads: 64, workgroup_bytes: 13312, storage_buffers: 5 };
 /// The same over rows that are made where they are needed.
 pub const VIRTUAL_SUMS: Needs = Needs { storage_buffers: 6, ..SUMS };
 /// Many updates in one dispatch.
-pub const EPOCHS: Needs = Needs { threads: 64, workgroup_bytes: 0, storage_buffers: 8 };
+pub const EPOCHS: Needs = Needs { threads: 64, workgroup_bytes: 13824, storage_buffers: 8 };
 
 /// The steps of an optimizer.
 pub fn steps(kind: DeviceType) -> Needs {
