@@ -16,7 +16,8 @@ use wgpu_optim::verify::suite::{self, Depth, FAULTS, GROUPS, Group, Seeding};
 
 #[derive(Args)]
 pub struct Arguments {
-    /// The adapter whose name contains this (see `devices`), or `all` [default: the best one, software too]
+    /// The adapter whose name contains this (see `devices`), a backend, both as in `gl:llvmpipe`, or `all`
+    /// [default: the best one, software too]
     #[arg(long, value_name = "NAME")]
     adapter: Option<String>,
     /// Fewer sizes and shorter runs: half a minute on a software adapter instead of minutes
@@ -94,7 +95,21 @@ fn open(name: Option<&str>) -> Result<Vec<Gpu>, Failure> {
     if adapters.is_empty() {
         return Err(OpenError::NoAdapter { name: None, adapters: Vec::new() }.into());
     }
-    Ok(adapters.iter().map(Gpu::of).collect::<Result<_, _>>()?)
+    let (mut gpus, mut refused) = (Vec::new(), None);
+    for adapter in &adapters {
+        match Gpu::of(adapter) {
+            Err(error @ OpenError::Refused { .. }) => {
+                output::note(&format!("Not checked: {error}."));
+                refused = Some(error);
+            }
+            opened => gpus.push(opened?),
+        }
+    }
+    // An adapter that runs nothing fails nothing, but to check nothing is no success.
+    match refused {
+        Some(error) if gpus.is_empty() => Err(error.into()),
+        _ => Ok(gpus),
+    }
 }
 
 /// Other inputs every time: what fails once in a hundred runs is found by somebody.
