@@ -4,6 +4,7 @@
 mod check;
 mod conditioning;
 mod data;
+mod descents;
 mod evaluations;
 mod faults;
 mod gradients;
@@ -67,6 +68,7 @@ pub const GROUPS: &[Group] = &[
     gradients::GROUP,
     evaluations::GROUP,
     synthetic::GROUP,
+    descents::GROUP,
 ];
 
 /// Runs one group on a device.
@@ -128,6 +130,11 @@ mod tests {
     #[test]
     fn synthetic() {
         assert_passes(&synthetic::GROUP);
+    }
+
+    #[test]
+    fn descents() {
+        assert_passes(&descents::GROUP);
     }
 
     #[test]
