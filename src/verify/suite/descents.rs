@@ -22,14 +22,14 @@ fn run(rig: &Rig, checks: &mut Vec<Check>) -> Result<(), SuiteError> {
         let which = if rig.full() { i..i + 4 } else { i..i + 1 };
         for which in which {
             let case = Case::new(rig, ("descent", name), rule, (24, 30), which);
-            checks.extend(case.checks(|case| Trained::descent(case))?);
+            checks.extend(case.checks(Trained::descent)?);
         }
     }
     let some = if rig.full() { rules() } else { plain() };
     for (i, (name, rule)) in rig.of_rules(some).into_iter().enumerate() {
         for (kernel, size) in [("epochs of a thread", (6, 10)), ("epochs of a workgroup", (40, 20))] {
             let case = Case::new(rig, (kernel, name), rule, size, i + 1);
-            checks.extend(case.checks(|case| Trained::epochs(case))?);
+            checks.extend(case.checks(|case, _| Trained::epochs(case))?);
         }
     }
     for features in [6, 40] {
@@ -57,7 +57,8 @@ struct Outcome {
 
 /// Who makes the updates.
 enum Trained {
-    Descent { descent: Box<Descent>, gradient: Box<Gradient>, grads: Span },
+    /// With what makes the gradient of an update once more, where it is looked at.
+    Descent(Box<Descent>, Option<(Gradient, Span)>),
     Epochs(Box<Epochs>),
 }
 
@@ -111,12 +112,12 @@ impl<'a> Case<'a> {
     /// Each update against its definition, from what the device had ahead of it; and all of them at once.
     fn checks(
         &self,
-        train: impl Fn(&Self) -> Result<(Trained, Span), Error>,
+        train: impl Fn(&Self, bool) -> Result<(Trained, Span), Error>,
     ) -> Result<Vec<Check>, Error> {
         let Case { rig, options, .. } = self;
         let shape = Shape::new(&options.model)?;
         let batches = self.batches(AT_ONCE);
-        let (mut one_by_one, params) = train(self)?;
+        let (mut one_by_one, params) = train(self, true)?;
         let mut compared = Vec::new();
         let mut losses = Vec::new();
         let mut before = one_by_one.values(rig)?;
@@ -130,7 +131,7 @@ impl<'a> Case<'a> {
         }
         let checked = derived(&self.kernel, &self.name, &compared);
 
-        let (mut at_once, _) = train(self)?;
+        let (mut at_once, _) = train(self, false)?;
         let all = at_once.run(self, &batches)?;
         let what = std::iter::once("params").chain(options.rule.moments().iter().copied());
         let what = what.chain(["average"]);
@@ -200,16 +201,19 @@ impl<'a> Case<'a> {
 }
 
 impl Trained {
-    fn descent(case: &Case) -> Result<(Self, Span), Error> {
-        let (device, samples) = (&case.rig.gpu.device, case.samples()?);
-        let shape = samples.shape();
-        let params = case.rig.guarded(&shape.pad(&case.data.params));
-        let grads = case.rig.poisoned(shape.padded_len() as usize);
-        let Descending { model, max_batch, .. } = case.options;
-        let (spans, most) = ((&params, &grads), (max_batch, 1));
-        let gradient = Box::new(Gradient::new(device, &samples, &model, spans, most, true)?);
-        let descent = Box::new(Descent::new(device, &samples, &params, case.options)?);
-        Ok((Trained::Descent { descent, gradient, grads }, params))
+    fn descent(case: &Case, looked_at: bool) -> Result<(Self, Span), Error> {
+        let (rig, samples) = (case.rig, case.samples()?);
+        let (device, shape) = (&rig.gpu.device, samples.shape());
+        let params = rig.guarded(&shape.pad(&case.data.params));
+        let gradient = || {
+            let grads = rig.poisoned(shape.padded_len() as usize);
+            let Descending { model, max_batch, .. } = case.options;
+            let (spans, most) = ((&params, &grads), (max_batch, 1));
+            Ok((Gradient::new(device, &samples, &model, spans, most, true)?, grads))
+        };
+        let gradient = looked_at.then(gradient).transpose()?;
+        let descent = Descent::new(device, &samples, &params, case.options)?;
+        Ok((Trained::Descent(Box::new(descent), gradient), params))
     }
 
     fn epochs(case: &Case) -> Result<(Self, Span), Error> {
@@ -221,7 +225,9 @@ impl Trained {
 
     fn depths(&self, batch: Batch) -> (u32, u32) {
         match self {
-            Trained::Descent { gradient, .. } => gradient.depths(batch),
+            Trained::Descent(_, gradient) => {
+                gradient.as_ref().map_or((0, 0), |(gradient, _)| gradient.depths(batch))
+            }
             Trained::Epochs(epochs) => epochs.depths(batch),
         }
     }
@@ -229,7 +235,7 @@ impl Trained {
     /// The parameters and each plane of the state.
     fn spans(&self) -> Vec<Span> {
         let (params, state) = match self {
-            Trained::Descent { descent, .. } => (descent.params(), descent.state()),
+            Trained::Descent(descent, _) => (descent.params(), descent.state()),
             Trained::Epochs(epochs) => (epochs.params(), epochs.state()),
         };
         std::iter::once(params.clone()).chain(state).collect()
@@ -244,15 +250,18 @@ impl Trained {
         let (rig, count) = (case.rig, batches.len() as u64);
         let (queue, rates) = (&rig.gpu.queue, vec![case.options.rule.lr() as f32; batches.len()]);
         let (grads, losses) = match self {
-            Trained::Descent { descent, gradient, grads } => {
-                rig.write(grads, &vec![f32::NAN; grads.len as usize]);
-                gradient.prepare(queue, &batches[..1])?;
+            Trained::Descent(descent, gradient) => {
+                if let Some((gradient, grads)) = gradient {
+                    rig.write(grads, &vec![f32::NAN; grads.len as usize]);
+                    gradient.prepare(queue, &batches[..1])?;
+                }
                 descent.prepare(queue, batches, &rates)?;
                 rig.run(|pass| {
-                    gradient.record(pass, 0);
+                    gradient.iter().for_each(|(gradient, _)| gradient.record(pass, 0));
                     (0..batches.len()).for_each(|update| descent.record(pass, update));
                 })?;
-                (grads.clone(), Span::new(descent.losses(), 0, count))
+                let losses = Span::new(descent.losses(), 0, count);
+                (gradient.as_ref().map_or(losses.clone(), |(_, grads)| grads.clone()), losses)
             }
             Trained::Epochs(epochs) => {
                 epochs.prepare(queue, batches, &rates)?;

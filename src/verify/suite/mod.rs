@@ -12,6 +12,7 @@ mod rig;
 mod state;
 mod steps;
 mod synthetic;
+mod trajectories;
 mod variants;
 
 pub use check::{Bound, Check, Element, Quantity};
@@ -69,6 +70,7 @@ pub const GROUPS: &[Group] = &[
     evaluations::GROUP,
     synthetic::GROUP,
     descents::GROUP,
+    trajectories::GROUP,
 ];
 
 /// Runs one group on a device.
@@ -135,6 +137,11 @@ mod tests {
     #[test]
     fn descents() {
         assert_passes(&descents::GROUP);
+    }
+
+    #[test]
+    fn trajectories() {
+        assert_passes(&trajectories::GROUP);
     }
 
     #[test]
