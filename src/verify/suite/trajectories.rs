@@ -23,7 +23,7 @@ use std::sync::atomic::AtomicBool;
 
 pub const GROUP: Group = Group { name: "trajectories", run };
 
-const FEATURES: u32 = 8;
+const FEATURES: u32 = 20;
 const ROWS: u64 = 2000;
 const BATCH: u64 = 64;
 /// Updates whose parameters are compared.
