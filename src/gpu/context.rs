@@ -95,7 +95,11 @@ impl Gpu {
         adapters().iter().find(hardware).map(Self::of).transpose()
     }
 
-    fn of(adapter: &Adapter) -> Result<Self, OpenError> {
+    /// A device of this adapter.
+    ///
+    /// # Errors
+    /// [`OpenError::Device`] if it gives none.
+    pub fn of(adapter: &Adapter) -> Result<Self, OpenError> {
         let info = adapter.get_info();
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("wgpu-optim"),

@@ -1,8 +1,9 @@
 //! What would be wrong with a kernel, seeded into it: a suite that does not find it is no proof.
 
-use super::{Check, Depth, GROUPS, Rig};
+use super::{Depth, GROUPS, Rig};
 use crate::gpu::{Gpu, seeded};
 use serde::Serialize;
+use std::collections::HashMap;
 
 /// A fault, and where it shows.
 #[derive(Clone, Copy, Debug)]
@@ -221,21 +222,43 @@ pub const FAULTS: &[Fault] = &[
     },
 ];
 
-/// Runs the group that a fault shows in with kernels that have it.
-pub fn seed(fault: &Fault, gpu: &Gpu, seed: u64) -> Caught {
-    let rig = Rig { gpu, depth: Depth::Least { rules: fault.rules }, seed };
-    let run = || {
+/// Seeds faults into the kernels of one device.
+#[derive(Debug)]
+pub struct Seeding<'a> {
+    gpu: &'a Gpu,
+    seed: u64,
+    /// For the groups and rules that were run without a fault what failed all the same.
+    without: HashMap<(&'static str, &'static str), Vec<String>>,
+}
+
+impl<'a> Seeding<'a> {
+    /// Inputs are drawn from `seed`.
+    pub fn new(gpu: &'a Gpu, seed: u64) -> Self {
+        Seeding { gpu, seed, without: HashMap::new() }
+    }
+
+    /// Runs the group that a fault shows in with kernels that have it.
+    pub fn seed(&mut self, fault: &Fault) -> Caught {
+        let (failing, seeded) = seeded::with(fault.edits, || self.failing(fault));
+        if seeded == 0 {
+            // In no kernel: nothing has caught it, whatever failed.
+            return Caught { fault: fault.name, caught_by: Vec::new() };
+        }
+        let at = (fault.group, fault.rules);
+        if !self.without.contains_key(&at) {
+            self.without.insert(at, self.failing(fault));
+        }
+        let without = &self.without[&at];
+        let caught_by = failing.into_iter().filter(|name| !without.contains(name)).collect();
+        Caught { fault: fault.name, caught_by }
+    }
+
+    fn failing(&self, fault: &Fault) -> Vec<String> {
+        let Seeding { gpu, seed, .. } = *self;
+        let rig = Rig { gpu, depth: Depth::Least { rules: fault.rules }, seed };
         let groups = GROUPS.iter().filter(|group| group.name == fault.group);
-        groups.flat_map(|group| super::run_on(&rig, group)).collect::<Vec<Check>>()
-    };
-    let (faulty, seeded) = seeded::with(fault.edits, run);
-    // What fails without it has not caught it, and a fault that is in no kernel cannot be caught.
-    let sound: Vec<Check> = if seeded == 0 { faulty.clone() } else { run() };
-    let name = |check: &Check| format!("{}: {}", check.kernel, check.case);
-    let failing = |checks: &[Check]| -> Vec<String> {
-        checks.iter().filter(|check| !check.pass).map(name).collect()
-    };
-    let without = failing(&sound);
-    let caught_by = failing(&faulty).into_iter().filter(|name| !without.contains(name)).collect();
-    Caught { fault: fault.name, caught_by }
+        let checks = groups.flat_map(|group| super::run_on(&rig, group));
+        let failed = checks.filter(|check| !check.pass);
+        failed.map(|check| format!("{}: {}", check.kernel, check.case)).collect()
+    }
 }

@@ -16,7 +16,7 @@ mod trajectories;
 mod variants;
 
 pub use check::{Bound, Check, Element, Quantity};
-pub use faults::{Caught, FAULTS, Fault, seed as seed_fault};
+pub use faults::{Caught, FAULTS, Fault, Seeding};
 pub use rig::{Random, Rig};
 
 use crate::gpu::Gpu;
@@ -147,8 +147,9 @@ mod tests {
     #[test]
     fn every_seeded_fault_is_caught() {
         let gpu = Gpu::open(None).expect("an adapter");
+        let mut seeding = Seeding::new(&gpu, 1);
         for fault in FAULTS {
-            let caught = seed_fault(fault, &gpu, 1);
+            let caught = seeding.seed(fault);
             assert!(!caught.caught_by.is_empty(), "{}", fault.name);
         }
     }

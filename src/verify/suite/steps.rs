@@ -32,8 +32,7 @@ fn run(rig: &Rig, checks: &mut Vec<Check>) -> Result<(), SuiteError> {
         let seams = Subject::spans(rig, name, rule, &[SEAMS], Some((pieces, "in pieces")))?;
         checks.extend(seams.checks()?);
         let grid = Limits { max_groups: 3, ..limits };
-        let grid =
-            Subject::spans(rig, name, rule, &[SEAMS], Some((grid, "in a grid of two dimensions")))?;
+        let grid = Subject::spans(rig, name, rule, &[SEAMS], Some((grid, "in a 2-D grid")))?;
         checks.extend(grid.checks()?);
     }
     for (name, rule) in rig.of_rules(plain()) {
