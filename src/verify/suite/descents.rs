@@ -58,7 +58,7 @@ struct Outcome {
 /// Who makes the updates.
 enum Trained {
     /// With what makes the gradient of an update once more, where it is looked at.
-    Descent(Box<Descent>, Option<(Gradient, Span)>),
+    Descent(Box<Descent>, Option<Box<(Gradient, Span)>>),
     Epochs(Box<Epochs>),
 }
 
@@ -209,7 +209,8 @@ impl Trained {
             let grads = rig.poisoned(shape.padded_len() as usize);
             let Descending { model, max_batch, .. } = case.options;
             let (spans, most) = ((&params, &grads), (max_batch, 1));
-            Ok((Gradient::new(device, &samples, &model, spans, most, true)?, grads))
+            let gradient = Gradient::new(device, &samples, &model, spans, most, true)?;
+            Ok(Box::new((gradient, grads)))
         };
         let gradient = looked_at.then(gradient).transpose()?;
         let descent = Descent::new(device, &samples, &params, case.options)?;
@@ -226,7 +227,7 @@ impl Trained {
     fn depths(&self, batch: Batch) -> (u32, u32) {
         match self {
             Trained::Descent(_, gradient) => {
-                gradient.as_ref().map_or((0, 0), |(gradient, _)| gradient.depths(batch))
+                gradient.as_ref().map_or((0, 0), |looked_at| looked_at.0.depths(batch))
             }
             Trained::Epochs(epochs) => epochs.depths(batch),
         }
@@ -251,17 +252,17 @@ impl Trained {
         let (queue, rates) = (&rig.gpu.queue, vec![case.options.rule.lr() as f32; batches.len()]);
         let (grads, losses) = match self {
             Trained::Descent(descent, gradient) => {
-                if let Some((gradient, grads)) = gradient {
+                if let Some((gradient, grads)) = gradient.as_deref_mut() {
                     rig.write(grads, &vec![f32::NAN; grads.len as usize]);
                     gradient.prepare(queue, &batches[..1])?;
                 }
                 descent.prepare(queue, batches, &rates)?;
                 rig.run(|pass| {
-                    gradient.iter().for_each(|(gradient, _)| gradient.record(pass, 0));
+                    gradient.iter().for_each(|looked_at| looked_at.0.record(pass, 0));
                     (0..batches.len()).for_each(|update| descent.record(pass, update));
                 })?;
                 let losses = Span::new(descent.losses(), 0, count);
-                (gradient.as_ref().map_or(losses.clone(), |(_, grads)| grads.clone()), losses)
+                (gradient.as_ref().map_or(losses.clone(), |looked_at| looked_at.1.clone()), losses)
             }
             Trained::Epochs(epochs) => {
                 epochs.prepare(queue, batches, &rates)?;
