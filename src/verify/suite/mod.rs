@@ -4,6 +4,7 @@
 mod check;
 mod conditioning;
 mod data;
+mod descents;
 mod evaluations;
 mod faults;
 mod gradients;
@@ -11,6 +12,7 @@ mod rig;
 mod state;
 mod steps;
 mod synthetic;
+mod trajectories;
 mod variants;
 
 pub use check::{Bound, Check, Element, Quantity};
@@ -67,6 +69,8 @@ pub const GROUPS: &[Group] = &[
     gradients::GROUP,
     evaluations::GROUP,
     synthetic::GROUP,
+    descents::GROUP,
+    trajectories::GROUP,
 ];
 
 /// Runs one group on a device.
@@ -128,6 +132,16 @@ mod tests {
     #[test]
     fn synthetic() {
         assert_passes(&synthetic::GROUP);
+    }
+
+    #[test]
+    fn descents() {
+        assert_passes(&descents::GROUP);
+    }
+
+    #[test]
+    fn trajectories() {
+        assert_passes(&trajectories::GROUP);
     }
 
     #[test]
