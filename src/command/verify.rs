@@ -11,7 +11,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use report::{AdapterReport, Report};
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
-use wgpu_optim::gpu::{Gpu, OpenError, adapters};
+use wgpu_optim::gpu::{Gpu, OpenError, adapters, check_adapter};
 use wgpu_optim::verify::suite::{self, Depth, FAULTS, GROUPS, Group, Seeding};
 
 #[derive(Args)]
@@ -60,17 +60,18 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let bar = bar(gpus.len() * (groups.len() + faults.len()));
     let mut report = Report::new(seed, arguments.faults);
     for gpu in &gpus {
+        let name = format!("{} ({})", gpu.info.name, gpu.info.backend);
         let mut checks = Vec::new();
         for group in &groups {
-            bar.set_message(format!("{}: {}", gpu.info.name, group.name));
+            bar.set_message(format!("{name}: {}", group.name));
             checks.extend(suite::run(group, gpu, depth, seed));
             bar.inc(1);
         }
         report.adapters.push(AdapterReport::new(&Description::of_gpu(gpu), checks));
         let mut seeding = Seeding::new(gpu, seed);
         for fault in faults {
-            bar.set_message(format!("{}: {}", gpu.info.name, fault.name));
-            report.add_fault(&gpu.info.name, seeding.seed(fault));
+            bar.set_message(format!("{name}: {}", fault.name));
+            report.add_fault(&name, seeding.seed(fault));
             bar.inc(1);
         }
     }
@@ -87,29 +88,25 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     if report.pass { Ok(()) } else { Err(Failure::Check(report.failures())) }
 }
 
+/// The adapters asked for; of all those that can run the kernels, and why not is said of the others.
 fn open(name: Option<&str>) -> Result<Vec<Gpu>, Failure> {
     if name != Some("all") {
         return Ok(vec![Gpu::open(name)?]);
     }
-    let adapters = adapters();
-    if adapters.is_empty() {
-        return Err(OpenError::NoAdapter { name: None, adapters: Vec::new() }.into());
-    }
-    let (mut gpus, mut refused) = (Vec::new(), None);
-    for adapter in &adapters {
-        match Gpu::of(adapter) {
-            Err(error @ OpenError::Refused { .. }) => {
-                output::note(&format!("Not checked: {error}."));
-                refused = Some(error);
+    let mut gpus = Vec::new();
+    for adapter in adapters() {
+        match check_adapter(&adapter) {
+            Ok(()) => gpus.push(Gpu::of(&adapter)?),
+            Err(why) => {
+                let info = adapter.get_info();
+                output::note(&format!("{} ({}) cannot run the kernels: {why}", info.name, info.backend));
             }
-            opened => gpus.push(opened?),
         }
     }
-    // An adapter that runs nothing fails nothing, but to check nothing is no success.
-    match refused {
-        Some(error) if gpus.is_empty() => Err(error.into()),
-        _ => Ok(gpus),
+    if gpus.is_empty() {
+        return Err(OpenError::NoAdapter { name: None, adapters: Vec::new() }.into());
     }
+    Ok(gpus)
 }
 
 /// Other inputs every time: what fails once in a hundred runs is found by somebody.

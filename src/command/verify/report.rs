@@ -214,3 +214,60 @@ pub fn failure(check: &Check) -> String {
     }
     line
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(checks: Vec<Check>) -> Report {
+        let [name, backend, driver] = ["adapter", "backend", "driver"].map(String::from);
+        let mut report = Report::new(1, true);
+        let description = Description { kind: "gpu", name, backend, driver };
+        report.adapters.push(AdapterReport::new(&description, checks));
+        report
+    }
+
+    fn right() -> Check {
+        Check::exact("kernel", "case", &[("params", &[1.0], &[1.0])])
+    }
+
+    #[test]
+    fn one_wrong_check_fails_the_report_and_is_told() {
+        let mut good = report(vec![right()]);
+        good.conclude();
+        assert!(good.pass && good.text().contains("All is well: 1 values in 1 checks"));
+        let wrong = Check::exact("kernel", "case", &[("params", &[1.5], &[1.0])]);
+        let mut bad = report(vec![right(), wrong]);
+        bad.conclude();
+        assert!(!bad.pass && bad.failures() == "1 of 2 checks failed");
+        assert!(bad.text().contains("params[0] is 1.5e0 (0x3fc00000) for 1e0 (0x3f800000)"));
+    }
+
+    #[test]
+    fn no_checks_are_no_proof() {
+        let mut report = report(Vec::new());
+        report.conclude();
+        assert!(!report.pass && report.failures() == "0 of 0 checks failed");
+    }
+
+    #[test]
+    fn a_fault_must_be_caught_on_every_adapter() {
+        let caught = |checks: &[&str]| Caught {
+            fault: "fault",
+            caught_by: checks.iter().map(|check| check.to_string()).collect(),
+        };
+        let mut report = report(vec![right()]);
+        report.add_fault("first", caught(&["a", "b"]));
+        report.conclude();
+        assert!(report.pass);
+        report.add_fault("second", caught(&[]));
+        report.conclude();
+        assert!(!report.pass && report.failures() == "1 of 1 seeded faults were not caught");
+        let faults = report.faults.as_ref().unwrap();
+        assert_eq!(
+            (faults[0].caught_by.len(), &faults[0].missed_on[..]),
+            (2, &["second".to_string()][..])
+        );
+        assert!(report.text().contains("NOT CAUGHT on second"));
+    }
+}

@@ -4,6 +4,7 @@
 mod check;
 mod conditioning;
 mod data;
+mod descents;
 mod evaluations;
 mod faults;
 mod gradients;
@@ -11,6 +12,7 @@ mod rig;
 mod state;
 mod steps;
 mod synthetic;
+mod trajectories;
 mod variants;
 
 pub use check::{Bound, Check, Element, Quantity};
@@ -67,6 +69,8 @@ pub const GROUPS: &[Group] = &[
     gradients::GROUP,
     evaluations::GROUP,
     synthetic::GROUP,
+    descents::GROUP,
+    trajectories::GROUP,
 ];
 
 /// Runs one group on a device.
@@ -86,10 +90,19 @@ fn run_on(rig: &Rig, group: &Group) -> Vec<Check> {
 mod tests {
     use super::*;
 
+    /// The adapter. `None` only if there is none and `WGPU_OPTIM_SKIP_GPU_TESTS=1` allows that.
+    fn adapter() -> Option<Gpu> {
+        let skip = std::env::var("WGPU_OPTIM_SKIP_GPU_TESTS").is_ok_and(|value| value == "1");
+        match Gpu::open(None) {
+            Err(error) if !skip => panic!("{error}"),
+            gpu => gpu.ok(),
+        }
+    }
+
     /// Every check of the group passes, and its bounds are no wider than they must be.
     #[track_caller]
     fn assert_passes(group: &Group) {
-        let gpu = Gpu::open(None).expect("an adapter");
+        let Some(gpu) = adapter() else { return };
         let started = std::time::Instant::now();
         let checks = run(group, &gpu, Depth::Quick, 1);
         eprintln!("{}: {} checks in {:?}", group.name, checks.len(), started.elapsed());
@@ -131,8 +144,18 @@ mod tests {
     }
 
     #[test]
+    fn descents() {
+        assert_passes(&descents::GROUP);
+    }
+
+    #[test]
+    fn trajectories() {
+        assert_passes(&trajectories::GROUP);
+    }
+
+    #[test]
     fn every_seeded_fault_is_caught() {
-        let gpu = Gpu::open(None).expect("an adapter");
+        let Some(gpu) = adapter() else { return };
         let mut seeding = Seeding::new(&gpu, 1);
         for fault in FAULTS {
             let caught = seeding.seed(fault);
