@@ -98,7 +98,7 @@ def wrong(message):
 
 
 def number(text):
-    """A whole number, also as 2^24 or 1e6."""
+    """A whole number above 0, also as 2^24 or 1e6."""
     base, power, exponent = text.partition("^")
     value = int(base) ** int(exponent) if power else float(text)
     if value != int(value) or value < 1:
@@ -210,8 +210,8 @@ def runs_here(work):
 
 
 def reason(error):
-    """The line of an error that says the most: a compiler's names its cause in the second."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    """What an error says first: a compiler's names its cause in the second line."""
+    lines = [line.strip() for line in str(error).split("\n\n")[0].splitlines()]
     return " ".join(lines[:2]) or type(error).__name__
 
 
@@ -259,11 +259,13 @@ def quantile(ordered, share):
 
 
 def interval(ordered):
-    """The ranks between which the median lies in 95 of 100 cases, whatever the distribution."""
-    half = 0.98 * math.sqrt(len(ordered))
-    low = max(0, math.floor(len(ordered) / 2 - half))
-    high = min(len(ordered) - 1, math.ceil(len(ordered) / 2 + half))
-    return [ordered[low], ordered[high]]
+    """Two samples that the median lies between in 95 of 100 cases, whatever the distribution: each
+    is below it or not, as a coin falls. Of fewer than six samples it is all of them."""
+    outside, below = 0, 0
+    while (below := below + math.comb(len(ordered), outside)) <= 0.025 * 2 ** len(ordered):
+        outside += 1
+    low = max(0, outside - 1)
+    return [ordered[low], ordered[-1 - low]]
 
 
 def finite(value):

@@ -2,6 +2,7 @@
 kept from giving up without a word."""
 
 import platform
+import gc
 import shutil
 import subprocess
 import time
@@ -24,6 +25,7 @@ class Device:
         self.name, self.threads, self.adapter = "cpu", threads, None
         torch.set_num_threads(threads)
         if self.cuda:
+            self.torch = torch.device("cuda", self.torch.index or 0)
             torch.cuda.set_device(self.torch)
             self.name, self.threads, self.adapter = torch.cuda.get_device_name(), None, adapter()
 
@@ -57,6 +59,7 @@ class Device:
 
     def free_bytes(self):
         """What may still be allocated, or none where nobody tells."""
+        gc.collect()  # what is gone may still hold on to memory in a cycle
         if not self.cuda:
             return report.memory_available()
         torch.cuda.empty_cache()

@@ -5,6 +5,7 @@
 """
 
 from functools import partial
+from inspect import signature
 
 import numpy as np
 import torch
@@ -53,10 +54,11 @@ def optimizer(rule, variant, memory, device):
     """PyTorch's, with its state on the memory that all go over. Raises TypeError or RuntimeError
     where PyTorch has no such variant."""
     options = {**rule.options, ("fused" if variant in ("fused", "cuda graph") else "foreach"): True}
+    kind = getattr(torch.optim, rule.optimizer)
     # What a device is to repeat without the processor has its count of steps on the device.
-    if device.cuda and variant in ("compiled", "cuda graph") and rule.optimizer != "SGD":
+    if device.cuda and variant in ("compiled", "cuda graph") and "capturable" in signature(kind).parameters:
         options["capturable"] = True
-    made = getattr(torch.optim, rule.optimizer)([memory.params], **options)
+    made = kind([memory.params], **options)
     counts_there = options.get("capturable") or options.get("fused")
     count = partial(torch.tensor, device=device.torch if counts_there else "cpu")
     state = {name: memory.moments[kind] for name, kind in rule.moments.items()}
@@ -101,7 +103,7 @@ def compare(name, found, exact, allowed):
     error = np.abs(found - exact) / allowed
     worst = int(np.argmax(np.where(np.isnan(error), np.inf, error)))
     if not error[worst] <= 1.0:
-        report.wrong(f"{name}: {found[worst]!r}, in f64 {exact[worst]!r}, "
+        report.wrong(f"{name}: {found[worst]:.9g}, in f64 {exact[worst]:.9g}, "
                      f"{error[worst]:.3g} times what it may be off by")
 
 
@@ -115,8 +117,8 @@ def work(name, variant, memory, device):
         report.say(f"left out: step {name} {variant} of {size}: {report.reason(error)}")
         return None
     checked = partial(check, f"{name} {variant} of {size}", rule, memory, made, run, device)
-    # PyTorch adds the buffer to the gradients themselves, unless fused: again and again it overflows.
-    renew = memory.renew if name == "nesterov" and variant != "fused" else None
+    # These add the buffer to the gradients themselves, which overflow if that goes on.
+    renew = memory.renew if name == "nesterov" and variant in ("foreach", "compiled") else None
     counted = rule.bytes_per_parameter * size
     return report.Work("step", name, variant, size, None, counted, run, checked, renew)
 
