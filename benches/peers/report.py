@@ -48,8 +48,8 @@ class Work:
 
 @dataclass
 class Turn:
-    """A work and the copy beside it, how often each runs in a sample, and their samples; `gpu` are
-    the work's by the device's own clock."""
+    """A work and the copy beside it, how often each runs in a sample, and their samples, by the wall
+    clock and by the device's own."""
 
     work: Work
     copy: Callable
@@ -57,7 +57,8 @@ class Turn:
     copies: int
     samples: list = field(default_factory=list)
     beside: list = field(default_factory=list)
-    gpu: list = field(default_factory=list)
+    gpu_samples: list = field(default_factory=list)
+    gpu_beside: list = field(default_factory=list)
 
 
 class Host:
@@ -90,6 +91,15 @@ class Host:
 
 def say(message):
     print(message, file=sys.stderr, flush=True)
+
+
+LEFT_OUT = []
+
+
+def leave_out(what, why):
+    """Nothing is left out in silence."""
+    say(f"left out: {what}: {why}")
+    LEFT_OUT.append({"what": what, "reason": why})
 
 
 def wrong(message):
@@ -133,7 +143,7 @@ def names(known):
 def arguments(about):
     """What every peer can be told."""
     parser = argparse.ArgumentParser(description=about.splitlines()[0])
-    parser.add_argument("--repeats", type=number, default=11, help="samples a row: default 11")
+    parser.add_argument("--samples", type=number, default=11, help="samples a row: default 11")
     parser.add_argument("--seed", type=int, default=secrets.randbits(32),
                         help="of the data: default another one in each run")
     return parser
@@ -203,7 +213,7 @@ def runs_here(work):
     try:
         work.run()
     except RuntimeError as error:
-        say(f"left out: {name} of {work.size}: {reason(error)}")
+        leave_out(f"{name} of {work.size}", reason(error))
         return False
     work.check()
     return True
@@ -215,7 +225,7 @@ def reason(error):
     return " ".join(lines[:2]) or type(error).__name__
 
 
-def measure(works, device, repeats):
+def measure(works, device, samples):
     """Rows of works that take turns with each other, and each with a copy of as many bytes, so
     that whatever else the machine does meets them alike."""
     target, source = device.pair(max((work.counted // 8 for work in works), default=1))
@@ -226,15 +236,17 @@ def measure(works, device, repeats):
         copy = partial(device.copy, target[part], source[part])
         runs = 1 if work.renew else enough_runs(device, work.run)
         turns.append(Turn(work, copy, runs, enough_runs(device, copy)))
-    for _ in range(repeats):
+    for _ in range(samples):
         for turn in turns:
             if turn.work.renew:
                 turn.work.renew()
-            seconds, by_device = device.time(turn.work.run, turn.runs)
-            turn.samples.append(seconds)
-            if by_device is not None:
-                turn.gpu.append(by_device)
-            turn.beside.append(device.time(turn.copy, turn.copies)[0])
+            for seconds, of_device, run, runs in (
+                (turn.samples, turn.gpu_samples, turn.work.run, turn.runs),
+                (turn.beside, turn.gpu_beside, turn.copy, turn.copies),
+            ):
+                by_wall, by_device = device.time(run, runs)
+                seconds.append(by_wall)
+                of_device += [by_device] if by_device else []
     return [row(turn, device) for turn in turns]
 
 
@@ -244,10 +256,10 @@ def row(turn, device):
     work.check()
     found = {"work": work.work, "rule": work.rule, "variant": work.variant, "size": work.size,
              "shape": work.shape, "device": device.name, "threads": device.threads, "cache": "hot",
-             "runs_per_sample": turn.runs, "counted_bytes": work.counted, "samples": turn.samples,
+             "repeats": turn.runs, "bytes": work.counted, "samples": turn.samples,
              "beside": turn.beside}
-    if turn.gpu:
-        found["gpu_samples"] = turn.gpu
+    if turn.gpu_samples:
+        found.update(gpu_samples=turn.gpu_samples, gpu_beside=turn.gpu_beside)
     return {**found, **summary(found)}
 
 
@@ -272,21 +284,28 @@ def finite(value):
     return value if math.isfinite(value) else None
 
 
+def share_of_copy(samples, beside):
+    """In percent: the median of pairs that were neighbours."""
+    return 100 * quantile(sorted(copy / sample for copy, sample in zip(beside, samples)), 0.5)
+
+
 def summary(row):
-    """What samples come to. The share of the copy is the median of pairs that were neighbours."""
+    """What samples come to, by the wall clock and, where there is one, by the device's own."""
     samples = [math.inf if sample is None else sample for sample in row["samples"]]
     ordered = sorted(samples)
     median = quantile(ordered, 0.5)
-    found = {"min_s": ordered[0], "q1_s": quantile(ordered, 0.25), "median_s": median,
-             "q3_s": quantile(ordered, 0.75)}
-    found = {name: finite(value) for name, value in found.items()}
-    found["interval"] = [finite(end) for end in interval(ordered)]
-    found["params_per_s" if row["work"] == "step" else "features_per_s"] = row["size"] / median
-    if row.get("counted_bytes"):
-        found["gb_s"] = row["counted_bytes"] / median / 1e9
-    if row.get("beside") and len(row["beside"]) == len(samples):
-        shares = [copy / sample for copy, sample in zip(row["beside"], samples)]
-        found["percent_of_copy"] = 100 * statistics.median(shares)
+    ends = interval(ordered)
+    found = {"min_s": finite(ordered[0]), "q1_s": finite(quantile(ordered, 0.25)), "median_s": finite(median),
+             "q3_s": finite(quantile(ordered, 0.75)), "interval": ends if math.isfinite(ends[1]) else None,
+             "params_per_s" if row["work"] == "step" else "features_per_s": row["size"] / median}
+    if row.get("bytes"):
+        found["gb_s"] = row["bytes"] / median / 1e9
+    if row.get("beside"):
+        found["percent_of_copy"] = share_of_copy(samples, row["beside"])
+    if row.get("gpu_samples"):
+        found["gpu_median_s"] = quantile(sorted(row["gpu_samples"]), 0.5)
+        found["gpu_gb_s"] = row["bytes"] / found["gpu_median_s"] / 1e9
+        found["gpu_percent_of_copy"] = share_of_copy(row["gpu_samples"], row["gpu_beside"])
     return found
 
 
@@ -308,7 +327,7 @@ def write(peer, versions, device, args, groups):
     """Measures one group of works after the other, and prints one JSON object. A group is made
     when its turn comes: what it holds may take most of the memory."""
     before = calibrate(device)
-    rows = [row for group in groups for row in measure(group(), device, args.repeats)]
+    rows = [row for group in groups for row in measure(group(), device, args.samples)]
     after = calibrate(device)
     if not rows:
         say("nothing was measured")
@@ -324,5 +343,5 @@ def write(peer, versions, device, args, groups):
     versions = {"python": platform.python_version(), "numpy": np.__version__, **versions}
     calibration = {"before": before, "after": after, "stable": not drifted(before, after)}
     json.dump({"schema": SCHEMA, "peer": peer, "versions": versions, "machine": machine,
-               "calibration": calibration, "rows": rows}, sys.stdout, indent=1)
+               "calibration": calibration, "rows": rows, "left_out": LEFT_OUT}, sys.stdout, indent=1)
     print()

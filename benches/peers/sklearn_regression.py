@@ -1,6 +1,6 @@
 """Linear regression with scikit-learn: an epoch of SGDRegressor.
 
-    python sklearn_regression.py [--repeats N] [--seed N]
+    python sklearn_regression.py [--samples N] [--seed N]
 """
 
 import numpy as np

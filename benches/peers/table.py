@@ -101,14 +101,14 @@ def kin(row):
 
 def ratio(ours, report, its, peer):
     """How many times as fast ours is. Where both ran together it is the median of what each round
-    says, with the least and the largest; else that of the two medians."""
+    says (of two the lower), with the least and the largest; else that of the two medians."""
     if not (ours["median_s"] and its["median_s"]):
         return "—"
     run = (report.get("together") or {}).get("started")
     rounds = ours.get("rounds", []), its.get("rounds", [])
     if run and run == (peer.get("together") or {}).get("started") and len(rounds[0]) == len(rounds[1]):
         each = [theirs / mine for mine, theirs in zip(*rounds)]
-        return f"{figures(statistics.median(each))} ({figures(min(each))}–{figures(max(each))})"
+        return f"{figures(statistics.median_low(each))} ({figures(min(each))}–{figures(max(each))})"
     return figures(its["median_s"] / ours["median_s"])
 
 

@@ -1,7 +1,7 @@
 """Ours and the peers', taking turns on one machine, so that whatever noise there is meets all alike.
 
     python together.py --out DIR [--device cpu|gpu] [--rounds N] [--ours COMMAND] [--sizes 2^24,2^16x256,…]
-                       [--rules adam,…] [--threads N] [--time-budget S] [--repeats N] [--no-compile]
+                       [--rules adam,…] [--threads N] [--time-budget S] [--samples N] [--no-compile]
 
 A round runs each program once. DIR gets a file of each library, with the samples of all rounds and what they
 come to together; standard output gets the table that table.py makes of these files.
@@ -10,22 +10,21 @@ come to together; standard output gets the table that table.py makes of these fi
 import argparse
 import datetime
 import json
-import os
 import pathlib
 import re
 import shlex
-import statistics
 import subprocess
 import sys
 
 import report
 import table
+from formulas import RULES
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 SIZES = {"cpu": "2^16,2^20,2^24,2^16x256,2^20x64",
          "gpu": "2^16,2^20,2^24,2^28,2^30,2^16x256,2^20x64,2^24x16,2^20x256,2^18x1024"}
-POOLED = ("samples", "beside", "gpu_samples")
+POOLED = ("samples", "beside", "gpu_samples", "gpu_beside")
 
 
 class Failed(Exception):
@@ -36,32 +35,35 @@ def commands(args):
     """What a round runs: for each work ours, and then the peers'."""
     sizes = (args.sizes or SIZES[args.device]).split(",")
     steps, shapes = [[size for size in sizes if ("x" in size) == shape] for shape in (False, True)]
+
+    def torch(script, *more):
+        compiled = ["--no-compile"] * args.no_compile
+        return [sys.executable, "-B", HERE / script, device, samples, f"--threads={args.threads}", *compiled, *more]
+
     ours = shlex.split(args.ours) + ["bench"]
     measured = ["--json", f"--time-budget={args.time_budget}", f"--device={args.device}"]
-    python = [sys.executable, "-B"]
-    repeats, torch = f"--repeats={args.repeats}", [f"--device={'cuda' if args.device == 'gpu' else 'cpu'}"]
-    torch += [repeats, f"--threads={args.threads}"] + ["--no-compile"] * args.no_compile
+    samples, device = f"--samples={args.samples}", f"--device={'cuda' if args.device == 'gpu' else 'cpu'}"
     if steps:
-        rules, sizes = [f"--rule={args.rules}"] * bool(args.rules), f"--sizes={','.join(steps)}"
-        theirs = [f"--rules={args.rules}"] * bool(args.rules)
-        yield [*ours, "step", *measured, *rules, sizes]
-        yield [*python, HERE / "torch_steps.py", *torch, *theirs, sizes]
+        sizes, rules = f"--sizes={','.join(steps)}", args.rules.split(",") if args.rules else []
+        mine = ",".join(rule for rule in rules if rule != "amsgrad")  # an option of Adam's
+        theirs = ",".join(rule for rule in rules if rule in RULES)
+        yield [*ours, "step", *measured, *[f"--rule={mine}"] * bool(rules), sizes]
+        yield torch("torch_steps.py", *[f"--rules={theirs}"] * bool(rules), sizes)
     if shapes:
         sizes = ",".join(shapes)
         yield [*ours, "gradient", *measured, f"--sizes={sizes}"]
-        yield [*ours, "epoch", *measured]
-        yield [*python, HERE / "torch_regression.py", *torch, f"--shapes={sizes}"]
+        yield [*ours, "fit", *measured, "--rule=adam"]  # which has the epochs
+        yield torch("torch_regression.py", f"--shapes={sizes}")
         if args.device == "cpu":
-            yield [*python, HERE / "sklearn_regression.py", repeats]
+            yield [sys.executable, "-B", HERE / "sklearn_regression.py", samples]
 
 
-def run(command, threads):
+def run(command):
     """The JSON that a program prints."""
     shown = shlex.join(map(str, command))
     report.say(f"$ {shown}")
-    environment = {**os.environ, "RAYON_NUM_THREADS": str(threads)}
     try:
-        done = subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, check=False)
+        done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=False)
     except OSError as error:
         raise Failed(f"{command[0]}: {error}", 2) from error
     if done.returncode:
@@ -85,14 +87,8 @@ def pool_rows(rows):
     for name in POOLED:
         if all(isinstance(row.get(name), list) for row in rows):
             pooled[name] = [sample for row in rows for sample in row[name]]
-    if "counted_bytes" not in pooled and pooled.get("gb_s") and pooled.get("median_s"):
-        pooled["counted_bytes"] = round(1e9 * pooled["gb_s"] * pooled["median_s"])
     pooled["rounds"] = [row["median_s"] for row in rows]
-    pooled.update(report.summary(pooled))
-    percents = [row["percent_of_copy"] for row in rows if row.get("percent_of_copy")]
-    if len(pooled.get("beside") or []) != len(pooled["samples"]) and percents:
-        pooled["percent_of_copy"] = statistics.median(percents)
-    return pooled
+    return {**pooled, **report.summary(pooled)}
 
 
 def pool(reports, rounds, started):
@@ -100,15 +96,17 @@ def pool(reports, rounds, started):
     was and these two are alike; all of them, and what each run was told, are in `together`."""
     rows = {}
     for each in reports:
-        for row in each["rows"]:
+        # The time to a loss is measured by no peer, and its samples are of other seeds.
+        for row in (row for row in each["rows"] if row["work"] != "fit"):
             rows.setdefault(identity(row), []).append(row)
+    left_out = {json.dumps(what): what for each in reports for what in each.get("left_out", [])}.values()
     calibrations = [each["calibration"] for each in reports]
     before, after = calibrations[0]["before"], calibrations[-1]["after"]
     stable = all(each["stable"] for each in calibrations) and not report.drifted(before, after)
     runs = [{"calibration": each["calibration"], "settings": each["machine"].get("settings")} for each in reports]
     return {**reports[0], "together": {"rounds": rounds, "started": started, "runs": runs},
             "calibration": {"before": before, "after": after, "stable": stable},
-            "rows": [pool_rows(same) for same in rows.values()]}
+            "rows": [pool_rows(same) for same in rows.values()], "left_out": list(left_out)}
 
 
 def file_name(pooled, device):
@@ -136,10 +134,10 @@ def main():
     parser.add_argument("--sizes", help="of steps, and ROWSxFEATURES of gradients: default "
                         f"{SIZES['cpu']}, on a GPU {SIZES['gpu']}")
     parser.add_argument("--rules", help="of steps, names between commas: default all")
-    parser.add_argument("--threads", type=report.number, default=report.threads(),
-                        help="of the processor: default as many as run at once")
+    parser.add_argument("--threads", type=report.number, help="of PyTorch on the processor: default all")
     parser.add_argument("--time-budget", type=float, default=1.0, help="of ours, seconds a row: default 1")
-    parser.add_argument("--repeats", type=report.number, default=5, help="of peers, samples a row and round: default 5")
+    parser.add_argument("--samples", type=report.number, default=5,
+                        help="of peers, samples a row and round: default 5")
     parser.add_argument("--no-compile", action="store_true", help="leaves torch.compile out")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
@@ -149,7 +147,9 @@ def main():
         for number in range(args.rounds):
             report.say(f"round {number + 1} of {args.rounds}")
             for command in commands(args):
-                each = run(command, args.threads)
+                each = run(command)
+                # Ours is first, and measures one thread and as many as run at once: the peers have as many.
+                args.threads = args.threads or each["machine"]["threads"]
                 found.setdefault(table.library(each), []).append(each)
     except Failed as failed:
         message, code = failed.args

@@ -1,7 +1,6 @@
 """What PyTorch's benchmarks share: the device, its clock and its memory, and how torch.compile is
 kept from giving up without a word."""
 
-import platform
 import gc
 import shutil
 import subprocess
@@ -69,7 +68,7 @@ class Device:
         free = self.free_bytes()
         if free is None or needed <= 0.95 * free:
             return True
-        report.say(f"left out: {name}: {needed / 1e9:.1f} GB are needed, {free / 1e9:.1f} GB are free")
+        report.leave_out(name, f"{needed / 1e9:.1f} GB are needed, {free / 1e9:.1f} GB are free")
         return False
 
 

@@ -1,7 +1,7 @@
 """Linear regression with PyTorch: an epoch of Adam on mini-batches, and a whole gradient.
 
     python torch_regression.py [--device cpu|cuda] [--threads N] [--shapes 2^20x64,…]
-                               [--batches 4096,256] [--repeats N] [--no-compile] [--seed N]
+                               [--batches 4096,256] [--samples N] [--no-compile] [--seed N]
 """
 
 from functools import partial
@@ -93,7 +93,7 @@ def epochs(device, batch, variants, seed):
         try:
             training = Training(device, x, y, batch, variant)
         except (TypeError, RuntimeError) as error:
-            report.say(f"left out: {name}: {report.reason(error)}")
+            report.leave_out(name, report.reason(error))
             continue
         check = partial(check_epoch, name, training, exact)
         made.append(report.Work("epoch", "adam", variant, size, shape, 4 * size, training.run, check))
@@ -128,7 +128,7 @@ def gradient(device, shape, seed):
         if not error <= GRADIENT:
             report.wrong(f"gradient of {rows} x {features}: off by {error:.3g} of its norm")
 
-    size, shape = rows * features, {"rows": rows, "features": features, "batch": rows}
+    size, shape = rows * features, {"rows": rows, "features": features, "batch": None}
     return [report.Work("gradient", None, "two products", size, shape, 4 * size, run, check)]
 
 

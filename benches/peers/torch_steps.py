@@ -1,7 +1,7 @@
 """Optimizer steps with PyTorch: fused, foreach, foreach compiled, and fused in a CUDA graph.
 
     python torch_steps.py [--device cpu|cuda] [--threads N] [--sizes 2^24,…] [--rules adam,…]
-                          [--repeats N] [--no-compile] [--seed N]
+                          [--samples N] [--no-compile] [--seed N]
 """
 
 from functools import partial
@@ -114,7 +114,7 @@ def work(name, variant, memory, device):
         made = optimizer(rule, variant, memory, device)
         run = stepper(variant, made, device)
     except (TypeError, RuntimeError) as error:
-        report.say(f"left out: step {name} {variant} of {size}: {report.reason(error)}")
+        report.leave_out(f"step {name} {variant} of {size}", report.reason(error))
         return None
     checked = partial(check, f"{name} {variant} of {size}", rule, memory, made, run, device)
     # These add the buffer to the gradients themselves, which overflow if that goes on.
