@@ -295,6 +295,7 @@ impl<'a> Fit<'a> {
             title: format!("{name}: {rows} rows × {features} features"),
             x_label: "updates".into(),
             y_label: format!("{loss} {}", if every_row { "over all rows" } else { "of the batch" }),
+            log_x: false,
             log_y: true,
             series: series.collect(),
         };

@@ -6,11 +6,12 @@ pub mod heat;
 
 use std::path::Path;
 
+use plotters::element::DashedPathElement;
 use plotters::prelude::*;
 
 use axis::Axis;
-use canvas::{Picture, SCALE, font, px};
-pub use canvas::{PlotError, check_extension};
+pub use canvas::{Picture, PlotError, check_extension, svg};
+use canvas::{SCALE, font, px};
 
 /// About how many points of a series are drawn.
 const MAX_POINTS: usize = 2000;
@@ -38,6 +39,12 @@ pub enum Mark {
     Line,
     /// A dot for each point.
     Points,
+    /// Such a line with a dot for each point.
+    Joined,
+    /// A thin line with rings, in the colour of the series ahead of it, and not in the legend.
+    Faint,
+    /// Dashes in black, which the others are measured against.
+    Reference,
 }
 
 /// One set of points of a chart.
@@ -60,6 +67,8 @@ pub struct Chart {
     pub x_label: String,
     /// What y is.
     pub y_label: String,
+    /// Whether x is on a logarithmic axis, which points at or below zero are not on.
+    pub log_x: bool,
     /// Whether y is on a logarithmic axis. Values at or below zero are then drawn at the smallest
     /// positive one, since a loss that reached zero should not vanish from the chart.
     pub log_y: bool,
@@ -78,13 +87,17 @@ impl Chart {
     fn drawn_points(&self, series: &Series) -> Vec<(f64, f64)> {
         let all = self.series.iter().flat_map(|s| &s.points).map(|p| p.1);
         let floor = all.filter(|y| *y > 0.0).fold(HUGE, f64::min);
-        let points = series.points.iter().filter(|p| p.0.abs() < HUGE).map(|&(x, y)| match self.log_y {
-            true if y.abs() < HUGE && floor < HUGE => (x, y.max(floor).log10()),
-            false if y.abs() < HUGE => (x, y),
-            _ => (x, f64::NAN),
+        let on_axis = |p: &&(f64, f64)| p.0.abs() < HUGE && (p.0 > 0.0 || !self.log_x);
+        let points = series.points.iter().filter(on_axis).map(|&(x, y)| {
+            let x = if self.log_x { x.log10() } else { x };
+            match self.log_y {
+                true if y.abs() < HUGE && floor < HUGE => (x, y.max(floor).log10()),
+                false if y.abs() < HUGE => (x, y),
+                _ => (x, f64::NAN),
+            }
         });
         match series.mark {
-            Mark::Line => thin(points.collect()),
+            Mark::Line | Mark::Joined | Mark::Faint | Mark::Reference => thin(points.collect()),
             Mark::Points => points.step_by(series.points.len().div_ceil(MAX_POINTS).max(1)).collect(),
         }
     }
@@ -97,7 +110,7 @@ impl Picture for Chart {
         let root = canvas::paper(backend)?;
         let points: Vec<_> = self.series.iter().map(|s| self.drawn_points(s)).collect();
         let finite = || points.iter().flatten().filter(|p| !p.1.is_nan());
-        let x_axis = Axis::new(finite().map(|p| p.0), false);
+        let x_axis = Axis::new(finite().map(|p| p.0), self.log_x);
         let y_axis = Axis::new(finite().map(|p| p.1), self.log_y);
         let mut chart = ChartBuilder::on(&root)
             .caption(&self.title, font(25))
@@ -118,20 +131,45 @@ impl Picture for Chart {
             .y_desc(&self.y_label)
             .draw()?;
 
-        for ((series, points), rgb) in self.series.iter().zip(&points).zip(PALETTE.iter().cycle()) {
-            let colour = RGBColor(rgb.0, rgb.1, rgb.2);
-            let line = colour.stroke_width(3 * SCALE / 2);
-            let dot = |p: &(f64, f64)| Circle::new(*p, px(4), colour.filled()).into_dyn();
-            let path = |p: &[(f64, f64)]| PathElement::new(p, line).into_dyn();
-            let is_line = series.mark == Mark::Line;
+        let mut fresh = 0;
+        for (series, points) in self.series.iter().zip(&points) {
+            let faint = series.mark == Mark::Faint;
+            let which = if faint { usize::max(fresh, 1) - 1 } else { fresh };
+            fresh = which + usize::from(series.mark != Mark::Reference);
+            let (r, g, b) = PALETTE[which % PALETTE.len()];
+            let colour = if series.mark == Mark::Reference { BLACK } else { RGBColor(r, g, b) };
+            let width = if faint { SCALE } else { 3 * SCALE / 2 };
+            let line = colour.stroke_width(width);
+            let dot_style = if faint { line } else { colour.filled() };
+            // Where colours come again, dots are triangles.
+            let (round, half) = (which < PALETTE.len(), px(4));
+            let dot = |p: &(f64, f64)| match round {
+                true => Circle::new(*p, half, dot_style).into_dyn(),
+                false => TriangleMarker::new(*p, px(5), dot_style).into_dyn(),
+            };
+            let path = |p: &[(f64, f64)]| match series.mark {
+                Mark::Reference => {
+                    DashedPathElement::new(p.to_vec().into_iter(), px(9), px(6), line).into_dyn()
+                }
+                _ => PathElement::new(p, line).into_dyn(),
+            };
+            let joined = series.mark != Mark::Points;
+            let dotted = matches!(series.mark, Mark::Joined | Mark::Faint);
             let marks = points.split(|p| p.1.is_nan()).flat_map(|run| match run {
                 // A point between two gaps is no line and would not be seen.
-                [_, _, ..] if is_line => run.windows(piece.min(run.len())).map(path).collect(),
+                [_, _, ..] if joined => {
+                    let piece = if series.mark == Mark::Reference { usize::MAX } else { piece };
+                    let lines = run.windows(piece.min(run.len())).map(path);
+                    lines.chain(run.iter().filter(|_| dotted).map(dot)).collect()
+                }
                 _ => run.iter().map(dot).collect::<Vec<_>>(),
             });
             let key =
                 move |(x, y)| Rectangle::new([(x, y - px(2)), (x + px(28), y + px(2))], colour.filled());
-            chart.draw_series(marks)?.label(&series.label).legend(key);
+            let drawn = chart.draw_series(marks)?;
+            if !faint {
+                drawn.label(&series.label).legend(key);
+            }
         }
         if self.series.len() > 1 {
             let high = finite().filter(|p| y_axis.fraction(p.1) > 0.75);
@@ -172,7 +210,8 @@ mod tests {
             points: points.to_vec(),
         };
         let series = series.iter().enumerate().map(named).collect();
-        Chart { title: "a & b".into(), x_label: "x".into(), y_label: "y".into(), log_y, series }
+        let [title, x_label, y_label] = ["a & b", "x", "y"].map(String::from);
+        Chart { title, x_label, y_label, log_x: false, log_y, series }
     }
 
     #[test]

@@ -185,6 +185,7 @@ fn draw(folder: &Path) -> Result<(), Failure> {
         title: "The series' data".into(),
         x_label: "X".into(),
         y_label: "y".into(),
+        log_x: false,
         log_y: false,
         series: vec![Series {
             label: "100 rows".into(),
@@ -210,6 +211,7 @@ fn draw(folder: &Path) -> Result<(), Failure> {
             title: format!("MSE against total updates: {}", algorithm.name()),
             x_label: "total updates".into(),
             y_label: "MSE over all rows".into(),
+            log_x: false,
             log_y: true,
             series,
         };

@@ -54,7 +54,8 @@ impl Gpu {
     }
 
     fn open(limits: impl FnOnce(&wgpu::Adapter) -> wgpu::Limits) -> Option<Gpu> {
-        let instance = wgpu::Instance::default();
+        let descriptor = wgpu::InstanceDescriptor::new_without_display_handle_from_env();
+        let instance = wgpu::Instance::new(descriptor);
         let adapters = pollster::block_on(instance.enumerate_adapters(wgpu::Backends::all()));
         let adapter =
             adapters.into_iter().min_by_key(|adapter| match adapter.get_info().device_type {
