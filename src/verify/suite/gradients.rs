@@ -37,7 +37,8 @@ fn shapes(rig: &Rig) -> Vec<Model> {
     all.extend([64, 1000].map(|features| Model::new(features, Loss::Mse)));
     all.extend(models_of_outputs(6, 4));
     // In two passes: more weights than are held at a time.
-    all.extend(models(4100).into_iter().filter(|model| rig.full() || !model.offset));
+    let some = |model: &Model| !model.offset && (model.weighted || model.loss != Loss::Logistic);
+    all.extend(models(4100).into_iter().filter(|model| rig.full() || some(model)));
     all.extend(models_of_outputs(64, 70).into_iter().filter(|model| rig.full() || !model.offset));
     if rig.full() {
         for features in [1, 3, 65, 257] {
