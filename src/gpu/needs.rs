@@ -53,10 +53,11 @@ impl Needs {
     }
 }
 
-/// What a device of such limits lacks, so that not all kernels run on it.
+/// For a whole adapter, as only the command asks: what a device of such limits lacks, so that not all kernels run on it.
 ///
 /// # Errors
 /// [`Error::Limit`].
+#[cfg(any(feature = "cli", test))]
 pub fn check_limits(limits: &Limits, kind: DeviceType) -> Result<(), Error> {
     let all = [EPOCHS, SUMS, VIRTUAL_SUMS, SYNTHETIC, steps(kind)];
     all.iter().try_for_each(|needs| needs.check_limits(limits, ""))
@@ -66,19 +67,29 @@ pub fn check_limits(limits: &Limits, kind: DeviceType) -> Result<(), Error> {
 mod tests {
     use super::*;
     use crate::gpu::shader;
+    use naga::valid::Validator;
     use naga::{AddressSpace, ArraySize, TypeInner};
 
-    /// What a module binds and shares, an array of WORKGROUP elements counted for `threads`.
+    /// The most storage buffers that an entry point uses, and what the module shares, an array of WORKGROUP
+    /// elements counted for `threads`.
     fn of(source: &str, threads: u32) -> (u32, u32) {
         let module = naga::front::wgsl::parse_str(source).unwrap();
+        let info = Validator::new(Default::default(), Default::default()).validate(&module).unwrap();
         let bytes = |of: naga::Handle<naga::Type>| match module.types[of].inner {
             TypeInner::Array { size: ArraySize::Pending(_), stride, .. } => stride * threads,
             ref inner => inner.size(module.to_ctx()),
         };
-        let variables = || module.global_variables.iter().map(|(_, variable)| variable);
-        let storage = variables().filter(|of| matches!(of.space, AddressSpace::Storage { .. })).count();
-        let shared = variables().filter(|of| of.space == AddressSpace::WorkGroup);
-        (storage as u32, shared.map(|variable| bytes(variable.ty)).sum())
+        let storage = |entry: usize| {
+            let used = module.global_variables.iter().filter(|(handle, variable)| {
+                matches!(variable.space, AddressSpace::Storage { .. })
+                    && !info.get_entry_point(entry)[*handle].is_empty()
+            });
+            used.count() as u32
+        };
+        let variables = module.global_variables.iter().map(|(_, variable)| variable);
+        let shared = variables.filter(|variable| variable.space == AddressSpace::WorkGroup);
+        let bytes = shared.map(|variable| bytes(variable.ty)).sum();
+        ((0..module.entry_points.len()).map(storage).max().unwrap(), bytes)
     }
 
     #[test]
