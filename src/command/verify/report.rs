@@ -218,6 +218,7 @@ pub fn failure(check: &Check) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use wgpu_optim::verify::suite::Compared;
 
     fn report(checks: Vec<Check>) -> Report {
         let [name, backend, driver] = ["adapter", "backend", "driver"].map(String::from);
@@ -228,7 +229,7 @@ mod tests {
     }
 
     fn right() -> Check {
-        Check::exact("kernel", "case", &[("params", &[1.0], &[1.0])])
+        Check::exact("kernel", "case", &[Compared::new("params", [1.0], [1.0])])
     }
 
     #[test]
@@ -236,7 +237,7 @@ mod tests {
         let mut good = report(vec![right()]);
         good.conclude();
         assert!(good.pass && good.text().contains("All is well: 1 values in 1 checks"));
-        let wrong = Check::exact("kernel", "case", &[("params", &[1.5], &[1.0])]);
+        let wrong = Check::exact("kernel", "case", &[Compared::new("params", [1.5], [1.0])]);
         let mut bad = report(vec![right(), wrong]);
         bad.conclude();
         assert!(!bad.pass && bad.failures() == "1 of 2 checks failed");

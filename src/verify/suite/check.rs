@@ -28,6 +28,8 @@ pub struct Check {
     pub pass: bool,
     /// How many values were compared.
     pub values: u64,
+    /// How many of those WGSL promises nothing of, since something on the way to them may overflow.
+    pub unbounded: u64,
     /// Where the largest share is.
     pub worst: Option<Element>,
     /// Why there was nothing to compare, where the device or the library failed.
@@ -55,8 +57,34 @@ pub struct Element {
     pub ulps: u64,
 }
 
-/// Values that belong together: what they are, those of the device, and what they should be.
-pub type Quantity<'a, E> = (&'a str, &'a [f32], &'a [E]);
+/// Values that belong together.
+#[derive(Clone, Debug)]
+pub struct Compared<E> {
+    /// `params`, `gradient`, `loss`, a moment's name …
+    pub what: String,
+    /// Those of the device.
+    pub actual: Vec<f32>,
+    /// What they should be.
+    pub expected: Vec<E>,
+}
+
+impl<E> Compared<E> {
+    /// Values of the device, and as many that they should be.
+    pub fn new(
+        what: impl Into<String>,
+        actual: impl Into<Vec<f32>>,
+        expected: impl Into<Vec<E>>,
+    ) -> Self {
+        Compared { what: what.into(), actual: actual.into(), expected: expected.into() }
+    }
+
+    /// Why they cannot be compared, if they cannot.
+    fn unlike(&self) -> Option<String> {
+        let Compared { what, actual, expected } = self;
+        let differ = actual.len() != expected.len();
+        differ.then(|| format!("{what}: {} values for {}", actual.len(), expected.len()))
+    }
+}
 
 impl Check {
     fn new(kernel: &str, case: &str, bound: Bound) -> Self {
@@ -67,47 +95,46 @@ impl Check {
             bound,
             pass: true,
             values: 0,
+            unbounded: 0,
             worst: None,
             error: None,
         }
     }
 
-    /// Each value against its own bound.
-    pub fn derived(kernel: &str, case: &str, quantities: &[Quantity<Bounded>]) -> Self {
+    /// Each value against its own bound. Where no value has one there is no proof.
+    pub fn derived(kernel: &str, case: &str, all: &[Compared<Bounded>]) -> Self {
         let mut check = Self::new(kernel, case, Bound::Derived);
-        for (quantity, actual, expected) in quantities {
-            let mut report = Verification::new();
-            if actual.len() != expected.len() {
-                let why = format!("{quantity}: {} values for {}", actual.len(), expected.len());
-                return Check { pass: false, error: Some(why), worst_ratio: f64::MAX, ..check };
+        for of in all {
+            if let Some(why) = of.unlike() {
+                return Self::failed(kernel, case, why);
             }
-            report.compare(0, quantity, actual, expected);
+            let mut report = Verification::new();
+            report.compare(0, &of.what, &of.actual, &of.expected);
             check.add(&report);
+            check.unbounded += of.expected.iter().filter(|b| !b.error.is_finite()).count() as u64;
+        }
+        if check.unbounded > 0 && check.unbounded == check.values {
+            return Self::failed(kernel, case, "there is no bound for any of the values");
         }
         check
     }
 
     /// Bits against bits.
-    pub fn exact(kernel: &str, case: &str, quantities: &[Quantity<f32>]) -> Self {
+    pub fn exact(kernel: &str, case: &str, all: &[Compared<f32>]) -> Self {
         let mut check = Self::new(kernel, case, Bound::Exact);
-        for (quantity, actual, expected) in quantities {
-            check.values += actual.len() as u64;
-            if actual.len() != expected.len() {
-                check.pass = false;
-                check.error =
-                    Some(format!("{quantity}: {} values for {}", actual.len(), expected.len()));
-                continue;
+        for of in all {
+            if let Some(why) = of.unlike() {
+                return Self::failed(kernel, case, why);
             }
+            let Compared { what, actual, expected } = of;
+            check.values += actual.len() as u64;
             let differs = |i: &usize| actual[*i].to_bits() != expected[*i].to_bits();
             let Some(element) = (0..actual.len()).find(differs) else { continue };
             if check.pass {
-                let of = Element::new(quantity, element, actual[element], expected[element].into(), 0.0);
+                let of = Element::new(what, element, actual[element], expected[element].into(), 0.0);
                 check.worst = Some(of);
             }
-            check.pass = false;
-        }
-        if !check.pass {
-            check.worst_ratio = f64::MAX;
+            (check.pass, check.worst_ratio) = (false, f64::MAX);
         }
         check
     }
@@ -115,7 +142,7 @@ impl Check {
     /// Words against words, as of counters.
     pub fn words(kernel: &str, case: &str, what: &str, actual: &[u32], expected: &[u32]) -> Self {
         let as_f32 = |words: &[u32]| words.iter().map(|&word| f32::from_bits(word)).collect::<Vec<_>>();
-        Self::exact(kernel, case, &[(what, &as_f32(actual), &as_f32(expected))])
+        Self::exact(kernel, case, &[Compared::new(what, as_f32(actual), as_f32(expected))])
     }
 
     /// What the checks of a training run came to.
@@ -136,6 +163,7 @@ impl Check {
     /// This check, and what `other` found besides on the same input.
     pub fn and(mut self, other: Self) -> Self {
         self.values += other.values;
+        self.unbounded += other.unbounded;
         self.pass &= other.pass;
         self.error = self.error.or(other.error);
         if other.worst_ratio > self.worst_ratio {
@@ -187,26 +215,45 @@ fn place(x: f32) -> i64 {
 mod tests {
     use super::*;
 
+    fn exact(actual: &[f32], expected: &[f32]) -> Check {
+        Check::exact("k", "c", &[Compared::new("params", actual, expected)])
+    }
+
     #[test]
     fn bits_that_differ_fail_and_the_first_of_them_is_named() {
-        assert!(Check::exact("k", "c", &[("params", &[1.0, 0.0], &[1.0, 0.0])]).pass);
-        let check = Check::exact("k", "c", &[("params", &[1.0, -0.0], &[1.0, 0.0])]);
+        assert!(exact(&[1.0, 0.0], &[1.0, 0.0]).pass);
+        let check = exact(&[1.0, -0.0], &[1.0, 0.0]);
         assert!(!check.pass && check.worst_ratio == f64::MAX);
         let worst = check.worst.unwrap();
         assert_eq!((worst.element, worst.ulps), (1, 0));
         assert_eq!(worst.actual_bits, "0x80000000");
-        assert!(!Check::exact("k", "c", &[("params", &[1.0], &[1.0, 0.0])]).pass);
+        assert!(!exact(&[1.0], &[1.0, 0.0]).pass);
     }
 
     #[test]
     fn the_largest_share_of_all_quantities_is_named() {
-        let bounded = |value, error| [Bounded { value, error }];
-        let (tight, loose) = (bounded(1.0, 0.25), bounded(2.0, 1.0));
-        let check = Check::derived("k", "c", &[("a", &[1.125], &tight), ("b", &[2.25], &loose)]);
+        let of = |what: &str, actual: &[f32], value, error| {
+            Compared::new(what, actual, [Bounded { value, error }])
+        };
+        let derived = |all: &[Compared<Bounded>]| Check::derived("k", "c", all);
+        let check = derived(&[of("a", &[1.125], 1.0, 0.25), of("b", &[2.25], 2.0, 1.0)]);
         assert!(check.pass && check.worst_ratio == 0.5 && check.values == 2);
         assert_eq!(check.worst.unwrap().quantity, "a");
-        assert!(!Check::derived("k", "c", &[("a", &[1.5], &tight)]).pass);
-        assert!(!Check::derived("k", "c", &[("a", &[], &tight)]).pass);
+        assert!(!derived(&[of("a", &[1.5], 1.0, 0.25)]).pass);
+        assert!(!derived(&[of("a", &[], 1.0, 0.25)]).pass);
+    }
+
+    #[test]
+    fn values_without_a_bound_are_counted_and_prove_nothing() {
+        let endless = Bounded { value: 1.0, error: f64::INFINITY };
+        let of = |expected: &[Bounded]| {
+            let actual = vec![1.0; expected.len()];
+            Check::derived("k", "c", &[Compared::new("a", actual, expected)])
+        };
+        assert!(!of(&[endless]).pass);
+        let some = of(&[endless, Bounded::exactly(1.0)]);
+        assert!(some.pass && some.unbounded == 1);
+        assert!(of(&[]).pass);
     }
 
     #[test]

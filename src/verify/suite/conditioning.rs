@@ -2,7 +2,7 @@
 //! taken; and the average behind it.
 
 use super::state::words;
-use super::{Check, Group, Quantity, Random, Rig, SuiteError};
+use super::{Check, Compared, Group, Random, Rig, SuiteError};
 use crate::cpu::{self, Bounded, Number, clip_factor, condition, exact_step, norm};
 use crate::gpu::{Arena, Control, Tensor};
 use crate::{Adam, ClipNorm, Conditioning, Error, Optimizer, Rule, Span};
@@ -155,7 +155,11 @@ fn nonfinite(rig: &Rig, packed: bool) -> Result<Vec<Check>, Error> {
         let case = format!("a gradient with {name}");
         let mut check = Check::words(&kernel, &case, "taken and skipped steps", &verdicts, &expected);
         for (after, before) in changed {
-            check = check.and(Check::exact("", "", &[("params of a skipped step", &after, &before)]));
+            check = check.and(Check::exact(
+                "",
+                "",
+                &[Compared::new("params of a skipped step", after, before)],
+            ));
         }
         checks.push(check);
     }
@@ -184,8 +188,8 @@ struct Trial<'a> {
     rule: Rule,
     optimizer: Optimizer,
     kernel: &'static str,
-    found: Vec<(String, Vec<f32>, Vec<Bounded>)>,
-    kept: Vec<(String, Vec<f32>, Vec<f32>)>,
+    found: Vec<Compared<Bounded>>,
+    kept: Vec<Compared<f32>>,
 }
 
 impl<'a> Trial<'a> {
@@ -203,18 +207,8 @@ impl<'a> Trial<'a> {
         for record in 0..3 * micro_batches {
             self.record(record, &mut random)?;
         }
-        let quantities: Vec<Quantity<Bounded>> = self
-            .found
-            .iter()
-            .map(|(name, actual, expected)| (&name[..], &actual[..], &expected[..]))
-            .collect();
-        let kept: Vec<Quantity<f32>> = self
-            .kept
-            .iter()
-            .map(|(name, actual, expected)| (&name[..], &actual[..], &expected[..]))
-            .collect();
-        let check = Check::derived(self.kernel, &self.case, &quantities);
-        Ok(vec![check.and(Check::exact("", "", &kept))])
+        let check = Check::derived(self.kernel, &self.case, &self.found);
+        Ok(vec![check.and(Check::exact("", "", &self.kept))])
     }
 
     /// One recorded micro-batch, from what the device had before it.
@@ -240,8 +234,8 @@ impl<'a> Trial<'a> {
             .collect();
         if gathered + 1 < micro_batches {
             for ((before, after), sum) in before.iter().zip(&after).zip(sums) {
-                self.found.push(("accumulator".into(), after.accumulator.clone(), sum));
-                self.kept.push(("params".into(), after.params.clone(), before.params.clone()));
+                self.found.push(Compared::new("accumulator", after.accumulator.clone(), sum));
+                self.kept.push(Compared::new("params", after.params.clone(), before.params.clone()));
             }
             return Ok(());
         }
@@ -258,14 +252,14 @@ impl<'a> Trial<'a> {
             let mut slices: Vec<&mut [Bounded]> = moments.iter_mut().map(Vec::as_mut_slice).collect();
             cpu::update(&self.rule, &step, &mut params, &grads, &mut slices);
             if self.options.conditioning.write_back {
-                self.found.push(("gradient".into(), after.grads.clone(), grads));
+                self.found.push(Compared::new("gradient", after.grads.clone(), grads));
             } else {
-                self.kept.push(("gradient".into(), after.grads.clone(), before.grads.clone()));
+                self.kept.push(Compared::new("gradient", after.grads.clone(), before.grads.clone()));
             }
-            self.found.push(("params".into(), after.params.clone(), params));
+            self.found.push(Compared::new("params", after.params.clone(), params));
             for ((name, actual), expected) in self.rule.moments().iter().zip(&after.moments).zip(moments)
             {
-                self.found.push(((*name).into(), actual.clone(), expected));
+                self.found.push(Compared::new(*name, actual.clone(), expected));
             }
             if let Some(decay) = self.options.average {
                 let next = |(average, param): (Bounded, Bounded)| match t {
@@ -273,7 +267,11 @@ impl<'a> Trial<'a> {
                     _ => Bounded::of(decay) * average + Bounded::of(1.0 - decay) * param,
                 };
                 let pairs = exactly(&before.average).into_iter().zip(exactly(&after.params));
-                self.found.push(("average".into(), after.average.clone(), pairs.map(next).collect()));
+                self.found.push(Compared::new(
+                    "average",
+                    after.average.clone(),
+                    pairs.map(next).collect::<Vec<_>>(),
+                ));
             }
         }
         Ok(())
@@ -304,13 +302,13 @@ impl<'a> Trial<'a> {
             let lost = 2f64.powi(-108) * (SIZES.iter().sum::<usize>() as f64).sqrt();
             let error = inherited + exact * relative + lost;
             let norm = Bounded { value: exact, error } * scale;
-            self.found.push(("norm".into(), vec![control.norm], vec![norm]));
+            self.found.push(Compared::new("norm", vec![control.norm], vec![norm]));
             // PyTorch adds 1e-6, divides and compares with one; optax divides and multiplies.
             let by = clip_factor(clip, control.norm.into());
             let clipped = Bounded { value: by, error: if by == 1.0 { 0.0 } else { 10.0 * U * by } };
             factor = factor * clipped;
         }
-        self.found.push(("factor".into(), vec![control.grad_factor], vec![factor]));
+        self.found.push(Compared::new("factor", vec![control.grad_factor], vec![factor]));
     }
 
     fn held(&self) -> Result<Vec<Held>, Error> {

@@ -1,6 +1,6 @@
 //! Rows and a model of them: what sums over rows are checked on, and what should come of them.
 
-use super::{Check, Random, Rig};
+use super::{Random, Rig};
 use crate::cpu::gradient::{Rows, gradient};
 use crate::cpu::synthetic::{Options, Response, Synthetic};
 use crate::cpu::{Bounded, Number};
@@ -219,34 +219,4 @@ pub fn made(model: &Model, seed: u64) -> Option<Synthetic> {
     let condition = if features > 1 { 3.0 } else { 1.0 };
     let options = Options { features, outputs, response, noise, condition, seed, ..Options::default() };
     Synthetic::with_options(&options).ok()
-}
-
-/// Values that belong together, as [`Check`] takes them by reference.
-#[derive(Clone, Debug)]
-pub struct Compared<E> {
-    pub what: String,
-    pub actual: Vec<f32>,
-    pub expected: Vec<E>,
-}
-
-/// Each value within its bound. A case whose bounds have no end proves nothing, and fails.
-pub fn derived(kernel: &str, case: &str, all: &[Compared<Bounded>]) -> Check {
-    let endless = |of: &&Compared<Bounded>| of.expected.iter().any(|b| !b.error.is_finite());
-    if let Some(Compared { what, .. }) = all.iter().find(endless) {
-        return Check::failed(kernel, case, format!("{what}: there is no bound for this"));
-    }
-    let of = |c| -> (_, _, _) {
-        let Compared { what, actual, expected }: &Compared<Bounded> = c;
-        (what.as_str(), actual.as_slice(), expected.as_slice())
-    };
-    Check::derived(kernel, case, &all.iter().map(of).collect::<Vec<_>>())
-}
-
-/// Bits against bits.
-pub fn exact(kernel: &str, case: &str, all: &[Compared<f32>]) -> Check {
-    let of = |c| -> (_, _, _) {
-        let Compared { what, actual, expected }: &Compared<f32> = c;
-        (what.as_str(), actual.as_slice(), expected.as_slice())
-    };
-    Check::exact(kernel, case, &all.iter().map(of).collect::<Vec<_>>())
 }

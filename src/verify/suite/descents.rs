@@ -1,9 +1,9 @@
 //! Training with every rule, an update in two dispatches or many in one: each update within the bounds of its
 //! definition, and the same bits however many are recorded at a time and whatever runs beside them.
 
-use super::data::{Compared, Data, derived, describe, exact};
+use super::data::{Data, describe};
 use super::variants::{plain, rules};
-use super::{Check, Group, Rig, SuiteError};
+use super::{Check, Compared, Group, Rig, SuiteError};
 use crate::cpu::{Bounded, Number};
 use crate::gpu::{Descending, Descent, Epochs, Gradient, Samples, Shape, Sweep, Sweeping};
 use crate::train::Recipe;
@@ -129,7 +129,7 @@ impl<'a> Case<'a> {
             }
             before = after.values;
         }
-        let checked = derived(&self.kernel, &self.name, &compared);
+        let checked = Check::derived(&self.kernel, &self.name, &compared);
 
         let (mut at_once, _) = train(self, false)?;
         let all = at_once.run(self, &batches)?;
@@ -146,7 +146,7 @@ impl<'a> Case<'a> {
         let floats = |words: Vec<u32>| words.into_iter().map(f32::from_bits).collect();
         same.push(of(("around the parameters", (floats(around), floats(poison)))));
         let case = format!("{}: {AT_ONCE} at once as one by one", self.name);
-        Ok(vec![checked, exact(&self.kernel, &case, &same)])
+        Ok(vec![checked, Check::exact(&self.kernel, &case, &same)])
     }
 
     /// One update: its gradient from the parameters, and what came of the gradient.
@@ -310,5 +310,5 @@ fn sweep(rig: &Rig, features: usize) -> Result<Check, Error> {
         compared.push(Compared { what, actual: fit, expected });
     }
     let case = format!("{} settings of {features} features as alone", settings.len());
-    Ok(exact("sweep", &case, &compared))
+    Ok(Check::exact("sweep", &case, &compared))
 }

@@ -1,8 +1,8 @@
 //! What evaluates a model, summed over rows wherever they are: within the bounds of f32 sums, and bit for bit
 //! where every order gives the same bits.
 
-use super::data::{Compared, Data, derived, describe, exact, made, models, models_of_outputs, way};
-use super::{Check, Group, Rig, SuiteError};
+use super::data::{Data, describe, made, models, models_of_outputs, way};
+use super::{Check, Compared, Group, Rig, SuiteError};
 use crate::cpu::gradient::{Rows as HostRows, class};
 use crate::cpu::gradient_bounds::{FLUSHED, of_sum, score};
 use crate::cpu::{self, Bounded, Number, loss};
@@ -52,23 +52,23 @@ fn of_model(rig: &Rig, model: Model, checks: &mut Vec<Check>) -> Result<(), Suit
     let data = Data::random(model, rows as usize, &mut random);
     let samples = data.samples(rig, rows, None)?;
     let mut subject = Subject::new(rig, &data, &samples, rows)?;
-    checks.push(derived(&kernel, &case("random"), &subject.within_bounds(&data, &all)?));
+    checks.push(Check::derived(&kernel, &case("random"), &subject.within_bounds(&data, &all)?));
     let whole = subject.run(&epoch)?;
     let same = alike(&epoch, subject.run(&epoch)?, &whole);
-    checks.push(exact(&kernel, &case("random, twice"), &same));
+    checks.push(Check::exact(&kernel, &case("random, twice"), &same));
 
     let cut = data.samples(rig, IN_CHUNK, Some(CHUNK))?;
     let mut chunked = Subject::new(rig, &data, &cut, rows)?;
     let same = alike(&epoch, chunked.run(&epoch)?, &whole);
-    checks.push(exact(&kernel, &case("random, in chunks as in one"), &same));
+    checks.push(Check::exact(&kernel, &case("random, in chunks as in one"), &same));
     let across = [Batch::new(0, rows), Batch::new(95, 41)];
     let compared = chunked.within_bounds(&data, &across)?;
-    checks.push(derived(&kernel, &case("random, across chunks"), &compared));
+    checks.push(Check::derived(&kernel, &case("random, across chunks"), &compared));
 
     let wide = Data::wide(model, rows as usize, &mut random);
     subject.load(&wide, &samples)?;
     let compared = subject.within_bounds(&wide, &[Batch::new(0, rows)])?;
-    checks.push(derived(&kernel, &case("wide magnitudes"), &compared));
+    checks.push(Check::derived(&kernel, &case("wide magnitudes"), &compared));
 
     // What a count would have cost at best is a logarithm.
     let integers = Data::exact(model, rows as usize, &mut random);
@@ -76,7 +76,7 @@ fn of_model(rig: &Rig, model: Model, checks: &mut Vec<Check>) -> Result<(), Suit
         subject.load(&small, &samples)?;
         let expected: Vec<Vec<f32>> = all.iter().map(|batch| exactly(&small, *batch)).collect();
         let same = alike(&all, subject.run(&all)?, &expected);
-        checks.push(exact(&kernel, &case("integers"), &same));
+        checks.push(Check::exact(&kernel, &case("integers"), &same));
     }
     if let Some(problem) = made(&model, random.word().into()) {
         let data = Data::synthetic(model, &problem, rows as usize, &mut random);
@@ -84,7 +84,7 @@ fn of_model(rig: &Rig, model: Model, checks: &mut Vec<Check>) -> Result<(), Suit
         let unstored = Rows::unstored(&rig.gpu.device, shape, &problem, rows)?;
         let mut unstored = Subject::new(rig, &data, unstored, rows)?;
         let same = alike(&all, unstored.run(&all)?, &subject.run(&all)?);
-        checks.push(exact(&kernel, &case("rows made as stored"), &same));
+        checks.push(Check::exact(&kernel, &case("rows made as stored"), &same));
     }
     Ok(())
 }

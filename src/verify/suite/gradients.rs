@@ -1,8 +1,8 @@
 //! The gradient of every loss, in every way that its sums are shared out, over rows wherever they are: within the
 //! bounds of f32 sums, bit for bit where every order gives the same bits, and always the same bits.
 
-use super::data::{Compared, Data, derived, describe, exact, made, models, models_of_outputs, way};
-use super::{Check, Group, Rig, SuiteError};
+use super::data::{Data, describe, made, models, models_of_outputs, way};
+use super::{Check, Compared, Group, Rig, SuiteError};
 use crate::cpu::Bounded;
 use crate::gpu::{Gradient, ReadBack, Rows, Samples, Shape, Sums};
 use crate::{Batch, Error, Loss, Model, Span, Window};
@@ -175,14 +175,14 @@ fn of_model(rig: &Rig, model: Model, checks: &mut Vec<Check>) -> Result<(), Suit
     let shuffled = [Batch { first: 20, rows: 64, window }, Batch { first: 85, rows: rows - 95, window }];
     let plain = [Batch::new(0, most), Batch::new(5, 33)];
     let compared = subject.within_bounds(&data, &plain)?;
-    checks.push(derived(&kernel, &case("random"), &compared));
+    checks.push(Check::derived(&kernel, &case("random"), &compared));
     let compared = subject.within_bounds(&data, &shuffled)?;
-    checks.push(derived(&kernel, &case("random, shuffled"), &compared));
+    checks.push(Check::derived(&kernel, &case("random, shuffled"), &compared));
     let at_once = subject.run(&[plain[0], shuffled[1], plain[0]])?;
     let later = subject.run(&[plain[1], plain[0]])?;
     let slot = same("in another slot", &at_once[2], &at_once[0]);
     let alike = [slot, same("run again", &later[1], &at_once[0])].concat();
-    checks.push(exact(&kernel, &case("random, twice"), &alike));
+    checks.push(Check::exact(&kernel, &case("random, twice"), &alike));
 
     let batch = |first| Batch::new(first, IN_CHUNK.min(rows - first));
     let epoch: Vec<Batch> = (0..rows).step_by(IN_CHUNK as usize).map(batch).collect();
@@ -190,15 +190,15 @@ fn of_model(rig: &Rig, model: Model, checks: &mut Vec<Check>) -> Result<(), Suit
     let cut = data.samples(rig, IN_CHUNK, Some(CHUNK))?;
     let mut chunked = Subject::new(rig, &data, &cut, room)?;
     let alike = all_same(&epoch, &chunked.run(&epoch)?, &whole);
-    checks.push(exact(&kernel, &case("random, in chunks as in one"), &alike));
+    checks.push(Check::exact(&kernel, &case("random, in chunks as in one"), &alike));
     let across = [Batch::new(0, most), Batch::new(95, 41)];
     let compared = chunked.within_bounds(&data, &across)?;
-    checks.push(derived(&kernel, &case("random, across chunks"), &compared));
+    checks.push(Check::derived(&kernel, &case("random, across chunks"), &compared));
 
     let wide = Data::wide(model, rows as usize, &mut random);
     subject.load(&wide, &samples)?;
     let compared = subject.within_bounds(&wide, &[plain[0], shuffled[0]])?;
-    checks.push(derived(&kernel, &case("wide magnitudes"), &compared));
+    checks.push(Check::derived(&kernel, &case("wide magnitudes"), &compared));
 
     let mut all = batches(rows, most);
     if let Some(small) = Data::exact(model, rows as usize, &mut random) {
@@ -213,7 +213,7 @@ fn of_model(rig: &Rig, model: Model, checks: &mut Vec<Check>) -> Result<(), Suit
     } else {
         subject.load(&data, &samples)?;
         let compared = subject.within_bounds(&data, &all)?;
-        checks.push(derived(&kernel, &case("random, batches of every size"), &compared));
+        checks.push(Check::derived(&kernel, &case("random, batches of every size"), &compared));
     }
     if let Some(problem) = made(&model, random.word().into()) {
         let data = Data::synthetic(model, &problem, rows as usize, &mut random);
@@ -222,9 +222,9 @@ fn of_model(rig: &Rig, model: Model, checks: &mut Vec<Check>) -> Result<(), Suit
         let mut unstored = Subject::new(rig, &data, unstored, room)?;
         let all = [plain, shuffled].concat();
         let alike = all_same(&all, &unstored.run(&all)?, &subject.run(&all)?);
-        checks.push(exact(&kernel, &case("rows made as stored"), &alike));
+        checks.push(Check::exact(&kernel, &case("rows made as stored"), &alike));
         let compared = unstored.within_bounds(&data, &all)?;
-        checks.push(derived(&kernel, &case("rows made"), &compared));
+        checks.push(Check::derived(&kernel, &case("rows made"), &compared));
     }
     Ok(())
 }
@@ -275,9 +275,9 @@ fn exactly(
     }
     let mut checks = Vec::new();
     if !bits.is_empty() {
-        checks.push(exact(kernel, &format!("{case}, powers of two"), &bits));
+        checks.push(Check::exact(kernel, &format!("{case}, powers of two"), &bits));
     }
-    checks.push(derived(kernel, case, &rounded));
+    checks.push(Check::derived(kernel, case, &rounded));
     Ok(checks)
 }
 

@@ -15,7 +15,7 @@ mod synthetic;
 mod trajectories;
 mod variants;
 
-pub use check::{Bound, Check, Element, Quantity};
+pub use check::{Bound, Check, Compared, Element};
 pub use faults::{Caught, FAULTS, Fault, Seeding};
 pub use rig::{Random, Rig};
 

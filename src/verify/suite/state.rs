@@ -1,7 +1,7 @@
 //! The step's state: counters, powers and learning rates that no floating point may round.
 
 use super::variants::plain;
-use super::{Check, Group, Rig, SuiteError};
+use super::{Check, Compared, Group, Rig, SuiteError};
 use crate::cpu::{Bounded, Number, StepState, one_minus_power};
 use crate::gpu::{Control, ReadBack};
 use crate::{Error, Optimizer, Rule, Sgd, Span};
@@ -48,11 +48,13 @@ fn counted(rig: &Rig, name: &str, rule: Rule, start: u64, steps: u64) -> Result<
     }
     let device: StepState = bytemuck::pod_read_unaligned(bytemuck::cast_slice(&found));
     let (beta1, beta2) = rule.bias_corrected_betas();
-    let near = |beta| [Bounded::near(one_minus_power(beta, start + steps))];
-    let fraction = |word: u64| [(word as f64 * 2f64.powi(-64)) as f32];
+    let of = |what, word: u64, beta| {
+        let near = Bounded::near(one_minus_power(beta, start + steps));
+        Compared::new(what, [(word as f64 * 2f64.powi(-64)) as f32], [near])
+    };
     let quantities = [
-        ("1 − beta1ᵗ", &fraction(device.bias_correction1)[..], &near(beta1)[..]),
-        ("1 − beta2ᵗ", &fraction(device.bias_correction2), &near(beta2)),
+        of("1 − beta1ᵗ", device.bias_correction1, beta1),
+        of("1 − beta2ᵗ", device.bias_correction2, beta2),
     ];
     Ok(vec![exact, Check::derived(&kernel, &format!("powers after {case}"), &quantities)])
 }
@@ -78,7 +80,8 @@ fn learning_rates(rig: &Rig, tensors: usize) -> Result<Check, Error> {
         expected.extend((0..tensors).flat_map(|i| [i as f32 - sum; 5]));
     }
     let case = format!("a table of 5 over 8 steps of {tensors} tensors");
-    let check = Check::exact("step state/learning rates", &case, &[("params", &found, &expected)]);
+    let check =
+        Check::exact("step state/learning rates", &case, &[Compared::new("params", found, expected)]);
     let control: Control =
         bytemuck::pod_read_unaligned(bytemuck::cast_slice(&words(rig, optimizer.control())?));
     Ok(check.and(Check::words("", "", "steps", &[control.steps as u32], &[8])))

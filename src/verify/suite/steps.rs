@@ -1,7 +1,7 @@
 //! The update of every rule: in every variant, storage and size, from state of every kind.
 
 use super::variants::{plain, rules};
-use super::{Check, Group, Rig, SuiteError};
+use super::{Check, Compared, Group, Rig, SuiteError};
 use crate::cpu::{self, Bounded, RuleConstants, StepState, exact_step};
 use crate::gpu::span::Limits;
 use crate::gpu::{Arena, Tensor};
@@ -106,7 +106,7 @@ impl<'a> Subject<'a> {
     /// A check for every tensor: the update alone, from whatever the device had before it.
     fn checks(&self) -> Result<Vec<Check>, Error> {
         let (rig, rule, tensors) = (self.rig, &self.rule, self.optimizer.tensors());
-        let mut found: Vec<Vec<(String, Vec<f32>, Vec<Bounded>)>> = vec![Vec::new(); tensors.len()];
+        let mut found: Vec<Vec<Compared<Bounded>>> = vec![Vec::new(); tensors.len()];
         for t in STEPS {
             if t > 3 {
                 self.jump(t)?;
@@ -130,17 +130,13 @@ impl<'a> Subject<'a> {
                 cpu::update(rule, &step, &mut params[0], &exactly(&grads[i]), &mut moments);
                 let names = std::iter::once("params").chain(rule.moments().iter().copied());
                 for ((name, actual), expected) in names.zip(after).zip(values) {
-                    found[i].push((format!("{name} at t = {t}"), actual, expected));
+                    found[i].push(Compared::new(format!("{name} at t = {t}"), actual, expected));
                 }
             }
         }
         let mut checks = Vec::new();
         for ((case, found), tensor) in self.cases.iter().zip(&found).zip(tensors) {
-            let quantities: Vec<_> = found
-                .iter()
-                .map(|(name, actual, expected)| (&name[..], &actual[..], &expected[..]))
-                .collect();
-            let mut check = Check::derived(&self.kernel(), case, &quantities);
+            let mut check = Check::derived(&self.kernel(), case, found);
             if self.guarded {
                 for span in [&tensor.params[0], &tensor.grads[0]] {
                     let (found, expected) = rig.guards(span)?;
@@ -193,8 +189,11 @@ fn one_submission(rig: &Rig, name: &'static str, rule: Rule) -> Result<Check, Er
     let (together, apart, again) = (train(10)?, train(1)?, train(10)?);
     let kernel = format!("update/{name}");
     let case = "ten steps in one submission, in ten, and once more";
-    let check =
-        Check::exact(&kernel, case, &[("in ten", &apart, &together), ("again", &again, &together)]);
+    let check = Check::exact(
+        &kernel,
+        case,
+        &[Compared::new("in ten", apart, &together[..]), Compared::new("again", again, &together[..])],
+    );
     Ok(check)
 }
 
@@ -213,8 +212,9 @@ fn exact(rig: &Rig, elements: usize) -> Result<Check, Error> {
         let step = state.advance(&RuleConstants::new(&rule), 0.125);
         cpu::update(&rule, &step, &mut params, &grads, &mut [&mut momentum]);
     }
-    let found = read(rig, optimizer.tensors())?.remove(0);
-    let quantities = [("params", &found[0][..], &params[..]), ("momentum_buffer", &found[1], &momentum)];
+    let mut found = read(rig, optimizer.tensors())?.remove(0).into_iter();
+    let mut of = |what, expected| Compared::new(what, found.next().unwrap_or_default(), expected);
+    let quantities = [of("params", params), of("momentum_buffer", momentum)];
     let check = Check::exact("update/momentum", &format!("{elements} integers"), &quantities);
     let (guards, expected) = rig.guards(&on_device)?;
     Ok(check.and(Check::words("", "", "what lies beside it", &guards, &expected)))

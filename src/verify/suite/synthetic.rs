@@ -1,7 +1,6 @@
 //! Rows that are made on the device, bit for bit those of the processor.
 
-use super::data::{Compared, exact};
-use super::{Check, Group, Rig, SuiteError};
+use super::{Check, Compared, Group, Rig, SuiteError};
 use crate::cpu::synthetic::{Options, Response, Synthetic};
 use crate::gpu::{Chunk, Descending, Descent, Gradient, Rows, Samples, Shape, SyntheticRows};
 use crate::{Adam, Batch, Error, Loss, Model, Penalty, Span, Window};
@@ -89,7 +88,7 @@ fn rows(rig: &Rig, name: &str, problem: &Synthetic, first_row: u64, rows: u32) -
     let made = SyntheticRows::of_chunks(&rig.gpu.device, std::slice::from_ref(&chunk), problem)?;
     rig.run(|pass| made.record(pass, 0))?;
     let case = format!("{name}: {rows} rows from {first_row}");
-    Ok(exact("synthetic rows", &case, &compared(rig, problem, &chunk)?))
+    Ok(Check::exact("synthetic rows", &case, &compared(rig, problem, &chunk)?))
 }
 
 /// What is in a chunk, and what the processor makes.
@@ -121,7 +120,7 @@ fn chunks(rig: &Rig) -> Result<Check, Error> {
     rig.run(|pass| (0..made.chunks()).for_each(|chunk| made.record(pass, chunk)))?;
     let all = samples.chunks().iter().map(|chunk| compared(rig, &problem, chunk));
     let all: Vec<_> = all.collect::<Result<Vec<_>, _>>()?.concat();
-    Ok(exact("synthetic rows", "chunks of 7 rows", &all))
+    Ok(Check::exact("synthetic rows", "chunks of 7 rows", &all))
 }
 
 /// The gradient of far rows that are never stored is that of the same rows where they are.
@@ -162,7 +161,7 @@ fn virtual_targets(rig: &Rig) -> Result<Check, Error> {
     let all: Vec<_> = pairs
         .map(|(what, (actual, expected))| Compared { what: (*what).into(), actual, expected })
         .collect();
-    Ok(exact("virtual rows", "across row 2^32", &all))
+    Ok(Check::exact("virtual rows", "across row 2^32", &all))
 }
 
 /// Training on rows that are never stored is training on the same rows where they are.
@@ -196,5 +195,5 @@ fn descent(rig: &Rig) -> Result<Check, Error> {
     let expected = train(Rows::from(&samples))?;
     let actual = train(Rows::unstored(device, shape, &problem, 1300)?)?;
     let params = Compared { what: "params".into(), actual, expected };
-    Ok(exact("virtual rows", "20 updates of a softmax", &[params]))
+    Ok(Check::exact("virtual rows", "20 updates of a softmax", &[params]))
 }

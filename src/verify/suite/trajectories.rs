@@ -8,9 +8,8 @@
 //! zero lies on either side of it: one such update makes another run of it, so of Lion's nothing but each
 //! update is compared.
 
-use super::data::{Compared, derived};
 use super::variants::{plain, rules};
-use super::{Check, Group, Rig, SuiteError};
+use super::{Check, Compared, Group, Rig, SuiteError};
 use crate::cpu::Bounded;
 use crate::cpu::synthetic::{Options, Response};
 use crate::gpu::Shape;
@@ -152,5 +151,5 @@ fn compare(
     });
     let losses = within("losses".into(), &run.losses, &exact.losses, |loss| LOSS * loss.abs() + FLOOR);
     let all: Vec<_> = params.chain([losses]).collect();
-    checks.push(derived(kernel, &format!("{case}, as in f64"), &all));
+    checks.push(Check::derived(kernel, &format!("{case}, as in f64"), &all));
 }
