@@ -1,6 +1,6 @@
 //! A verification as a page that needs nothing but itself.
 
-use super::report::{AdapterReport, FaultReport, Kernel, Report, failure, ratio};
+use super::report::{AdapterReport, FAULTS, FaultReport, KERNELS, Kernel, Report, failure, ratio};
 use crate::command::Failure;
 use crate::command::output::Whole;
 use crate::command::page::Page;
@@ -34,18 +34,7 @@ pub fn write<'a>(report: &Report, path: &'a Path) -> Result<Whole<'a>, Failure> 
             page.warning(&failure(check));
         }
         page.picture(&chart(adapter))?;
-        let header = [
-            "kernel",
-            "bound",
-            "checks",
-            "values",
-            "worst of bound",
-            "where",
-            "device has",
-            "f64 has",
-            "",
-        ];
-        page.table(&header, 2, adapter.kernels().iter().flat_map(Kernel::rows));
+        page.table(&KERNELS, 3, adapter.kernels().iter().flat_map(Kernel::rows));
     }
     if let Some(faults) = &report.faults {
         page.heading("Seeded faults");
@@ -53,8 +42,7 @@ pub fn write<'a>(report: &Report, path: &'a Path) -> Result<Whole<'a>, Failure> 
             "The kernels were built with each of these faults in turn. A suite that does not find them proves \
              nothing.",
         );
-        let header = ["fault", "checks that caught it", "such as"];
-        page.table(&header, 3, faults.iter().map(FaultReport::row));
+        page.table(&FAULTS, 3, faults.iter().map(FaultReport::row));
     }
     for adapter in &report.adapters {
         page.heading(&format!("Every check on {}", adapter.name));
@@ -93,7 +81,7 @@ fn chart(adapter: &AdapterReport) -> Chart {
         series[at].points.push((count, check.worst_ratio));
     }
     // With room for the legend beside the points.
-    let bound = vec![(0.0, 1.0), (1.3 * count, 1.0)];
+    let bound = vec![(0.0, 1.0), (1.45 * count, 1.0)];
     series.push(Series { label: "what is allowed".into(), mark: Mark::Reference, points: bound });
     Chart {
         title: "Largest error of each check, as a share of its bound".into(),

@@ -5,6 +5,11 @@ use crate::command::output;
 use serde::Serialize;
 use wgpu_optim::verify::suite::{Bound, Caught, Check};
 
+/// Above the rows of [`Kernel::rows`] and of [`FaultReport::row`], the first three of each being text.
+pub const KERNELS: [&str; 9] =
+    ["kernel", "bound", "worst at", "checks", "values", "error / bound", "device has", "f64 has", ""];
+pub const FAULTS: [&str; 3] = ["fault seeded into the kernels", "checks that caught it", "such as"];
+
 #[derive(Serialize)]
 pub struct Report {
     pub seed: u64,
@@ -90,28 +95,13 @@ impl Report {
         for adapter in &self.adapters {
             let AdapterReport { name, backend, driver, .. } = adapter;
             lines.push(format!("{name} ({backend}, {driver})"));
-            let header = [
-                "kernel",
-                "bound",
-                "checks",
-                "values",
-                "worst of bound",
-                "where",
-                "device has",
-                "f64 has",
-                "",
-            ];
-            lines.push(output::table(&header, 2, adapter.kernels().iter().flat_map(Kernel::rows)));
+            lines.push(output::table(&KERNELS, 3, adapter.kernels().iter().flat_map(Kernel::rows)));
             lines.extend(adapter.checks.iter().filter(|check| !check.pass).map(failure));
             lines.push(String::new());
         }
         if let Some(faults) = &self.faults {
             let rows = faults.iter().map(FaultReport::row);
-            lines.push(output::table(
-                &["fault seeded into the kernels", "checks that caught it", "such as"],
-                3,
-                rows,
-            ));
+            lines.push(output::table(&FAULTS, 3, rows));
             lines.push(String::new());
         }
         let count = self.adapters.iter().map(|adapter| adapter.checks.len()).sum::<usize>();
