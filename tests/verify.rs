@@ -68,6 +68,7 @@ fn what_cannot_be_verified_is_refused() {
     for (arguments, says) in [
         (&["--adapter", "no such adapter"][..], "no such adapter"),
         (&["--group", "no such group"], "no such group"),
+        (&["--device", "cpu"], "--device cpu"),
         (&["--html", "no/such/folder.html"], "no/such/folder.html"),
     ] {
         let output = verify(arguments);

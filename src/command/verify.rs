@@ -3,7 +3,7 @@
 mod page;
 mod report;
 
-use super::device::Description;
+use super::device::{Choice, Description};
 use super::output::Whole;
 use super::{Failure, output};
 use clap::Args;
@@ -47,6 +47,10 @@ fn group_names() -> clap::builder::PossibleValuesParser {
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     if let Some(path) = &arguments.html {
         output::check_file("--html", path, &mut Vec::new())?;
+    }
+    if arguments.device == Choice::Cpu {
+        let message = "--device cpu: it is adapters that are compared with the processor";
+        return Err(Failure::Input(message.into()));
     }
     let gpus = open(arguments.adapter.as_deref())?;
     let wanted = |group: &&Group| {
