@@ -16,6 +16,9 @@ use wgpu_optim::verify::suite::{self, Depth, FAULTS, GROUPS, Group, Seeding};
 
 #[derive(Args)]
 pub struct Arguments {
+    /// What is checked: `auto` and `gpu` take the best adapter, software too
+    #[arg(long, value_enum, default_value_t = Choice::Auto, value_name = "KIND")]
+    device: Choice,
     /// The adapter whose name contains this (see `devices`), a backend, both as in `gl:llvmpipe`, or `all`
     /// [default: the best one, software too]
     #[arg(long, value_name = "NAME")]
