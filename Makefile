@@ -4,11 +4,15 @@ CARGO ?= cargo
 # Tests that need a GPU run on Mesa's software adapter where there is no other.
 VULKAN_DRIVERS = /usr/share/vulkan/icd.d /usr/local/share/vulkan/icd.d /etc/vulkan/icd.d
 
+# Another software adapter, which Debian has in a package of 32 MB, and which no loader finds by itself.
+SWIFTSHADER = /usr/lib/chromium/vk_swiftshader_icd.json
+
 # cargo-nextest where it is installed, else cargo's own runner; doc tests are run apart from either.
 RUN_TESTS = $(CARGO) $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo nextest run || echo test --lib --bins --tests) --no-fail-fast
 
 help:
 	@echo 'make test     format, lints, docs and all tests (installs Mesa lavapipe if no Vulkan driver is found)'
+	@echo 'make verify   every kernel against f64 on every adapter (installs SwiftShader where Debian has it)'
 	@echo 'make bench    the criterion benchmarks'
 	@echo 'make picture  the README picture'
 
@@ -22,6 +26,13 @@ test: vulkan
 	$(RUN_TESTS) --features parquet
 	$(RUN_TESTS) --no-default-features --features cpu
 	$(CARGO) test --doc --features parquet
+	$(MAKE) verify
+
+# By the binary that the tests have built; its speed is the adapters'. Drivers that are named in the environment
+# are the only ones.
+verify: vulkan swiftshader
+	VK_ADD_DRIVER_FILES="$${VK_ADD_DRIVER_FILES:-$$(ls $(SWIFTSHADER) 2>/dev/null)}" \
+		$(CARGO) run --features parquet -- verify --quick --adapter all
 
 # Only on Linux: elsewhere a driver comes with the system.
 vulkan:
@@ -37,10 +48,21 @@ vulkan:
 		fi; \
 	fi
 
+# Ubuntu has no such package, only a stub of one.
+swiftshader:
+	@if [ "$$(uname)" = Linux ] && [ -z "$$VK_DRIVER_FILES$$VK_ICD_FILENAMES" ] && [ ! -e $(SWIFTSHADER) ]; then \
+		echo 'Installing SwiftShader'; \
+		sudo=$$([ "$$(id -u)" = 0 ] || echo sudo); \
+		{ command -v apt-get && $$sudo apt-get update -qq && \
+			$$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+				chromium-common && [ -e $(SWIFTSHADER) ]; } >/dev/null || \
+			echo 'No SwiftShader here: verifying without it' >&2; \
+	fi
+
 bench:
 	$(CARGO) bench
 
 picture:
 	$(CARGO) run --release -- fit --device cpu --plot docs/fit.svg
 
-.PHONY: help test vulkan bench picture
+.PHONY: help test verify vulkan swiftshader bench picture

@@ -10,7 +10,7 @@ override WORKGROUP: u32 = 64u;
 override MEASURED_VECTORS: u32 = 16u; // that a thread adds up, a multiple of four
 
 struct Hyper {
-    unused: vec2f,
+    unused: array<vec4f, 2>,
 }
 
 struct Partial {

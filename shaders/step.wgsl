@@ -1,6 +1,7 @@
 // What one step of a tensor needs to know: a slot of 256 bytes for every tensor.
 // step_state.wgsl writes the first eight words ahead of every step, the host the others once.
-// Composed with a struct Hyper, the constants of a rule's own formula.
+// Composed with a struct Hyper, the constants of a rule's own formula: more than 16 bytes and at most 32, so
+// that Step is as long in the layouts of every language that this is translated to; GLSL has no @size.
 
 // Bits of `flags`.
 const FIRST = 1u;       // the tensor's first step
@@ -22,5 +23,6 @@ struct Step {
     weight_decay: f32,  // where it is coupled
     group: u32,
     reserved: vec2u,
-    @size(208) hyper: Hyper,
+    hyper: Hyper,
+    unused: array<vec4u, 11>,
 }

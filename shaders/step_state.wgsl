@@ -64,7 +64,7 @@ struct Partial {
 }
 
 struct Hyper {
-    unused: vec2f,
+    unused: array<vec4f, 2>,
 }
 
 @group(0) @binding(0) var<storage, read_write> states: array<State>;

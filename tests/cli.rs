@@ -259,6 +259,21 @@ fn devices_lists_what_there_is() {
         let name = adapter["name"].as_str().unwrap();
         assert!(run(HERE, "devices").stdout.contains(name));
         fails(HERE, "fit --adapter nonexistent", 2, &["`nonexistent`", name]);
+        assert!(adapter["refused"].is_null() || adapter["refused"].as_str().unwrap().contains("needed"));
+    }
+}
+
+#[test]
+fn an_adapter_is_asked_for_by_its_backend() {
+    for adapter in json(HERE, "devices --json")["adapters"].as_array().unwrap() {
+        let backend = adapter["backend"].as_str().unwrap();
+        if adapter["refused"].is_null() {
+            let report = json(HERE, &format!("fit blog --epochs 1 --json --adapter {backend}"));
+            assert_eq!(report["device"]["backend"], backend);
+        } else {
+            let needed = ["cannot run the kernels", "needed"];
+            fails(HERE, &format!("fit blog --adapter {backend}"), 2, &needed);
+        }
     }
 }
 

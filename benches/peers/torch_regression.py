@@ -1,102 +1,151 @@
 """Linear regression with PyTorch: an epoch of Adam on mini-batches, and a whole gradient.
 
-    python torch_regression.py [--device cpu|cuda] [--threads N] [--repeats N]
+    python torch_regression.py [--device cpu|cuda] [--threads N] [--shapes 2^20x64,…]
+                               [--batches 4096,256] [--samples N] [--no-compile] [--seed N]
 """
 
-import argparse
+from functools import partial
 
+import numpy as np
 import torch
 from torch.nn.functional import mse_loss
 
 import report
+import torch_device
+from formulas import adam
 
 EPOCH = (200_000, 100)
-BATCHES = (4096, 256)
-GRADIENTS = ((1 << 20, 256), (1 << 16, 256))
-# Rows at a time of the check in f64.
-PART = 1 << 14
+BATCHES = [4096, 256]
+SHAPES = {"cpu": [(1 << 16, 256), (1 << 20, 64)],
+          "cuda": [(1 << 16, 256), (1 << 20, 64), (1 << 24, 16), (1 << 20, 256), (1 << 18, 1024),
+                   (1 << 14, 16384)]}
+VARIANTS = ("fused", "compiled", "cuda graph", "compiled, cuda graph")
+# What a gradient may be off by, of its norm, and a weight after an epoch, of 1 + |w|.
+GRADIENT, WEIGHT = 1e-4, 1e-4
 
 
-def on(device, rows, features):
-    return [torch.from_numpy(each).to(device) for each in report.make_rows(rows, features)]
+def on(device, shape, seed):
+    return [torch.from_numpy(each).to(device.torch) for each in report.make_rows(*shape, seed)]
 
 
-def wait(device):
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+def loss(w, b, x, y):
+    return mse_loss(x @ w + b, y)
 
 
-def adam(params):
-    try:
-        return torch.optim.Adam(params, lr=1e-3, fused=True)
-    except RuntimeError:  # the processor before 2.4
-        return torch.optim.Adam(params, lr=1e-3)
+class Training:
+    """Adam on mini-batches, as a user would write it: the batches are views made ahead, and nothing
+    is read back from the device before the end."""
 
+    def __init__(self, device, x, y, batch, variant):
+        self.w = torch.zeros(x.shape[1], device=device.torch, requires_grad=True)
+        self.b = torch.zeros((), device=device.torch, requires_grad=True)
+        graph = "graph" in variant
+        # A graph has no processor between its steps to count them.
+        self.optimizer = torch.optim.Adam([self.w, self.b], fused=True, capturable=graph)
+        self.batches = list(zip(x.split(batch), y.split(batch)))
+        self.loss = torch_device.compiled(loss) if "compiled" in variant else loss
+        self.device, self.run = device, self.epoch
+        if graph:
+            self.run = torch_device.graphed(self.epoch)
 
-def epoch(device, x, y, batch):
-    """One pass over the rows in their order, as a user would write it: the batches are views
-    made ahead, and nothing is read back from the device before the end."""
-    w = torch.zeros(x.shape[1], device=device, requires_grad=True)
-    b = torch.zeros((), device=device, requires_grad=True)
-    optimizer = adam([w, b])
-    batches = list(zip(x.split(batch), y.split(batch)))
+    def epoch(self):
+        for x, y in self.batches:
+            self.optimizer.zero_grad()
+            self.loss(self.w, self.b, x, y).backward()
+            self.optimizer.step()
 
-    def run():
-        for x, y in batches:
-            optimizer.zero_grad()
-            mse_loss(x @ w + b, y).backward()
-            optimizer.step()
-        wait(device)
-
-    def check():
+    def from_zero(self):
+        """An epoch from weights and moments of zero, on the tensors that a graph knows."""
         with torch.no_grad():
-            loss = mse_loss(x @ w + b, y).item()
-        assert loss < 0.999 * y.square().mean().item(), f"the loss did not fall: {loss}"
+            for params in (self.w, self.b):
+                for tensor in (params, *self.optimizer.state[params].values()):
+                    tensor.zero_()
+        self.run()
+        self.device.wait()
+        return torch.cat([self.w.detach(), self.b.detach()[None]]).cpu().numpy()
 
-    size = {"rows": x.shape[0], "features": x.shape[1], "batch": batch}
-    return {"work": "epoch_adam", "size": size, "run": run, "check": check}
+
+def epoch_in_f64(x, y, batch):
+    """The weights and the intercept that an epoch of Adam makes of zeros."""
+    params, moments = np.zeros(x.shape[1] + 1), [np.zeros(x.shape[1] + 1)] * 2
+    for t, at in enumerate(range(0, len(y), batch), start=1):
+        part, targets = x[at : at + batch].astype(np.float64), y[at : at + batch]
+        residual = part @ params[:-1] + params[-1] - targets
+        gradient = 2.0 / len(targets) * np.append(residual @ part, residual.sum())
+        params, moments = adam(params, gradient, t, *moments)
+    return params
 
 
-def gradient(device, x, y):
-    """2/n Xᵀ(X w - y), two products over all rows into memory that is there already."""
-    w = torch.full((x.shape[1],), 0.5, device=device)
+def check_epoch(name, training, exact):
+    error = float(np.max(np.abs(training.from_zero() - exact) / (1.0 + np.abs(exact))))
+    if not error <= WEIGHT:
+        report.wrong(f"{name}: a weight is off by {error:.3g} after an epoch")
+
+
+def epochs(device, batch, variants, seed):
+    """One pass over the rows in their order, in each variant."""
+    x, y = on(device, EPOCH, seed)
+    exact = epoch_in_f64(x.cpu().numpy(), y.cpu().numpy(), batch)
+    shape = {"rows": EPOCH[0], "features": EPOCH[1], "batch": batch}
+    size, made = x.numel(), []
+    for variant in variants:
+        name = f"epoch of adam, {variant}, batches of {batch}"
+        try:
+            training = Training(device, x, y, batch, variant)
+        except (TypeError, RuntimeError) as error:
+            report.leave_out(name, report.reason(error))
+            continue
+        check = partial(check_epoch, name, training, exact)
+        made.append(report.Work("epoch", "adam", variant, size, shape, 4 * size, training.run, check))
+    return made
+
+
+def gradient(device, shape, seed):
+    """2/n Xᵀ(X w - y), two products over all rows into memory that is there already. They read X
+    twice; counted it is once."""
+    rows, features = shape
+    if not device.fits(5 * 4 * rows * features, f"gradient of {rows} x {features}"):
+        return []
+    x, y = on(device, shape, seed)
+    w = torch.randn(features, device=device.torch)
     residual, found = torch.empty_like(y), torch.empty_like(w)
 
     def run():
         torch.mv(x, w, out=residual)
         residual.sub_(y)
         torch.mv(x.t(), residual, out=found)
-        found.mul_(2.0 / len(y))
-        wait(device)
+        found.mul_(2.0 / rows)
 
     def check():
+        found.fill_(float("nan"))
+        run()
         exact = torch.zeros_like(w, dtype=torch.float64)
-        for part_x, part_y in zip(x.split(PART), y.split(PART)):
+        for part_x, part_y in zip(x.split(report.PART), y.split(report.PART)):
             part_x = part_x.double()
             exact += part_x.t() @ (part_x @ w.double() - part_y.double())
-        exact *= 2.0 / len(y)
+        exact *= 2.0 / rows
         error = ((found - exact).norm() / exact.norm()).item()
-        assert error < 1e-4, f"the gradient is wrong by {error}"
+        if not error <= GRADIENT:
+            report.wrong(f"gradient of {rows} x {features}: off by {error:.3g} of its norm")
 
-    size = {"rows": x.shape[0], "features": x.shape[1], "batch": x.shape[0]}
-    return {"work": "gradient", "size": size, "run": run, "check": check}
+    size, shape = rows * features, {"rows": rows, "features": features, "batch": None}
+    return [report.Work("gradient", None, "two products", size, shape, 4 * size, run, check)]
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--device", default="cpu", help="cpu, or cuda: default cpu")
-    parser.add_argument("--threads", type=int, help="of the processor: default PyTorch's own")
-    parser.add_argument("--repeats", type=int, default=9, help="that count: default 9")
-    args = parser.parse_args()
-    if args.threads:
-        torch.set_num_threads(args.threads)
-    device = torch.device(args.device)
-    x, y = on(device, *EPOCH)
-    works = [epoch(device, x, y, batch) for batch in BATCHES]
-    works += [gradient(device, *on(device, *size)) for size in GRADIENTS]
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
-    versions = {"torch": torch.__version__}
-    report.write("torch", versions, name, torch.get_num_threads(), works, args.repeats)
+    parser = torch_device.arguments(__doc__)
+    parser.add_argument("--shapes", type=report.shapes, help="of gradients: default 2^16x256,2^20x64, "
+                        "on CUDA also 2^24x16,2^20x256,2^18x1024,2^14x16384")
+    parser.add_argument("--batches", type=report.numbers, default=BATCHES,
+                        help="of epochs of 200000 x 100: default 4096,256")
+    args, device = torch_device.parse(parser)
+    args.shapes = args.shapes or SHAPES[device.torch.type]
+    variants = [variant for variant in VARIANTS
+                if (device.cuda or "graph" not in variant)
+                and not (args.no_compile and "compiled" in variant)]
+    groups = [partial(epochs, device, batch, variants, args.seed) for batch in args.batches]
+    groups += [partial(gradient, device, shape, args.seed) for shape in args.shapes]
+    report.write("torch", {"torch": torch.__version__}, device, args, groups)
 
 
 if __name__ == "__main__":

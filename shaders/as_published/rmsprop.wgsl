@@ -5,6 +5,7 @@
 struct Hyper {
     alpha: f32,
     one_minus_alpha: f32,
+    unused: vec4f,
 }
 
 const SQUARE_AVG = 0u;

@@ -3,6 +3,7 @@
 struct Hyper {
     eps_inside: f32,
     initial_accumulator: f32,
+    unused: vec4f,
 }
 
 const SUM = 0u;

@@ -6,6 +6,7 @@ struct Hyper {
     one_minus_beta1: f32,
     beta2: f32,
     eps_inside: f32,
+    unused: vec4f,
 }
 
 const EXP_AVG = 0u;

@@ -5,6 +5,7 @@ struct Hyper {
     one_minus_beta1: f32,
     beta2: f32,
     one_minus_beta2: f32,
+    unused: vec4f,
 }
 
 const EXP_AVG = 0u;

@@ -1,7 +1,7 @@
 // SGD without momentum: no state, twelve bytes a parameter.
 
 struct Hyper {
-    unused: vec2f,
+    unused: array<vec4f, 2>,
 }
 
 fn update(i: u32, step: Step, gradient: vec4f) -> vec4f {

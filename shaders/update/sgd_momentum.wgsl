@@ -4,6 +4,7 @@
 struct Hyper {
     momentum: f32,
     one_minus_dampening: f32,
+    unused: vec4f,
 }
 
 const MOMENTUM_BUFFER = 0u;

@@ -5,7 +5,7 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 use wgpu_optim::bench::processor_name;
 use wgpu_optim::cpu::parallel;
-use wgpu_optim::gpu::Gpu;
+use wgpu_optim::gpu::{Gpu, OpenError};
 use wgpu_optim::wgpu::DeviceType;
 
 /// Where to compute.
@@ -15,7 +15,8 @@ pub struct DeviceArguments {
     /// takes a software adapter
     #[arg(long, value_enum, default_value_t = Choice::Auto, value_name = "KIND")]
     pub device: Choice,
-    /// The adapter whose name contains this (see `devices`); implies `--device gpu`
+    /// The adapter whose name contains this (see `devices`), or the best one of a backend, `vulkan`, `metal`,
+    /// `dx12` or `gl`, or both as in `gl:llvmpipe`; implies `--device gpu`
     #[arg(long, value_name = "NAME")]
     pub adapter: Option<String>,
 }
@@ -52,7 +53,13 @@ impl DeviceArguments {
         if self.device == Choice::Cpu {
             return Ok(None);
         }
-        let hardware = Gpu::open_hardware()?;
+        let hardware = match Gpu::open_hardware() {
+            Err(refused @ OpenError::Refused { .. }) => {
+                output::note(&format!("{refused}. Using the processor."));
+                return Ok(None);
+            }
+            opened => opened?,
+        };
         match &hardware {
             Some(gpu) => output::note(&format!("Using the GPU: {}", gpu.info.name)),
             None => output::note(

@@ -4,7 +4,7 @@ use super::device::{Description, type_name};
 use super::{Failure, output};
 use clap::Args;
 use serde::Serialize;
-use wgpu_optim::gpu::adapters;
+use wgpu_optim::gpu::{adapters, check_adapter};
 use wgpu_optim::wgpu::{Adapter, Features};
 
 #[derive(Args)]
@@ -35,6 +35,8 @@ struct Row {
     max_storage_buffers_per_shader_stage: u32,
     min_storage_buffer_offset_alignment: u32,
     features: Vec<&'static str>,
+    /// What the adapter lacks, so that it cannot run the kernels.
+    refused: Option<String>,
 }
 
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
@@ -43,20 +45,27 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     if arguments.json {
         return output::json(&Listing { adapters, cpu });
     }
-    let header = ["adapter", "type", "backend", "driver", "buffer", "binding", "alignment", "features"];
+    let header =
+        ["adapter", "type", "backend", "driver", "runs", "buffer", "binding", "alignment", "features"];
     let rows = adapters.iter().map(|row| {
         vec![
             row.name.clone(),
             row.kind.into(),
             row.backend.clone(),
             row.driver.clone(),
+            if row.refused.is_none() { "yes".into() } else { "no".into() },
             mebibytes(row.max_buffer_size),
             mebibytes(row.max_storage_buffer_binding_size),
             format!("{} B", row.min_storage_buffer_offset_alignment),
             row.features.join(", "),
         ]
     });
-    output::text(&output::table(&header, 4, rows))?;
+    output::text(&output::table(&header, 5, rows))?;
+    for Row { name, backend, refused, .. } in &adapters {
+        if let Some(refused) = refused {
+            output::text(&format!("{name} ({backend}) cannot run the kernels: {refused}"))?;
+        }
+    }
     if adapters.is_empty() {
         output::note("No adapter: is a Vulkan driver installed? Everything also runs on the processor.");
     }
@@ -88,6 +97,7 @@ fn row(adapter: &Adapter) -> Row {
         max_storage_buffers_per_shader_stage: limits.max_storage_buffers_per_shader_stage,
         min_storage_buffer_offset_alignment: limits.min_storage_buffer_offset_alignment,
         features: named.iter().filter_map(has).collect(),
+        refused: check_adapter(adapter).err().map(|error| error.to_string()),
     }
 }
 

@@ -17,6 +17,7 @@ mod reproduce;
 mod rules;
 mod shaders;
 mod sweep;
+mod verify;
 
 use clap::{Parser, Subcommand};
 use failure::Failure;
@@ -37,6 +38,8 @@ enum Command {
     Sweep(Box<sweep::Arguments>),
     /// Predict rows of a file with a trained model
     Predict(predict::Arguments),
+    /// Check every kernel on this machine against its definition in f64
+    Verify(verify::Arguments),
     /// Make optimizer steps: from safetensors files of parameters and gradients to such files
     Apply(Box<apply::Arguments>),
     /// Run the blog series this project grew out of, as published and corrected
@@ -58,6 +61,7 @@ pub fn run() -> ExitCode {
         Command::Fit(arguments) => fit::run(&arguments),
         Command::Sweep(arguments) => sweep::run(&arguments),
         Command::Predict(arguments) => predict::run(&arguments),
+        Command::Verify(arguments) => verify::run(&arguments),
         Command::Apply(arguments) => apply::run(&arguments),
         Command::Reproduce(arguments) => reproduce::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),

@@ -189,7 +189,7 @@ impl<R: Real> BatchSums<R> {
 
 /// A class as an index.
 #[inline(always)]
-pub(super) fn class<R: Real>(model: &Model, y: R) -> usize {
+pub(crate) fn class<R: Real>(model: &Model, y: R) -> usize {
     (y.f64() as usize).min(model.outputs - 1)
 }
 

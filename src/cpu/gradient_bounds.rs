@@ -10,7 +10,7 @@ use super::{Bounded, loss};
 use crate::Model;
 
 const U: f64 = 1.0 / 16_777_216.0;
-const FLUSHED: f64 = f32::MIN_POSITIVE as f64;
+pub(crate) const FLUSHED: f64 = f32::MIN_POSITIVE as f64;
 
 /// Sums over rows in f64, of what a device adds up in f32 and of the errors it may make. Those of parts of a
 /// batch add up to those of the batch.
@@ -46,8 +46,31 @@ impl Column {
     }
 }
 
+/// The scores of a row; `dot_depth` is the longest chain of additions behind one.
+pub(crate) fn score(
+    model: &Model,
+    (x, side): (&[f32], &[f32]),
+    params: &[f32],
+    dot_depth: u32,
+    scores: &mut [Bounded],
+) {
+    let (weights, intercepts) = params.split_at(model.weights());
+    let dot_error = of_sum(dot_depth + 1);
+    let offset = model.offset_at().map_or(0.0, |at| f64::from(side[at]));
+    for (k, score) in scores.iter_mut().enumerate() {
+        let intercept = intercepts.get(k).map_or(0.0, |&b| f64::from(b));
+        let (mut value, mut size) = (intercept + offset, intercept.abs() + offset.abs());
+        for (&x, &w) in x.iter().zip(&weights[k * model.features..]) {
+            let product = f64::from(x) * f64::from(w);
+            value += product;
+            size += product.abs();
+        }
+        *score = Bounded { value, error: dot_error * size };
+    }
+}
+
 /// The error of a sum with such a chain of additions, relative to its terms' magnitudes.
-fn of_sum(depth: u32) -> f64 {
+pub(crate) fn of_sum(depth: u32) -> f64 {
     4.0 * U * f64::from(depth).sqrt()
 }
 
@@ -63,22 +86,10 @@ impl BoundedSums {
     pub fn of(model: &Model, rows: Rows<f32>, params: &[f32], dot_depth: u32) -> Self {
         let mut sums = Self::zero(model);
         let (features, side) = (model.features, model.side());
-        let (weights, intercepts) = params.split_at(model.weights());
-        let dot_error = of_sum(dot_depth + 1);
         let mut scores = vec![Bounded::default(); model.outputs];
         for (i, side) in rows.sides.chunks(side).enumerate() {
             let x = &rows.x[i * features..][..features];
-            let offset = model.offset_at().map_or(0.0, |at| f64::from(side[at]));
-            for (k, score) in scores.iter_mut().enumerate() {
-                let intercept = intercepts.get(k).map_or(0.0, |&b| f64::from(b));
-                let (mut value, mut size) = (intercept + offset, intercept.abs() + offset.abs());
-                for (&x, &w) in x.iter().zip(&weights[k * features..]) {
-                    let product = f64::from(x) * f64::from(w);
-                    value += product;
-                    size += product.abs();
-                }
-                *score = Bounded { value, error: dot_error * size };
-            }
+            score(model, (x, side), params, dot_depth, &mut scores);
             let targets: Vec<Bounded> =
                 side[..model.targets()].iter().map(|&y| Bounded::exactly(y)).collect();
             let class = |y: Bounded| class(model, y.value);

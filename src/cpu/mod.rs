@@ -13,7 +13,7 @@ mod conditioning;
 mod evaluation;
 mod exponential;
 pub mod gradient;
-mod gradient_bounds;
+pub(crate) mod gradient_bounds;
 #[cfg(feature = "cpu")]
 mod gradient_simd;
 mod integer;

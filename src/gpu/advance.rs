@@ -12,8 +12,6 @@ use crate::rule::{ClipNorm, Conditioning};
 use bytemuck::{Pod, Zeroable};
 use wgpu::{BindGroup, BindGroupLayout, Buffer, BufferUsages, ComputePass, Device, Queue};
 
-/// Storage buffers that it binds.
-pub const STORAGE_BUFFERS: u32 = 7;
 /// Threads of a workgroup, and so the most tensors that one dispatch decides for and advances.
 const THREADS: usize = 64;
 

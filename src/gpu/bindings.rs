@@ -31,17 +31,6 @@ pub fn check_limit(
     if needed <= available { Ok(()) } else { Err(Error::Limit { limit, available, needed, hint }) }
 }
 
-/// An error if a device cannot run workgroups of so many threads over so many storage buffers.
-pub fn check_device(device: &Device, threads: u32, buffers: u32) -> Result<(), Error> {
-    let limits = device.limits();
-    let hint = ": request the device with wgpu_optim::gpu::required_limits";
-    let available = limits.max_storage_buffers_per_shader_stage;
-    check_limit("max_storage_buffers_per_shader_stage", available, buffers, hint)?;
-    let available = limits.max_compute_invocations_per_workgroup;
-    check_limit("max_compute_invocations_per_workgroup", available, threads, hint)?;
-    check_limit("max_compute_workgroup_size_x", limits.max_compute_workgroup_size_x, threads, hint)
-}
-
 /// A layout with the bindings 0, 1, 2 … used as `uses` says.
 pub fn layout(device: &Device, label: &str, uses: &[Use]) -> BindGroupLayout {
     let numbered: Vec<_> = (0..).zip(uses.iter().copied()).collect();
@@ -133,7 +122,10 @@ pub fn pipeline_over(
     constants: &[(&str, f64)],
 ) -> ComputePipeline {
     let label = Some(module.name);
-    let source = wgpu::ShaderSource::Wgsl(module.source().into());
+    let source = module.source();
+    #[cfg(feature = "cli")]
+    let source = super::seeded::edited(source);
+    let source = wgpu::ShaderSource::Wgsl(source.into());
     let descriptor = wgpu::ShaderModuleDescriptor { label, source };
     // Bounds stay checked. A counter in every loop, which makes sure that it ends, would keep drivers
     // from unrolling: the gradient of 4096 rows takes a third longer with it on llvmpipe.

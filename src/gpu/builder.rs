@@ -2,8 +2,9 @@
 
 use super::advance::{self, Advance, ParamGroup, Parts};
 use super::arena::Arena;
-use super::bindings::{check_device, check_limit};
+use super::bindings::check_limit;
 use super::kernels::{self, Kernels, Options};
+use super::needs;
 use super::optimizer::{Optimizer, Tensor, Update};
 use super::run::Run;
 use super::shader::Layout;
@@ -180,7 +181,7 @@ impl<'a> OptimizerBuilder<'a> {
         let check = Check("optimizer");
         check.steps("micro_batches", self.options.micro_batches.into())?;
         check.decay("average", self.options.average.unwrap_or(0.0))?;
-        check_device(self.device, kernels::workgroup(self.device), advance::STORAGE_BUFFERS)?;
+        needs::steps(self.device.adapter_info().device_type).check(self.device)?;
         let hint = " for a slot of constants for every tensor";
         let bytes = self.tensors.len() as u64 * SLOT;
         let available = Limits::of(self.device).max_binding;

@@ -1,9 +1,9 @@
 //! A device of one's own, for programs that have none: the command's adapter choice and its blocking
 //! waits. A library user brings a [`wgpu::Device`] and needs nothing of this.
 
-use super::{OPTIONAL_FEATURES, required_limits};
+use super::{OPTIONAL_FEATURES, needs, required_limits};
 use crate::Error;
-use wgpu::{Adapter, AdapterInfo, Device, DeviceType, Instance, PollType, Queue};
+use wgpu::{Adapter, AdapterInfo, Backend, Backends, Device, DeviceType, Instance, PollType, Queue};
 
 /// A device, its queue, and what they run on.
 #[derive(Clone, Debug)]
@@ -21,12 +21,20 @@ pub struct Gpu {
 #[non_exhaustive]
 pub enum OpenError {
     /// No adapter answers to the name, or there is none at all.
-    #[error("no GPU adapter{}; there {}", .name.as_ref().map_or(String::new(), |n| format!(" whose name contains `{n}`")), found(.adapters))]
+    #[error("no GPU adapter{}; there {}", .name.as_ref().map_or(String::new(), |n| format!(" is of the backend `{n}`, or has a name that contains it")), found(.adapters))]
     NoAdapter {
         /// The name asked for.
         name: Option<String>,
         /// The adapters there are.
         adapters: Vec<String>,
+    },
+    /// The adapter cannot run the kernels.
+    #[error("{adapter} cannot run the kernels: {reason}")]
+    Refused {
+        /// The adapter's name and backend.
+        adapter: String,
+        /// What it lacks.
+        reason: Error,
     },
     /// The adapter gives no device.
     #[error("{adapter}: {reason}")]
@@ -47,56 +55,101 @@ fn found(adapters: &[String]) -> String {
     }
 }
 
-/// Every adapter of this machine, the most powerful kinds first.
+/// An adapter as it is told from others: the same card may be there in several backends.
+fn described(info: &AdapterInfo) -> String {
+    format!("{} ({})", info.name, info.backend)
+}
+
+/// Every adapter of this machine: hardware first, and of it the most powerful kinds. GL, for what has no other
+/// backend, comes behind the others.
 pub fn adapters() -> Vec<Adapter> {
     let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle_from_env();
     // Checks of indirect dispatches cap buffers at 4 GiB, and nothing here dispatches indirectly.
     descriptor.flags.remove(wgpu::InstanceFlags::VALIDATION_INDIRECT_CALL);
     let instance = Instance::new(descriptor);
-    let backends = wgpu::Backends::PRIMARY;
+    let backends = Backends::PRIMARY | Backends::GL;
     let mut adapters = pollster::block_on(instance.enumerate_adapters(backends));
-    adapters.sort_by_key(|adapter| match adapter.get_info().device_type {
+    adapters.sort_by_key(|adapter| rank(&adapter.get_info()));
+    adapters
+}
+
+/// What kind a card is, GL can only guess: it must not come ahead of another backend by that.
+fn rank(info: &AdapterInfo) -> (bool, bool, u8) {
+    let kind = match info.device_type {
         DeviceType::DiscreteGpu => 0,
         DeviceType::IntegratedGpu => 1,
         DeviceType::VirtualGpu => 2,
         DeviceType::Other => 3,
         DeviceType::Cpu => 4,
-    });
-    adapters
+    };
+    (info.device_type == DeviceType::Cpu, info.backend == Backend::Gl, kind)
+}
+
+/// Whether an adapter answers to `wanted`: part of its name, or its backend (`vulkan`, `metal`, `dx12`, `gl`), or
+/// both as in `gl:llvmpipe`.
+pub fn answers_to(info: &AdapterInfo, wanted: &str) -> bool {
+    let wanted = wanted.to_lowercase();
+    let is_backend = |name: &str| Backend::ALL.iter().any(|backend| backend.to_str() == name);
+    let (backend, part) = match wanted.split_once(':') {
+        Some((backend, part)) if is_backend(backend) => (Some(backend), part),
+        _ if is_backend(&wanted) => (Some(wanted.as_str()), ""),
+        _ => (None, wanted.as_str()),
+    };
+    backend.is_none_or(|backend| info.backend.to_str() == backend)
+        && info.name.to_lowercase().contains(part)
+}
+
+/// What an adapter lacks, so that not all kernels run on it.
+///
+/// # Errors
+/// [`Error::Limit`].
+pub fn check_adapter(adapter: &Adapter) -> Result<(), Error> {
+    needs::check_limits(&required_limits(&adapter.limits()), adapter.get_info().device_type)
+}
+
+/// The first that gives a device. One that cannot run the kernels is passed over where there are others.
+fn first<'a>(adapters: impl Iterator<Item = &'a Adapter>) -> Result<Option<Gpu>, OpenError> {
+    let mut refused = None;
+    for adapter in adapters {
+        match Gpu::of(adapter) {
+            Err(error @ OpenError::Refused { .. }) => refused = refused.or(Some(error)),
+            opened => return opened.map(Some),
+        }
+    }
+    refused.map_or(Ok(None), Err)
 }
 
 impl Gpu {
-    /// The best adapter whose name contains `name`, whatever its kind: software too.
+    /// The best adapter that [answers to](answers_to) `name`, whatever its kind: software too.
     ///
     /// # Errors
-    /// [`OpenError`], listing the adapters there are.
+    /// [`OpenError`]; with [`OpenError::NoAdapter`] the adapters there are.
     pub fn open(name: Option<&str>) -> Result<Self, OpenError> {
         let adapters = adapters();
-        let wanted = name.map(str::to_lowercase);
-        let matches = |adapter: &&Adapter| {
-            let name = adapter.get_info().name.to_lowercase();
-            wanted.as_ref().is_none_or(|wanted| name.contains(wanted))
-        };
-        match adapters.iter().find(matches) {
-            Some(adapter) => Self::of(adapter),
-            None => Err(OpenError::NoAdapter {
-                name: name.map(str::to_string),
-                adapters: adapters.iter().map(|adapter| adapter.get_info().name).collect(),
-            }),
-        }
+        let wanted = |adapter: &&Adapter| name.is_none_or(|name| answers_to(&adapter.get_info(), name));
+        first(adapters.iter().filter(wanted))?.ok_or_else(|| OpenError::NoAdapter {
+            name: name.map(str::to_string),
+            adapters: adapters.iter().map(|adapter| described(&adapter.get_info())).collect(),
+        })
     }
 
     /// The best hardware adapter, if there is any.
     ///
     /// # Errors
-    /// [`OpenError::Device`] if it gives no device.
+    /// [`OpenError::Device`] if it gives no device, [`OpenError::Refused`] if none can run the kernels.
     pub fn open_hardware() -> Result<Option<Self>, OpenError> {
         let hardware = |adapter: &&Adapter| adapter.get_info().device_type != DeviceType::Cpu;
-        adapters().iter().find(hardware).map(Self::of).transpose()
+        first(adapters().iter().filter(hardware))
     }
 
-    fn of(adapter: &Adapter) -> Result<Self, OpenError> {
+    /// A device of this adapter.
+    ///
+    /// # Errors
+    /// [`OpenError::Refused`] and [`OpenError::Device`].
+    pub fn of(adapter: &Adapter) -> Result<Self, OpenError> {
         let info = adapter.get_info();
+        check_adapter(adapter)
+            .map_err(|reason| OpenError::Refused { adapter: described(&info), reason })?;
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("wgpu-optim"),
             // Timestamps are for measuring.
@@ -106,7 +159,7 @@ impl Gpu {
             ..Default::default()
         };
         let (device, queue) = pollster::block_on(adapter.request_device(&descriptor))
-            .map_err(|e| OpenError::Device { adapter: info.name.clone(), reason: e.to_string() })?;
+            .map_err(|e| OpenError::Device { adapter: described(&info), reason: e.to_string() })?;
         Ok(Gpu { device, queue, info })
     }
 
@@ -136,5 +189,39 @@ impl Gpu {
                 .poll(PollType::wait_indefinitely())
                 .map_err(|e| Error::ReadBack(e.to_string()))?;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn info(name: &str, backend: Backend, device_type: DeviceType) -> AdapterInfo {
+        AdapterInfo { name: name.into(), ..AdapterInfo::new(device_type, backend) }
+    }
+
+    #[test]
+    fn a_card_is_asked_for_by_its_name_its_backend_or_both() {
+        let card = info("Google SwiftShader", Backend::Vulkan, DeviceType::Cpu);
+        let answers = |wanted| answers_to(&card, wanted);
+        assert!(["swift", "Vulkan", "vulkan:SWIFT", "", "vulkan:"].map(answers).iter().all(|&yes| yes));
+        // `gl` is a backend, and not part of Google.
+        assert!(["gl", "gl:swift", "vulkan:llvm", "dx12:"].map(answers).iter().all(|&yes| !yes));
+        assert!(answers_to(&info("a:b", Backend::Gl, DeviceType::Other), "a:b"));
+    }
+
+    #[test]
+    fn hardware_comes_before_software_and_gl_behind_other_backends() {
+        let of = |backend, kind| rank(&info("card", backend, kind));
+        use Backend::{Gl, Vulkan};
+        use DeviceType::{Cpu, DiscreteGpu, IntegratedGpu};
+        let sorted = [
+            of(Vulkan, DiscreteGpu),
+            of(Vulkan, IntegratedGpu),
+            of(Gl, DiscreteGpu),
+            of(Vulkan, Cpu),
+            of(Gl, Cpu),
+        ];
+        assert!(sorted.is_sorted());
     }
 }

@@ -3,7 +3,7 @@
 mod sharing;
 mod tables;
 
-use super::bindings::{Use, check_device, check_limit, group_of, layout_of, pipeline_over};
+use super::bindings::{Use, check_limit, group_of, layout_of, pipeline_over};
 use super::descent::{Descending, penalty_constants};
 use super::dispatch::flag;
 use super::kernels::{self, Options, Variant};
@@ -11,16 +11,13 @@ use super::row_sums::{Purpose, constants};
 use super::shape::THREADS;
 use super::span::{Limits, Span};
 use super::steps::{self, COUNTED};
-use super::{Rows, Samples, Shape, shader};
+use super::{Rows, Samples, Shape, needs, shader};
 use crate::batch::Batch;
 use crate::cpu::{RuleConstants, StepState};
 use crate::{Error, Model, Penalty, Rule};
 use sharing::Sharing;
 use tables::{BATCH_WORDS, Room, Tables};
 use wgpu::{BindGroup, BufferUsages, ComputePass, ComputePipeline, Device, Queue};
-
-/// Storage buffers that the kernel binds.
-const STORAGE_BUFFERS: u32 = 8;
 
 /// Updates of a model that is so small that one thread or one workgroup makes them all: as many in a
 /// dispatch as are prepared, up to what every device can be trusted with.
@@ -105,7 +102,7 @@ impl Epochs {
             let chunks = samples.chunks().len() as u64;
             return Err(shape_error("the number of chunks of the data", chunks, "1"));
         };
-        check_device(device, THREADS, STORAGE_BUFFERS)?;
+        needs::EPOCHS.check(device)?;
 
         let fits = (rules.len() * orders) as u64;
         let len = fits * shape.padded_len();

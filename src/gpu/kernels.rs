@@ -90,7 +90,12 @@ impl Planes {
 /// Threads in a workgroup of an update. On a processor small groups are faster; on hardware large ones
 /// hide more latency. Elements are independent, so the bits are the same.
 pub fn workgroup(device: &Device) -> u32 {
-    if is_processor(device) { 64 } else { 256 }
+    workgroup_of(device.adapter_info().device_type)
+}
+
+/// The same on an adapter of that kind.
+pub fn workgroup_of(kind: wgpu::DeviceType) -> u32 {
+    if kind == wgpu::DeviceType::Cpu { 64 } else { 256 }
 }
 
 pub(super) fn is_processor(device: &Device) -> bool {

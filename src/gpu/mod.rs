@@ -18,12 +18,15 @@ mod epochs;
 mod evaluation;
 mod gradient;
 mod kernels;
+mod needs;
 mod optimizer;
 mod readback;
 mod row_sums;
 mod rows;
 mod run;
 mod samples;
+#[cfg(feature = "cli")]
+pub(crate) mod seeded;
 pub mod shader;
 mod shape;
 pub mod span;
@@ -35,7 +38,7 @@ pub use advance::Selection;
 pub use arena::{Arena, ArenaTensor};
 pub use builder::OptimizerBuilder;
 #[cfg(feature = "cli")]
-pub use context::{Gpu, OpenError, adapters};
+pub use context::{Gpu, OpenError, adapters, answers_to, check_adapter};
 pub use control::Control;
 pub use descent::{Descending, Descent};
 pub use epochs::{Epochs, Fit};

@@ -1,9 +1,9 @@
 //! The kernels that read rows: partial sums of batches, for a gradient or for what evaluates a model.
 
-use super::bindings::{Use, check_device, check_limit, group_of, layout_of, pipeline_over};
+use super::bindings::{Use, check_limit, group_of, layout_of, pipeline_over};
 use super::shape::{Sums, THREADS};
 use super::span::{Limits, Span, grid};
-use super::{Rows, Shape, shader};
+use super::{Rows, Shape, needs, shader};
 use crate::batch::Batch;
 use crate::{Error, Model};
 use wgpu::{BindGroup, Buffer, BufferUsages, ComputePass, ComputePipeline, Device, Queue};
@@ -12,8 +12,6 @@ use wgpu::{BindGroup, Buffer, BufferUsages, ComputePass, ComputePipeline, Device
 const SLOT: u64 = 256;
 /// Columns that a workgroup of `reduce.wgsl` adds up.
 const SUM_COLUMNS: u32 = 4;
-/// Storage buffers that the kernels bind.
-const STORAGE_BUFFERS: u32 = 5;
 
 const FIRST_RUN: u32 = 1;
 const LAST_RUN: u32 = 2;
@@ -95,7 +93,8 @@ impl RowSums {
         let shape = rows.check(model)?;
         let max_batch = purpose.max_batch.clamp(1, rows.count().max(1));
         let purpose = Purpose { max_batch, max_batches: purpose.max_batches.max(1), ..purpose };
-        check_device(device, THREADS, STORAGE_BUFFERS)?;
+        let needs = if rows.is_stored() { needs::SUMS } else { needs::VIRTUAL_SUMS };
+        needs.check(device)?;
         check_params("params", &shape, params, &limits)?;
 
         let run_rows = max_batch.min(shape.run_rows());

@@ -3,9 +3,17 @@
 //! Nothing is edited on the way: what a module's [`source`](Module::source) prints is what the files say,
 //! and constants are pipeline overrides.
 
+mod all;
+
 use super::dispatch::flag;
 use crate::rule::AmsgradOf;
 use crate::{Loss, Rule};
+
+pub use all::{Composed, all};
+
+/// RMSprop as the blog series published it, in the place of the rule's file.
+#[cfg(feature = "cli")]
+pub(crate) const RMSPROP_AS_PUBLISHED: &str = include_str!("../../shaders/as_published/rmsprop.wgsl");
 
 /// A kernel's files, in order.
 #[derive(Clone, Debug)]
@@ -335,71 +343,4 @@ pub fn evaluation_sum() -> Module {
         "gradient/reduce.wgsl",
         "gradient/evaluate.wgsl",
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{Adagrad, Adam, Adamax, Lion, NAdam, RmsProp, Sgd};
-
-    #[test]
-    fn every_module_is_valid_wgsl() {
-        let momentum = Sgd { momentum: 0.9, ..Sgd::default() };
-        let rules: [Rule; 8] = [
-            Sgd::default().into(),
-            momentum.into(),
-            RmsProp::default().into(),
-            Adam::default().into(),
-            NAdam::default().into(),
-            Adamax::default().into(),
-            Adagrad::default().into(),
-            Lion::default().into(),
-        ];
-        let losses = [
-            Loss::Mse,
-            Loss::Huber { epsilon: 1.0 },
-            Loss::Quantile { quantile: 0.5 },
-            Loss::Logistic,
-            Loss::Poisson,
-            Loss::Softmax { classes: 3 },
-        ];
-        let layouts = [Layout::Span, Layout::Tail, Layout::Arena];
-        let published = include_str!("../../shaders/as_published/rmsprop.wgsl");
-        let mut modules = vec![
-            step_state(),
-            synthetic_features(),
-            synthetic_targets(),
-            virtual_targets(),
-            gradient_reduce(),
-            evaluation_sum(),
-            update_with("rmsprop", published, Layout::Span),
-        ];
-        for stored in [true, false] {
-            modules.extend([gradient_scores(stored), gradient_columns(stored)]);
-            for loss in losses {
-                modules.push(gradient_derivatives(&loss, stored));
-                modules.push(gradient_tiles(&loss, stored));
-                if !matches!(loss, Loss::Softmax { .. }) {
-                    modules.push(gradient_one_pass(&loss, stored));
-                }
-            }
-        }
-        for rule in &rules {
-            for (packed, alone) in [(false, false), (false, true), (true, false), (true, true)] {
-                let file = rule_file(rule);
-                modules.push(gradient_epochs(rule.name(), &Loss::Logistic, file, packed, alone));
-            }
-        }
-        modules.extend(layouts.map(gradient_norm));
-        modules.extend(rules.iter().map(|rule| gradient_descend(rule.name(), rule_file(rule))));
-        modules.extend(rules.iter().flat_map(|rule| layouts.map(|layout| update(rule, layout))));
-        for module in modules {
-            let source = module.source();
-            let parsed = naga::front::wgsl::parse_str(&source)
-                .unwrap_or_else(|e| panic!("{}: {}", module.name, e.emit_to_string(&source)));
-            naga::valid::Validator::new(Default::default(), Default::default())
-                .validate(&parsed)
-                .unwrap_or_else(|e| panic!("{}: {}", module.name, e.emit_to_string(&source)));
-        }
-    }
 }

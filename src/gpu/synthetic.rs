@@ -1,10 +1,10 @@
 //! Synthetic problems, made on the device.
 
-use super::bindings::{Use, buffer_with, check_device, check_limit, group, layout, pipeline_over};
+use super::bindings::{Use, buffer_with, check_limit, group, layout, pipeline_over};
 use super::dispatch::{Dispatch, flag};
 use super::shader::Module;
 use super::span::{Limits, grid};
-use super::{Chunk, Samples, Shape, shader};
+use super::{Chunk, Samples, Shape, needs, shader};
 use crate::cpu::synthetic::{Grid, Response, Synthetic, Truth};
 use crate::{Error, Loss, Model};
 use wgpu::{BindGroup, BindGroupLayout, Buffer, BufferUsages, ComputePass, ComputePipeline, Device};
@@ -13,8 +13,6 @@ const WORKGROUP: u32 = 64;
 /// Blocks of eight features that a thread takes before another joins it: the noise, which one thread
 /// makes for all, costs as much as two.
 const BLOCKS: u32 = 4;
-/// Storage that a kernel of `shaders/synthetic/` binds at most.
-const BUFFERS: u32 = 3;
 
 /// `struct Problem` in `shaders/synthetic/generator.wgsl`.
 #[repr(C)]
@@ -54,7 +52,7 @@ impl Generator {
     /// [`Shape::MAX_FEATURES`].
     pub fn new(device: &Device, problem: &Synthetic) -> Result<Self, Error> {
         Shape::new(&Model::new(problem.features() as usize, Loss::default()))?;
-        check_device(device, WORKGROUP, BUFFERS)?;
+        needs::SYNTHETIC.check(device)?;
         let layout = layout(device, "synthetic problem", &[Use::Uniform, Use::Read, Use::Read]);
         let uniform = Problem {
             key: problem.key(),

@@ -3,6 +3,7 @@
 use super::{Algorithm, Line, ROWS, Variant, published};
 use crate::cpu::gradient::{self, Rows};
 use crate::gpu::Gpu;
+use crate::gpu::shader::RMSPROP_AS_PUBLISHED;
 use crate::regression::{Problem, ProblemError};
 use crate::train::{Batches, CpuWorker, Float, GpuData, GpuWorker, HostRows, Placement, Recipe, Worker};
 use crate::{Loss, Model, Rule, Sgd};
@@ -111,9 +112,9 @@ fn on_gpu(
             let problem = Problem::table("blog", 2, x, y);
             let model = Model { intercept: false, ..Model::new(2, Loss::Mse) };
             let data = resident(&problem, &model)?;
-            let file = include_str!("../../shaders/as_published/rmsprop.wgsl");
             let recipe = Recipe::new(model, rule);
-            let mut worker = GpuWorker::with_rule_file(&data, &recipe, &start, &batches, Some(file))?;
+            let mut worker =
+                GpuWorker::with_rule_file(&data, &recipe, &start, &batches, Some(RMSPROP_AS_PUBLISHED))?;
             follow(&mut worker, algorithm, &rule, 0.0)
         }
         (Variant::Published, Algorithm::Nesterov, Rule::Sgd(nesterov)) => {

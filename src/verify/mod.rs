@@ -5,6 +5,7 @@ mod bounds;
 #[cfg(test)]
 mod faults;
 mod report;
+pub mod suite;
 
 pub use crate::cpu::Bounded;
 pub use bounds::{gradient, sums, update};

@@ -54,16 +54,22 @@ impl Gpu {
     }
 
     fn open(limits: impl FnOnce(&wgpu::Adapter) -> wgpu::Limits) -> Option<Gpu> {
-        let instance = wgpu::Instance::default();
+        let descriptor = wgpu::InstanceDescriptor::new_without_display_handle_from_env();
+        let instance = wgpu::Instance::new(descriptor);
         let adapters = pollster::block_on(instance.enumerate_adapters(wgpu::Backends::all()));
-        let adapter =
-            adapters.into_iter().min_by_key(|adapter| match adapter.get_info().device_type {
+        let rank = |adapter: &wgpu::Adapter| {
+            let info = adapter.get_info();
+            let kind = match info.device_type {
                 DeviceType::DiscreteGpu => 0,
                 DeviceType::IntegratedGpu => 1,
                 DeviceType::VirtualGpu => 2,
                 DeviceType::Other => 3,
                 DeviceType::Cpu => 4,
-            })?;
+            };
+            // What kind a card is, GL can only guess.
+            (kind == 4, info.backend == wgpu::Backend::Gl, kind)
+        };
+        let adapter = adapters.into_iter().min_by_key(rank)?;
         let descriptor =
             wgpu::DeviceDescriptor { required_limits: limits(&adapter), ..Default::default() };
         let (device, queue) = pollster::block_on(adapter.request_device(&descriptor)).unwrap();

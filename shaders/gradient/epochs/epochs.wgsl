@@ -39,7 +39,8 @@ struct Setting {
     weight_decay: f32,
     group: u32,
     reserved: vec2u,
-    @size(48) hyper: Hyper,
+    hyper: Hyper,
+    unused: vec4u,
 }
 
 struct Batch {
@@ -76,7 +77,8 @@ fn step_of(rule: Setting, setting: u32, update: u32) -> Step {
     let own = steps[update * SETTINGS + setting];
     return Step(
         own.lr, own.step_size, own.gradient_size, own.inv_bias_correction2, own.eps, own.decay,
-        own.grad_factor, own.flags, rule.weight_decay, rule.group, rule.reserved, rule.hyper);
+        own.grad_factor, own.flags, rule.weight_decay, rule.group, rule.reserved, rule.hyper,
+        array<vec4u, 11>());
 }
 
 // vec4 of a model, and where one of them lies among all.

@@ -3,6 +3,7 @@
 use super::words;
 use serde::Serialize;
 use std::collections::BTreeMap;
+use wgpu_optim::gpu::shader::Composed;
 use wgpu_optim::wgpu::naga::valid::{ModuleInfo, Validator};
 use wgpu_optim::wgpu::naga::{
     AddressSpace, ArraySize, Expression, Handle, Literal, Module, Scalar, ScalarKind, StorageAccess,
@@ -79,17 +80,14 @@ struct Parsed<'a> {
 }
 
 impl Kernel {
-    pub fn new(
-        name: &str,
-        source: &str,
-        moments: Option<&'static [&'static str]>,
-    ) -> Result<Self, String> {
-        let parsed = Parsed::new(source)?;
+    pub fn new(composed: &Composed) -> Result<Self, String> {
+        let (name, source) = (&composed.name, composed.module.source());
+        let parsed = Parsed::new(&source)?;
         Ok(Kernel {
             file: format!("{name}.wgsl"),
-            moments,
+            moments: composed.moments,
             entry_points: parsed.entry_points(name),
-            bindings: parsed.bindings(),
+            bindings: parsed.bindings(name),
             overrides: parsed.overrides(),
             structs: parsed.structs(),
         })
@@ -126,7 +124,7 @@ impl<'a> Parsed<'a> {
         self.module.entry_points.iter().map(entry).collect()
     }
 
-    fn bindings(&self) -> Vec<Binding> {
+    fn bindings(&self, file: &str) -> Vec<Binding> {
         let mut bindings = Vec::new();
         for (handle, variable) in self.module.global_variables.iter() {
             let Some(at) = &variable.binding else { continue };
@@ -143,7 +141,7 @@ impl<'a> Parsed<'a> {
                 binding: at.binding,
                 buffer,
                 kind: self.type_name(variable.ty),
-                meaning: words::binding(&name),
+                meaning: words::binding(file, &name),
                 used_by: users.map(|(_, entry)| entry.name.clone()).collect(),
                 name,
             });

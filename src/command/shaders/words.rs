@@ -46,6 +46,45 @@ const BINDINGS: &[(&str, &str)] = &[
     ("sides", "SIDE numbers for every row: its targets, then its weight, then its offset"),
 ];
 
+/// What those bindings hold that mean something else in the files whose names start like this.
+const BINDINGS_OF: &[(&str, &str, &str)] = &[
+    ("descend", "the_step", "the step's slot: 256 bytes, all of which the host writes ahead of it"),
+    (
+        "descend",
+        "state",
+        "PLANES planes one behind the other, each as long as params: the moments, then the average",
+    ),
+    ("epochs", "part", "the updates that this dispatch makes of those that are prepared"),
+    (
+        "epochs",
+        "fitted",
+        "for every order and in it every setting the parameters, as in `params` of a descent",
+    ),
+    (
+        "epochs",
+        "state",
+        "PLANES planes one behind the other, each as long as fitted: the moments, then the average",
+    ),
+    (
+        "epochs",
+        "steps",
+        "for every update and in it every setting the words of its step that are counted",
+    ),
+    ("epochs", "settings", "for every setting the words of its steps that stay as they are"),
+    (
+        "epochs",
+        "batches",
+        "for every order and in it every update four words, `struct Batch`; with SHUFFLED then the numbers of the \
+         rows, and Batch.first is where those of the batch start",
+    ),
+    (
+        "epochs",
+        "results",
+        "as many as in fitted, the last gradients; for every update and in it every fit its loss; with TRACED \
+         for every update all of fitted behind it",
+    ),
+];
+
 /// What each override is to be set to.
 const OVERRIDES: &[(&str, &str)] = &[
     ("WORKGROUP", "threads of a workgroup, a power of two: 256 on hardware, 64 on a processor"),
@@ -106,6 +145,12 @@ const OVERRIDES: &[(&str, &str)] = &[
     ("LANES", "threads that share a row, a power of two up to 64"),
     ("BLOCKS", "vec4 of a row that each of them takes, LANES · BLOCKS ≥ VECTORS"),
     ("ROWS", "rows that each of them holds at a time"),
+    ("SETTINGS", "settings that are trained side by side"),
+    ("ORDERS", "orders of the rows that each of them is trained in"),
+    ("MAX_UPDATES", "updates that there is room for in `results`"),
+    ("TRACED", "keeps the parameters behind every update"),
+    ("COLUMNS", "threads side by side that take a column each, a power of two up to 64"),
+    ("SHARES", "64 / COLUMNS"),
     ("CORRELATED", "set where Problem.factor is not 0: without it own is 2¹⁵"),
     ("RESPONSE", "0: linear, 1: Bernoulli or Poisson, 2: categorical"),
     ("OUTPUTS", "scores of a row: one for each target, or class"),
@@ -142,8 +187,17 @@ const ENTRY_POINTS: &[(&str, &str, &str, &str)] = &[
     ),
     ("gradient_reduce", "main", "the gradient and the batch's loss", "⌈PARTIAL / 4⌉"),
     ("evaluation_sum", "main", "what evaluates a model", "⌈PARTIAL / 4⌉"),
+    ("descend", "main", "adds up partial sums, and steps the rule with the gradient", "⌈PARTIAL / 4⌉"),
+    (
+        "epochs_alone",
+        "main",
+        "many updates, by a thread for every fit",
+        "⌈SETTINGS / WORKGROUP⌉; y: ORDERS",
+    ),
+    ("epochs_together", "main", "many updates, by a workgroup for every fit", "SETTINGS; y: ORDERS"),
     ("synthetic_features", "main", "makes the features", "⌈rows · ⌈STRIDE / 8⌉ / 64⌉"),
     ("synthetic_targets", "main", "makes the targets", "⌈rows / (64 / LANES)⌉"),
+    ("virtual_targets", "main", "makes the targets of a run", "⌈rows / (64 / LANES)⌉"),
     (
         "",
         "main",
@@ -168,6 +222,10 @@ pub const NOTES: &[&str] = &[
     "Rule.momentum_decay is 0.96^momentum_decay in units of 2⁻⁶⁴, and 0 for none; for a momentum_decay of 0 it \
      is 0 too, and beta1 is halved instead. Betas of a rule without bias correction are 0; so is Rule.eps where \
      eps is inside.",
+    "A descent is one of the gradient's kernels and then `descend`, whose second group holds the step; `_virtual` \
+     kernels make their rows, with the synthetic problem as the second group, and virtual_targets runs ahead of \
+     them. `epochs` kernels make many updates of a small problem in one dispatch; `_packed` are for a STRIDE that \
+     is no multiple of 4.",
     "gradient_norm leaves one Partial a workgroup. Every dispatch of a step has a part of `partials` for itself, \
      all of which step_state adds up; parts start at multiples of the alignment, and what is between is 0.",
     "Bools are set as 0 or 1 in WebGPU's `constants`.",
@@ -177,8 +235,9 @@ fn find(table: &[(&str, &'static str)], name: &str) -> &'static str {
     table.iter().find(|(known, _)| *known == name).map_or("", |(_, meaning)| meaning)
 }
 
-pub fn binding(name: &str) -> &'static str {
-    find(BINDINGS, name)
+pub fn binding(file: &str, name: &str) -> &'static str {
+    let own = BINDINGS_OF.iter().find(|(of, known, _)| file.starts_with(of) && *known == name);
+    own.map_or_else(|| find(BINDINGS, name), |(.., meaning)| meaning)
 }
 
 pub fn over_ride(name: &str) -> &'static str {

@@ -1,0 +1,165 @@
+//! Every kernel on one device, on inputs of every kind: against the definition in f64 within bounds that
+//! follow from the operations, and bit for bit where every order of them gives the same bits.
+
+mod check;
+mod conditioning;
+mod data;
+mod descents;
+mod evaluations;
+mod faults;
+mod gradients;
+mod rig;
+mod state;
+mod steps;
+mod synthetic;
+mod trajectories;
+mod variants;
+
+pub use check::{Bound, Check, Compared, Element};
+pub use faults::{Caught, FAULTS, Fault, Seeding};
+pub use rig::{Random, Rig};
+
+use crate::gpu::Gpu;
+use crate::regression::ProblemError;
+use crate::train::TrainError;
+
+/// How much is checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Depth {
+    /// As little as shows a fault that is seeded: of the rules those variants whose name has this in it.
+    Least {
+        /// What the name has in it.
+        rules: &'static str,
+    },
+    /// Every kernel and rule on some sizes: half a minute on a software adapter.
+    Quick,
+    /// All of it: some minutes.
+    Full,
+}
+
+/// Why a case could not be run.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SuiteError {
+    /// The device, or what the library says of it.
+    #[error(transparent)]
+    Device(#[from] crate::Error),
+    /// Rows that cannot be read.
+    #[error(transparent)]
+    Problem(#[from] ProblemError),
+    /// A training run that failed.
+    #[error(transparent)]
+    Train(#[from] TrainError),
+}
+
+/// Checks that belong together.
+#[derive(Clone, Copy, Debug)]
+pub struct Group {
+    /// What they are about.
+    pub name: &'static str,
+    /// Runs them. What cannot be run is an error, and then a check that failed.
+    pub run: fn(&Rig, &mut Vec<Check>) -> Result<(), SuiteError>,
+}
+
+/// The suite, in order.
+pub const GROUPS: &[Group] = &[
+    steps::GROUP,
+    state::GROUP,
+    conditioning::GROUP,
+    gradients::GROUP,
+    evaluations::GROUP,
+    synthetic::GROUP,
+    descents::GROUP,
+    trajectories::GROUP,
+];
+
+/// Runs one group on a device.
+pub fn run(group: &Group, gpu: &Gpu, depth: Depth, seed: u64) -> Vec<Check> {
+    run_on(&Rig { gpu, depth, seed }, group)
+}
+
+fn run_on(rig: &Rig, group: &Group) -> Vec<Check> {
+    let mut checks = Vec::new();
+    if let Err(error) = (group.run)(rig, &mut checks) {
+        checks.push(Check::failed(group.name, "run", error));
+    }
+    checks
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The adapter. `None` only if there is none and `WGPU_OPTIM_SKIP_GPU_TESTS=1` allows that.
+    fn adapter() -> Option<Gpu> {
+        let skip = std::env::var("WGPU_OPTIM_SKIP_GPU_TESTS").is_ok_and(|value| value == "1");
+        match Gpu::open(None) {
+            Err(error) if !skip => panic!("{error}"),
+            gpu => gpu.ok(),
+        }
+    }
+
+    /// Every check of the group passes, and its bounds are no wider than they must be.
+    #[track_caller]
+    fn assert_passes(group: &Group) {
+        let Some(gpu) = adapter() else { return };
+        let started = std::time::Instant::now();
+        let checks = run(group, &gpu, Depth::Quick, 1);
+        eprintln!("{}: {} checks in {:?}", group.name, checks.len(), started.elapsed());
+        let failed: Vec<&Check> = checks.iter().filter(|check| !check.pass).collect();
+        assert!(failed.is_empty(), "{failed:#?}");
+        let derived = checks.iter().filter(|check| check.bound == Bound::Derived);
+        let largest = derived.map(|check| check.worst_ratio).reduce(f64::max);
+        assert!(largest.is_none_or(|largest| largest > 0.1), "{largest:?}");
+    }
+
+    #[test]
+    fn updates() {
+        assert_passes(&steps::GROUP);
+    }
+
+    #[test]
+    fn step_state() {
+        assert_passes(&state::GROUP);
+    }
+
+    #[test]
+    fn conditioning() {
+        assert_passes(&conditioning::GROUP);
+    }
+
+    #[test]
+    fn gradients() {
+        assert_passes(&gradients::GROUP);
+    }
+
+    #[test]
+    fn evaluations() {
+        assert_passes(&evaluations::GROUP);
+    }
+
+    #[test]
+    fn synthetic() {
+        assert_passes(&synthetic::GROUP);
+    }
+
+    #[test]
+    fn descents() {
+        assert_passes(&descents::GROUP);
+    }
+
+    #[test]
+    fn trajectories() {
+        assert_passes(&trajectories::GROUP);
+    }
+
+    #[test]
+    fn every_seeded_fault_is_caught() {
+        let Some(gpu) = adapter() else { return };
+        let mut seeding = Seeding::new(&gpu, 1);
+        for fault in FAULTS {
+            let caught = seeding.seed(fault);
+            assert!(!caught.caught_by.is_empty(), "{}", fault.name);
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! The step's state: counters, powers and learning rates that no floating point may round.
+
+use super::variants::plain;
+use super::{Check, Compared, Group, Rig, SuiteError};
+use crate::cpu::{Bounded, Number, StepState, one_minus_power};
+use crate::gpu::{Control, ReadBack};
+use crate::{Error, Optimizer, Rule, Sgd, Span};
+
+pub const GROUP: Group = Group { name: "step state", run };
+
+/// Where a run is picked up: at its start, and around the ends of f32's and u32's integers.
+const STARTS: [u64; 4] = [0, (1 << 24) - 2, (1 << 32) - 2, (1 << 40) + 1];
+
+fn run(rig: &Rig, checks: &mut Vec<Check>) -> Result<(), SuiteError> {
+    let steps = if rig.full() { 10_000 } else { 300 };
+    for (name, rule) in rig.of_rules(plain()) {
+        for start in STARTS {
+            let steps = if start == 0 { steps } else { 5 };
+            checks.extend(counted(rig, name, rule, start, steps)?);
+        }
+    }
+    checks.push(learning_rates(rig, 3)?);
+    // More tensors than a workgroup has threads: deciding and advancing are two dispatches then.
+    checks.push(learning_rates(rig, 131)?);
+    Ok(())
+}
+
+/// So many steps from `start` on: the state word for word, and its powers as f64 has them.
+fn counted(rig: &Rig, name: &str, rule: Rule, start: u64, steps: u64) -> Result<Vec<Check>, Error> {
+    let [params, grads] = [(); 2].map(|()| rig.span(&[0.0]));
+    let optimizer = Optimizer::new(&rig.gpu.device, rule).tensor(params, grads).build()?;
+    optimizer.set_step(&rig.gpu.queue, 0, start)?;
+    let mut left = steps;
+    while left > 0 {
+        let now = left.min(1000);
+        rig.run(|pass| (0..now).for_each(|_| optimizer.record(pass)))?;
+        left -= now;
+    }
+    let found = words(rig, optimizer.state())?;
+    let expected = StepState::after(&rule, start + steps);
+    let case = format!("{steps} steps from {start} on");
+    let kernel = format!("step state/{name}");
+    let words = bytemuck::cast_slice::<_, u32>(std::slice::from_ref(&expected));
+    let exact = Check::words(&kernel, &case, "state", &found, words);
+    if matches!(rule, Rule::NAdam(_)) {
+        // Its first correction is a product of other factors, which the bits above are held to.
+        return Ok(vec![exact]);
+    }
+    let device: StepState = bytemuck::pod_read_unaligned(bytemuck::cast_slice(&found));
+    let (beta1, beta2) = rule.bias_corrected_betas();
+    let of = |what, word: u64, beta| {
+        let near = Bounded::near(one_minus_power(beta, start + steps));
+        Compared::new(what, [(word as f64 * 2f64.powi(-64)) as f32], [near])
+    };
+    let quantities = [
+        of("1 − beta1ᵗ", device.bias_correction1, beta1),
+        of("1 − beta2ᵗ", device.bias_correction2, beta2),
+    ];
+    Ok(vec![exact, Check::derived(&kernel, &format!("powers after {case}"), &quantities)])
+}
+
+/// A step takes its entry of the table, and past its end the last one: on numbers that every device adds up
+/// alike. And the optimizer counts the steps.
+fn learning_rates(rig: &Rig, tensors: usize) -> Result<Check, Error> {
+    let rates = [0.5, 0.25, 2.0, 1.0, 0.125];
+    let rule = Sgd { lr: 0.5, ..Sgd::default() };
+    let mut builder = Optimizer::new(&rig.gpu.device, rule).learning_rates(rates.to_vec());
+    let params: Vec<Span> = (0..tensors).map(|i| rig.span(&[i as f32; 5])).collect();
+    for params in &params {
+        builder = builder.tensor(params.clone(), rig.span(&[1.0; 5]));
+    }
+    let optimizer = builder.build()?;
+    let mut found = Vec::new();
+    let mut expected = Vec::new();
+    let mut sum = 0.0;
+    for step in 0..8 {
+        rig.run(|pass| optimizer.record(pass))?;
+        sum += rates[usize::min(step, rates.len() - 1)];
+        found.extend(rig.read(&params.iter().collect::<Vec<_>>())?.concat());
+        expected.extend((0..tensors).flat_map(|i| [i as f32 - sum; 5]));
+    }
+    let case = format!("a table of 5 over 8 steps of {tensors} tensors");
+    let check =
+        Check::exact("step state/learning rates", &case, &[Compared::new("params", found, expected)]);
+    let control: Control =
+        bytemuck::pod_read_unaligned(bytemuck::cast_slice(&words(rig, optimizer.control())?));
+    Ok(check.and(Check::words("", "", "steps", &[control.steps as u32], &[8])))
+}
+
+/// A buffer, word for word.
+pub fn words(rig: &Rig, buffer: &wgpu::Buffer) -> Result<Vec<u32>, Error> {
+    let mut staging = ReadBack::new(&rig.gpu.device, buffer.size())?;
+    rig.submit(|encoder| staging.copy(encoder, &Span::whole(buffer)))?;
+    rig.gpu.wait(staging.read())
+}
