@@ -100,10 +100,10 @@ fn open(name: Option<&str>) -> Result<Vec<Gpu>, Failure> {
     if name != Some("all") {
         return Ok(vec![Gpu::open(name)?]);
     }
-    let mut gpus = Vec::new();
-    for adapter in adapters() {
-        match check_adapter(&adapter) {
-            Ok(()) => gpus.push(Gpu::of(&adapter)?),
+    let (mut gpus, adapters) = (Vec::new(), adapters());
+    for adapter in &adapters {
+        match check_adapter(adapter) {
+            Ok(()) => gpus.push(Gpu::of(adapter)?),
             Err(why) => {
                 let info = adapter.get_info();
                 output::note(&format!("{} ({}) cannot run the kernels: {why}", info.name, info.backend));
@@ -111,7 +111,8 @@ fn open(name: Option<&str>) -> Result<Vec<Gpu>, Failure> {
         }
     }
     if gpus.is_empty() {
-        return Err(OpenError::NoAdapter { name: None, adapters: Vec::new() }.into());
+        let adapters = adapters.iter().map(|adapter| adapter.get_info().name).collect();
+        return Err(OpenError::NoAdapter { name: None, adapters }.into());
     }
     Ok(gpus)
 }

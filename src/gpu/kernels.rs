@@ -113,7 +113,7 @@ fn threads(layout: Layout, piece: &Piece) -> u64 {
 
 /// Vectors that one thread of the measuring kernel adds up. A processor pays for every barrier of a
 /// workgroup; hardware wants many workgroups.
-fn measured_vectors(device: &Device) -> u64 {
+pub fn measured_vectors(device: &Device) -> u64 {
     if is_processor(device) { 128 } else { 16 }
 }
 

@@ -45,7 +45,7 @@ pub use epochs::{Epochs, Fit};
 pub use evaluation::Evaluator;
 pub use gradient::Gradient;
 #[cfg(feature = "cli")]
-pub(crate) use kernels::workgroup;
+pub(crate) use kernels::{measured_vectors, workgroup};
 pub use optimizer::{Optimizer, Tensor};
 pub use readback::ReadBack;
 pub use rows::Rows;

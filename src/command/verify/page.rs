@@ -1,6 +1,8 @@
 //! A verification as a page that needs nothing but itself.
 
-use super::report::{AdapterReport, FAULTS, FaultReport, KERNELS, Kernel, Report, failure, ratio};
+use super::report::{
+    AdapterReport, FAULT_HEADER, FaultReport, KERNEL_HEADER, Kernel, Report, failure, ratio,
+};
 use crate::command::Failure;
 use crate::command::output::Whole;
 use crate::command::page::Page;
@@ -34,7 +36,7 @@ pub fn write<'a>(report: &Report, path: &'a Path) -> Result<Whole<'a>, Failure> 
             page.warning(&failure(check));
         }
         page.picture(&chart(adapter))?;
-        page.table(&KERNELS, 3, adapter.kernels().iter().flat_map(Kernel::rows));
+        page.table(&KERNEL_HEADER, 3, adapter.kernels().iter().flat_map(Kernel::rows));
     }
     if let Some(faults) = &report.faults {
         page.heading("Seeded faults");
@@ -42,7 +44,7 @@ pub fn write<'a>(report: &Report, path: &'a Path) -> Result<Whole<'a>, Failure> 
             "The kernels were built with each of these faults in turn. A suite that does not find them proves \
              nothing.",
         );
-        page.table(&FAULTS, 3, faults.iter().map(FaultReport::row));
+        page.table(&FAULT_HEADER, 3, faults.iter().map(FaultReport::row));
     }
     for adapter in &report.adapters {
         page.heading(&format!("Every check on {}", adapter.name));

@@ -4,7 +4,8 @@
 use super::state::words;
 use super::{Check, Compared, Group, Random, Rig, SuiteError};
 use crate::cpu::{self, Bounded, Number, clip_factor, condition, exact_step, norm};
-use crate::gpu::{Arena, Control, Tensor};
+use crate::gpu::span::Limits;
+use crate::gpu::{Arena, Control, Tensor, measured_vectors};
 use crate::{Adam, ClipNorm, Conditioning, Error, Optimizer, Rule, Span};
 use wgpu::BufferUsages;
 
@@ -12,7 +13,16 @@ pub const GROUP: Group = Group { name: "conditioning", run };
 
 /// Half an ulp of one in f32.
 const U: f64 = 1.0 / (1 << 24) as f64;
-const SIZES: [usize; 5] = [1, 3, 4, 5, 1027];
+
+/// Elements that one workgroup measures.
+fn measured(rig: &Rig) -> usize {
+    4 * rig.workgroup() * measured_vectors(&rig.gpu.device) as usize
+}
+
+/// Tails, and what takes several workgroups to measure.
+fn sizes(rig: &Rig) -> [usize; 6] {
+    [1, 3, 4, 5, 1027, 2 * measured(rig) + 5]
+}
 
 fn run(rig: &Rig, checks: &mut Vec<Check>) -> Result<(), SuiteError> {
     for packed in [false, true] {
@@ -65,7 +75,7 @@ fn options() -> [(&'static str, Options); 9] {
     ]
 }
 
-/// Tensors of every size, each in a buffer of its own or all in an arena.
+/// Tensors of every size, each in a buffer of its own, with grids of two dimensions, or all in an arena.
 fn tensors(
     rig: &Rig,
     packed: bool,
@@ -75,12 +85,13 @@ fn tensors(
     let device = &rig.gpu.device;
     let mut builder = Optimizer::new(device, rule);
     if packed {
-        let names: Vec<String> = SIZES.iter().map(|len| len.to_string()).collect();
-        let shapes: Vec<[u64; 1]> = SIZES.iter().map(|&len| [len as u64]).collect();
+        let names = sizes(rig).map(|len| len.to_string());
+        let shapes = sizes(rig).map(|len| [len as u64]);
         let named = names.iter().zip(&shapes).map(|(name, shape)| (&name[..], &shape[..]));
         builder = builder.arena(&Arena::new(device, BufferUsages::empty(), named)?);
     } else {
-        for len in SIZES {
+        builder = builder.limits(Limits { max_groups: 2, ..Limits::of(device) });
+        for len in sizes(rig) {
             builder = builder.tensor(rig.poisoned(len), rig.poisoned(len));
         }
     }
@@ -294,18 +305,21 @@ impl<'a> Trial<'a> {
                     .map(Vec::as_slice),
             );
             let exact = norm(values.iter().map(Vec::as_slice));
-            // 16 vectors a thread, four lanes, a tree of 64 and one of as many partial sums, whose errors a
-            // root halves; then two roots, the sum under one, and the scales. Each is 2u at most, a root 9u.
-            let additions = 16 + 2 + 6 + 1 + 6;
+            // A thread's vectors, four lanes, a tree of a workgroup; then partial sums, and a tree of 64. Their
+            // errors a root halves; then two roots, the sum under one, and the scales. Each is 2u at most, a root 9u.
+            let vectors = measured_vectors(&self.rig.gpu.device) as u32;
+            let partials = sums.len().div_ceil(16) as u32;
+            let additions = vectors + 2 + self.rig.workgroup().ilog2() + partials + 6;
             let relative = f64::from(additions + 3) * U + (9.0 + 9.0 + 5.0 + 4.0 * 2.0) * U;
             // Squares of what is below 2⁻¹⁰⁸ may be flushed.
-            let lost = 2f64.powi(-108) * (SIZES.iter().sum::<usize>() as f64).sqrt();
+            let lost = 2f64.powi(-108) * (sums.iter().map(Vec::len).sum::<usize>() as f64).sqrt();
             let error = inherited + exact * relative + lost;
             let norm = Bounded { value: exact, error } * scale;
             self.found.push(Compared::new("norm", vec![control.norm], vec![norm]));
             // PyTorch adds 1e-6, divides and compares with one; optax divides and multiplies.
             let by = clip_factor(clip, control.norm.into());
-            let clipped = Bounded { value: by, error: if by == 1.0 { 0.0 } else { 10.0 * U * by } };
+            let far_below = clip.max_norm() > 1.001 * f64::from(control.norm) + 1e-5;
+            let clipped = Bounded { value: by, error: if far_below { 0.0 } else { 10.0 * U * by } };
             factor = factor * clipped;
         }
         self.found.push(Compared::new("factor", vec![control.grad_factor], vec![factor]));

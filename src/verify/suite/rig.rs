@@ -2,7 +2,7 @@
 
 use super::Depth;
 use crate::cpu::random::philox;
-use crate::gpu::{Gpu, ReadBack};
+use crate::gpu::{Gpu, ReadBack, workgroup};
 use crate::{Error, Rule, Span};
 use wgpu::util::DeviceExt;
 use wgpu::{BufferUsages, CommandEncoder, ComputePass};
@@ -40,6 +40,11 @@ impl Rig<'_> {
     /// Whether as little is run as shows a fault.
     pub fn least(&self) -> bool {
         matches!(self.depth, Depth::Least { .. })
+    }
+
+    /// Threads of a workgroup of an update, each of which has a vector of four.
+    pub fn workgroup(&self) -> usize {
+        workgroup(&self.gpu.device) as usize
     }
 
     /// Those of the rules that are to be run.

@@ -26,6 +26,8 @@ pub const GROUP: Group = Group { name: "trajectories", run };
 const FEATURES: u32 = 20;
 const ROWS: u64 = 1000;
 const BATCH: u64 = 64;
+/// Every how many updates one is compared with the definition.
+const EVERY: u64 = 25;
 /// Updates whose parameters are compared.
 const COMPARED: u64 = 100;
 /// What a loss may be off by, of itself and besides.
@@ -39,13 +41,17 @@ fn run(rig: &Rig, checks: &mut Vec<Check>) -> Result<(), SuiteError> {
     // Uphill there is no end.
     let all: Vec<(&str, Rule)> =
         rig.of_rules(all).into_iter().filter(|(_, rule)| !rule.frame().maximize).collect();
+    let of_losses = [
+        ("momentum", Loss::Logistic),
+        ("adam", Loss::Poisson),
+        ("rmsprop", Loss::Softmax { classes: 4 }),
+    ];
     for (name, rule) in &all {
-        of_rule(rig, name, rule, Loss::Mse, checks)?;
-    }
-    if rig.full() {
-        let losses = [Loss::Logistic, Loss::Poisson, Loss::Softmax { classes: 4 }];
-        for (loss, (name, rule)) in losses.into_iter().zip(all.iter().rev().cycle()) {
-            of_rule(rig, name, rule, loss, checks)?;
+        let others = of_losses.iter().filter(|(of, _)| rig.full() && of == name).map(|(_, loss)| *loss);
+        for loss in std::iter::once(Loss::Mse).chain(others) {
+            if let Err(error) = of_rule(rig, name, rule, loss, checks) {
+                checks.push(Check::failed("training", &format!("{name}, {}", loss.name()), error));
+            }
         }
     }
     Ok(())
@@ -83,7 +89,7 @@ fn of_rule(
         batches: Batches::Epochs { rows: ROWS, size: BATCH, updates, shuffle },
         rows: ROWS,
         stopping: None,
-        verify: VerifyEvery::Updates(updates / 20 + 1),
+        verify: VerifyEvery::Updates(EVERY),
         eval_every: updates / 10,
         trace: true,
     };
@@ -130,7 +136,15 @@ fn compare(
         Err(error) => return checks.push(Check::failed(kernel, case, error)),
     };
     if let Some(report) = &run.report.verification {
-        checks.push(Check::verified(kernel, case, report));
+        let case = format!("{case}, every {EVERY}th from the device's bits");
+        let expected = run.report.updates.div_ceil(EVERY);
+        checks.push(match report.checks == expected {
+            true => Check::verified(kernel, &case, report),
+            false => {
+                let why = format!("{} updates were compared, and not {expected}", report.checks);
+                Check::failed(kernel, &case, why)
+            }
+        });
     }
     if matches!(rule, Rule::Lion(_)) {
         return;
@@ -151,5 +165,5 @@ fn compare(
     });
     let losses = within("losses".into(), &run.losses, &exact.losses, |loss| LOSS * loss.abs() + FLOOR);
     let all: Vec<_> = params.chain([losses]).collect();
-    checks.push(Check::derived(kernel, &format!("{case}, as in f64"), &all));
+    checks.push(Check::derived(kernel, &format!("{case}, the whole run as in f64 by allowance"), &all));
 }
