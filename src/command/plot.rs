@@ -150,9 +150,7 @@ impl Picture for Chart {
                 false => TriangleMarker::new(*p, px(5), dot_style).into_dyn(),
             };
             let path = |p: &[(f64, f64)]| match series.mark {
-                Mark::Reference => {
-                    DashedPathElement::new(p.to_vec().into_iter(), px(9), px(6), line).into_dyn()
-                }
+                Mark::Reference => DashedPathElement::new(p.to_vec(), px(9), px(6), line).into_dyn(),
                 _ => PathElement::new(p, line).into_dyn(),
             };
             let joined = series.mark != Mark::Points;
@@ -170,7 +168,7 @@ impl Picture for Chart {
             let key = move |(x, y)| match (reference, round) {
                 (true, _) => {
                     let ends = [(x, y), (x + px(28), y)];
-                    DashedPathElement::new(ends.into_iter(), px(7), px(4), line).into_dyn()
+                    DashedPathElement::new(ends, px(7), px(4), line).into_dyn()
                 }
                 (_, true) => {
                     Rectangle::new([(x, y - px(2)), (x + px(28), y + px(2))], colour.filled()).into_dyn()
