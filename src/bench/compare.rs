@@ -324,12 +324,12 @@ fn visits(row: &Row, ratios: &[f64]) -> Vec<f64> {
         lengths = (0..VISITS).map(|i| (i + 1) * len / VISITS - i * len / VISITS).collect();
     }
     let mut rest = ratios;
-    let mut next = |length| {
+    let next = |length| {
         let (visit, after) = rest.split_at(length);
         rest = after;
         median(visit)
     };
-    lengths.into_iter().filter(|&length| length > 0).map(|length| next(length)).collect()
+    lengths.into_iter().filter(|&length| length > 0).map(next).collect()
 }
 
 fn judge(ratio: f64, interval: [f64; 2], quartiles: f64, scatter: f64, paired: bool) -> Effect {

@@ -34,7 +34,7 @@ pub enum Works {
 /// A size as it is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Size {
-    /// Parameters of a step; numbers of X at [`FEATURES`].
+    /// Parameters of a step; numbers of X at 64 features.
     Numbers(u64),
     /// Rows and features of X.
     Shape(u64, u32),

@@ -25,7 +25,7 @@ pub fn places(len: u64, seed: u64) -> Vec<Range<u64>> {
         first..first + RUN
     };
     let drawn = (1..DRAWN / RUN - 1).map(place);
-    std::iter::once(0..RUN).chain(drawn).chain([len - RUN..len]).collect()
+    std::iter::once(0..RUN).chain(drawn).chain(std::iter::once(len - RUN..len)).collect()
 }
 
 /// Compares step `t` of a rule with its definition, from the state and the gradient that the device had.

@@ -151,7 +151,7 @@ impl Picture for Chart {
             };
             let path = |p: &[(f64, f64)]| match series.mark {
                 Mark::Reference => {
-                    DashedPathElement::new(p.to_vec().into_iter(), px(9), px(6), line).into_dyn()
+                    DashedPathElement::new(p.iter().copied(), px(9), px(6), line).into_dyn()
                 }
                 _ => PathElement::new(p, line).into_dyn(),
             };
@@ -170,7 +170,7 @@ impl Picture for Chart {
             let key = move |(x, y)| match (reference, round) {
                 (true, _) => {
                     let ends = [(x, y), (x + px(28), y)];
-                    DashedPathElement::new(ends.into_iter(), px(7), px(4), line).into_dyn()
+                    DashedPathElement::new(ends, px(7), px(4), line).into_dyn()
                 }
                 (_, true) => {
                     Rectangle::new([(x, y - px(2)), (x + px(28), y + px(2))], colour.filled()).into_dyn()
