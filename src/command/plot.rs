@@ -151,7 +151,8 @@ impl Picture for Chart {
             };
             let path = |p: &[(f64, f64)]| match series.mark {
                 Mark::Reference => {
-                    DashedPathElement::new(p.iter().copied(), px(9), px(6), line).into_dyn()
+                    let points: Vec<_> = p.into();
+                    DashedPathElement::new(points, px(9), px(6), line).into_dyn()
                 }
                 _ => PathElement::new(p, line).into_dyn(),
             };
