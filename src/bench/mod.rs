@@ -9,10 +9,12 @@ mod calibration;
 pub mod compare;
 mod device;
 mod gradient;
+mod job;
 mod machine;
 mod plan;
 mod processor;
 mod report;
+mod size;
 mod statistics;
 mod step;
 mod streams;
@@ -21,8 +23,9 @@ mod turns;
 mod validation;
 
 pub use machine::{Machine, available_memory, processor as processor_name};
-pub use plan::{Size, Works, number};
+pub use plan::Works;
 pub use report::{Calibrated, Calibration, LeftOut, Rates, Report, Row, SCHEMA, Shape, Validation};
+pub use size::{Size, number};
 pub use statistics::{Summary, trimmed_mean};
 pub use streams::{Stream, copy};
 
@@ -32,7 +35,7 @@ use crate::train::TrainError;
 use crate::verify::Worst;
 use crate::{Error, Rule};
 use device::Device;
-use plan::Measured;
+use job::{Measured, Targets};
 use processor::{Memory, Processor};
 use std::time::Duration;
 use turns::VISITS;
@@ -162,7 +165,7 @@ pub fn run(
         of_device.chain(of_processors).collect::<Result<Vec<_>, _>>()
     };
     let before = calibrate()?;
-    let targets = plan::Targets { device: device.as_ref(), processors: &processors, rates: &before };
+    let targets = Targets { device: device.as_ref(), processors: &processors, rates: &before };
     let (jobs, mut left_out) = plan::jobs(options, &targets)?;
     // Bytes that the adapter did not have.
     let mut too_much = u64::MAX;

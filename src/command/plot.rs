@@ -150,7 +150,10 @@ impl Picture for Chart {
                 false => TriangleMarker::new(*p, px(5), dot_style).into_dyn(),
             };
             let path = |p: &[(f64, f64)]| match series.mark {
-                Mark::Reference => DashedPathElement::new(p.to_vec(), px(9), px(6), line).into_dyn(),
+                Mark::Reference => {
+                    let points: Vec<_> = p.into();
+                    DashedPathElement::new(points, px(9), px(6), line).into_dyn()
+                }
                 _ => PathElement::new(p, line).into_dyn(),
             };
             let joined = series.mark != Mark::Points;
