@@ -336,7 +336,8 @@ def write(peer, versions, device, args, groups):
         say(f"unstable: a copy ran at {before['copy_gb_s']:.1f} GB/s before and at "
             f"{after['copy_gb_s']:.1f} GB/s after")
     variables = {name: value for name, value in os.environ.items()
-                 if name.startswith(("OMP_", "MKL_", "KMP_", "TORCH", "PYTORCH", "CUDA_"))}
+                 if name.startswith(("OMP_", "MKL_", "KMP_", "TORCH", "PYTORCH", "CUDA_"))
+                 and not name.endswith("_DIR")}  # where PyTorch itself keeps what it compiled
     settings = {**vars(args), "sample_s": SAMPLE_S, "environment": variables}
     machine = {"cpu": cpu_model(), "threads": threads(), "memory_bytes": memory_bytes(),
                "system": platform.platform(), "adapter": device.adapter, "settings": settings}
