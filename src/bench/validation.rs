@@ -4,7 +4,7 @@ use super::BenchError;
 use crate::Rule;
 use crate::cpu::random::philox;
 use crate::cpu::{self, Bounded, exact_step};
-use crate::verify::{Snapshot, Verification};
+use crate::verify::{Snapshot, Verification, exactly};
 use std::ops::Range;
 
 /// Elements of a tensor that are made again in f64, save where it has no more than twice as many.
@@ -37,7 +37,6 @@ pub fn step(
     (before, after): (&Snapshot, &Snapshot),
 ) {
     report.checks += 1;
-    let exactly = |values: &[f32]| values.iter().map(|&x| Bounded::exactly(x)).collect::<Vec<_>>();
     let (mut params, grads) = (exactly(&before.params), exactly(grads));
     let mut moments: Vec<_> = before.moments.iter().map(|moment| exactly(moment)).collect();
     let mut slices: Vec<_> = moments.iter_mut().map(Vec::as_mut_slice).collect();

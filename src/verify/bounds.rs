@@ -10,6 +10,11 @@ use crate::train::Recipe;
 use crate::{Model, Penalty};
 use rayon::prelude::*;
 
+/// Values that a device holds.
+pub(crate) fn exactly(values: &[f32]) -> Vec<Bounded> {
+    values.iter().map(|&x| Bounded::exactly(x)).collect()
+}
+
 /// One update at step `t` with the learning rate `lr` by its definition, from the state and the gradient that
 /// a device had: the parameters and each moment.
 pub fn update(
@@ -19,7 +24,6 @@ pub fn update(
     grads: &[f32],
 ) -> (Vec<Bounded>, Vec<Vec<Bounded>>) {
     let Recipe { model, rule, penalty, .. } = recipe;
-    let exactly = |values: &[f32]| values.iter().map(|&x| Bounded::exactly(x)).collect::<Vec<_>>();
     let step = exact_step::<Bounded>(rule, t, lr);
     let (mut params, grads) = (exactly(&before.params), exactly(grads));
     let mut moments: Vec<Vec<Bounded>> = before.moments.iter().map(|m| exactly(m)).collect();

@@ -8,6 +8,7 @@ mod report;
 pub mod suite;
 
 pub use crate::cpu::Bounded;
+pub(crate) use bounds::exactly;
 pub use bounds::{gradient, sums, update};
 pub use report::{Verification, Worst};
 

@@ -6,6 +6,7 @@ use super::{Check, Compared, Group, Random, Rig, SuiteError};
 use crate::cpu::{self, Bounded, Number, clip_factor, condition, exact_step, norm};
 use crate::gpu::span::Limits;
 use crate::gpu::{Arena, Control, Tensor, measured_vectors};
+use crate::verify::exactly;
 use crate::{Adam, ClipNorm, Conditioning, Error, Optimizer, Rule, Span};
 use wgpu::BufferUsages;
 
@@ -344,8 +345,4 @@ impl<'a> Trial<'a> {
         };
         self.optimizer.tensors().iter().map(of).collect()
     }
-}
-
-fn exactly(values: &[f32]) -> Vec<Bounded> {
-    values.iter().map(|&x| Bounded::exactly(x)).collect()
 }

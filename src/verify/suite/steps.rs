@@ -5,6 +5,7 @@ use super::{Check, Compared, Group, Rig, SuiteError};
 use crate::cpu::{self, Bounded, RuleConstants, StepState, exact_step};
 use crate::gpu::span::Limits;
 use crate::gpu::{Arena, Tensor};
+use crate::verify::exactly;
 use crate::{Error, Optimizer, Rule, Sgd, Span};
 use wgpu::BufferUsages;
 
@@ -130,7 +131,6 @@ impl<'a> Subject<'a> {
             let after = read(rig, tensors)?;
             let step = exact_step::<Bounded>(rule, t, f64::from(rule.lr() as f32));
             for (i, (before, after)) in before.iter().zip(after).enumerate() {
-                let exactly = |v: &[f32]| v.iter().map(|&x| Bounded::exactly(x)).collect::<Vec<_>>();
                 let mut values: Vec<Vec<Bounded>> = before.iter().map(|v| exactly(v)).collect();
                 let (params, moments) = values.split_at_mut(1);
                 let mut moments: Vec<&mut [Bounded]> =
