@@ -3,27 +3,12 @@
 
 use super::gradient::{self, GROUP, LANES, Rows, Side};
 use super::loss;
+use super::prefetch::prefetch;
 use crate::Model;
 use pulp::{Simd, WithSimd};
 
-/// How far ahead of the rows in work memory is asked for, in elements, and how long its lines are.
-const PREFETCH: usize = 512;
-const LINE: usize = 16;
-
-/// Asks for the line of `x[at]`, which may lie past the end. A row is read, summed and read again before
-/// the next: without this the processor waits for memory in between, and 2²⁰ × 64 rows take 1.3 times
-/// as long.
-#[inline(always)]
-fn prefetch(x: &[f32], at: usize) {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: the instruction reads nothing and cannot fault, whatever the address.
-    unsafe {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        _mm_prefetch::<_MM_HINT_T0>(x.as_ptr().wrapping_add(at).cast());
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = (x, at);
-}
+/// How far ahead of a row that is read for the first time memory is asked for, in elements.
+const AHEAD: usize = 2048;
 
 /// One block's sums, added to `sums`.
 pub struct AddBlock<'a> {
@@ -80,8 +65,6 @@ impl AddBlock<'_> {
         let plain = !model.weighted && !model.offset;
         let whole = len / GROUP * GROUP;
         for first in (0..whole).step_by(GROUP) {
-            let next = first * features + PREFETCH;
-            (next..next + GROUP * features).step_by(LINE).for_each(|at| prefetch(rows.x, at));
             // Loops and no closures: a closure that is not inlined is compiled without the SIMD.
             let (mut x, mut z) = ([&[][..]; GROUP], [0.0; GROUP]);
             for k in 0..GROUP {
@@ -89,8 +72,8 @@ impl AddBlock<'_> {
                 z[k] = dot::<S, N>(simd, x[k], weights) + intercept;
             }
             if plain {
-                for (z, &y) in z.iter_mut().zip(&rows.sides[first..first + GROUP]) {
-                    let point = loss::point(&model.loss, *z, y);
+                let points = loss::points(&model.loss, z, &rows.sides[first..first + GROUP]);
+                for (z, point) in z.iter_mut().zip(points) {
                     sums[0] += point.gradient;
                     sums[1] += point.loss;
                     *z = point.gradient;
@@ -144,9 +127,14 @@ fn dot<S: Simd, const N: usize>(simd: S, x: &[f32], w: &[f32]) -> f32 {
     let (w, _) = S::as_simd_f32s(w).0.as_chunks::<N>();
     let mut sums = [simd.splat_f32s(0.0); N];
     for (x, w) in x.iter().zip(w) {
+        // Line by line between the products: all of a row's at once keep its own from coming.
+        prefetch(x, AHEAD / S::F32_LANES);
         for n in 0..N {
             sums[n] = simd.add_f32s(sums[n], simd.mul_f32s(x[n], w[n]));
         }
+    }
+    if !x_rest.is_empty() {
+        prefetch(x_rest, AHEAD);
     }
     // What fills no register is filled up with zeros.
     let rest = x_rest.chunks(S::F32_LANES).zip(w_rest.chunks(S::F32_LANES));

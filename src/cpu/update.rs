@@ -1,7 +1,12 @@
 //! One step of any rule: the frame that the rules share, the twin of `shaders/update.wgsl`.
 
+use super::prefetch::{LINE, prefetch};
 use super::{Number, adagrad, adam, adamax, lion, nadam, rmsprop, sgd};
 use crate::{Penalty, Rule};
+
+/// Elements whose lines are asked for together, and how far ahead of them.
+const BLOCK: usize = 4 * LINE;
+const AHEAD: usize = 512;
 
 /// The constants of one step of one tensor, as the rules read them.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +44,40 @@ impl<R: Number> Change<R> {
     }
 }
 
+/// Goes through all elements: from the gradient and the moments, which it updates, a rule's own formula makes
+/// what is subtracted from the parameter.
+///
+/// A macro and no function of a closure, because closures that are not inlined are compiled without the
+/// SIMD that was found; and blocks of a fixed length, because their loops are vectorized whatever is in them.
+macro_rules! each {
+    ($slices:expr, |$gradient:ident, [$($moment:ident),*]| $change:expr) => {{
+        let Slices { frame, params, grads, moments } = $slices;
+        let [$($moment),*] = first(moments);
+        let len = params.len().min(grads.len())$(.min($moment.len()))*;
+        let (params, last_params) = params[..len].as_chunks_mut::<BLOCK>();
+        let (grads, last_grads) = grads[..len].as_chunks::<BLOCK>();
+        $(let mut $moment = $moment[..len].as_chunks_mut::<BLOCK>();)*
+        for (b, (params, grads)) in params.iter_mut().zip(grads).enumerate() {
+            $(let $moment = &mut $moment.0[b];)*
+            for line in (AHEAD..AHEAD + BLOCK).step_by(LINE) {
+                prefetch(params, line);
+                prefetch(grads, line);
+                $(prefetch($moment, line);)*
+            }
+            for i in 0..BLOCK {
+                let $gradient = frame.gradient(grads[i], params[i]);
+                $(let $moment = &mut $moment[i];)*
+                params[i] = frame.updated(params[i], $change);
+            }
+        }
+        for (i, (param, &grad)) in last_params.iter_mut().zip(last_grads).enumerate() {
+            let $gradient = frame.gradient(grad, *param);
+            $(let $moment = &mut $moment.1[i];)*
+            *param = frame.updated(*param, $change);
+        }
+    }};
+}
+
 /// One step of `rule` over `params`, in place.
 ///
 /// `grads` is as long as `params`; `moments` holds one slice of that length for each of
@@ -71,57 +110,62 @@ pub fn update_penalized<R: Number>(
     moments: &mut [&mut [R]],
 ) {
     // Copies of one's own: what a store through `params` might change would be read again and again.
-    let (rule, step, penalty) = (&{ *rule }, &{ *step }, &{ *penalty });
-    let slices = Slices { rule, penalty, step, params, grads };
+    let (rule, step) = (&{ *rule }, &{ *step });
+    let slices = Slices { frame: Frame::new(rule, penalty, step), params, grads, moments };
     let (_, eps_inside) = rule.eps();
     match rule {
-        Rule::Sgd(sgd) if sgd.momentum == 0.0 => slices.each([], |g, []| sgd::change(step, g)),
+        Rule::Sgd(sgd) if sgd.momentum == 0.0 => each!(slices, |g, []| sgd::change(step, g)),
         Rule::Sgd(sgd) => {
             let hyper = sgd::Hyper::new(sgd);
-            slices.each(first(moments), |g, [b]| sgd::change_with_momentum(sgd, &hyper, step, g, b));
+            each!(slices, |g, [b]| sgd::change_with_momentum(sgd, &hyper, step, g, b));
         }
         Rule::RmsProp(rmsprop) => {
             let hyper = rmsprop::Hyper::new(rmsprop, eps_inside);
-            let change = |g: R, v: &mut R, m: Option<&mut R>, b: Option<&mut R>| {
-                rmsprop::change(rmsprop, &hyper, step, g, v, m, b)
-            };
+            macro_rules! change {
+                ($g:ident, $v:ident, $m:expr, $b:expr) => {
+                    rmsprop::change(rmsprop, &hyper, step, $g, $v, $m, $b)
+                };
+            }
             match (rmsprop.centered, rmsprop.momentum != 0.0) {
-                (false, false) => slices.each(first(moments), |g, [v]| change(g, v, None, None)),
-                (true, false) => slices.each(first(moments), |g, [v, m]| change(g, v, Some(m), None)),
-                (false, true) => slices.each(first(moments), |g, [v, b]| change(g, v, None, Some(b))),
-                (true, true) => {
-                    slices.each(first(moments), |g, [v, m, b]| change(g, v, Some(m), Some(b)));
-                }
+                (false, false) => each!(slices, |g, [v]| change!(g, v, None, None)),
+                (true, false) => each!(slices, |g, [v, m]| change!(g, v, Some(m), None)),
+                (false, true) => each!(slices, |g, [v, b]| change!(g, v, None, Some(b))),
+                (true, true) => each!(slices, |g, [v, m, b]| change!(g, v, Some(m), Some(b))),
             }
         }
         Rule::Adam(adam) => {
             let hyper = adam::Hyper::new(adam.betas, eps_inside);
-            let change = |g: R, m: &mut R, v: &mut R, max: Option<&mut R>| {
-                adam::change(adam, &hyper, step, g, m, v, max)
-            };
             if adam.amsgrad {
-                slices.each(first(moments), |g, [m, v, max]| change(g, m, v, Some(max)));
+                each!(slices, |g, [m, v, max]| adam::change(adam, &hyper, step, g, m, v, Some(max)));
             } else {
-                slices.each(first(moments), |g, [m, v]| change(g, m, v, None));
+                each!(slices, |g, [m, v]| adam::change(adam, &hyper, step, g, m, v, None));
             }
         }
         Rule::NAdam(nadam) => {
             let hyper = adam::Hyper::new(nadam.betas, eps_inside);
-            slices.each(first(moments), |g, [m, v]| nadam::change(&hyper, step, g, m, v));
+            each!(slices, |g, [m, v]| nadam::change(&hyper, step, g, m, v));
         }
         Rule::Adamax(adamax) => {
             let hyper = adamax::Hyper::new(adamax, eps_inside);
-            slices.each(first(moments), |g, [m, norm]| adamax::change(&hyper, step, g, m, norm));
+            each!(slices, |g, [m, norm]| adamax::change(&hyper, step, g, m, norm));
         }
         Rule::Adagrad(adagrad) => {
             let hyper = adagrad::Hyper::new(adagrad, eps_inside);
-            slices.each(first(moments), |g, [sum]| adagrad::change(adagrad, &hyper, step, g, sum));
+            each!(slices, |g, [sum]| adagrad::change(adagrad, &hyper, step, g, sum));
         }
         Rule::Lion(lion) => {
             let hyper = lion::Hyper::new(lion);
-            slices.each(first(moments), |g, [m]| lion::change(&hyper, step, g, m));
+            each!(slices, |g, [m]| lion::change(&hyper, step, g, m));
         }
     }
+}
+
+/// What is gone through.
+struct Slices<'a, 'b, R> {
+    frame: Frame<'a, R>,
+    params: &'a mut [R],
+    grads: &'a [R],
+    moments: &'a mut [&'b mut [R]],
 }
 
 /// The constants of a rule's own formula in the order of `struct Hyper` in its shader.
@@ -145,49 +189,50 @@ fn first<'a, R, const N: usize>(moments: &'a mut [&mut [R]]) -> [&'a mut [R]; N]
     std::array::from_fn(|_| &mut **moments.next().expect("a slice for every moment of the rule"))
 }
 
-/// What every rule reads and writes.
-struct Slices<'a, R> {
-    rule: &'a Rule,
-    penalty: &'a Penalty,
+/// What is around every rule's own formula.
+struct Frame<'a, R> {
     step: &'a Step<R>,
-    params: &'a mut [R],
-    grads: &'a [R],
+    maximize: bool,
+    coupled: Option<R>,
+    decoupled: bool,
+    shrinking: Option<R>,
 }
 
-impl<R: Number> Slices<'_, R> {
-    /// What is around a rule's own formula, which is `change`: from the gradient and the moments, which
-    /// it updates, to what is subtracted from the parameter.
+impl<'a, R: Number> Frame<'a, R> {
     #[inline(always)]
-    fn each<const N: usize>(self, moments: [&mut [R]; N], change: impl Fn(R, [&mut R; N]) -> Change<R>) {
-        let frame = self.rule.frame();
-        let coupled = frame.coupled + self.penalty.squares();
-        let weight_decay = R::of(coupled);
-        let shrinking = self.penalty.shrinking(self.rule);
-        let shrinks = shrinking != 0.0;
-        let shrinking = R::of(shrinking);
-        let len = self.params.len().min(self.grads.len());
-        let len = moments.iter().fold(len, |len, moment| len.min(moment.len()));
-        // As long as each other, so that no index is checked in the loop.
-        let (params, grads) = (&mut self.params[..len], &self.grads[..len]);
-        let mut moments = moments.map(|moment| &mut moment[..len]);
-        for i in 0..len {
-            let param = params[i];
-            let mut gradient = if frame.maximize { -grads[i] } else { grads[i] };
-            if coupled != 0.0 {
-                gradient = gradient + weight_decay * param;
-            }
-            let Change { by: mut change, denominator } =
-                change(gradient, moments.each_mut().map(|moment| &mut moment[i]));
-            if frame.decoupled != 0.0 {
-                change = change + self.step.decay * param;
-            }
-            let updated = param - change;
-            params[i] = if shrinks {
+    fn new(rule: &Rule, penalty: &Penalty, step: &'a Step<R>) -> Self {
+        let frame = rule.frame();
+        let some = |x: f64| (x != 0.0).then(|| R::of(x));
+        Frame {
+            step,
+            maximize: frame.maximize,
+            coupled: some(frame.coupled + penalty.squares()),
+            decoupled: frame.decoupled != 0.0,
+            shrinking: some(penalty.shrinking(rule)),
+        }
+    }
+
+    /// What the rule is given for a gradient.
+    #[inline(always)]
+    fn gradient(&self, grad: R, param: R) -> R {
+        let gradient = if self.maximize { -grad } else { grad };
+        match self.coupled {
+            Some(weight_decay) => gradient + weight_decay * param,
+            None => gradient,
+        }
+    }
+
+    /// The parameter behind the step.
+    #[inline(always)]
+    fn updated(&self, param: R, Change { by, denominator }: Change<R>) -> R {
+        let by = if self.decoupled { by + self.step.decay * param } else { by };
+        let updated = param - by;
+        match self.shrinking {
+            Some(shrinking) => {
                 let most = self.step.lr * shrinking / denominator;
                 updated - updated.smaller(most).larger(-most)
-            } else {
-                updated
-            };
+            }
+            None => updated,
         }
     }
 }

@@ -37,6 +37,16 @@ pub fn point<N: Number>(loss: &Loss, z: N, y: N) -> Point<N> {
     }
 }
 
+/// [`point`] for each of a few scores, with the loss asked for once where it is squared.
+#[inline(always)]
+pub fn points<N: Number, const K: usize>(loss: &Loss, z: [N; K], y: &[N]) -> [Point<N>; K] {
+    let y: [N; K] = std::array::from_fn(|k| y[k]);
+    if let Loss::Mse | Loss::SquaredError = loss {
+        return std::array::from_fn(|k| squared::point(z[k], y[k]));
+    }
+    std::array::from_fn(|k| point(loss, z[k], y[k]))
+}
+
 /// The loss of a row, whose scores are replaced by the derivatives.
 #[inline(always)]
 pub fn row<N: Number>(loss: &Loss, z: &mut [N], y: &[N], class: impl Fn(N) -> usize) -> N {

@@ -1,0 +1,20 @@
+//! Asking for memory before it is needed.
+
+/// f32 in a line of the processor's caches.
+pub const LINE: usize = 16;
+
+/// Asks for the line of `x[at]`, which may lie past the end.
+///
+/// Processors fetch ahead by themselves, but not across a page's end, and not while dividers and roots fill
+/// what they look ahead into. What it is worth is in `benches/NOTES.md`.
+#[inline(always)]
+pub fn prefetch<T>(x: &[T], at: usize) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: the instruction reads nothing and cannot fault, whatever the address.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T0>(x.as_ptr().wrapping_add(at).cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (x, at);
+}
