@@ -56,9 +56,10 @@ macro_rules! each {
         let len = params.len().min(grads.len())$(.min($moment.len()))*;
         let (params, last_params) = params[..len].as_chunks_mut::<BLOCK>();
         let (grads, last_grads) = grads[..len].as_chunks::<BLOCK>();
-        $(let mut $moment = $moment[..len].as_chunks_mut::<BLOCK>();)*
-        for (b, (params, grads)) in params.iter_mut().zip(grads).enumerate() {
-            $(let $moment = &mut $moment.0[b];)*
+        $(let $moment = $moment[..len].as_chunks_mut::<BLOCK>();)*
+        $(let mut $moment = ($moment.0.iter_mut(), $moment.1.iter_mut());)*
+        for (params, grads) in params.iter_mut().zip(grads) {
+            $(let $moment = $moment.0.next().expect("as many blocks as params");)*
             for line in (AHEAD..AHEAD + BLOCK).step_by(LINE) {
                 prefetch(params, line);
                 prefetch(grads, line);
@@ -70,9 +71,9 @@ macro_rules! each {
                 params[i] = frame.updated(params[i], $change);
             }
         }
-        for (i, (param, &grad)) in last_params.iter_mut().zip(last_grads).enumerate() {
+        for (param, &grad) in last_params.iter_mut().zip(last_grads) {
             let $gradient = frame.gradient(grad, *param);
-            $(let $moment = &mut $moment.1[i];)*
+            $(let $moment = $moment.1.next().expect("as many as params");)*
             *param = frame.updated(*param, $change);
         }
     }};
