@@ -69,14 +69,16 @@ impl Adam {
         }
     }
 
-    /// So many steps, and a wait until the device has done them.
+    /// So many steps, each handed over by itself, and a wait until the device has done them. burn would make one kernel
+    /// of steps that it holds back, which reads and writes them once: training has other gradients for each.
     pub fn steps(&mut self, steps: u32) -> Result<(), Failure> {
         for _ in 0..steps {
             let (params, state) = self.params.take().expect("every step puts them back");
             let (params, state) = self.optimizer.step(LR, params, self.grads.clone(), Some(state));
             self.params = Some((params, state.expect("Adam has a state")));
+            self.device.flush().map_err(Failure::of)?;
         }
-        self.device.sync().map_err(|error| Failure::Impossible(error.to_string()))
+        self.device.sync().map_err(Failure::of)
     }
 
     /// One more step, of the drawn elements, against the formula in f64.

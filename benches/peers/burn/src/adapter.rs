@@ -45,7 +45,7 @@ impl Adapter {
             options = options.device_kind(kind).graphics_api(api);
         }
         let opened = options.init_with_setup();
-        let (burn, setup) = opened.map_err(|error| Failure::Impossible(error.to_string()))?;
+        let (burn, setup) = opened.map_err(Failure::of)?;
         let info = setup.adapter.get_info();
         if name.is_some_and(|name| !is_called(&info, name)) {
             return Err(Failure::Impossible(format!("burn took the adapter {}", info.name)));
@@ -118,7 +118,7 @@ impl Adapter {
         drop(pass);
         self.queue.submit([encoder.finish()]);
         let done = self.device.poll(wgpu::PollType::wait_indefinitely());
-        done.map(|_| ()).map_err(|error| Failure::Impossible(error.to_string()))
+        done.map(|_| ()).map_err(Failure::of)
     }
 }
 

@@ -21,6 +21,8 @@ const RUNS: u32 = 1000;
 /// Bytes that a copy of the calibration moves, and how often.
 const CALIBRATION: u64 = 1 << 29;
 const CALIBRATION_REPEATS: usize = 5;
+/// What a variant is called besides, by what burn was built with.
+const KERNELS: &str = if cfg!(feature = "spirv") { ", SPIR-V" } else { "" };
 /// Fusions that burn may explore. Without any it runs every operation by itself. It reads this once.
 const EXPLORATIONS: &str = "BURN_FUSION_MAX_EXPLORATIONS";
 
@@ -50,6 +52,13 @@ pub enum Failure {
     Wrong(String),
     /// What cannot run here.
     Impossible(String),
+}
+
+impl Failure {
+    /// What a library says.
+    pub fn of(error: impl ToString) -> Self {
+        Failure::Impossible(error.to_string())
+    }
 }
 
 /// A whole number above 0, also as 2^24.
@@ -98,14 +107,14 @@ fn measure(
     fusion: bool,
     seed: u64,
 ) -> Result<Vec<Value>, Failure> {
-    let name = if fusion { "fusion" } else { "unfused" };
+    let name = format!("{}{KERNELS}", if fusion { "fusion" } else { "unfused" });
     let mut adam = Adam::new(&adapter.burn, size, seed);
     let copy = adapter.copy_of(adam::BYTES * size);
-    adam.check(name)?;
+    adam.check(&name)?;
     let mut turns = Vec::new();
     for &steps in if fusion { &[1, 10][..] } else { &[1] } {
         let waits = enough_runs(|| adam.steps(steps))?;
-        let variant = if steps == 1 { name.into() } else { format!("{name}, {steps} steps a wait") };
+        let variant = if steps == 1 { name.clone() } else { format!("{name}, {steps} steps a wait") };
         turns.push(Turn { variant, steps, waits, samples: Vec::new(), beside: Vec::new() });
     }
     let copies = enough_runs(|| adapter.copy(&copy))?;
@@ -116,7 +125,7 @@ fn measure(
             turn.beside.push(time(copies, || adapter.copy(&copy))?);
         }
     }
-    adam.check(name)?;
+    adam.check(&name)?;
     let row = |turn: &Turn| {
         let mut row = json!({
             "work": "step", "rule": "adam", "variant": turn.variant, "size": size, "shape": null,

@@ -87,7 +87,6 @@ pub fn machine(adapter: &Adapter, settings: Value) -> Value {
         "adapter": {
             "name": info.name, "type": format!("{:?}", info.device_type), "backend": info.backend.to_string(),
             "driver": info.driver, "driver_info": info.driver_info,
-            "kernels": adapter.burn.identity().map(|identity| identity.fingerprint),
         },
         "settings": settings,
     })
