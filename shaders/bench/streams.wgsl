@@ -5,6 +5,11 @@
 // A seed, and the exponent of two that random numbers are scaled by.
 @group(0) @binding(2) var<uniform> drawn: vec4u;
 
+// What a step of a rule with so many moments goes through.
+@group(0) @binding(3) var<storage, read_write> second: array<vec4f>;
+@group(0) @binding(4) var<storage, read_write> third: array<vec4f>;
+@group(0) @binding(5) var<storage, read_write> fourth: array<vec4f>;
+
 fn index(id: vec3u, groups: vec3u) -> u32 {
     return id.y * (groups.x * 64u) + id.x;
 }
@@ -24,6 +29,50 @@ fn triad(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) grou
     let i = index(id, groups);
     if i < arrayLength(&destination) {
         destination[i] += 0.5 * source[i];
+    }
+}
+
+// The streams of a step without its arithmetic: one read, so many others read and written in place. What has been
+// positive stays so.
+@compute @workgroup_size(64)
+fn in_place_1(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+    let i = index(id, groups);
+    if i < arrayLength(&destination) {
+        let little = 1e-9 * abs(source[i]);
+        destination[i] += little;
+    }
+}
+
+@compute @workgroup_size(64)
+fn in_place_2(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+    let i = index(id, groups);
+    if i < arrayLength(&destination) {
+        let little = 1e-9 * abs(source[i]);
+        destination[i] += little;
+        second[i] += little;
+    }
+}
+
+@compute @workgroup_size(64)
+fn in_place_3(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+    let i = index(id, groups);
+    if i < arrayLength(&destination) {
+        let little = 1e-9 * abs(source[i]);
+        destination[i] += little;
+        second[i] += little;
+        third[i] += little;
+    }
+}
+
+@compute @workgroup_size(64)
+fn in_place_4(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+    let i = index(id, groups);
+    if i < arrayLength(&destination) {
+        let little = 1e-9 * abs(source[i]);
+        destination[i] += little;
+        second[i] += little;
+        third[i] += little;
+        fourth[i] += little;
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::device::{Copy, Device};
 use super::processor::Processor;
-use super::turns::{Pair, Samples, Timed};
+use super::turns::{Samples, Timed, Turns};
 use super::{BenchError, validation};
 use crate::regression::Problem;
 use crate::train::{
@@ -108,7 +108,7 @@ struct EpochOnDevice<'a> {
     copy: Copy,
 }
 
-impl Pair for EpochOnDevice<'_> {
+impl Turns for EpochOnDevice<'_> {
     fn work(&mut self, repeats: u32) -> Result<Timed, BenchError> {
         let started = Instant::now();
         for _ in 0..repeats {
@@ -132,7 +132,7 @@ struct EpochOnProcessor<'a> {
     epoch: Epoch,
 }
 
-impl Pair for EpochOnProcessor<'_> {
+impl Turns for EpochOnProcessor<'_> {
     fn work(&mut self, repeats: u32) -> Result<Timed, BenchError> {
         let EpochOnProcessor { processor, worker, epoch } = self;
         let mut outcome = Ok(());
@@ -147,6 +147,10 @@ impl Pair for EpochOnProcessor<'_> {
 
     fn copy(&mut self, repeats: u32) -> Result<Timed, BenchError> {
         Ok(self.processor.copy(self.epoch.bytes, repeats))
+    }
+
+    fn limit(&mut self, repeats: u32) -> Result<Option<Timed>, BenchError> {
+        Ok(Some(self.processor.read(self.epoch.bytes, repeats)))
     }
 
     fn flush(&mut self) -> Result<(), BenchError> {
@@ -170,7 +174,7 @@ fn worker<'a>(
 }
 
 /// What takes the samples of a pair, once that is known to be right.
-pub type Take<'a> = &'a mut dyn FnMut(&mut dyn Pair) -> Result<Samples, BenchError>;
+pub type Take<'a> = &'a mut dyn FnMut(&mut dyn Turns) -> Result<Samples, BenchError>;
 
 /// Epochs of Adam on an adapter, in batches of `size`.
 pub fn epoch_on_device(
