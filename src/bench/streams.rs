@@ -1,7 +1,7 @@
 //! The kernels of `shaders/bench/streams.wgsl`: what is compared with, and random numbers.
 
-use crate::gpu::Span;
 use crate::gpu::span::{Limits, grid};
+use crate::gpu::{Span, workgroup};
 use wgpu::util::DeviceExt;
 use wgpu::{
     BindGroup, BindGroupEntry, BindingResource, BufferBinding, BufferUsages, ComputePass,
@@ -14,7 +14,6 @@ pub struct Stream {
     pieces: Vec<(BindGroup, [u32; 2])>,
 }
 
-const THREADS: u64 = 64;
 const VECTOR: u64 = 16;
 
 impl Stream {
@@ -61,7 +60,7 @@ impl Stream {
                 layout: &layout,
                 entries: &entries,
             });
-            let [x, y, _] = grid(len / VECTOR, THREADS as u32, limits.max_groups);
+            let [x, y, _] = grid(len / VECTOR, workgroup(device), limits.max_groups);
             (bindings, [x, y])
         };
         let starts = (0..bytes).step_by(most.max(VECTOR) as usize);
@@ -108,7 +107,10 @@ fn pipeline(device: &Device, entry_point: &str) -> ComputePipeline {
         layout: None,
         module: &module,
         entry_point: Some(entry_point),
-        compilation_options: Default::default(),
+        compilation_options: wgpu::PipelineCompilationOptions {
+            constants: &[("WORKGROUP", f64::from(workgroup(device)))],
+            ..Default::default()
+        },
         cache: None,
     })
 }
