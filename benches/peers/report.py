@@ -244,6 +244,8 @@ def measure(works, device, samples):
                 (turn.samples, turn.gpu_samples, turn.work.run, turn.runs),
                 (turn.beside, turn.gpu_beside, turn.copy, turn.copies),
             ):
+                if not turn.work.renew:
+                    run()  # what the others have left in the caches is not this one's
                 by_wall, by_device = device.time(run, runs)
                 seconds.append(by_wall)
                 of_device += [by_device] if by_device else []

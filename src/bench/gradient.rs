@@ -2,7 +2,7 @@
 
 use super::BenchError;
 use super::device::{Copy, Device};
-use super::processor::{Processor, random};
+use super::processor::{Processor, random, read};
 use super::turns::{Timed, Turns};
 use crate::batch::Batch;
 use crate::cpu::gradient::{Rows, SLICE, depth, dot_depth};
@@ -167,7 +167,7 @@ impl Turns for OnProcessor<'_> {
     }
 
     fn limit(&mut self, repeats: u32) -> Result<Option<Timed>, BenchError> {
-        Ok(Some(self.processor.read(4 * self.rows.x.len() as u64, repeats)))
+        Ok(Some(self.processor.time(repeats, || read(self.rows.x))))
     }
 
     fn flush(&mut self) -> Result<(), BenchError> {

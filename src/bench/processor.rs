@@ -91,11 +91,6 @@ impl<'a> Processor<'a> {
         self.over(bytes / 12, repeats, triad)
     }
 
-    /// Reads `bytes`, repeated.
-    pub fn read(&self, bytes: u64, repeats: u32) -> Timed {
-        self.over(bytes / 4, repeats, |source, _| read(source))
-    }
-
     /// Goes through so many elements of the two streams, and through the same again where they have not so many.
     fn over(&self, len: u64, repeats: u32, go: fn(&[f32], &mut [f32])) -> Timed {
         self.memory.with(|[source, target]| {

@@ -1,7 +1,7 @@
 //! Epochs of training, and the time to a given loss.
 
 use super::device::{Copy, Device};
-use super::processor::Processor;
+use super::processor::{Processor, read};
 use super::turns::{Samples, Timed, Turns};
 use super::{BenchError, validation};
 use crate::regression::Problem;
@@ -128,13 +128,14 @@ impl Turns for EpochOnDevice<'_> {
 
 struct EpochOnProcessor<'a> {
     processor: &'a Processor<'a>,
+    x: &'a [f32],
     worker: CpuWorker<'a, f32>,
     epoch: Epoch,
 }
 
 impl Turns for EpochOnProcessor<'_> {
     fn work(&mut self, repeats: u32) -> Result<Timed, BenchError> {
-        let EpochOnProcessor { processor, worker, epoch } = self;
+        let EpochOnProcessor { processor, worker, epoch, .. } = self;
         let mut outcome = Ok(());
         let timed = processor.time(repeats, || {
             let run = epoch.run(worker);
@@ -150,7 +151,7 @@ impl Turns for EpochOnProcessor<'_> {
     }
 
     fn limit(&mut self, repeats: u32) -> Result<Option<Timed>, BenchError> {
-        Ok(Some(self.processor.read(self.epoch.bytes, repeats)))
+        Ok(Some(self.processor.time(repeats, || read(self.x))))
     }
 
     fn flush(&mut self) -> Result<(), BenchError> {
@@ -208,7 +209,7 @@ pub fn epoch_on_processor(
     let mut worker = CpuWorker::new(rows, &recipe, &start(problem))?;
     let report = processor.run(|| check(problem, &recipe, &batches, &mut worker))?;
     let report = validation::passed("an epoch", report)?;
-    let samples = take(&mut EpochOnProcessor { processor, worker, epoch })?;
+    let samples = take(&mut EpochOnProcessor { processor, x, worker, epoch })?;
     Ok((samples, report))
 }
 

@@ -105,10 +105,15 @@ pub fn take(budget: Duration, cold: bool, turns: &mut dyn Turns) -> Result<Sampl
         // Who goes first changes, so that none always has another's caches.
         let first = samples.work.len();
         for turn in 0..takers {
-            if cold {
-                turns.flush()?;
+            let turn = (first + turn) % takers;
+            match (cold, turn) {
+                (true, _) => turns.flush()?,
+                // What the others have left in the caches is not this one's.
+                (false, 0) => drop(turns.work(1)?),
+                (false, 1) => drop(turns.copy(1)?),
+                (false, _) => drop(turns.limit(1)?),
             }
-            match (first + turn) % takers {
+            match turn {
                 0 => {
                     let timed = turns.work(repeats[0])?;
                     samples.work.push(timed.wall);
