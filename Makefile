@@ -14,6 +14,8 @@ help:
 	@echo 'make test     format, lints, docs and all tests (installs Mesa lavapipe if no Vulkan driver is found)'
 	@echo 'make verify   every kernel against f64 on every adapter (installs SwiftShader where Debian has it)'
 	@echo 'make bench    the criterion benchmarks'
+	@echo 'make peers    other libraries in turns with this one: DEVICE=gpu for an adapter, ADAPTER=NAME for which'
+	@echo 'make table    the README tables of what was measured, from benches/results'
 	@echo 'make picture  the README picture'
 
 test: vulkan
@@ -62,7 +64,21 @@ swiftshader:
 bench:
 	$(CARGO) bench
 
+# Python 3.10 or later.
+PYTHON ?= python3
+DEVICE ?= cpu
+ADAPTER ?=
+
+peers:
+	$(PYTHON) -m venv target/peers
+	target/peers/bin/python -m pip install --quiet --requirement benches/peers/requirements.txt
+	target/peers/bin/python benches/peers/together.py --out benches/results --device $(DEVICE) $(if $(ADAPTER),--adapter '$(ADAPTER)')
+	$(MAKE) table
+
+table:
+	$(PYTHON) benches/peers/table.py --goals --into README.md
+
 picture:
 	$(CARGO) run --release -- fit --device cpu --plot docs/fit.svg
 
-.PHONY: help test verify vulkan swiftshader bench picture
+.PHONY: help test verify vulkan swiftshader bench peers table picture

@@ -244,6 +244,8 @@ def measure(works, device, samples):
                 (turn.samples, turn.gpu_samples, turn.work.run, turn.runs),
                 (turn.beside, turn.gpu_beside, turn.copy, turn.copies),
             ):
+                if not turn.work.renew:
+                    run()  # what the others have left in the caches is not this one's
                 by_wall, by_device = device.time(run, runs)
                 seconds.append(by_wall)
                 of_device += [by_device] if by_device else []
@@ -284,9 +286,9 @@ def finite(value):
     return value if math.isfinite(value) else None
 
 
-def share_of_copy(samples, beside):
-    """In percent: the median of pairs that were neighbours."""
-    return 100 * quantile(sorted(copy / sample for copy, sample in zip(beside, samples)), 0.5)
+def share(samples, beside):
+    """Of what ran beside it, in percent: the median of pairs that were neighbours."""
+    return 100 * quantile(sorted(other / sample for other, sample in zip(beside, samples)), 0.5)
 
 
 def summary(row):
@@ -301,11 +303,13 @@ def summary(row):
     if row.get("bytes"):
         found["gb_s"] = row["bytes"] / median / 1e9
     if row.get("beside"):
-        found["percent_of_copy"] = share_of_copy(samples, row["beside"])
+        found["percent_of_copy"] = share(samples, row["beside"])
+    if row.get("limit_beside"):
+        found["percent_of_limit"] = share(samples, row["limit_beside"])
     if row.get("gpu_samples"):
         found["gpu_median_s"] = quantile(sorted(row["gpu_samples"]), 0.5)
         found["gpu_gb_s"] = row["bytes"] / found["gpu_median_s"] / 1e9
-        found["gpu_percent_of_copy"] = share_of_copy(row["gpu_samples"], row["gpu_beside"])
+        found["gpu_percent_of_copy"] = share(row["gpu_samples"], row["gpu_beside"])
     return found
 
 

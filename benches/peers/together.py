@@ -1,7 +1,8 @@
 """Ours and the peers', taking turns on one machine, so that whatever noise there is meets all alike.
 
-    python together.py --out DIR [--device cpu|gpu] [--rounds N] [--ours COMMAND] [--sizes 2^24,2^16x256,…]
+    python together.py --out DIR [--device cpu|gpu] [--adapter NAME] [--rounds N] [--sizes 2^24,2^16x256,…]
                        [--rules adam,…] [--threads N] [--time-budget S] [--samples N] [--no-compile]
+                       [--ours COMMAND] [--burn COMMAND]
 
 A round runs each program once. DIR gets a file of each library, with the samples of all rounds and what they
 come to together; standard output gets the table that table.py makes of these files.
@@ -16,15 +17,20 @@ import shlex
 import subprocess
 import sys
 
+import pairs
 import report
 import table
 from formulas import RULES
 
+OURS = "cargo run --release --"
+BURN = "cargo run --release --manifest-path benches/peers/burn/Cargo.toml --"
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 SIZES = {"cpu": "2^16,2^20,2^24,2^16x256,2^20x64",
-         "gpu": "2^16,2^20,2^24,2^28,2^30,2^16x256,2^20x64,2^24x16,2^20x256,2^18x1024"}
-POOLED = ("samples", "beside", "gpu_samples", "gpu_beside")
+         "gpu": "2^16,2^20,2^24,2^28,2^30,2^16x256,2^20x64,2^24x16,2^20x256,2^18x1024",
+         "software": "2^16,2^20,2^24"}
+POOLED = ("samples", "beside", "limit_beside", "gpu_samples", "gpu_beside")
+CUDA = "import sys, torch; sys.exit(not torch.cuda.is_available())"
 
 
 class Failed(Exception):
@@ -33,29 +39,58 @@ class Failed(Exception):
 
 def commands(args):
     """What a round runs: for each work ours, and then the peers'."""
-    sizes = (args.sizes or SIZES[args.device]).split(",")
-    steps, shapes = [[size for size in sizes if ("x" in size) == shape] for shape in (False, True)]
+    steps, shapes = [[size for size in args.sizes.split(",") if ("x" in size) == shape] for shape in (False, True)]
+    rules = args.rules.split(",") if args.rules else []
+    theirs = [rule for rule in rules if rule in RULES]
+    samples, on = f"--samples={args.samples}", f"--device={'cuda' if args.device == 'gpu' else 'cpu'}"
+
+    def ours(work, *more):
+        return [*bench(args, work), f"--time-budget={args.time_budget}", *more]
 
     def torch(script, *more):
         compiled = ["--no-compile"] * args.no_compile
-        return [sys.executable, "-B", HERE / script, device, samples, f"--threads={args.threads}", *compiled, *more]
+        return [sys.executable, "-B", HERE / script, on, samples, f"--threads={args.threads}", *compiled, *more]
 
-    ours = shlex.split(args.ours) + ["bench"]
-    measured = ["--json", f"--time-budget={args.time_budget}", f"--device={args.device}"]
-    samples, device = f"--samples={args.samples}", f"--device={'cuda' if args.device == 'gpu' else 'cpu'}"
     if steps:
-        sizes, rules = f"--sizes={','.join(steps)}", args.rules.split(",") if args.rules else []
-        mine = ",".join(rule for rule in rules if rule != "amsgrad")  # an option of Adam's
-        theirs = ",".join(rule for rule in rules if rule in RULES)
-        yield [*ours, "step", *measured, *[f"--rule={mine}"] * bool(rules), sizes]
-        yield torch("torch_steps.py", *[f"--rules={theirs}"] * bool(rules), sizes)
+        sizes = f"--sizes={','.join(steps)}"
+        yield ours("step", *[f"--rule={args.rules}"] * bool(rules), sizes)
+        if args.torch and (theirs or not rules):
+            yield torch("torch_steps.py", *[f"--rules={','.join(theirs)}"] * bool(rules), sizes)
+        if args.device == "gpu" and "adam" in (rules or RULES):
+            yield [*shlex.split(args.burn), sizes, samples, *adapter(args)]
     if shapes:
         sizes = ",".join(shapes)
-        yield [*ours, "gradient", *measured, f"--sizes={sizes}"]
-        yield [*ours, "fit", *measured, "--rule=adam"]  # which has the epochs
-        yield torch("torch_regression.py", f"--shapes={sizes}")
+        yield ours("gradient", f"--sizes={sizes}")
+        yield ours("fit", "--rule=adam")  # which has the epochs
+        if args.torch:
+            yield torch("torch_regression.py", f"--shapes={sizes}")
         if args.device == "cpu":
             yield [sys.executable, "-B", HERE / "sklearn_regression.py", samples]
+
+
+def adapter(args):
+    return [f"--adapter={args.adapter}"] * bool(args.adapter)
+
+
+def bench(args, work):
+    return [*shlex.split(args.ours), "bench", work, "--json", f"--device={args.device}", *adapter(args)]
+
+
+def suit(args):
+    """Sizes that suit what is measured, and whether PyTorch has it. A small run tells what that is."""
+    kind, args.torch = args.device, True
+    if args.device == "gpu":
+        small = ["--sizes=4096", "--rule=sgd", "--time-budget=0", "--stream=65536"]
+        found = run([*bench(args, "step"), *small])["machine"]["adapter"]
+        args.adapter, why = args.adapter or found["name"], None  # which burn must take too
+        if found["software"]:
+            kind, why = "software", f"it has no device that is {found['name']}"
+        elif subprocess.run([sys.executable, "-c", CUDA], stderr=subprocess.DEVNULL, check=False).returncode:
+            why = "there is no CUDA"
+        if why:
+            report.say(f"left out: PyTorch: {why}")
+        args.torch = not why
+    args.sizes = args.sizes or SIZES[kind]
 
 
 def run(command):
@@ -96,8 +131,10 @@ def pool(reports, rounds, started):
     was and these two are alike; all of them, and what each run was told, are in `together`."""
     rows = {}
     for each in reports:
-        # The time to a loss is measured by no peer, and its samples are of other seeds.
-        for row in (row for row in each["rows"] if row["work"] != "fit"):
+        # The time to a loss is measured by no peer, and its samples are of other seeds. Beside an adapter
+        # ours measures the processor too, which has a run of its own.
+        unasked = "cpu" if each["machine"].get("adapter") else None
+        for row in (row for row in each["rows"] if row["work"] != "fit" and row["device"] != unasked):
             rows.setdefault(identity(row), []).append(row)
     left_out = {json.dumps(what): what for each in reports for what in each.get("left_out", [])}.values()
     calibrations = [each["calibration"] for each in reports]
@@ -109,30 +146,24 @@ def pool(reports, rounds, started):
             "rows": [pool_rows(same) for same in rows.values()], "left_out": list(left_out)}
 
 
-def file_name(pooled, device):
+def file_name(pooled):
     """By what it ran on."""
-    machine = pooled["machine"]
-    on = (machine.get("adapter") or {}).get("name") if device == "gpu" else None
-    slug = re.sub(r"[^a-z0-9]+", "-", re.sub(r"\((r|tm)\)", "", (on or machine["cpu"]).lower())).strip("-")
-    return f"{table.library(pooled)}.{slug}.json"
-
-
-def save(path, pooled):
-    """Under its name only when it is whole."""
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(pooled, indent=1) + "\n")
-    part.replace(path)
+    on = (pooled["machine"].get("adapter") or {}).get("name") or pooled["machine"]["cpu"]
+    slug = re.sub(r"[^a-z0-9]+", "-", re.sub(r"\((r|tm)\)", "", on.lower())).strip("-")
+    return f"{pairs.library(pooled)}.{slug}.json"
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=pathlib.Path, required=True, help="folder of the JSON files")
-    parser.add_argument("--ours", default="cargo run --release --", help="default `cargo run --release --`")
+    parser.add_argument("--ours", default=OURS, help=f"default `{OURS}`")
+    parser.add_argument("--burn", default=BURN, help=f"default `{BURN}`")
     parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu",
-                        help="gpu: ours on the adapter, PyTorch on CUDA; default cpu")
+                        help="gpu: ours and burn on the adapter, PyTorch on CUDA; default cpu")
+    parser.add_argument("--adapter", metavar="NAME", help="of --device gpu: default the best one")
     parser.add_argument("--rounds", type=report.number, default=3, help="default 3")
     parser.add_argument("--sizes", help="of steps, and ROWSxFEATURES of gradients: default "
-                        f"{SIZES['cpu']}, on a GPU {SIZES['gpu']}")
+                        f"{SIZES['cpu']}, on a GPU {SIZES['gpu']}, on a software adapter {SIZES['software']}")
     parser.add_argument("--rules", help="of steps, names between commas: default all")
     parser.add_argument("--threads", type=report.number, help="of PyTorch on the processor: default all")
     parser.add_argument("--time-budget", type=float, default=1.0, help="of ours, seconds a row: default 1")
@@ -140,25 +171,28 @@ def main():
                         help="of peers, samples a row and round: default 5")
     parser.add_argument("--no-compile", action="store_true", help="leaves torch.compile out")
     args = parser.parse_args()
+    if args.adapter and args.device == "cpu":
+        parser.error("--adapter is an option of --device gpu")
     args.out.mkdir(parents=True, exist_ok=True)
     started = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
     found = {}
     try:
+        suit(args)
         for number in range(args.rounds):
             report.say(f"round {number + 1} of {args.rounds}")
             for command in commands(args):
                 each = run(command)
                 # Ours is first, and measures one thread and as many as run at once: the peers have as many.
                 args.threads = args.threads or each["machine"]["threads"]
-                found.setdefault(table.library(each), []).append(each)
+                found.setdefault(pairs.library(each), []).append(each)
     except Failed as failed:
         message, code = failed.args
         report.say(message)
         sys.exit(code)
     pooled = [pool(reports, args.rounds, started) for reports in found.values()]
-    files = [args.out / file_name(each, args.device) for each in pooled]
+    files = [args.out / file_name(each) for each in pooled]
     for path, each in zip(files, pooled):
-        save(path, each)
+        pairs.save(path, json.dumps(each, indent=1) + "\n")
     lines = table.table(pooled)
     print("\n".join(lines), "\n".join(table.sources(pooled, [path.name for path in files])), sep="\n\n")
 

@@ -1,16 +1,23 @@
 // What memory-bound kernels are measured against, and what fills their buffers: a vector a thread.
 
+override WORKGROUP: u32 = 64u; // as the updates have
+
 @group(0) @binding(0) var<storage, read> source: array<vec4f>;
 @group(0) @binding(1) var<storage, read_write> destination: array<vec4f>;
 // A seed, and the exponent of two that random numbers are scaled by.
 @group(0) @binding(2) var<uniform> drawn: vec4u;
 
+// What a step of a rule with so many moments goes through.
+@group(0) @binding(3) var<storage, read_write> second: array<vec4f>;
+@group(0) @binding(4) var<storage, read_write> third: array<vec4f>;
+@group(0) @binding(5) var<storage, read_write> fourth: array<vec4f>;
+
 fn index(id: vec3u, groups: vec3u) -> u32 {
-    return id.y * (groups.x * 64u) + id.x;
+    return id.y * (groups.x * WORKGROUP) + id.x;
 }
 
 // One stream read, one written.
-@compute @workgroup_size(64)
+@compute @workgroup_size(WORKGROUP)
 fn copy(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
     let i = index(id, groups);
     if i < arrayLength(&destination) {
@@ -19,7 +26,7 @@ fn copy(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
 }
 
 // Two streams read, one of them written.
-@compute @workgroup_size(64)
+@compute @workgroup_size(WORKGROUP)
 fn triad(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
     let i = index(id, groups);
     if i < arrayLength(&destination) {
@@ -27,8 +34,52 @@ fn triad(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) grou
     }
 }
 
+// The streams of a step without its arithmetic: one read, so many others read and written in place. What has been
+// positive stays so.
+@compute @workgroup_size(WORKGROUP)
+fn in_place_1(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+    let i = index(id, groups);
+    if i < arrayLength(&destination) {
+        let little = 1e-9 * abs(source[i]);
+        destination[i] += little;
+    }
+}
+
+@compute @workgroup_size(WORKGROUP)
+fn in_place_2(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+    let i = index(id, groups);
+    if i < arrayLength(&destination) {
+        let little = 1e-9 * abs(source[i]);
+        destination[i] += little;
+        second[i] += little;
+    }
+}
+
+@compute @workgroup_size(WORKGROUP)
+fn in_place_3(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+    let i = index(id, groups);
+    if i < arrayLength(&destination) {
+        let little = 1e-9 * abs(source[i]);
+        destination[i] += little;
+        second[i] += little;
+        third[i] += little;
+    }
+}
+
+@compute @workgroup_size(WORKGROUP)
+fn in_place_4(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+    let i = index(id, groups);
+    if i < arrayLength(&destination) {
+        let little = 1e-9 * abs(source[i]);
+        destination[i] += little;
+        second[i] += little;
+        third[i] += little;
+        fourth[i] += little;
+    }
+}
+
 // Either sign, and a magnitude in [1, 2) · 2^exponent: bits that are put together, the same on every device.
-@compute @workgroup_size(64)
+@compute @workgroup_size(WORKGROUP)
 fn fill(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
     let i = index(id, groups);
     if i < arrayLength(&destination) {
@@ -54,5 +105,5 @@ fn pcg4d(seed: vec4u) -> vec4u {
 }
 
 // What a dispatch costs that does nothing.
-@compute @workgroup_size(64)
+@compute @workgroup_size(WORKGROUP)
 fn empty() {}

@@ -2,8 +2,8 @@
 
 use super::BenchError;
 use super::device::{Copy, Device};
-use super::processor::{Processor, random};
-use super::turns::{Pair, Timed};
+use super::processor::{Processor, random, read};
+use super::turns::{Timed, Turns};
 use crate::batch::Batch;
 use crate::cpu::gradient::{Rows, SLICE, depth, dot_depth};
 use crate::cpu::synthetic::Options;
@@ -111,7 +111,7 @@ impl<'a> OnDevice<'a> {
     }
 }
 
-impl Pair for OnDevice<'_> {
+impl Turns for OnDevice<'_> {
     fn work(&mut self, repeats: u32) -> Result<Timed, BenchError> {
         self.device.time(repeats, |pass| self.gradient.record(pass, 0))
     }
@@ -154,7 +154,7 @@ impl<'a> OnProcessor<'a> {
     }
 }
 
-impl Pair for OnProcessor<'_> {
+impl Turns for OnProcessor<'_> {
     fn work(&mut self, repeats: u32) -> Result<Timed, BenchError> {
         let OnProcessor { processor, model, rows, params, grads } = self;
         Ok(processor.time(repeats, || {
@@ -164,6 +164,10 @@ impl Pair for OnProcessor<'_> {
 
     fn copy(&mut self, repeats: u32) -> Result<Timed, BenchError> {
         Ok(self.processor.copy(4 * self.rows.x.len() as u64, repeats))
+    }
+
+    fn limit(&mut self, repeats: u32) -> Result<Option<Timed>, BenchError> {
+        Ok(Some(self.processor.time(repeats, || read(self.rows.x))))
     }
 
     fn flush(&mut self) -> Result<(), BenchError> {

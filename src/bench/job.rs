@@ -5,7 +5,7 @@ use super::machine::cache_bytes;
 use super::processor::Processor;
 use super::report::{Rates, Row, Shape, Work};
 use super::training::{self, TARGET};
-use super::turns::{self, Pair, Samples, VISITS};
+use super::turns::{self, Samples, Turns, VISITS};
 use super::{BenchError, Options, gradient, step, validation};
 use crate::Rule;
 use crate::cpu::gradient::Rows;
@@ -196,7 +196,7 @@ impl Job<'_> {
             Kind::Epoch { rows, features, batch } => {
                 let problem =
                     gradient::problem(rows, features, options.seed.wrapping_add(GRADIENT_SEED))?;
-                let mut take = |pair: &mut dyn Pair| turns::take(options.visit(), false, pair);
+                let mut take = |pair: &mut dyn Turns| turns::take(options.visit(), false, pair);
                 let (samples, report) = match self.target {
                     Target::Device(device) => {
                         training::epoch_on_device(device, &problem, batch, &mut take)?
@@ -221,7 +221,7 @@ impl Job<'_> {
     fn hot_and_cold(
         &self,
         options: &Options,
-        pair: &mut dyn Pair,
+        pair: &mut dyn Turns,
         report: Verification,
     ) -> Result<Vec<Part>, BenchError> {
         let report = validation::passed(&self.to_string(), report)?;

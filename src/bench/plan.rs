@@ -74,13 +74,14 @@ pub fn jobs<'a>(
                 refused.extend(which.0.is_some().then_some(which));
                 continue;
             }
-            let passes = 2 * turns::LEAST * VISITS;
+            // Three take turns, and each runs once ahead of being timed.
+            let passes = 6 * turns::LEAST * VISITS;
             let seconds = kind.bytes() as f64 * passes as f64 / (1e9 * rates.copy_gb_s);
             let patience = PATIENCE * options.budget.max(Duration::from_secs(1)).as_secs_f64();
             let optional = matches!(kind, Kind::Step { size, .. } if size > ALWAYS);
             if !named && optional && seconds > patience {
                 let reason = format!(
-                    "{} samples and as many copies take about {seconds:.0} s: named by --sizes, it is measured",
+                    "{} samples and what they are compared with take about {seconds:.0} s: named by --sizes, it is measured",
                     turns::LEAST * VISITS
                 );
                 left_out.push(LeftOut { what: job.to_string(), reason });

@@ -2,8 +2,9 @@
 
 use super::BenchError;
 use super::turns::Timed;
+use crate::cpu::prefetch::{BLOCK, ahead};
 use crate::cpu::random::philox;
-use pulp::Arch;
+use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use std::hint::black_box;
@@ -82,14 +83,23 @@ impl<'a> Processor<'a> {
 
     /// Moves `bytes` by copying, repeated: half of them read, half of them written.
     pub fn copy(&self, bytes: u64, repeats: u32) -> Timed {
-        let half = (bytes / 8) as usize;
+        self.over(bytes / 8, repeats, copy)
+    }
+
+    /// Moves `bytes` by an in-place triad, repeated: a third of them written.
+    pub fn triad(&self, bytes: u64, repeats: u32) -> Timed {
+        self.over(bytes / 12, repeats, triad)
+    }
+
+    /// Goes through so many elements of the two streams, and through the same again where they have not so many.
+    fn over(&self, len: u64, repeats: u32, go: fn(&[f32], &mut [f32])) -> Timed {
         self.memory.with(|[source, target]| {
             let most = source.len();
             self.time(repeats, || {
-                let mut left = half;
+                let mut left = len as usize;
                 while left > 0 {
                     let len = left.min(most);
-                    copy(&source[..len], &mut target[..len]);
+                    go(&source[..len], &mut target[..len]);
                     left -= len;
                 }
             })
@@ -119,16 +129,56 @@ pub fn copy(source: &[f32], target: &mut [f32]) {
 
 /// `target ← target + ½ · source`: two streams read, one of them written.
 pub fn triad(source: &[f32], target: &mut [f32]) {
-    let arch = Arch::new();
-    target.par_chunks_mut(TASK).zip(source.par_chunks(TASK)).for_each(|(target, source)| {
-        arch.dispatch(|| target.iter_mut().zip(source).for_each(|(a, &b)| *a += 0.5 * b));
-    });
+    let parts = target.par_chunks_mut(TASK).zip(source.par_chunks(TASK));
+    parts.for_each(|(target, source)| Arch::new().dispatch(Triad { source, target }));
+}
+
+/// A type of its own rather than a closure: only a method that is always inlined is compiled for the SIMD that was found.
+struct Triad<'a> {
+    source: &'a [f32],
+    target: &'a mut [f32],
+}
+
+impl WithSimd for Triad<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let (target, last_target) = self.target.as_chunks_mut::<BLOCK>();
+        let (source, last_source) = self.source.as_chunks::<BLOCK>();
+        for (target, source) in target.iter_mut().zip(source) {
+            ahead(target);
+            ahead(source);
+            for i in 0..BLOCK {
+                target[i] += 0.5 * source[i];
+            }
+        }
+        last_target.iter_mut().zip(last_source).for_each(|(a, b)| *a += 0.5 * b);
+    }
 }
 
 /// The fastest thing that looks at every byte: no order to keep, no rounding.
 pub fn read(values: &[f32]) {
-    let arch = Arch::new();
-    let sum = |x: &[f32]| x.iter().fold(0u32, |sum, x| sum.wrapping_add(x.to_bits()));
-    let sums = values.par_chunks(TASK).map(|values| arch.dispatch(|| sum(values)));
+    let sums = values.par_chunks(TASK).map(|values| Arch::new().dispatch(Read(values)));
     black_box(sums.reduce(|| 0, u32::wrapping_add));
+}
+
+struct Read<'a>(&'a [f32]);
+
+impl WithSimd for Read<'_> {
+    type Output = u32;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) -> u32 {
+        let (blocks, last) = self.0.as_chunks::<BLOCK>();
+        let mut sums = [0u32; BLOCK];
+        for block in blocks {
+            ahead(block);
+            for i in 0..BLOCK {
+                sums[i] = sums[i].wrapping_add(block[i].to_bits());
+            }
+        }
+        let bits = last.iter().map(|x| x.to_bits());
+        sums.into_iter().chain(bits).fold(0, u32::wrapping_add)
+    }
 }

@@ -177,6 +177,15 @@ pub struct Row {
     /// The time that a copy of as many bytes takes, as a share of the work's: the median of pairs.
     #[serde(default)]
     pub percent_of_copy: Option<f64>,
+    /// What a work of this kind cannot be faster than, besides a copy: `triad`, `read` or `same streams`.
+    #[serde(default)]
+    pub limit: Option<String>,
+    /// Seconds of as many bytes of that, in turns with the samples.
+    #[serde(default)]
+    pub limit_beside: Vec<f64>,
+    /// Its time as a share of the work's: the median of pairs.
+    #[serde(default)]
+    pub percent_of_limit: Option<f64>,
     /// The median by the device's clock.
     #[serde(default)]
     pub gpu_median_s: Option<f64>,
@@ -235,6 +244,16 @@ pub struct Work {
 }
 
 impl Work {
+    /// What moves as many bytes in the way of this work: parameters and moments are read and written in place, X is
+    /// read.
+    fn limit(&self) -> &'static str {
+        match (self.name, self.threads) {
+            ("step", None) => "same streams",
+            ("step", Some(_)) => "triad",
+            _ => "read",
+        }
+    }
+
     /// Its row.
     pub fn row(&self, cache: Option<&str>, samples: Samples, validation: &Verification) -> Row {
         let times = samples.work;
@@ -270,6 +289,9 @@ impl Work {
             gb_s: gb_s(median).filter(|_| self.name != "fit"),
             // The copy beside a fit has no size in common with it.
             percent_of_copy: percent(&times, &samples.copy).filter(|_| self.name != "fit"),
+            limit: (!samples.limit.is_empty()).then(|| self.limit().to_string()),
+            percent_of_limit: percent(&times, &samples.limit),
+            limit_beside: samples.limit,
             gpu_median_s: gpu_median,
             gpu_gb_s: gb_s(gpu_median),
             gpu_percent_of_copy: percent(&gpu_samples, &gpu_beside),

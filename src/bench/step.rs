@@ -3,13 +3,15 @@
 use super::BenchError;
 use super::device::{Copy, Device};
 use super::processor::{Processor, random};
-use super::turns::{Pair, Timed};
+use super::streams::{self, Stream};
+use super::turns::{Timed, Turns};
 use super::validation::{self, places};
 use crate::Rule;
 use crate::cpu::{RuleConstants, StepState, parallel};
 use crate::gpu::{Optimizer, Span};
 use crate::verify::{Snapshot, Verification};
 use std::ops::Range;
+use wgpu::ComputePass;
 
 /// Parameters are about one, gradients about a thousandth.
 const EXPONENTS: (i32, i32) = (0, -10);
@@ -26,6 +28,7 @@ pub struct OnDevice<'a> {
     device: &'a Device<'a>,
     optimizer: Optimizer,
     copy: Copy,
+    same_streams: Vec<Stream>,
 }
 
 impl<'a> OnDevice<'a> {
@@ -47,7 +50,8 @@ impl<'a> OnDevice<'a> {
             return Err(crate::Error::OutOfMemory { what: "moments", reason }.into());
         }
         let copy = device.copy_of(rule.bytes_per_parameter() * size);
-        let work = OnDevice { device, optimizer, copy };
+        let same_streams = same_streams(device, &optimizer, &grads);
+        let work = OnDevice { device, optimizer, copy, same_streams };
         let report = work.check(rule, &places(size, seed), &grads)?;
         Ok((work, report))
     }
@@ -79,7 +83,7 @@ impl<'a> OnDevice<'a> {
     }
 }
 
-impl Pair for OnDevice<'_> {
+impl Turns for OnDevice<'_> {
     fn work(&mut self, repeats: u32) -> Result<Timed, BenchError> {
         self.device.time(repeats, |pass| self.optimizer.record(pass))
     }
@@ -88,9 +92,25 @@ impl Pair for OnDevice<'_> {
         self.device.time(repeats, |pass| self.copy.record(pass))
     }
 
+    fn limit(&mut self, repeats: u32) -> Result<Option<Timed>, BenchError> {
+        let record = |pass: &mut ComputePass| self.same_streams.iter().for_each(|s| s.record(pass));
+        Ok(Some(self.device.time(repeats, record)?))
+    }
+
     fn flush(&mut self) -> Result<(), BenchError> {
         self.device.flush()
     }
+}
+
+/// The step's own gradients, parameters and moments, part by part.
+fn same_streams(device: &Device, optimizer: &Optimizer, grads: &[Span]) -> Vec<Stream> {
+    let tensor = &optimizer.tensors()[0];
+    let part = |(i, grads): (usize, &Span)| {
+        let moments = tensor.moments.iter().map(|moment| &moment[i]);
+        let others: Vec<&Span> = std::iter::once(&tensor.params[i]).chain(moments).collect();
+        streams::same_streams(&device.gpu.device, grads, &others)
+    };
+    grads.iter().enumerate().map(part).collect()
 }
 
 /// On the processor.
@@ -150,7 +170,7 @@ impl<'a> OnProcessor<'a> {
     }
 }
 
-impl Pair for OnProcessor<'_> {
+impl Turns for OnProcessor<'_> {
     fn work(&mut self, repeats: u32) -> Result<Timed, BenchError> {
         Ok(self.step(repeats))
     }
@@ -158,6 +178,11 @@ impl Pair for OnProcessor<'_> {
     fn copy(&mut self, repeats: u32) -> Result<Timed, BenchError> {
         let bytes = self.rule.bytes_per_parameter() * self.params.len() as u64;
         Ok(self.processor.copy(bytes, repeats))
+    }
+
+    fn limit(&mut self, repeats: u32) -> Result<Option<Timed>, BenchError> {
+        let bytes = self.rule.bytes_per_parameter() * self.params.len() as u64;
+        Ok(Some(self.processor.triad(bytes, repeats)))
     }
 
     fn flush(&mut self) -> Result<(), BenchError> {

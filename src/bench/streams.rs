@@ -1,7 +1,7 @@
-//! The kernels of `shaders/bench/streams.wgsl`: a copy and a triad to compare with, and random numbers.
+//! The kernels of `shaders/bench/streams.wgsl`: what is compared with, and random numbers.
 
-use crate::gpu::Span;
 use crate::gpu::span::{Limits, grid};
+use crate::gpu::{Span, workgroup};
 use wgpu::util::DeviceExt;
 use wgpu::{
     BindGroup, BindGroupEntry, BindingResource, BufferBinding, BufferUsages, ComputePass,
@@ -14,7 +14,6 @@ pub struct Stream {
     pieces: Vec<(BindGroup, [u32; 2])>,
 }
 
-const THREADS: u64 = 64;
 const VECTOR: u64 = 16;
 
 impl Stream {
@@ -27,19 +26,15 @@ impl Stream {
         }
     }
 
-    fn new(
-        device: &Device,
-        entry_point: &str,
-        source: Option<&Span>,
-        target: &Span,
-        drawn: Option<[u32; 4]>,
-    ) -> Self {
+    /// Of spans that are equally long, at these bindings.
+    fn new(device: &Device, entry_point: &str, spans: &[(u32, &Span)], drawn: Option<[u32; 4]>) -> Self {
         let pipeline = pipeline(device, entry_point);
         let layout = pipeline.get_bind_group_layout(0);
         let limits = Limits::of(device);
         // Offsets stay multiples of what a binding's offset must be one of.
         let most = limits.max_binding / limits.quantum() * limits.quantum();
-        let bytes = (4 * target.len).next_multiple_of(VECTOR);
+        let len = spans.first().map_or(0, |(_, span)| span.len);
+        let bytes = (4 * len).next_multiple_of(VECTOR);
         let piece = |(number, at): (u32, u64)| {
             let len = most.min(bytes - at);
             let uniform = drawn.map(|[x, y, z, w]| {
@@ -52,8 +47,7 @@ impl Stream {
             });
             let size = std::num::NonZeroU64::new(len);
             let mut entries = Vec::new();
-            for (binding, span) in [(0, source), (1, Some(target))] {
-                let Some(Span { buffer, offset, .. }) = span else { continue };
+            for &(binding, Span { buffer, offset, .. }) in spans {
                 let resource =
                     BindingResource::Buffer(BufferBinding { buffer, offset: offset + at, size });
                 entries.push(BindGroupEntry { binding, resource });
@@ -66,7 +60,7 @@ impl Stream {
                 layout: &layout,
                 entries: &entries,
             });
-            let [x, y, _] = grid(len / VECTOR, THREADS as u32, limits.max_groups);
+            let [x, y, _] = grid(len / VECTOR, workgroup(device), limits.max_groups);
             (bindings, [x, y])
         };
         let starts = (0..bytes).step_by(most.max(VECTOR) as usize);
@@ -76,18 +70,26 @@ impl Stream {
 
 /// A copy of `source`, which is as long as `target`: one stream read, one written.
 pub fn copy(device: &Device, source: &Span, target: &Span) -> Stream {
-    Stream::new(device, "copy", Some(source), target, None)
+    Stream::new(device, "copy", &[(0, source), (1, target)], None)
 }
 
 /// `target ← target + ½ · source`: two streams read, one of them written.
 pub fn triad(device: &Device, source: &Span, target: &Span) -> Stream {
-    Stream::new(device, "triad", Some(source), target, None)
+    Stream::new(device, "triad", &[(0, source), (1, target)], None)
+}
+
+/// What an optimizer's step reads and writes, without its arithmetic: one stream read, up to four others read and
+/// written in place, all of one length.
+pub fn same_streams(device: &Device, grads: &Span, others: &[&Span]) -> Stream {
+    let others = (0..).zip(others).map(|(i, &span)| (if i == 0 { 1 } else { 2 + i }, span));
+    let spans: Vec<_> = std::iter::once((0, grads)).chain(others).collect();
+    Stream::new(device, &format!("in_place_{}", spans.len() - 1), &spans, None)
 }
 
 /// Random numbers of either sign with magnitudes in [1, 2) · 2^exponent.
 pub fn fill(device: &Device, target: &Span, seed: u64, exponent: i32) -> Stream {
     let drawn = [seed as u32, (seed >> 32) as u32, exponent as u32, 0];
-    Stream::new(device, "fill", None, target, Some(drawn))
+    Stream::new(device, "fill", &[(1, target)], Some(drawn))
 }
 
 /// The pipeline of a kernel that does nothing.
@@ -105,7 +107,10 @@ fn pipeline(device: &Device, entry_point: &str) -> ComputePipeline {
         layout: None,
         module: &module,
         entry_point: Some(entry_point),
-        compilation_options: Default::default(),
+        compilation_options: wgpu::PipelineCompilationOptions {
+            constants: &[("WORKGROUP", f64::from(workgroup(device)))],
+            ..Default::default()
+        },
         cache: None,
     })
 }

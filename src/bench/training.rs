@@ -1,8 +1,8 @@
 //! Epochs of training, and the time to a given loss.
 
 use super::device::{Copy, Device};
-use super::processor::Processor;
-use super::turns::{Pair, Samples, Timed};
+use super::processor::{Processor, read};
+use super::turns::{Samples, Timed, Turns};
 use super::{BenchError, validation};
 use crate::regression::Problem;
 use crate::train::{
@@ -108,7 +108,7 @@ struct EpochOnDevice<'a> {
     copy: Copy,
 }
 
-impl Pair for EpochOnDevice<'_> {
+impl Turns for EpochOnDevice<'_> {
     fn work(&mut self, repeats: u32) -> Result<Timed, BenchError> {
         let started = Instant::now();
         for _ in 0..repeats {
@@ -128,13 +128,14 @@ impl Pair for EpochOnDevice<'_> {
 
 struct EpochOnProcessor<'a> {
     processor: &'a Processor<'a>,
+    x: &'a [f32],
     worker: CpuWorker<'a, f32>,
     epoch: Epoch,
 }
 
-impl Pair for EpochOnProcessor<'_> {
+impl Turns for EpochOnProcessor<'_> {
     fn work(&mut self, repeats: u32) -> Result<Timed, BenchError> {
-        let EpochOnProcessor { processor, worker, epoch } = self;
+        let EpochOnProcessor { processor, worker, epoch, .. } = self;
         let mut outcome = Ok(());
         let timed = processor.time(repeats, || {
             let run = epoch.run(worker);
@@ -147,6 +148,10 @@ impl Pair for EpochOnProcessor<'_> {
 
     fn copy(&mut self, repeats: u32) -> Result<Timed, BenchError> {
         Ok(self.processor.copy(self.epoch.bytes, repeats))
+    }
+
+    fn limit(&mut self, repeats: u32) -> Result<Option<Timed>, BenchError> {
+        Ok(Some(self.processor.time(repeats, || read(self.x))))
     }
 
     fn flush(&mut self) -> Result<(), BenchError> {
@@ -170,7 +175,7 @@ fn worker<'a>(
 }
 
 /// What takes the samples of a pair, once that is known to be right.
-pub type Take<'a> = &'a mut dyn FnMut(&mut dyn Pair) -> Result<Samples, BenchError>;
+pub type Take<'a> = &'a mut dyn FnMut(&mut dyn Turns) -> Result<Samples, BenchError>;
 
 /// Epochs of Adam on an adapter, in batches of `size`.
 pub fn epoch_on_device(
@@ -204,7 +209,7 @@ pub fn epoch_on_processor(
     let mut worker = CpuWorker::new(rows, &recipe, &start(problem))?;
     let report = processor.run(|| check(problem, &recipe, &batches, &mut worker))?;
     let report = validation::passed("an epoch", report)?;
-    let samples = take(&mut EpochOnProcessor { processor, worker, epoch })?;
+    let samples = take(&mut EpochOnProcessor { processor, x, worker, epoch })?;
     Ok((samples, report))
 }
 

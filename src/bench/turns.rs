@@ -1,4 +1,4 @@
-//! Samples of a work and of a copy beside it, which take turns: what disturbs one disturbs the other too.
+//! Samples of a work and of what it is compared with, which take turns: what disturbs one disturbs the others too.
 
 use super::BenchError;
 use super::statistics::Summary;
@@ -29,12 +29,16 @@ pub struct Timed {
     pub device: Option<f64>,
 }
 
-/// Two things that take turns.
-pub trait Pair {
+/// What takes turns.
+pub trait Turns {
     /// Does the work so many times.
     fn work(&mut self, repeats: u32) -> Result<Timed, BenchError>;
     /// Copies as many bytes as that moves, so many times.
     fn copy(&mut self, repeats: u32) -> Result<Timed, BenchError>;
+    /// Moves as many bytes the way that the work reads and writes them, so many times, where that is another.
+    fn limit(&mut self, _repeats: u32) -> Result<Option<Timed>, BenchError> {
+        Ok(None)
+    }
     /// Goes through more than the last cache holds.
     fn flush(&mut self) -> Result<(), BenchError>;
 }
@@ -48,7 +52,9 @@ pub struct Samples {
     pub work: Vec<f64>,
     /// Of the copy that ran beside each.
     pub copy: Vec<f64>,
-    /// Of both by the device's own clock, where every one could be read.
+    /// Of the limit, where there is one.
+    pub limit: Vec<f64>,
+    /// Of work and copy by the device's own clock, where every one could be read.
     pub device: Option<[Vec<f64>; 2]>,
     /// How many of them each visit took.
     pub visits: Vec<usize>,
@@ -60,6 +66,7 @@ impl Samples {
         self.repeats = later.repeats;
         self.work.extend(later.work);
         self.copy.extend(later.copy);
+        self.limit.extend(later.limit);
         self.visits.extend(later.visits);
         self.device = match (self.device.take(), later.device) {
             (Some([mut work, mut copy]), Some([later_work, later_copy])) => {
@@ -73,16 +80,17 @@ impl Samples {
 }
 
 /// The samples of a visit: until they agree, or the time is over. `cold` flushes ahead of every one.
-pub fn take(budget: Duration, cold: bool, pair: &mut dyn Pair) -> Result<Samples, BenchError> {
+pub fn take(budget: Duration, cold: bool, turns: &mut dyn Turns) -> Result<Samples, BenchError> {
     let repeats = match cold {
         true => {
             // Once for what only the first time costs.
-            pair.work(1)?;
-            pair.copy(1)?;
+            turns.work(1)?;
+            turns.copy(1)?;
             [1, 1]
         }
-        false => [enough(&mut |n| pair.work(n))?, enough(&mut |n| pair.copy(n))?],
+        false => [enough(&mut |n| turns.work(n))?, enough(&mut |n| turns.copy(n))?],
     };
+    let takers = if turns.limit(1)?.is_some() { 3 } else { 2 };
     let mut samples = Samples { repeats: repeats[0], ..Samples::default() };
     let mut device: [Vec<Option<f64>>; 2] = Default::default();
     let started = Instant::now();
@@ -94,20 +102,30 @@ pub fn take(budget: Duration, cold: bool, pair: &mut dyn Pair) -> Result<Samples
                 break;
             }
         }
-        let mut times = [None; 2];
-        // Who goes first changes, so that neither always has the other's caches.
-        for turn in [samples.work.len() % 2, 1 - samples.work.len() % 2] {
-            if cold {
-                pair.flush()?;
+        // Who goes first changes, so that none always has another's caches.
+        let first = samples.work.len();
+        for turn in 0..takers {
+            let turn = (first + turn) % takers;
+            match (cold, turn) {
+                (true, _) => turns.flush()?,
+                // What the others have left in the caches is not this one's.
+                (false, 0) => drop(turns.work(1)?),
+                (false, 1) => drop(turns.copy(1)?),
+                (false, _) => drop(turns.limit(1)?),
             }
-            let timed = if turn == 0 { pair.work(repeats[0])? } else { pair.copy(repeats[1])? };
-            times[turn] = Some(timed);
-        }
-        if let [Some(work), Some(copy)] = times {
-            samples.work.push(work.wall);
-            samples.copy.push(copy.wall);
-            device[0].push(work.device);
-            device[1].push(copy.device);
+            match turn {
+                0 => {
+                    let timed = turns.work(repeats[0])?;
+                    samples.work.push(timed.wall);
+                    device[0].push(timed.device);
+                }
+                1 => {
+                    let timed = turns.copy(repeats[1])?;
+                    samples.copy.push(timed.wall);
+                    device[1].push(timed.device);
+                }
+                _ => samples.limit.extend(turns.limit(repeats[1])?.map(|timed| timed.wall)),
+            }
         }
     }
     let [work, copy] = device.map(|times| times.into_iter().collect::<Option<Vec<f64>>>());
@@ -154,9 +172,10 @@ mod tests {
     struct Fake {
         order: Vec<char>,
         work: Vec<f64>,
+        limited: bool,
     }
 
-    impl Pair for Fake {
+    impl Turns for Fake {
         fn work(&mut self, repeats: u32) -> Result<Timed, BenchError> {
             self.order.push('w');
             let next = self.work[self.order.len() % self.work.len()];
@@ -168,6 +187,13 @@ mod tests {
             Ok(Timed { wall: 1e-3, device: Some(1e-3) })
         }
 
+        fn limit(&mut self, _: u32) -> Result<Option<Timed>, BenchError> {
+            Ok(self.limited.then(|| {
+                self.order.push('l');
+                Timed { wall: 2e-3, device: None }
+            }))
+        }
+
         fn flush(&mut self) -> Result<(), BenchError> {
             self.order.push('f');
             Ok(())
@@ -175,7 +201,7 @@ mod tests {
     }
 
     fn fake(work: &[f64]) -> Fake {
-        Fake { order: Vec::new(), work: work.to_vec() }
+        Fake { order: Vec::new(), work: work.to_vec(), limited: false }
     }
 
     #[test]
@@ -201,10 +227,19 @@ mod tests {
 
     #[test]
     fn turns_change_and_each_is_flushed_ahead_of() {
-        let mut pair = fake(&[1e-3]);
-        take(Duration::ZERO, true, &mut pair).unwrap();
-        let order: String = pair.order[2..].iter().collect();
+        let mut fake = fake(&[1e-3]);
+        take(Duration::ZERO, true, &mut fake).unwrap();
+        let order: String = fake.order[2..].iter().collect();
         assert!(order.starts_with("fwfcfcfwfwfc"), "{order}");
+    }
+
+    #[test]
+    fn a_limit_takes_turns_too() {
+        let mut fake = Fake { limited: true, ..fake(&[1e-3]) };
+        let samples = take(Duration::ZERO, true, &mut fake).unwrap();
+        assert_eq!(samples.limit, [2e-3; LEAST]);
+        let order: String = fake.order[3..].iter().collect();
+        assert_eq!(order, "fwfcflfcflfwflfwfc");
     }
 
     #[test]

@@ -17,6 +17,8 @@ pub enum Optimizer {
     Adam,
     /// Adam with decoupled weight decay
     Adamw,
+    /// Adam that divides by the largest second moment so far
+    Amsgrad,
     Nadam,
     Adamax,
     Adagrad,
@@ -45,7 +47,7 @@ pub struct RuleArguments {
     /// Whose defaults hold for all that is not given
     #[arg(long, value_enum, default_value_t, value_name = "LIBRARY")]
     preset: Preset,
-    /// Learning rate [default: sgd, momentum, nesterov, adam and adamw 1e-3, rmsprop and adagrad 1e-2,
+    /// Learning rate [default: sgd, momentum, nesterov, adam, adamw and amsgrad 1e-3, rmsprop and adagrad 1e-2,
     /// nadam and adamax 2e-3, lion 1e-4]
     #[arg(long, value_name = "LR", allow_negative_numbers = true)]
     pub lr: Option<f64>,
@@ -174,6 +176,7 @@ impl Optimizer {
                 Preset::Optax => Adam { weight_decay: 1e-4, ..Adam::optax() }.into(),
                 Preset::Keras => Adam { weight_decay: 4e-3, ..Adam::keras() }.into(),
             },
+            Optimizer::Amsgrad => Adam { amsgrad: true, ..preset!(Adam) }.into(),
             Optimizer::Nadam => preset!(NAdam).into(),
             Optimizer::Adamax => preset!(Adamax).into(),
             Optimizer::Adagrad => preset!(Adagrad).into(),

@@ -11,6 +11,9 @@ use crate::{Loss, Model};
 pub const BLOCK: usize = 512;
 /// Rows whose blocks make one tree: of a larger batch there may be so many in memory at a time.
 pub const SLICE: usize = 1 << 18;
+/// Numbers of X that one thread goes through before another one would have begun.
+#[cfg(feature = "cpu")]
+const SERIAL: usize = 1 << 17;
 /// Rows whose scores are in flight together.
 pub(super) const GROUP: usize = 4;
 /// Partial sums of one dot product: as many as the widest SIMD register holds f32.
@@ -127,9 +130,14 @@ impl<R: Real> BatchSums<R> {
         use rayon::prelude::*;
         let (model, width) = (self.model, self.sums.len());
         let mut partials = self.partials(&rows, params);
-        let blocks: Vec<Rows<R>> = rows.blocks(&model).collect();
-        let sums = partials.par_chunks_mut(width).zip(blocks);
-        sums.for_each(|(sums, rows)| add_block(&model, rows, params, sums));
+        if rows.x.len() <= SERIAL {
+            let blocks = partials.chunks_mut(width).zip(rows.blocks(&model));
+            blocks.for_each(|(sums, rows)| add_block(&model, rows, params, sums));
+        } else {
+            let blocks: Vec<Rows<R>> = rows.blocks(&model).collect();
+            let blocks = partials.par_chunks_mut(width).zip(blocks);
+            blocks.for_each(|(sums, rows)| add_block(&model, rows, params, sums));
+        }
         self.take(rows.len(&model), &mut partials);
     }
 

@@ -23,7 +23,7 @@ mod nadam;
 mod number;
 #[cfg(feature = "cpu")]
 pub mod parallel;
-mod prefetch;
+pub(crate) mod prefetch;
 pub mod random;
 mod rmsprop;
 mod sgd;

@@ -2,6 +2,9 @@
 
 /// f32 in a line of the processor's caches.
 pub const LINE: usize = 16;
+/// Elements of a stream whose lines are asked for together, and how far ahead of them.
+pub const BLOCK: usize = 4 * LINE;
+pub const AHEAD: usize = 512;
 
 /// Asks for the line of `x[at]`, which may lie past the end.
 ///
@@ -17,4 +20,10 @@ pub fn prefetch<T>(x: &[T], at: usize) {
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = (x, at);
+}
+
+/// Asks for the block of a stream that is [`AHEAD`] of this one.
+#[inline(always)]
+pub fn ahead<T>(block: &[T; BLOCK]) {
+    (AHEAD..AHEAD + BLOCK).step_by(LINE).for_each(|line| prefetch(block, line));
 }

@@ -1,12 +1,8 @@
 //! One step of any rule: the frame that the rules share, the twin of `shaders/update.wgsl`.
 
-use super::prefetch::{LINE, prefetch};
+use super::prefetch::{BLOCK, ahead};
 use super::{Number, adagrad, adam, adamax, lion, nadam, rmsprop, sgd};
 use crate::{Penalty, Rule};
-
-/// Elements whose lines are asked for together, and how far ahead of them.
-const BLOCK: usize = 4 * LINE;
-const AHEAD: usize = 512;
 
 /// The constants of one step of one tensor, as the rules read them.
 #[derive(Clone, Copy, Debug)]
@@ -60,11 +56,9 @@ macro_rules! each {
         $(let mut $moment = ($moment.0.iter_mut(), $moment.1.iter_mut());)*
         for (params, grads) in params.iter_mut().zip(grads) {
             $(let $moment = $moment.0.next().expect("as many blocks as params");)*
-            for line in (AHEAD..AHEAD + BLOCK).step_by(LINE) {
-                prefetch(params, line);
-                prefetch(grads, line);
-                $(prefetch($moment, line);)*
-            }
+            ahead(params);
+            ahead(grads);
+            $(ahead($moment);)*
             for i in 0..BLOCK {
                 let $gradient = frame.gradient(grads[i], params[i]);
                 $(let $moment = &mut $moment[i];)*

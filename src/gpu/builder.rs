@@ -181,7 +181,7 @@ impl<'a> OptimizerBuilder<'a> {
         let check = Check("optimizer");
         check.steps("micro_batches", self.options.micro_batches.into())?;
         check.decay("average", self.options.average.unwrap_or(0.0))?;
-        needs::steps(self.device.adapter_info().device_type).check(self.device)?;
+        needs::steps(&self.device.adapter_info()).check(self.device)?;
         let hint = " for a slot of constants for every tensor";
         let bytes = self.tensors.len() as u64 * SLOT;
         let available = Limits::of(self.device).max_binding;

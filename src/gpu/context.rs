@@ -104,7 +104,7 @@ pub fn answers_to(info: &AdapterInfo, wanted: &str) -> bool {
 /// # Errors
 /// [`Error::Limit`].
 pub fn check_adapter(adapter: &Adapter) -> Result<(), Error> {
-    needs::check_limits(&required_limits(&adapter.limits()), adapter.get_info().device_type)
+    needs::check_limits(&required_limits(&adapter.limits()), &adapter.get_info())
 }
 
 /// The first that gives a device. One that cannot run the kernels is passed over where there are others.

@@ -87,15 +87,19 @@ impl Planes {
     }
 }
 
-/// Threads in a workgroup of an update. On a processor small groups are faster; on hardware large ones
-/// hide more latency. Elements are independent, so the bits are the same.
+/// Threads in a workgroup of an update. Elements are independent, so the bits are the same.
 pub fn workgroup(device: &Device) -> u32 {
-    workgroup_of(device.adapter_info().device_type)
+    workgroup_of(&device.adapter_info())
 }
 
-/// The same on an adapter of that kind.
-pub fn workgroup_of(kind: wgpu::DeviceType) -> u32 {
-    if kind == wgpu::DeviceType::Cpu { 64 } else { 256 }
+/// The same on an adapter, as measured; `benches/NOTES.md` has the table.
+pub fn workgroup_of(adapter: &wgpu::AdapterInfo) -> u32 {
+    match adapter.device_type {
+        // SwiftShader is faster with small ones. llvmpipe takes a lock for each, and hardware hides more latency
+        // in large ones.
+        wgpu::DeviceType::Cpu if !adapter.name.starts_with("llvmpipe") => 64,
+        _ => 256,
+    }
 }
 
 pub(super) fn is_processor(device: &Device) -> bool {

@@ -3,7 +3,7 @@
 use super::bindings::check_limit;
 use super::kernels;
 use crate::Error;
-use wgpu::{Device, DeviceType, Limits};
+use wgpu::{AdapterInfo, Device, Limits};
 
 /// What kernels that belong together need.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,8 +26,8 @@ pub const VIRTUAL_SUMS: Needs = Needs { storage_buffers: 6, ..SUMS };
 pub const EPOCHS: Needs = Needs { threads: 64, workgroup_bytes: 13824, storage_buffers: 8 };
 
 /// The steps of an optimizer.
-pub fn steps(kind: DeviceType) -> Needs {
-    let threads = kernels::workgroup_of(kind);
+pub fn steps(adapter: &AdapterInfo) -> Needs {
+    let threads = kernels::workgroup_of(adapter);
     Needs { threads, workgroup_bytes: 12 * threads, storage_buffers: 7 }
 }
 
@@ -58,8 +58,8 @@ impl Needs {
 /// # Errors
 /// [`Error::Limit`].
 #[cfg(any(feature = "cli", test))]
-pub fn check_limits(limits: &Limits, kind: DeviceType) -> Result<(), Error> {
-    let all = [EPOCHS, SUMS, VIRTUAL_SUMS, SYNTHETIC, steps(kind)];
+pub fn check_limits(limits: &Limits, adapter: &AdapterInfo) -> Result<(), Error> {
+    let all = [EPOCHS, SUMS, VIRTUAL_SUMS, SYNTHETIC, steps(adapter)];
     all.iter().try_for_each(|needs| needs.check_limits(limits, ""))
 }
 
@@ -69,6 +69,11 @@ mod tests {
     use crate::gpu::shader;
     use naga::valid::Validator;
     use naga::{AddressSpace, ArraySize, TypeInner};
+    use wgpu::{Backend, DeviceType};
+
+    fn adapter(kind: DeviceType) -> AdapterInfo {
+        AdapterInfo::new(kind, Backend::Vulkan)
+    }
 
     /// The most storage buffers that an entry point uses, and what the module shares, an array of WORKGROUP
     /// elements counted for `threads`.
@@ -94,17 +99,17 @@ mod tests {
 
     #[test]
     fn the_kernels_need_what_is_said() {
-        for kind in [DeviceType::Cpu, DeviceType::DiscreteGpu] {
+        for adapter in [DeviceType::Cpu, DeviceType::DiscreteGpu].map(adapter) {
             let families = [
                 ("epochs", EPOCHS),
-                ("gradient_norm", steps(kind)),
-                ("step_state", steps(kind)),
+                ("gradient_norm", steps(&adapter)),
+                ("step_state", steps(&adapter)),
                 ("gradient", SUMS),
                 ("descend", SUMS),
                 ("evaluation", SUMS),
                 ("synthetic", SYNTHETIC),
                 ("virtual", SYNTHETIC),
-                ("", steps(kind)),
+                ("", steps(&adapter)),
             ];
             let mut most = vec![(0, 0); families.len()];
             for composed in shader::all() {
@@ -119,7 +124,7 @@ mod tests {
                 assert!(bytes <= needs.workgroup_bytes, "{name} shares {bytes} bytes");
                 most[family] = (most[family].0.max(buffers), most[family].1.max(bytes));
             }
-            for of in [EPOCHS, SUMS, SYNTHETIC, steps(kind)] {
+            for of in [EPOCHS, SUMS, SYNTHETIC, steps(&adapter)] {
                 let family = families.iter().zip(&most).filter(|((_, needs), _)| *needs == of);
                 let bytes = family.map(|(_, most)| most.1).max();
                 assert_eq!(bytes, Some(of.workgroup_bytes), "more than is needed");
@@ -129,12 +134,12 @@ mod tests {
 
     #[test]
     fn a_device_without_compute_shaders_is_refused_with_numbers() {
-        let refused = check_limits(&Limits::downlevel_webgl2_defaults(), DeviceType::Other);
+        let refused = check_limits(&Limits::downlevel_webgl2_defaults(), &adapter(DeviceType::Other));
         let limit = "max_storage_buffers_per_shader_stage";
         assert_eq!(refused, Err(Error::Limit { limit, available: 0, needed: 8, hint: "" }));
         let less = Limits { max_compute_invocations_per_workgroup: 128, ..Limits::default() };
-        assert!(check_limits(&less, DeviceType::DiscreteGpu).is_err());
-        assert_eq!(check_limits(&less, DeviceType::Cpu), Ok(()));
-        assert_eq!(check_limits(&Limits::default(), DeviceType::DiscreteGpu), Ok(()));
+        assert!(check_limits(&less, &adapter(DeviceType::DiscreteGpu)).is_err());
+        assert_eq!(check_limits(&less, &adapter(DeviceType::Cpu)), Ok(()));
+        assert_eq!(check_limits(&Limits::default(), &adapter(DeviceType::DiscreteGpu)), Ok(()));
     }
 }

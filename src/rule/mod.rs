@@ -91,8 +91,8 @@ macro_rules! of_any {
 }
 
 impl Rule {
-    /// The name of the algorithm: `sgd`, `momentum`, `nesterov`, `rmsprop`, `adam`, `adamw`, `nadam`,
-    /// `adamax`, `adagrad` or `lion`.
+    /// The name of the algorithm: `sgd`, `momentum`, `nesterov`, `rmsprop`, `adam`, `adamw`, `amsgrad`,
+    /// `nadam`, `adamax`, `adagrad` or `lion`.
     pub fn name(&self) -> &'static str {
         match self {
             Rule::Sgd(sgd) if sgd.nesterov => "nesterov",
@@ -100,6 +100,7 @@ impl Rule {
             Rule::Sgd(_) => "sgd",
             Rule::RmsProp(_) => "rmsprop",
             Rule::Adam(adam) if adam.decoupled_weight_decay && adam.weight_decay != 0.0 => "adamw",
+            Rule::Adam(adam) if adam.amsgrad => "amsgrad",
             Rule::Adam(_) => "adam",
             Rule::NAdam(_) => "nadam",
             Rule::Adamax(_) => "adamax",

@@ -3,7 +3,7 @@
 use std::io::{Error, Write};
 use wgpu_optim::bench::Report;
 
-const HEADER: [&str; 24] = [
+const HEADER: [&str; 26] = [
     "work",
     "rule",
     "size",
@@ -25,6 +25,8 @@ const HEADER: [&str; 24] = [
     "bytes",
     "gb_s",
     "percent_of_copy",
+    "limit",
+    "percent_of_limit",
     "gpu_median_s",
     "gpu_gb_s",
     "gpu_percent_of_copy",
@@ -61,6 +63,8 @@ pub fn write(to: &mut dyn Write, report: &Report) -> Result<(), Error> {
             row.bytes.to_string(),
             number(row.gb_s),
             number(row.percent_of_copy),
+            text(&row.limit),
+            number(row.percent_of_limit),
             number(row.gpu_median_s),
             number(row.gpu_gb_s),
             number(row.gpu_percent_of_copy),

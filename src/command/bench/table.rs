@@ -3,9 +3,9 @@
 use crate::command::output;
 use wgpu_optim::bench::{Rates, Report, Row, Shape};
 
-pub const HEADER: [&str; 12] = [
-    "work", "rule", "size", "device", "cache", "median", "95 %", "GB/s", "of copy", "GPU GB/s",
-    "of copy", "G/s",
+pub const HEADER: [&str; 13] = [
+    "work", "rule", "size", "device", "cache", "median", "95 %", "GB/s", "of copy", "of limit",
+    "GPU GB/s", "of copy", "G/s",
 ];
 /// Columns of text.
 pub const LEFT: usize = 5;
@@ -57,6 +57,9 @@ pub fn cells(row: &Row) -> Vec<String> {
         interval,
         number(row.gb_s),
         percent(row.percent_of_copy),
+        row.limit
+            .as_ref()
+            .map_or_else(String::new, |of| format!("{} {of}", percent(row.percent_of_limit))),
         number(row.gpu_gb_s),
         percent(row.gpu_percent_of_copy),
         number(rate),

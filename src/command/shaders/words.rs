@@ -87,7 +87,10 @@ const BINDINGS_OF: &[(&str, &str, &str)] = &[
 
 /// What each override is to be set to.
 const OVERRIDES: &[(&str, &str)] = &[
-    ("WORKGROUP", "threads of a workgroup, a power of two: 256 on hardware, 64 on a processor"),
+    (
+        "WORKGROUP",
+        "threads of a workgroup, a power of two: 256 on hardware and llvmpipe, 64 on other processors",
+    ),
     ("PLANES", "planes in `state`: the moments, 1 for an accumulator, 1 for an average; at least 1"),
     ("QUANTUM", "the alignment of bindings, and at least 16 bytes, in units of 16 bytes"),
     ("ACCUMULATES", "gradients of several micro-batches make a step"),
