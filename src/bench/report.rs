@@ -177,7 +177,7 @@ pub struct Row {
     /// The time that a copy of as many bytes takes, as a share of the work's: the median of pairs.
     #[serde(default)]
     pub percent_of_copy: Option<f64>,
-    /// What a work of this kind cannot be faster than, besides a copy: `triad`, `read` or `same streams`.
+    /// A plain stream of the kind that bounds the work, besides a copy: `triad`, `read` or `same streams`.
     #[serde(default)]
     pub limit: Option<String>,
     /// Seconds of as many bytes of that, in turns with the samples.

@@ -102,15 +102,35 @@ impl Turns for OnDevice<'_> {
     }
 }
 
-/// The step's own gradients, parameters and moments, part by part.
+/// The step's own gradients, parameters and moments, cut wherever one of them is.
 fn same_streams(device: &Device, optimizer: &Optimizer, grads: &[Span]) -> Vec<Stream> {
     let tensor = &optimizer.tensors()[0];
-    let part = |(i, grads): (usize, &Span)| {
-        let moments = tensor.moments.iter().map(|moment| &moment[i]);
-        let others: Vec<&Span> = std::iter::once(&tensor.params[i]).chain(moments).collect();
-        streams::same_streams(&device.gpu.device, grads, &others)
+    let all: Vec<&[Span]> =
+        [grads, &tensor.params].into_iter().chain(tensor.moments.iter().map(Vec::as_slice)).collect();
+    // Where each part begins, and the part.
+    let placed = |parts: &[Span]| -> Vec<(u64, Span)> {
+        let mut next = 0;
+        let place = |part: &Span| {
+            next += part.len;
+            (next - part.len, part.clone())
+        };
+        parts.iter().map(place).collect()
     };
-    grads.iter().enumerate().map(part).collect()
+    let all: Vec<Vec<(u64, Span)>> = all.into_iter().map(placed).collect();
+    let end: u64 = grads.iter().map(|part| part.len).sum();
+    let mut cuts: Vec<u64> = all.iter().flatten().map(|(first, _)| *first).chain([end]).collect();
+    cuts.sort_unstable();
+    cuts.dedup();
+    let piece = |cut: &[u64]| {
+        let within = |parts: &Vec<(u64, Span)>| {
+            let (first, part) = &parts[parts.partition_point(|(first, _)| *first <= cut[0]) - 1];
+            Span::new(&part.buffer, part.offset + 4 * (cut[0] - first), cut[1] - cut[0])
+        };
+        let spans: Vec<Span> = all.iter().map(within).collect();
+        let others: Vec<&Span> = spans[1..].iter().collect();
+        streams::same_streams(&device.gpu.device, &spans[0], &others)
+    };
+    cuts.windows(2).map(piece).collect()
 }
 
 /// On the processor.

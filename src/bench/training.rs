@@ -174,7 +174,7 @@ fn worker<'a>(
     })
 }
 
-/// What takes the samples of a pair, once that is known to be right.
+/// What takes the samples of a work, once that is known to be right.
 pub type Take<'a> = &'a mut dyn FnMut(&mut dyn Turns) -> Result<Samples, BenchError>;
 
 /// Epochs of Adam on an adapter, in batches of `size`.
