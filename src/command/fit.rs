@@ -130,6 +130,7 @@ impl<'a> Fit<'a> {
                 },
                 eval_every: if trace { 0 } else { eval_every },
                 trace,
+                max_skips: 0,
             })
         };
         let plans = rules.into_iter().map(plan).collect::<Result<_, Failure>>()?;
