@@ -4,6 +4,7 @@
 
 #![allow(dead_code, reason = "every test and every program uses its own part of this")]
 
+pub mod checkpoint;
 pub mod data;
 pub mod memory;
 pub mod model;
@@ -16,4 +17,10 @@ fn with_file<T>(name: &str, bytes: &[u8], f: impl FnOnce(&Path) -> T) -> T {
     let path = folder.path().join(name);
     std::fs::write(&path, bytes).unwrap();
     f(&path)
+}
+
+/// The bytes with another part in the place of one as long.
+fn replaced(bytes: &[u8], part: &[u8], other: &[u8]) -> Option<Vec<u8>> {
+    let at = bytes.windows(part.len().max(1)).position(|window| window == part)?;
+    (part.len() == other.len()).then(|| [&bytes[..at], other, &bytes[at + part.len()..]].concat())
 }

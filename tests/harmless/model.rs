@@ -1,5 +1,5 @@
 use super::memory::peak;
-use super::with_file;
+use super::{replaced, with_file};
 use wgpu_optim::saved::{SavedError, SavedModel};
 
 /// Loads a file of these bytes as a model. A wrong checksum is put right, so that what lies behind it is seen too.
@@ -44,10 +44,4 @@ fn again(model: &SavedModel) {
     let labels = model.labels(&scores);
     assert!(labels.is_none_or(|labels| model.class_values().contains(&labels[0])));
     model.probabilities(&scores);
-}
-
-/// The bytes with another part in the place of one as long.
-fn replaced(bytes: &[u8], part: &[u8], other: &[u8]) -> Option<Vec<u8>> {
-    let at = bytes.windows(part.len().max(1)).position(|window| window == part)?;
-    (part.len() == other.len()).then(|| [&bytes[..at], other, &bytes[at + part.len()..]].concat())
 }
