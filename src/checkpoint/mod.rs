@@ -11,7 +11,7 @@ mod sealed;
 mod tensor_file;
 
 pub use error::CheckpointError;
-pub use files::{Disk, Files, Unfinished};
+pub use files::{Disk, Files, Unfinished, remove_unfinished};
 pub use folder::{Checkpoints, Latest};
 #[cfg(feature = "cli")]
 pub(crate) use sealed::Sealed;
