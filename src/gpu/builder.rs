@@ -13,6 +13,7 @@ use super::steps::SLOT;
 use crate::check::{self, Check};
 use crate::rule::Conditioning;
 use crate::{Error, Rule};
+use std::collections::HashMap;
 use wgpu::{Buffer, BufferUsages, Device};
 
 /// An [`Optimizer`] in the making.
@@ -166,8 +167,8 @@ impl<'a> OptimizerBuilder<'a> {
                 measures.extend(measure);
             }
         }
-        let accumulates = self.options.micro_batches > 1;
-        Ok(Optimizer { advance, measures, updates, tensors, accumulates })
+        drop(kernels);
+        Ok(Optimizer { advance, measures, updates, tensors, options: self.options })
     }
 
     fn check(&self) -> Result<(), Error> {
@@ -240,7 +241,14 @@ impl<'a> OptimizerBuilder<'a> {
                 }
             }
         }
-        packed.sort_by_key(|(part, _)| (&part.params.buffer, part.params.offset));
+        // Buffers in the order in which they are named: that of their handles is another one in every run, and
+        // norms are summed in this one.
+        let mut order = HashMap::new();
+        for (part, _) in &packed {
+            let next = order.len();
+            order.entry(&part.params.buffer).or_insert(next);
+        }
+        packed.sort_by_key(|(part, _)| (order[&part.params.buffer], part.params.offset));
         let mut joined: Vec<Run> = Vec::new();
         for (part, tensor) in packed {
             let rule = self.groups[self.tensors[tensor].group].rule;
