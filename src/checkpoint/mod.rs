@@ -13,5 +13,7 @@ mod tensor_file;
 pub use error::CheckpointError;
 pub use files::{Disk, Files, Unfinished};
 pub use folder::{Checkpoints, Latest};
-pub(crate) use sealed::{Kind, Sealed};
+#[cfg(feature = "cli")]
+pub(crate) use sealed::Sealed;
+pub(crate) use sealed::{Kind, json};
 pub(crate) use tensor_file::{Tensor, TensorFile, Texts};

@@ -2,7 +2,7 @@
 
 use super::CheckpointError;
 use super::files::Files;
-use super::tensor_file::{Tensor, TensorFile, Texts};
+use super::tensor_file::{Tensor, TensorFile};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::path::{Path, PathBuf};
@@ -62,11 +62,6 @@ pub fn json(value: &impl Serialize) -> String {
 }
 
 impl Sealed<'_> {
-    /// All texts.
-    pub fn texts(&self) -> &Texts {
-        &self.file.texts
-    }
-
     /// One of them.
     pub fn text(&self, key: &str) -> Result<&str, CheckpointError> {
         let text = self.file.texts.get(key).map(String::as_str);

@@ -135,14 +135,14 @@ impl<'a> TensorFile<'a> {
             return Err(header(&format!("its checksum is {computed}, and should be {expected}")));
         }
         for (name, tensor) in &file.tensors {
-            let error = |reason| Err((name.clone(), reason));
             let computed = sum(tensor);
             match file.texts.remove(&format!("{OF_TENSOR}{name}")) {
                 Some(expected) if expected == computed => {}
                 Some(expected) => {
-                    return error(format!("its checksum is {computed}, and should be {expected}"));
+                    let reason = format!("its checksum is {computed}, and should be {expected}");
+                    return Err((name.clone(), reason));
                 }
-                None => return error("it has no checksum".into()),
+                None => return Err(header(&format!("there is no checksum of `{name}`"))),
             }
         }
         if let Some(name) = file.texts.keys().find_map(|key| key.strip_prefix(OF_TENSOR)) {

@@ -1,7 +1,9 @@
 //! A model and its moments on a device, and what a worker reads of them.
 
 use super::gpu_data::GpuData;
+use super::state::{Numbers, WorkerState};
 use crate::Error;
+use crate::cpu::StepState;
 use crate::gpu::{ReadBack, Shape, Span};
 use crate::verify::Snapshot;
 use wgpu::{BufferUsages, CommandEncoder};
@@ -88,6 +90,38 @@ impl<'a> GpuState<'a> {
         self.copy(&mut encoder)?;
         let values = self.read(encoder)?;
         Ok(self.parts(&values).map(widen).collect())
+    }
+
+    /// Everything, with the step that the caller counts.
+    pub fn save(&mut self, step: StepState) -> Result<WorkerState, Error> {
+        let mut encoder = self.encoder();
+        self.copy(&mut encoder)?;
+        if let Some(average) = &self.average {
+            self.read_back.copy(&mut encoder, average)?;
+        }
+        let values = self.read(encoder)?;
+        let mut parts = self.parts(&values).map(Numbers::Single);
+        let mut next = || parts.next().unwrap_or(Numbers::Single(Vec::new()));
+        Ok(WorkerState {
+            params: next(),
+            moments: self.moments.iter().map(|_| next()).collect(),
+            average: self.average.as_ref().map(|_| next()),
+            step,
+        })
+    }
+
+    /// Writes everything but the step.
+    pub fn restore(&mut self, state: &WorkerState) -> Result<(), Error> {
+        state.check(self.shape.params(), self.moments.len(), self.average.is_some())?;
+        let spans = std::iter::once(&self.params).chain(&self.moments).chain(&self.average);
+        for (span, values) in spans.zip(state.vectors()) {
+            let values = self.shape.pad(&values.singles());
+            let queue = &self.data.gpu.queue;
+            queue.write_buffer(&span.buffer, span.offset, bytemuck::cast_slice(&values));
+            // Each is staged on the host only until it is there.
+            self.data.gpu.submit(self.encoder())?;
+        }
+        Ok(())
     }
 
     /// Puts the average in the parameters' place.

@@ -2,11 +2,11 @@
 
 use super::super::Failure;
 use super::super::output;
-use super::CHUNK;
 use super::arguments::{
     Arguments, BadRow, FileArguments, LossName, ModelArguments, PenaltyName, RateName,
     SyntheticArguments, TrainingArguments,
 };
+use super::placement::CHUNK;
 use std::path::Path;
 use wgpu_optim::bench::available_memory;
 use wgpu_optim::cpu::synthetic::{Options, Response};
