@@ -424,3 +424,88 @@ fn where_tensors_lie_is_no_part_of_it() {
     let expected = bits(&ends[0]);
     assert!(ends.iter().all(|end| bits(end) == expected));
 }
+
+#[cfg(feature = "checkpoint")]
+mod in_a_file {
+    use super::*;
+    use std::path::Path;
+    use wgpu_optim::checkpoint::CheckpointError;
+
+    /// A state of which every part is there, in the middle of an accumulation.
+    fn full(gpu: &Gpu) -> (Setup, OptimizerState) {
+        let mut random = Random(8);
+        let setup = everything(Adam { amsgrad: true, ..adam() }.into(), &mut random);
+        let script = script(&setup, &mut random);
+        let optimizer = scattered(&setup, gpu);
+        (0..5).for_each(|batch| drop(one(gpu, &optimizer, &script, batch)));
+        (setup, saved(gpu, &optimizer))
+    }
+
+    fn bytes(state: &OptimizerState) -> Vec<u8> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state.safetensors");
+        state.save(&path).unwrap();
+        assert_eq!(folder.path().read_dir().unwrap().count(), 1);
+        std::fs::read(path).unwrap()
+    }
+
+    fn read(bytes: &[u8]) -> Result<OptimizerState, CheckpointError> {
+        OptimizerState::read(Path::new("state"), bytes)
+    }
+
+    #[test]
+    fn a_state_survives_to_the_bit() {
+        let Some(gpu) = Gpu::get() else { return };
+        let (setup, mut state) = full(gpu);
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state.safetensors");
+        state.save(&path).unwrap();
+        assert_eq!(OptimizerState::load(&path).unwrap(), state);
+        let optimizer = scattered(&setup, gpu);
+        optimizer.restore(&gpu.queue, &OptimizerState::load(&path).unwrap()).unwrap();
+        assert_eq!(saved(gpu, &optimizer), state);
+
+        // What no number is equal to.
+        let bits = [0x7f80_0001, 0xffc1_2345, 0x8000_0000, 1].map(f32::from_bits);
+        state.tensors[4].params.as_mut().unwrap()[..3].copy_from_slice(&bits[..3]);
+        state.control.norm = bits[1];
+        state.control.grad_factor = f32::INFINITY;
+        let again = read(&bytes(&state)).unwrap();
+        let words = |state: &OptimizerState| {
+            let params = state.tensors[4].params.as_ref().unwrap();
+            (params.iter().map(|x| x.to_bits()).collect::<Vec<_>>(), state.control.norm.to_bits())
+        };
+        assert_eq!(words(&again), words(&state));
+    }
+
+    #[test]
+    fn without_parameters_there_are_none_in_the_file() {
+        let Some(gpu) = Gpu::get() else { return };
+        let (_, mut state) = full(gpu);
+        state.tensors.iter_mut().for_each(|tensor| tensor.params = None);
+        assert_eq!(read(&bytes(&state)).unwrap(), state);
+    }
+
+    #[test]
+    fn no_byte_can_be_another() {
+        let Some(gpu) = Gpu::get() else { return };
+        let optimizer = counter(gpu);
+        gpu.submit(|encoder| step(encoder, &optimizer));
+        let good = bytes(&saved(gpu, &optimizer));
+        for at in 0..good.len() {
+            let mut bad = good.clone();
+            bad[at] ^= 1 << (at % 8);
+            assert!(matches!(read(&bad), Err(CheckpointError::Damaged { .. })), "byte {at}");
+            assert!(matches!(read(&good[..at]), Err(CheckpointError::Damaged { .. })), "length {at}");
+        }
+        read(&good).unwrap();
+    }
+
+    #[test]
+    fn another_file_is_no_state() {
+        let path = Path::new("/no/such/file");
+        let error = OptimizerState::load(path).unwrap_err();
+        assert!(matches!(error, CheckpointError::File { operation: "reading", .. }), "{error}");
+        assert!(matches!(read(b""), Err(CheckpointError::Damaged { .. })));
+    }
+}
