@@ -13,7 +13,6 @@ use super::steps::SLOT;
 use crate::check::{self, Check};
 use crate::rule::Conditioning;
 use crate::{Error, Rule};
-use std::collections::HashMap;
 use wgpu::{Buffer, BufferUsages, Device};
 
 /// An [`Optimizer`] in the making.
@@ -243,12 +242,14 @@ impl<'a> OptimizerBuilder<'a> {
         }
         // Buffers in the order in which they are named: that of their handles is another one in every run, and
         // norms are summed in this one.
-        let mut order = HashMap::new();
+        let mut buffers: Vec<&Buffer> = Vec::new();
         for (part, _) in &packed {
-            let next = order.len();
-            order.entry(&part.params.buffer).or_insert(next);
+            if !buffers.iter().rev().any(|&buffer| buffer == &part.params.buffer) {
+                buffers.push(&part.params.buffer);
+            }
         }
-        packed.sort_by_key(|(part, _)| (order[&part.params.buffer], part.params.offset));
+        let place = |part: &Part| buffers.iter().rposition(|&buffer| buffer == &part.params.buffer);
+        packed.sort_by_cached_key(|(part, _)| (place(part), part.params.offset));
         let mut joined: Vec<Run> = Vec::new();
         for (part, tensor) in packed {
             let rule = self.groups[self.tensors[tensor].group].rule;
