@@ -20,11 +20,13 @@ mod gradient;
 mod kernels;
 mod needs;
 mod optimizer;
+mod optimizer_state;
 mod readback;
 mod row_sums;
 mod rows;
 mod run;
 mod samples;
+mod saving;
 #[cfg(feature = "cli")]
 pub(crate) mod seeded;
 pub mod shader;
@@ -47,9 +49,11 @@ pub use gradient::Gradient;
 #[cfg(feature = "cli")]
 pub(crate) use kernels::{measured_vectors, workgroup};
 pub use optimizer::{Optimizer, Tensor};
+pub use optimizer_state::{GroupState, OptimizerState, TensorState};
 pub use readback::ReadBack;
 pub use rows::Rows;
 pub use samples::{Chunk, Samples};
+pub use saving::Saving;
 pub use shape::{Shape, Sums};
 pub use span::Span;
 pub use sweep::{Sweep, Sweeping};
