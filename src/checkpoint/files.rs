@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 /// What the names of files begin with that are not whole yet: those of a program that was killed are left
 /// behind.
-pub const UNFINISHED: &str = ".wgpu-optim-";
+const UNFINISHED: &str = ".wgpu-optim-";
 
 /// Where checkpoints are kept.
 pub trait Files: Debug + Send + Sync {
@@ -128,6 +128,25 @@ pub fn write_whole<'a>(
     file.sync().map_err(doing("syncing", path))?;
     file.rename(path).map_err(doing("renaming to", path))?;
     files.sync_folder(folder).map_err(doing("syncing the folder", folder))
+}
+
+/// Removes from a folder what programs have left behind that were killed while they wrote. No other one may write
+/// there.
+///
+/// # Errors
+/// [`CheckpointError::File`].
+pub fn remove_unfinished(files: &dyn Files, folder: &Path) -> Result<(), CheckpointError> {
+    let doing = |operation, path: &Path| {
+        let path = PathBuf::from(path);
+        move |error| CheckpointError::File { operation, path, error }
+    };
+    for name in files.list(folder).map_err(doing("listing", folder))? {
+        if name.as_encoded_bytes().starts_with(UNFINISHED.as_bytes()) {
+            let path = folder.join(name);
+            files.remove(&path).map_err(doing("removing", &path))?;
+        }
+    }
+    Ok(())
 }
 
 /// The folder that a file is in.

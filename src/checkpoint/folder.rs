@@ -1,7 +1,7 @@
 //! A folder of checkpoints, the last few of each run.
 
 use super::CheckpointError;
-use super::files::{Files, UNFINISHED};
+use super::files::{Files, remove_unfinished};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -51,12 +51,7 @@ impl Checkpoints {
         let lock_path = folder.join(LOCK);
         let lock = files.lock(&lock_path).map_err(file_error("locking", &lock_path))?;
         let Some(lock) = lock else { return Err(CheckpointError::InUse { folder: folder.into() }) };
-        for name in files.list(folder).map_err(file_error("listing", folder))? {
-            if name.as_encoded_bytes().starts_with(UNFINISHED.as_bytes()) {
-                let path = folder.join(name);
-                files.remove(&path).map_err(file_error("removing", &path))?;
-            }
-        }
+        remove_unfinished(&*files, folder)?;
         Ok(Checkpoints { files, folder: folder.into(), keep: keep.max(1), _lock: lock })
     }
 

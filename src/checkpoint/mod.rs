@@ -12,7 +12,7 @@ mod sealed;
 mod tensor_file;
 
 pub use error::CheckpointError;
-pub use files::{Disk, Files, Unfinished};
+pub use files::{Disk, Files, Unfinished, remove_unfinished};
 pub use folder::{Checkpoints, Latest};
 pub(crate) use sealed::{Kind, Sealed, json};
 #[cfg(feature = "cli")]
