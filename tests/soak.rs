@@ -103,11 +103,11 @@ fn a_million_steps_leave_memory_and_time_as_they_were() {
         }
     }
     eprintln!("{STEPS} steps in {:?}", started.elapsed());
-    if let (Some(least), Some(most)) = (memory.iter().min(), memory.iter().max()) {
+    // Where the system does not tell there is nothing to compare.
+    if cfg!(target_os = "linux") {
+        let (least, most) = (memory.iter().min().unwrap(), memory.iter().max().unwrap());
         eprintln!("between {least} and {most} pages");
         assert!((most - least) * 100 <= *least, "from {least} to {most} pages: {memory:?}");
-    } else {
-        assert!(!cfg!(target_os = "linux"), "no memory was measured");
     }
 
     let state = saved(gpu, &optimizer);
