@@ -149,7 +149,8 @@ impl<'a> Fit<'a> {
                     };
                     let before = data.stream_times();
                     let run = self.one(plan, &mut *worker, log)?;
-                    runs.push(run.streamed(before, data.stream_times()));
+                    let run = run.streamed(before, data.stream_times());
+                    runs.push(run.submitted(data.take_submissions()));
                 }
             }
             None => {

@@ -219,6 +219,11 @@ impl Descent {
         self.sums.chunk(index, run)
     }
 
+    /// About how many bytes one of them reads and writes: what its share of the time is.
+    pub fn bytes(&self, index: usize, run: usize) -> u64 {
+        self.sums.bytes(index, run)
+    }
+
     /// Records one of them: the last one makes the update. For callers whose chunks take turns on the device.
     pub fn record_run(&self, pass: &mut ComputePass, index: usize, run: usize) {
         let Some(run) = self.sums.runs(index).get(run) else { return };

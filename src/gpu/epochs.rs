@@ -260,15 +260,23 @@ impl Epochs {
 
     /// Records all prepared updates; nothing if there are none.
     pub fn record(&self, pass: &mut ComputePass) {
-        if self.prepared == 0 {
+        (0..self.parts()).for_each(|part| self.record_part(pass, part));
+    }
+
+    /// The dispatches of all prepared updates.
+    pub fn parts(&self) -> usize {
+        self.tables.parts(self.prepared.into()) as usize
+    }
+
+    /// Records one of them: they follow on one another, in as many submissions as the caller likes.
+    pub fn record_part(&self, pass: &mut ComputePass, part: usize) {
+        if part >= self.parts() {
             return;
         }
         pass.set_pipeline(&self.kernel);
         pass.set_bind_group(0, &self.data_bindings, &[]);
-        for offset in self.tables.offsets(self.prepared.into()) {
-            pass.set_bind_group(1, &self.bindings, &[offset]);
-            pass.dispatch_workgroups(self.grid[0], self.grid[1], 1);
-        }
+        pass.set_bind_group(1, &self.bindings, &[Tables::offset(part)]);
+        pass.dispatch_workgroups(self.grid[0], self.grid[1], 1);
     }
 
     /// The loss of each prepared batch ahead of its update, one f32 each; usage `COPY_SRC`.

@@ -283,6 +283,17 @@ impl RowSums {
         }
     }
 
+    /// About how many bytes a run of a prepared batch is read from and written to, its sums included; 0 if there
+    /// is none.
+    pub fn bytes(&self, index: usize, run: usize) -> u64 {
+        let Some(run) = self.runs(index).get(run) else { return 0 };
+        let shape = &self.shape;
+        let rows = u64::from(run.rows)
+            * (u64::from(shape.passes()) * shape.row_bytes() + 4 * u64::from(shape.side));
+        let sums = 2 * u64::from(shape.groups(run.rows)) + 4;
+        rows + sums * u64::from(shape.partial_vectors(self.purpose.metrics)) * 16
+    }
+
     /// The workgroups that add up the partial sums of a run.
     pub fn sum_grid(&self) -> [u32; 3] {
         let columns = u64::from(self.shape.partial_vectors(self.purpose.metrics));

@@ -2,13 +2,19 @@
 
 use super::Batches;
 use super::gpu_evaluation::together;
+use super::submissions::{Rate, Submissions, Work};
 use crate::batch::Batch;
 use crate::gpu::{Gpu, Rows, Samples, Shape, SyntheticRows};
 use crate::regression::{Problem, ProblemError};
 use crate::{Error, Model};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::time::{Duration, Instant};
-use wgpu::{CommandEncoder, ComputePass, PollType, SubmissionIndex};
+use wgpu::{ComputePass, PollType, SubmissionIndex};
+
+/// Bytes of rows that a submission brings to the device at most.
+const CHUNK: u64 = 1 << 26;
+/// Bytes of resident rows that the host reads at a time.
+const UPLOAD: u64 = 1 << 24;
 
 /// Where the rows of a problem are while it is trained on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +40,7 @@ pub struct GpuData<'a> {
     pub(super) rows: Rows,
     /// What is in the two buffers that chunks take turns in.
     stream: Option<RefCell<Stream>>,
+    submissions: Cell<Submissions>,
 }
 
 #[derive(Debug)]
@@ -73,7 +80,7 @@ impl<'a> GpuData<'a> {
         placement: Placement,
     ) -> Result<Self, ProblemError> {
         let shape = Shape::new(model)?;
-        let Gpu { device, queue, .. } = gpu;
+        let device = &gpu.device;
         let (unit, together) = (batches.unit(), together(&shape, batches).min(problem.rows));
         let bytes_of = |rows| shape.x_bytes(rows).max(rows * u64::from(shape.side) * 4);
         let memory = device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
@@ -106,28 +113,51 @@ impl<'a> GpuData<'a> {
         if let Some(error) = pollster::block_on(memory.pop()) {
             return Err(Error::OutOfMemory { what: "the rows", reason: error.to_string() }.into());
         }
-        let data = GpuData { gpu, problem, rows, stream };
-        if let (Placement::Resident, Some(samples)) = (placement, data.rows.samples()) {
-            match problem.generator() {
-                Some(generator) => {
-                    let rows = SyntheticRows::new(device, samples, generator)?;
-                    for chunk in 0..rows.chunks() {
-                        let mut encoder = device.create_command_encoder(&Default::default());
-                        rows.record(&mut encoder.begin_compute_pass(&Default::default()), chunk);
-                        gpu.submit(encoder)?;
-                    }
-                }
-                None => {
-                    for (i, chunk) in samples.chunks().iter().enumerate() {
-                        let (x, sides) =
-                            problem.rows_of(&Batch::new(chunk.first_row, chunk.rows.into()))?;
-                        samples.write_part(queue, i, 0, &x, &sides)?;
-                        gpu.submit(device.create_command_encoder(&Default::default()))?;
-                    }
-                }
-            }
+        let data = GpuData { gpu, problem, rows, stream, submissions: Cell::default() };
+        if placement == Placement::Resident {
+            data.fill()?;
         }
         Ok(data)
+    }
+
+    /// Makes or uploads all rows.
+    fn fill(&self) -> Result<(), ProblemError> {
+        let Some(samples) = self.rows.samples() else { return Ok(()) };
+        let rate = Rate::default();
+        let mut work = self.work(&rate);
+        if let Some(generator) = self.problem.generator() {
+            let rows = SyntheticRows::new(&self.gpu.device, samples, generator)?;
+            for part in 0..rows.parts() {
+                let encoder = work.encoder(1)?;
+                rows.record(&mut encoder.begin_compute_pass(&Default::default()), part);
+            }
+            return Ok(work.finish()?);
+        }
+        let shape = samples.shape();
+        let row_bytes = shape.row_bytes() + u64::from(shape.side) * 4;
+        let most = (UPLOAD / row_bytes).max(1);
+        for (i, chunk) in samples.chunks().iter().enumerate() {
+            for at in (0..chunk.rows).step_by(most as usize) {
+                let rows = most.min((chunk.rows - at).into());
+                let (x, sides) =
+                    self.problem.rows_of(&Batch::new(chunk.first_row + u64::from(at), rows))?;
+                samples.write_part(&self.gpu.queue, i, at, &x, &sides)?;
+                // The queue makes the copies ahead of what is submitted next.
+                work.copying(rows * row_bytes)?;
+                work.submit()?;
+            }
+        }
+        Ok(work.finish()?)
+    }
+
+    /// Work to record, of a kind whose rate is known or is to be learned.
+    pub(super) fn work<'b>(&'b self, rate: &'b Rate) -> Work<'b> {
+        Work::new(self.gpu, &self.submissions, rate)
+    }
+
+    /// What has been submitted since this was last asked for.
+    pub fn take_submissions(&self) -> Submissions {
+        self.submissions.take()
     }
 
     /// What streaming has come to so far, where rows are streamed.
@@ -135,24 +165,21 @@ impl<'a> GpuData<'a> {
         self.stream.as_ref().map(|stream| stream.borrow().times)
     }
 
-    /// Records work on a chunk into `encoder`, whose earlier work is submitted if the chunk must be written
-    /// first.
+    /// Records work of so many units on a chunk, ahead of which earlier work is submitted if the chunk must be
+    /// written first.
     pub(super) fn on_chunk(
         &self,
-        encoder: &mut CommandEncoder,
-        chunk: usize,
+        work: &mut Work,
+        (chunk, units): (usize, u64),
         record: impl FnOnce(&mut ComputePass),
     ) -> Result<(), ProblemError> {
         if let Some(stream) = &self.stream {
             let mut stream = stream.borrow_mut();
             if stream.held[chunk % 2] != Some(chunk) {
-                let fresh = self.gpu.device.create_command_encoder(&Default::default());
-                let before = std::mem::replace(encoder, fresh);
-                let index = self.gpu.queue.submit([before.finish()]);
-                stream.load(self, chunk, index)?;
+                stream.load(self, chunk, work)?;
             }
         }
-        record(&mut encoder.begin_compute_pass(&Default::default()));
+        record(&mut work.encoder(units)?.begin_compute_pass(&Default::default()));
         Ok(())
     }
 }
@@ -169,20 +196,16 @@ impl Stream {
         }
     }
 
-    /// Brings a chunk into its place. `submitted` is the device's work so far: the last that read the other
-    /// place, which goes on meanwhile.
-    fn load(
-        &mut self,
-        data: &GpuData,
-        chunk: usize,
-        submitted: SubmissionIndex,
-    ) -> Result<(), ProblemError> {
+    /// Brings a chunk into its place. The work so far is the last that read the other place, and goes on
+    /// meanwhile.
+    fn load(&mut self, data: &GpuData, chunk: usize, work: &mut Work) -> Result<(), ProblemError> {
         let Gpu { device, queue, .. } = data.gpu;
         let (place, other) = (chunk % 2, 1 - chunk % 2);
         let shape = *self.samples.shape();
         let part = &self.samples.chunks()[chunk];
         let (first, rows) = (part.first_row, part.rows as usize);
         let poll = |poll| device.poll(poll).map_err(|e| Error::ReadBack(e.to_string()));
+        self.last[other] = Some(work.submit()?);
         let started = Instant::now();
         self.x.resize(rows * shape.features as usize, 0.0);
         self.sides.resize(rows * shape.side as usize, 0.0);
@@ -193,15 +216,25 @@ impl Stream {
             poll(PollType::Wait { submission_index: Some(index), timeout: None })?;
         }
         let free = Instant::now();
-        self.samples.write_part(queue, chunk, 0, &self.x, &self.sides)?;
         // Whether the device still computes tells whether it was kept waiting.
         let idle = poll(PollType::Poll)?.is_queue_empty();
+        let (features, side) = (shape.features as usize, shape.side as usize);
+        let row_bytes = shape.row_bytes() + u64::from(shape.side) * 4;
+        let most = (CHUNK / row_bytes).max(1) as usize;
+        let parts = self.x.chunks(most * features).zip(self.sides.chunks(most * side));
+        for (i, (x, sides)) in parts.enumerate() {
+            if i > 0 {
+                // What was written, by itself: the rest goes ahead of the next work.
+                work.copying(most as u64 * row_bytes)?;
+                work.submit()?;
+            }
+            self.samples.write_part(queue, chunk, (i * most) as u32, x, sides)?;
+        }
         let loading = (filled - started) + free.elapsed();
         self.times.loading += loading;
         self.times.waiting += free - filled;
         self.times.exposed += if idle { loading } else { Duration::ZERO };
         self.times.bytes += rows as u64 * (shape.row_bytes() + u64::from(shape.side) * 4);
-        self.last[other] = Some(submitted);
         self.held[place] = Some(chunk);
         Ok(())
     }

@@ -2,12 +2,13 @@
 
 use super::Batches;
 use super::gpu_data::GpuData;
+use super::submissions::Rate;
 use crate::batch::Batch;
 use crate::gpu::{Evaluator, ReadBack, Shape, Span};
 use crate::regression::ProblemError;
 use crate::{Error, Evaluation, Model};
 
-/// Batches whose evaluation makes a submission.
+/// Batches whose sums are read at a time.
 const AT_ONCE: u32 = 16;
 /// Rows of such a batch, unless one to train on is larger.
 const MOST: u64 = 1 << 16;
@@ -24,6 +25,7 @@ pub fn together(shape: &Shape, batches: &Batches) -> u64 {
 pub struct Evaluating {
     evaluator: Evaluator,
     read_back: ReadBack,
+    rate: Rate,
     /// Rows of a batch.
     rows: u64,
 }
@@ -36,7 +38,8 @@ impl Evaluating {
         let device = &data.gpu.device;
         let evaluator = Evaluator::new(device, &data.rows, model, params, (rows, AT_ONCE))?;
         let bytes = u64::from(AT_ONCE) * 16 * (u64::from(shape.outputs) + 1);
-        Ok(Evaluating { evaluator, read_back: ReadBack::new(device, bytes)?, rows })
+        let read_back = ReadBack::new(device, bytes)?;
+        Ok(Evaluating { evaluator, read_back, rate: Rate::default(), rows })
     }
 
     /// Over so many rows from `first` on.
@@ -54,21 +57,18 @@ impl Evaluating {
             let batch = |&at: &u64| Batch::new(at, self.rows.min(end - at));
             let batches: Vec<Batch> = starts.iter().map(batch).collect();
             self.evaluator.prepare(&data.gpu.queue, &batches, shift as f32)?;
-            let mut encoder = data.gpu.device.create_command_encoder(&Default::default());
+            let (mut work, evaluator) = (data.work(&self.rate), &self.evaluator);
             let mut width = 1;
             for index in 0..batches.len() {
-                for run in 0..self.evaluator.runs(index) {
-                    let chunk = self.evaluator.chunk(index, run);
-                    data.on_chunk(&mut encoder, chunk, |pass| {
-                        self.evaluator.record_run(pass, index, run);
-                    })?;
+                for run in 0..evaluator.runs(index) {
+                    let at = (evaluator.chunk(index, run), evaluator.bytes(index, run));
+                    data.on_chunk(&mut work, at, |pass| evaluator.record_run(pass, index, run))?;
                 }
-                let Some(sums) = self.evaluator.sums(index) else { continue };
+                let Some(sums) = evaluator.sums(index) else { continue };
                 width = sums.len as usize;
-                self.read_back.copy(&mut encoder, &sums)?;
+                work.copy(&mut self.read_back, &sums)?;
             }
-            data.gpu.submit(encoder)?;
-            let values: Vec<f32> = data.gpu.wait(self.read_back.read())?;
+            let values = work.read(&mut self.read_back)?;
             for sums in values.chunks(width) {
                 all.add(&Evaluation { shift, ..self.evaluator.read(sums) });
             }

@@ -1,10 +1,11 @@
 //! A model and its moments on a device, and what a worker reads of them.
 
 use super::gpu_data::GpuData;
+use super::submissions::{Rate, Work};
 use crate::Error;
 use crate::gpu::{ReadBack, Shape, Span};
 use crate::verify::Snapshot;
-use wgpu::{BufferUsages, CommandEncoder};
+use wgpu::BufferUsages;
 
 /// Parameters, moments and average of a worker.
 #[derive(Debug)]
@@ -54,20 +55,10 @@ impl<'a> GpuState<'a> {
         Ok(GpuState { data, shape, params, moments: state, average, read_back })
     }
 
-    pub fn encoder(&self) -> CommandEncoder {
-        self.data.gpu.device.create_command_encoder(&Default::default())
-    }
-
     /// Copies parameters and moments to be read.
-    pub fn copy(&mut self, encoder: &mut CommandEncoder) -> Result<(), Error> {
-        self.read_back.copy(encoder, &self.params)?;
-        self.moments.iter().try_for_each(|moment| self.read_back.copy(encoder, moment))
-    }
-
-    /// Submits, and reads what was copied.
-    pub fn read(&mut self, encoder: CommandEncoder) -> Result<Vec<f32>, Error> {
-        self.data.gpu.submit(encoder)?;
-        self.data.gpu.wait(self.read_back.read())
+    pub fn copy(&mut self, work: &mut Work) -> Result<(), Error> {
+        work.copy(&mut self.read_back, &self.params)?;
+        self.moments.iter().try_for_each(|moment| work.copy(&mut self.read_back, moment))
     }
 
     /// Parts of what was read, each as long as the parameters, as a model counts them.
@@ -84,18 +75,21 @@ impl<'a> GpuState<'a> {
 
     /// The parameters and every moment.
     pub fn all(&mut self) -> Result<Vec<Vec<f64>>, Error> {
-        let mut encoder = self.encoder();
-        self.copy(&mut encoder)?;
-        let values = self.read(encoder)?;
+        let rate = Rate::default();
+        let mut work = self.data.work(&rate);
+        self.copy(&mut work)?;
+        let values = work.read(&mut self.read_back)?;
         Ok(self.parts(&values).map(widen).collect())
     }
 
     /// Puts the average in the parameters' place.
     pub fn take_average(&mut self) -> Result<(), Error> {
         let Some(Span { buffer, offset, len }) = &self.average else { return Ok(()) };
-        let mut encoder = self.encoder();
+        let rate = Rate::default();
+        let mut work = self.data.work(&rate);
+        let encoder = work.copying(len * 4)?;
         encoder.copy_buffer_to_buffer(buffer, *offset, &self.params.buffer, 0, len * 4);
-        self.data.gpu.submit(encoder)
+        work.finish()
     }
 }
 

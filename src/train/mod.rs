@@ -10,6 +10,7 @@ mod gpu_state;
 mod host;
 mod pace;
 mod stopping;
+mod submissions;
 
 pub use batches::{Batches, Shuffle};
 pub use cpu::{CpuWorker, Float};
@@ -18,6 +19,7 @@ pub use gpu_data::{GpuData, Placement, StreamTimes};
 pub use gpu_epochs::EpochsWorker;
 pub use host::HostRows;
 pub use stopping::{EarlyStopping, score};
+pub use submissions::Submissions;
 
 use crate::batch::Batch;
 use crate::regression::{Problem, ProblemError};

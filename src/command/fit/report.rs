@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use wgpu_optim::metrics::roc_auc;
 use wgpu_optim::regression::{Problem, Scaling};
 use wgpu_optim::saved::{Precision, SavedModel};
-use wgpu_optim::train::{Plan, Report, StreamTimes, score};
+use wgpu_optim::train::{Plan, Report, StreamTimes, Submissions, score};
 use wgpu_optim::verify::Verification;
 use wgpu_optim::{Batch, Evaluation, Loss, Model};
 
@@ -45,6 +45,8 @@ pub struct Run {
     distance: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     streaming: Option<Streaming>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    submissions: Option<Submitted>,
     verification: Option<Verification>,
     /// (update, loss) for the plot.
     #[serde(skip)]
@@ -61,6 +63,14 @@ struct Streaming {
     /// Share of the loading that went on while the device computed.
     overlap: f64,
     wait_seconds: f64,
+}
+
+/// What the device was given to do at a time.
+#[derive(Serialize)]
+struct Submitted {
+    count: u64,
+    longest_seconds: f64,
+    budget_seconds: f64,
 }
 
 #[derive(Serialize)]
@@ -193,6 +203,7 @@ impl Run {
             intercept,
             distance,
             streaming: None,
+            submissions: None,
             verification: report.verification,
             points,
             params: report.params,
@@ -211,6 +222,14 @@ impl Run {
             overlap: if load > 0.0 { 1.0 - exposed / load } else { 0.0 },
             wait_seconds: seconds(|times| times.waiting),
         });
+        self
+    }
+
+    /// With what was submitted for it.
+    pub fn submitted(mut self, Submissions { count, longest }: Submissions) -> Self {
+        let (longest_seconds, budget_seconds) =
+            (longest.as_secs_f64(), Submissions::BUDGET.as_secs_f64());
+        self.submissions = Some(Submitted { count, longest_seconds, budget_seconds });
         self
     }
 

@@ -122,9 +122,14 @@ impl Tables {
         queue.write_buffer(&self.steps, 0, bytemuck::cast_slice(steps));
     }
 
-    /// Where the parts of so many updates are described.
-    pub fn offsets(&self, updates: u64) -> impl Iterator<Item = u32> {
-        (0..updates.div_ceil(self.room.at_once)).map(|part| (part * SLOT) as u32)
+    /// How many parts so many updates have.
+    pub fn parts(&self, updates: u64) -> u64 {
+        updates.div_ceil(self.room.at_once)
+    }
+
+    /// Where a part is described.
+    pub fn offset(part: usize) -> u32 {
+        (part as u64 * SLOT) as u32
     }
 
     /// The last gradients, as long as the parameters.
