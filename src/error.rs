@@ -134,6 +134,9 @@ pub enum Error {
         /// How much it is, or what the device says.
         reason: String,
     },
+    /// The device went away, or failed where nothing of it can be relied on any more.
+    #[error("the device was lost: {0}")]
+    DeviceLost(String),
     /// Reading a buffer back failed: the device was lost, or the buffer could not be mapped.
     #[error("reading back from the device failed: {0}")]
     ReadBack(String),

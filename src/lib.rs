@@ -69,6 +69,7 @@
 //! - none: rules, their definitions, schedules, the kernels, spans, arenas, the gradient, synthetic rows and
 //!   reading back;
 //! - `cpu`: the f32 path of the processor on all threads, with SIMD chosen at run time;
+//! - `checkpoint`: the state of an optimizer in a file;
 //! - `cli` (default): the command and what it is made of: data sets, metrics, training, verification, measurement,
 //!   the series.
 //! - `parquet`: data sets in Parquet files too.
@@ -79,6 +80,8 @@ mod batch;
 #[cfg(feature = "cli")]
 pub mod bench;
 mod check;
+#[cfg(feature = "checkpoint")]
+pub mod checkpoint;
 pub mod cpu;
 #[cfg(feature = "cli")]
 pub mod data;

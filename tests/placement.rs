@@ -96,7 +96,7 @@ fn on_gpu(gpu: &Gpu, problem: &Problem, recipe: &Recipe, batches: &Batches, plac
         Place::Chunked(bytes) => {
             let limits = wgpu::Limits { max_storage_buffer_binding_size: bytes, ..gpu.device.limits() };
             let common::gpu::Gpu { device, queue, .. } = common::gpu::Gpu::with_limits(limits).unwrap();
-            small = Gpu { device, queue, info: gpu.info.clone() };
+            small = Gpu::new(device, queue, gpu.info.clone());
             (&small, Placement::Resident)
         }
     };

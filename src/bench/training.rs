@@ -241,6 +241,7 @@ fn time_to_loss(
         verify: VerifyEvery::Never,
         eval_every: EVERY,
         trace: false,
+        max_skips: 0,
     };
     let stop = AtomicBool::new(false);
     let started = Instant::now();

@@ -1,4 +1,5 @@
 use super::output;
+use std::fmt;
 use std::process::ExitCode;
 use wgpu_optim::Error;
 use wgpu_optim::data::DataError;
@@ -13,29 +14,52 @@ pub enum Failure {
     Check(String),
     /// Bad usage or bad input, or nothing to run it on.
     Input(String),
-    /// Somebody pressed Ctrl-C.
-    Interrupted(String),
+    /// Somebody pressed Ctrl-C, or the like; with the exit code that says what.
+    Interrupted(String, u8),
 }
 
 impl Failure {
     /// Says what is wrong on standard error, and gives the exit code.
     pub fn report(self) -> ExitCode {
-        let (message, code) = match self {
-            Failure::Check(message) => (message, 1),
-            Failure::Input(message) => (message, 2),
-            Failure::Interrupted(message) => (message, 130),
+        let code = match &self {
+            Failure::Check(_) => 1,
+            Failure::Input(_) => 2,
+            Failure::Interrupted(_, code) => *code,
         };
-        output::note(&format!("error: {message}"));
+        output::note(&format!("error: {self}"));
         ExitCode::from(code)
     }
 
     /// The same, with the name of what failed.
     pub fn of(self, name: &str) -> Self {
+        self.with(|message| format!("{name}: {message}"))
+    }
+
+    /// The same, and this to say besides.
+    pub fn and(self, more: &str) -> Self {
+        self.with(|message| format!("{message}; {more}"))
+    }
+
+    fn with(self, change: impl FnOnce(String) -> String) -> Self {
         match self {
-            Failure::Check(message) => Failure::Check(format!("{name}: {message}")),
-            Failure::Input(message) => Failure::Input(format!("{name}: {message}")),
-            Failure::Interrupted(message) => Failure::Interrupted(format!("{name}: {message}")),
+            Failure::Check(message) => Failure::Check(change(message)),
+            Failure::Input(message) => Failure::Input(change(message)),
+            Failure::Interrupted(message, code) => Failure::Interrupted(change(message), code),
         }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let (Failure::Check(message) | Failure::Input(message) | Failure::Interrupted(message, _)) =
+            self;
+        f.write_str(message)
+    }
+}
+
+impl From<wgpu_optim::checkpoint::CheckpointError> for Failure {
+    fn from(error: wgpu_optim::checkpoint::CheckpointError) -> Self {
+        Failure::Input(error.to_string())
     }
 }
 
@@ -79,8 +103,10 @@ impl From<TrainError> for Failure {
     fn from(error: TrainError) -> Self {
         let message = error.to_string();
         match error {
-            TrainError::Diverged { .. } => Failure::Check(message),
-            TrainError::Interrupted { .. } => Failure::Interrupted(message),
+            TrainError::Diverged { .. } | TrainError::Overflow { .. } | TrainError::Skipped { .. } => {
+                Failure::Check(message)
+            }
+            TrainError::Interrupted { .. } => Failure::Interrupted(message, 130),
             _ => Failure::Input(message),
         }
     }

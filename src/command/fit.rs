@@ -1,29 +1,27 @@
 //! `fit`: train a regression.
 
 mod arguments;
+mod keeping;
+mod outputs;
 mod placement;
 mod report;
+mod runs;
+mod session;
 mod setup;
 
-use super::device::{Chosen, Description};
-use super::log::Log;
-use super::plot::{self, Chart, Mark, Series};
-use super::progress::Bar;
+use super::device::Description;
+use super::plot::{Chart, Mark, Series};
 use super::rules::Optimizer;
+use super::signals::Signals;
 use super::{Failure, output};
 pub use arguments::Arguments;
+use outputs::Outputs;
 use report::Run;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use session::Session;
+use std::path::Path;
 use wgpu_optim::Model;
-use wgpu_optim::cpu;
-use wgpu_optim::cpu::gradient::Rows;
 use wgpu_optim::regression::Problem;
-use wgpu_optim::train::{
-    Batches, CpuWorker, EpochsWorker, GpuWorker, HostRows, Plan, Progress, Recipe, VerifyEvery, Worker,
-    train,
-};
+use wgpu_optim::train::{Batches, Plan, Recipe, VerifyEvery};
 
 /// One thing to fit, and how.
 struct Fit<'a> {
@@ -33,45 +31,22 @@ struct Fit<'a> {
     plans: Vec<Plan>,
     log_every: u64,
     eval_every: u64,
-    stop: Arc<AtomicBool>,
+    plots: bool,
+    signals: Signals,
 }
 
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
-    arguments.check_outputs()?;
-    let fit = Fit::new(arguments)?;
+    let outputs = Outputs::of(arguments)?;
+    let fit = Fit::new(arguments, &outputs)?;
     let device = arguments.device.open()?;
-    let outputs = &arguments.output;
-    let is_blog = arguments.data == "blog" && fit.model.params() == 2;
-    let mut log = outputs.log.as_deref().map(|path| Log::create(path, is_blog)).transpose()?;
-    let mut runs = Vec::new();
-    let outcome = fit.on(&device, &mut log, &mut runs);
-
-    // What is done is told, whatever became of the rest.
-    if !runs.is_empty() {
-        let device = Description::of(&device);
-        if outputs.json {
-            output::json(&report::json(device, &fit.problem, &fit.model, &runs))?;
-        } else {
-            output::text(&report::table(&device, &fit.problem, &fit.model, &runs))?;
-        }
-    }
-    outcome?;
-    if let Some(log) = log {
-        log.finish()?;
-    }
-    if let Some(path) = &outputs.plot {
-        fit.draw(path, &runs)?;
-    }
-    if let (Some(path), Some(run)) = (&outputs.out, runs.last()) {
-        run.saved(&fit.problem, &fit.model, arguments)
-            .save(path)
-            .map_err(|error| Failure::Input(error.to_string()))?;
-    }
-    report::verdict(&runs)
+    let description = Description::of(&device);
+    let mut session = Session::open(&fit, &outputs, &description)?;
+    let outcome = fit.on(device, &mut session);
+    session.close(&fit, &outputs, description, outcome)
 }
 
 impl<'a> Fit<'a> {
-    fn new(arguments: &'a Arguments) -> Result<Self, Failure> {
+    fn new(arguments: &'a Arguments, outputs: &Outputs) -> Result<Self, Failure> {
         let optimizers = match &arguments.optimizers[..] {
             [] => &[Optimizer::Rmsprop, Optimizer::Adam],
             chosen => chosen,
@@ -128,85 +103,12 @@ impl<'a> Fit<'a> {
                 },
                 eval_every: if trace { 0 } else { eval_every },
                 trace,
+                max_skips: training.skip_nonfinite.unwrap_or(0),
             })
         };
         let plans = rules.into_iter().map(plan).collect::<Result<_, Failure>>()?;
-        Ok(Fit { arguments, problem, model, plans, log_every, eval_every, stop: Arc::default() })
-    }
-
-    /// Trains by each plan in turn; the data are made once.
-    fn on(&self, device: &Chosen, log: &mut Option<Log>, runs: &mut Vec<Run>) -> Result<(), Failure> {
-        let start = vec![0.0; self.model.params()];
-        let batches = &self.plans[0].batches;
-        match device {
-            Some(gpu) => {
-                let data = self.on_gpu(gpu, batches)?;
-                stop_on_signal(&self.stop)?;
-                for plan in &self.plans {
-                    let mut worker: Box<dyn Worker> = match self.is_small() {
-                        true => Box::new(EpochsWorker::new(&data, &plan.recipe, &start, batches)?),
-                        false => Box::new(GpuWorker::new(&data, &plan.recipe, &start, batches)?),
-                    };
-                    let before = data.stream_times();
-                    let run = self.one(plan, &mut *worker, log)?;
-                    let run = run.streamed(before, data.stream_times());
-                    runs.push(run.submitted(data.take_submissions()));
-                }
-            }
-            None => {
-                let on_demand = self.arguments.synthetic.is_virtual || self.problem.is_streamed();
-                let held = if on_demand { None } else { Some(self.in_memory()?) };
-                stop_on_signal(&self.stop)?;
-                for plan in &self.plans {
-                    let rows = match &held {
-                        Some((x, sides)) => HostRows::Resident { x, sides },
-                        None => HostRows::OnDemand(&self.problem),
-                    };
-                    let mut worker = CpuWorker::<f32>::new(rows, &plan.recipe, &start)?;
-                    runs.push(self.one(plan, &mut worker, log)?);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether whole epochs go into one dispatch, whatever else is asked for: the same bits come of a problem
-    /// wherever its rows are.
-    fn is_small(&self) -> bool {
-        EpochsWorker::fits(&self.problem, &self.plans[0].recipe, &self.plans[0].batches)
-    }
-
-    fn one(&self, plan: &Plan, worker: &mut dyn Worker, log: &mut Option<Log>) -> Result<Run, Failure> {
-        let name = plan.recipe.rule.name();
-        let rows = plan.trace.then(|| self.problem.materialize::<f64>()).transpose()?;
-        let mut bar = Bar::new(name, plan.batches.updates());
-        let mut points = Vec::new();
-        let mut observe = |progress: Progress| {
-            let update = progress.update;
-            bar.set(update, progress.batch_loss, progress.rows_per_second);
-            let traced = match (&rows, progress.params) {
-                (Some((x, sides)), Some(params)) if update.is_multiple_of(self.eval_every) => {
-                    let rows = Rows { x, sides }.part(&self.model, 0, plan.rows as usize);
-                    Some(cpu::evaluate(&self.model, rows, params, 0.0).mean_loss())
-                }
-                _ => None,
-            };
-            let loss = traced.or(progress.loss);
-            let due = update.is_multiple_of(self.log_every);
-            // One quantity to a plot: the loss over all rows if it is asked for, else the batch's.
-            let point = if self.eval_every > 0 { loss } else { due.then_some(progress.batch_loss) };
-            if self.arguments.output.plot.is_some() {
-                points.extend(point.map(|loss| (update as f64, loss)));
-            }
-            match log {
-                Some(log) if due || loss.is_some() => log.add(name, &progress, loss),
-                _ => Ok(()),
-            }
-        };
-        let report = train(&self.problem, plan, worker, &self.stop, &mut observe)
-            .map_err(|error| Failure::from(error).of(name));
-        bar.finish();
-        Run::new(plan, &self.problem, report?, points)
+        let (plots, signals) = (outputs.plot.is_some(), Signals::default());
+        Ok(Fit { arguments, problem, model, plans, log_every, eval_every, plots, signals })
     }
 
     fn draw(&self, path: &Path, runs: &[Run]) -> Result<(), Failure> {
@@ -228,38 +130,4 @@ impl<'a> Fit<'a> {
         };
         Ok(chart.save(path)?)
     }
-}
-
-impl Arguments {
-    /// Refuses, ahead of a long run, what could not be written after it or would overwrite something else.
-    fn check_outputs(&self) -> Result<(), Failure> {
-        let to = &self.output;
-        let outputs = [("--log", &to.log), ("--plot", &to.plot), ("--out", &to.out)];
-        let mut seen: Vec<PathBuf> = [Path::new(&self.data)]
-            .into_iter()
-            .chain(self.file.y.as_deref())
-            .filter_map(|path| path.canonicalize().ok())
-            .collect();
-        for (flag, path) in outputs {
-            if let Some(path) = path {
-                output::check_file(flag, path, &mut seen)?;
-            }
-        }
-        if let Some(path) = &to.plot {
-            plot::check_extension(path)?;
-        }
-        Ok(())
-    }
-}
-
-/// Where nothing is trained yet, Ctrl-C just ends the program. From here on the first one ends the run after
-/// its update, the second one at once.
-fn stop_on_signal(stop: &Arc<AtomicBool>) -> Result<(), Failure> {
-    let stop = stop.clone();
-    let handler = move || {
-        if stop.swap(true, Ordering::Relaxed) {
-            std::process::exit(130);
-        }
-    };
-    ctrlc::set_handler(handler).map_err(|error| Failure::Input(format!("signals: {error}")))
 }

@@ -16,6 +16,7 @@ mod progress;
 mod reproduce;
 mod rules;
 mod shaders;
+mod signals;
 mod sweep;
 mod verify;
 
@@ -55,7 +56,7 @@ enum Command {
 }
 
 /// Runs the command. Exits with 0 when all is well, 1 when a check failed or training diverged, 2 for
-/// bad usage or bad input, 130 when interrupted.
+/// bad usage or bad input, 128 and the signal's number when interrupted: 130 by Ctrl-C, 143 by SIGTERM.
 pub fn run() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Fit(arguments) => fit::run(&arguments),

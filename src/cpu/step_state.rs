@@ -15,6 +15,7 @@ use crate::{NAdam, Rule};
 /// and any t.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
+#[cfg_attr(feature = "checkpoint", derive(serde::Serialize, serde::Deserialize))]
 pub struct StepState {
     /// Steps taken.
     pub t: u64,

@@ -3,6 +3,7 @@
 
 use super::{OPTIONAL_FEATURES, needs, required_limits};
 use crate::Error;
+use std::sync::{Arc, OnceLock};
 use wgpu::{Adapter, AdapterInfo, Backend, Backends, Device, DeviceType, Instance, PollType, Queue};
 
 /// A device, its queue, and what they run on.
@@ -14,6 +15,8 @@ pub struct Gpu {
     pub queue: Queue,
     /// What it runs on.
     pub info: AdapterInfo,
+    /// Why nothing of it can be relied on any more, once that is so.
+    lost: Arc<OnceLock<String>>,
 }
 
 /// Why there is no device.
@@ -160,34 +163,60 @@ impl Gpu {
         };
         let (device, queue) = pollster::block_on(adapter.request_device(&descriptor))
             .map_err(|e| OpenError::Device { adapter: described(&info), reason: e.to_string() })?;
-        Ok(Gpu { device, queue, info })
+        Ok(Gpu::new(device, queue, info))
+    }
+
+    /// A device that nobody else has: its callbacks, for being lost and for errors that nobody awaits, are set.
+    pub fn new(device: Device, queue: Queue, info: AdapterInfo) -> Self {
+        let lost = Arc::new(OnceLock::new());
+        let told = lost.clone();
+        device.set_device_lost_callback(move |reason, message| {
+            // The first reason is the one that counts.
+            let _ = told.set(format!("{reason:?}: {message}").to_lowercase());
+        });
+        let told = lost.clone();
+        device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
+            let _ = told.set(error.to_string());
+        }));
+        Gpu { device, queue, info, lost }
+    }
+
+    /// Why the device cannot be used any more: it was lost, or failed where nothing can be relied on after it.
+    pub fn lost(&self) -> Option<&str> {
+        self.lost.get().map(String::as_str)
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        self.lost().map_or(Ok(()), |reason| Err(Error::DeviceLost(reason.into())))
     }
 
     /// Submits and waits until the device is done.
     ///
     /// # Errors
-    /// [`Error::ReadBack`] if the device was lost.
+    /// [`Error::DeviceLost`]; [`Error::ReadBack`].
     pub fn submit(&self, encoder: wgpu::CommandEncoder) -> Result<(), Error> {
         self.queue.submit([encoder.finish()]);
         let done = self.device.poll(PollType::wait_indefinitely());
+        self.check()?;
         done.map(drop).map_err(|e| Error::ReadBack(e.to_string()))
     }
 
     /// Drives a read-back to its end.
     ///
     /// # Errors
-    /// What the read-back fails with.
+    /// [`Error::DeviceLost`]; what the read-back fails with.
     pub fn wait<T>(&self, reading: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
         let mut reading = std::pin::pin!(reading);
         let mut context = std::task::Context::from_waker(std::task::Waker::noop());
         // The first poll asks for the mapping, the device's poll makes it happen.
         loop {
             if let std::task::Poll::Ready(result) = reading.as_mut().poll(&mut context) {
+                self.check()?;
                 return result;
             }
-            self.device
-                .poll(PollType::wait_indefinitely())
-                .map_err(|e| Error::ReadBack(e.to_string()))?;
+            let done = self.device.poll(PollType::wait_indefinitely());
+            self.check()?;
+            done.map_err(|e| Error::ReadBack(e.to_string()))?;
         }
     }
 }

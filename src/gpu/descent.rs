@@ -258,6 +258,12 @@ impl Descent {
         self.step_state
     }
 
+    /// Sets them, as when parameters and [`state`](Self::state) are restored: the next prepared update is step
+    /// `t + 1`.
+    pub fn set_step_state(&mut self, state: StepState) {
+        self.step_state = state;
+    }
+
     /// How its sums are shared out among threads.
     pub fn shape(&self) -> &Shape {
         self.sums.shape()

@@ -324,6 +324,12 @@ impl Epochs {
         self.step_states[0]
     }
 
+    /// Sets them, as when parameters and [`state`](Self::state) are restored: the next prepared update is step
+    /// `t + 1`.
+    pub fn set_step_state(&mut self, state: StepState) {
+        self.step_states.fill(state);
+    }
+
     /// The most updates of one dispatch.
     pub fn updates_at_once(&self) -> u64 {
         self.at_once

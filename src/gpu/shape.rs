@@ -151,6 +151,11 @@ impl Shape {
         self.places().filter_map(|(_, at)| padded.get(at).copied()).collect()
     }
 
+    /// The parameters of the model.
+    pub fn params(&self) -> usize {
+        self.places().count()
+    }
+
     /// Where each parameter of the model lies on the device.
     fn places(&self) -> impl Iterator<Item = (usize, usize)> {
         let (features, stride) = (self.features as usize, self.vectors as usize * 4);

@@ -2,6 +2,7 @@
 
 mod blog;
 mod held_out;
+mod identity;
 mod rows;
 mod scaling;
 
@@ -52,7 +53,7 @@ pub struct Problem {
 #[derive(Clone, Debug)]
 enum Source {
     Table { x: Arc<Vec<f64>>, sides: Arc<Vec<f64>> },
-    Synthetic(Synthetic, Arc<Truth>),
+    Synthetic(Synthetic, Arc<Truth>, Options),
     File(Arc<FileData>),
 }
 
@@ -117,7 +118,7 @@ impl Problem {
             targets,
             classes: classes.map(|classes| (0..classes).map(f64::from).collect()),
             truth: Some(params),
-            source: Source::Synthetic(problem, truth),
+            source: Source::Synthetic(problem, truth, *options),
             ..Self::of_shape(features)
         })
     }
@@ -282,7 +283,7 @@ impl Problem {
     /// The generator, where the rows need not be stored.
     pub fn generator(&self) -> Option<&Synthetic> {
         match &self.source {
-            Source::Synthetic(problem, _) => Some(problem),
+            Source::Synthetic(problem, ..) => Some(problem),
             _ => None,
         }
     }

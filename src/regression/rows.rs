@@ -28,7 +28,7 @@ impl Problem {
                 file.read(first, &mut from_x, &mut from_sides)?;
                 self.round(&from_x, &from_sides, x, sides);
             }
-            Source::Synthetic(problem, truth) => {
+            Source::Synthetic(problem, truth, _) => {
                 let task = (1 << 14) / self.features.max(1) + 1;
                 let tasks = x.par_chunks_mut(task * self.features);
                 let tasks = tasks.zip(sides.par_chunks_mut(task * self.targets)).enumerate();

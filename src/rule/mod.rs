@@ -33,6 +33,7 @@ use crate::Error;
 /// weight_decay, decoupled: p ← p − lr · weight_decay · p, in one with the rule's own change of p
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "checkpoint", derive(serde::Serialize))]
 #[non_exhaustive]
 pub enum Rule {
     /// Gradient descent, plain, with momentum, or with Nesterov momentum.
@@ -53,6 +54,7 @@ pub enum Rule {
 
 /// Where a rule adds eps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "checkpoint", derive(serde::Serialize))]
 pub enum EpsPlacement {
     /// `√v̂ + eps`: PyTorch, optax's adam.
     #[default]

@@ -1,13 +1,11 @@
 //! The file of a model: safetensors, with all that is no tensor as JSON in the metadata.
 
 use super::{Precision, SavedError, SavedModel};
+use crate::checkpoint::{CheckpointError, Disk, Tensor, TensorFile, Texts};
 use crate::regression::Scaling;
-use safetensors::SafeTensors;
-use safetensors::tensor::{Dtype, TensorInfo};
+use safetensors::Dtype;
 use serde::de::DeserializeOwned;
-use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::path::Path;
 
 /// Changes when a file could be read as something else than was meant.
@@ -15,15 +13,7 @@ const VERSION: u32 = 1;
 const VERSION_KEY: &str = "wgpu_optim_model";
 const CHECKSUM_KEY: &str = "checksum";
 
-/// Sorted, so that they always come in one order.
-type Metadata = BTreeMap<String, String>;
 type Tensors<'a> = BTreeMap<String, Tensor<'a>>;
-
-struct Tensor<'a> {
-    dtype: Dtype,
-    shape: Vec<usize>,
-    bytes: Cow<'a, [u8]>,
-}
 
 impl SavedModel {
     /// Writes the model to a file, which has its name only once it is whole. The same model gives the same
@@ -36,24 +26,10 @@ impl SavedModel {
         let tensors = self.tensors();
         let mut metadata = self.metadata();
         metadata.insert(CHECKSUM_KEY.into(), checksum(&metadata, &tensors));
-        let mut header = serde_json::Map::new();
-        header.insert("__metadata__".into(), serde_json::json!(metadata));
-        // Those of wider elements come first, so that each is aligned.
-        let mut sorted: Vec<_> = tensors.iter().collect();
-        sorted.sort_by_key(|(_, tensor)| std::cmp::Reverse(tensor.dtype.bitsize()));
-        let mut end = 0;
-        for (name, Tensor { dtype, shape, bytes }) in &sorted {
-            let start = end;
-            end += bytes.len();
-            let info = TensorInfo { dtype: *dtype, shape: shape.clone(), data_offsets: (start, end) };
-            header.insert(name.to_string(), serde_json::json!(info));
-        }
-        let mut header = serde_json::Value::Object(header).to_string().into_bytes();
-        header.resize(header.len().next_multiple_of(8), b' ');
-        let data = sorted.iter().map(|(_, tensor)| &tensor.bytes[..]);
-        let length = (header.len() as u64).to_le_bytes();
-        let parts = [&length[..], &header].into_iter().chain(data);
-        write(path, parts).map_err(|error| SavedError::File { path: path.into(), error })
+        TensorFile { texts: metadata, tensors }.write(&Disk, path).map_err(|error| match error {
+            CheckpointError::File { path, error, .. } => SavedError::File { path, error },
+            other => part_error(path, "file", other.to_string()),
+        })
     }
 
     /// Reads a model from a file, all of which is checked.
@@ -63,18 +39,9 @@ impl SavedModel {
     pub fn load(path: &Path) -> Result<Self, SavedError> {
         let bytes = std::fs::read(path);
         let bytes = bytes.map_err(|error| SavedError::File { path: path.into(), error })?;
-        let format = |error: safetensors::SafeTensorError| SavedError::Format {
-            path: path.into(),
-            reason: error.to_string(),
-        };
-        let (_, header) = SafeTensors::read_metadata(&bytes).map_err(format)?;
-        let tensors = SafeTensors::deserialize(&bytes).map_err(format)?.tensors().into_iter();
-        let tensors = tensors.map(|(name, view)| {
-            let (dtype, shape, bytes) = (view.dtype(), view.shape().to_vec(), view.data().into());
-            (name, Tensor { dtype, shape, bytes })
-        });
-        let metadata = header.metadata().clone().unwrap_or_default().into_iter().collect();
-        let mut file = File { path, metadata, tensors: tensors.collect() };
+        let format = |reason| SavedError::Format { path: path.into(), reason };
+        let TensorFile { texts, tensors } = TensorFile::parse(&bytes).map_err(format)?;
+        let mut file = File { path, metadata: texts, tensors };
         let version = file.text(VERSION_KEY)?;
         if version.parse() != Ok(VERSION) {
             let (path, found) = (path.into(), version.into());
@@ -137,7 +104,7 @@ impl SavedModel {
         tensors
     }
 
-    fn metadata(&self) -> Metadata {
+    fn metadata(&self) -> Texts {
         let json = |value: serde_json::Value| value.to_string();
         [
             (VERSION_KEY, VERSION.to_string()),
@@ -154,7 +121,7 @@ impl SavedModel {
 /// A file that is being read.
 struct File<'a> {
     path: &'a Path,
-    metadata: Metadata,
+    metadata: Texts,
     tensors: Tensors<'a>,
 }
 
@@ -208,7 +175,7 @@ fn part_error(path: &Path, part: &str, reason: String) -> SavedError {
 }
 
 /// Of all metadata but itself, and all tensors.
-fn checksum(metadata: &Metadata, tensors: &Tensors) -> String {
+fn checksum(metadata: &Texts, tensors: &Tensors) -> String {
     let mut hasher = crc32fast::Hasher::new();
     let mut add = |bytes: &[u8]| {
         hasher.update(&(bytes.len() as u64).to_le_bytes());
@@ -224,21 +191,4 @@ fn checksum(metadata: &Metadata, tensors: &Tensors) -> String {
         add(bytes);
     }
     format!("crc32 {:08x}", hasher.finalize())
-}
-
-/// Writes a file that has its name only once it is whole and on the disk.
-fn write<'a>(path: &Path, parts: impl Iterator<Item = &'a [u8]>) -> std::io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".wgpu-optim-");
-    // A temporary file is for its owner alone, but this one is to be a file like any other.
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let mut file = builder.tempfile_in(folder.unwrap_or(Path::new(".")))?;
-    for part in parts {
-        file.write_all(part)?;
-    }
-    file.as_file().sync_all()?;
-    file.persist(path)?;
-    Ok(())
 }

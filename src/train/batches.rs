@@ -26,7 +26,7 @@ pub enum Batches {
 /// Rows change places within windows of whole batches, and windows among themselves, so that no more than a
 /// window need be at hand at a time; up to the size of one it is a shuffle of all rows. Batches that are
 /// larger than a window change places as they are. What fills no window, or no batch, comes last.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Shuffle {
     /// Which orders they are.
     pub seed: u64,

@@ -1,7 +1,7 @@
 //! Training on the processor: f32 fast, or f64 as the definition.
 
 use super::host::{Gathered, HostRows};
-use super::{Recipe, Worker};
+use super::{Numbers, Recipe, Worker, WorkerState};
 use crate::batch::Batch;
 use crate::cpu::gradient::{self, BatchSums, Rows, SLICE};
 use crate::cpu::{self, Real, RuleConstants, Step, StepState, exact_step, parallel};
@@ -26,6 +26,10 @@ pub trait Float: Real {
         grads: &[Self],
         moments: &mut [&mut [Self]],
     );
+    /// Numbers of this type.
+    fn numbers(values: &[Self]) -> Numbers;
+    /// The numbers as this type, to which they may have to be rounded.
+    fn of_numbers(numbers: &Numbers) -> Vec<Self>;
     /// Adds a slice of a batch to the sums behind its gradient.
     fn add(sums: &mut BatchSums<Self>, rows: Rows<Self>, params: &[Self]);
 }
@@ -44,6 +48,14 @@ impl Float for f32 {
         moments: &mut [&mut [f32]],
     ) {
         parallel::update_penalized(rule, penalty, step, params, grads, moments);
+    }
+
+    fn numbers(values: &[f32]) -> Numbers {
+        Numbers::Single(values.to_vec())
+    }
+
+    fn of_numbers(numbers: &Numbers) -> Vec<f32> {
+        numbers.singles().into_owned()
     }
 
     fn add(sums: &mut BatchSums<f32>, rows: Rows<f32>, params: &[f32]) {
@@ -66,6 +78,14 @@ impl Float for f64 {
         moments: &mut [&mut [f64]],
     ) {
         cpu::update_penalized(rule, penalty, step, params, grads, moments);
+    }
+
+    fn numbers(values: &[f64]) -> Numbers {
+        Numbers::Double(values.to_vec())
+    }
+
+    fn of_numbers(numbers: &Numbers) -> Vec<f64> {
+        numbers.doubles().into_owned()
     }
 
     fn add(sums: &mut BatchSums<f64>, rows: Rows<f64>, params: &[f64]) {
@@ -238,5 +258,23 @@ impl<R: Float> Worker for CpuWorker<'_, R> {
 
     fn max_updates(&self) -> usize {
         1024
+    }
+
+    fn save(&mut self) -> Result<WorkerState, ProblemError> {
+        Ok(WorkerState {
+            params: R::numbers(&self.params),
+            moments: self.moments.iter().map(|moment| R::numbers(moment)).collect(),
+            average: self.average.as_ref().map(|average| R::numbers(average)),
+            step: self.state,
+        })
+    }
+
+    fn restore(&mut self, state: &WorkerState) -> Result<(), ProblemError> {
+        state.check(self.params.len(), self.moments.len(), self.average.is_some())?;
+        self.params = R::of_numbers(&state.params);
+        self.moments = state.moments.iter().map(R::of_numbers).collect();
+        self.average = state.average.as_ref().map(R::of_numbers);
+        self.state = state.step;
+        Ok(())
     }
 }

@@ -4,7 +4,7 @@ use super::gpu_data::GpuData;
 use super::gpu_evaluation::Evaluating;
 use super::gpu_state::{GpuState, buffer, start, widen};
 use super::submissions::{Rate, Work};
-use super::{Batches, Recipe, Worker};
+use super::{Batches, Recipe, Worker, WorkerState};
 use crate::batch::Batch;
 use crate::gpu::{Descending, Descent, Gradient, Shape, Span};
 use crate::regression::ProblemError;
@@ -184,5 +184,15 @@ impl Worker for GpuWorker<'_> {
 
     fn max_updates(&self) -> usize {
         self.max_updates
+    }
+
+    fn save(&mut self) -> Result<WorkerState, ProblemError> {
+        Ok(self.state.save(self.descent.step_state())?)
+    }
+
+    fn restore(&mut self, state: &WorkerState) -> Result<(), ProblemError> {
+        self.state.restore(state)?;
+        self.descent.set_step_state(state.step);
+        Ok(())
     }
 }

@@ -4,7 +4,7 @@ use super::gpu_data::GpuData;
 use super::gpu_evaluation::Evaluating;
 use super::gpu_state::{GpuState, start, widen};
 use super::submissions::{Rate, Work};
-use super::{Batches, Recipe, Worker};
+use super::{Batches, Recipe, Worker, WorkerState};
 use crate::batch::Batch;
 use crate::gpu::{Descending, Epochs, Shape, Span};
 use crate::regression::{Problem, ProblemError};
@@ -145,5 +145,15 @@ impl Worker for EpochsWorker<'_> {
 
     fn max_updates(&self) -> usize {
         self.max_updates
+    }
+
+    fn save(&mut self) -> Result<WorkerState, ProblemError> {
+        Ok(self.state.save(self.epochs.step_state())?)
+    }
+
+    fn restore(&mut self, state: &WorkerState) -> Result<(), ProblemError> {
+        self.state.restore(state)?;
+        self.epochs.set_step_state(state.step);
+        Ok(())
     }
 }

@@ -1,8 +1,10 @@
 //! A model and its moments on a device, and what a worker reads of them.
 
 use super::gpu_data::GpuData;
+use super::state::{Numbers, WorkerState};
 use super::submissions::{Rate, Work};
 use crate::Error;
+use crate::cpu::StepState;
 use crate::gpu::{ReadBack, Shape, Span};
 use crate::verify::Snapshot;
 use wgpu::BufferUsages;
@@ -80,6 +82,42 @@ impl<'a> GpuState<'a> {
         self.copy(&mut work)?;
         let values = work.read(&mut self.read_back)?;
         Ok(self.parts(&values).map(widen).collect())
+    }
+
+    /// Everything, with the step that the caller counts.
+    pub fn save(&mut self, step: StepState) -> Result<WorkerState, Error> {
+        let rate = Rate::default();
+        let mut work = self.data.work(&rate);
+        self.copy(&mut work)?;
+        if let Some(average) = &self.average {
+            work.copy(&mut self.read_back, average)?;
+        }
+        let values = work.read(&mut self.read_back)?;
+        let mut parts = self.parts(&values).map(Numbers::Single);
+        let mut next = || parts.next().unwrap_or(Numbers::Single(Vec::new()));
+        Ok(WorkerState {
+            params: next(),
+            moments: self.moments.iter().map(|_| next()).collect(),
+            average: self.average.as_ref().map(|_| next()),
+            step,
+        })
+    }
+
+    /// Writes everything but the step.
+    pub fn restore(&mut self, state: &WorkerState) -> Result<(), Error> {
+        state.check(self.shape.params(), self.moments.len(), self.average.is_some())?;
+        let spans = std::iter::once(&self.params).chain(&self.moments).chain(&self.average);
+        for (span, values) in spans.zip(state.vectors()) {
+            let values = self.shape.pad(&values.singles());
+            let queue = &self.data.gpu.queue;
+            queue.write_buffer(&span.buffer, span.offset, bytemuck::cast_slice(&values));
+            // Each is staged on the host only until it is there.
+            let rate = Rate::default();
+            let mut work = self.data.work(&rate);
+            work.copying(span.len * 4)?;
+            work.finish()?;
+        }
+        Ok(())
     }
 
     /// Puts the average in the parameters' place.

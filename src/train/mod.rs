@@ -1,38 +1,41 @@
 //! The training loop: batches → gradient → step → what is to be told about it.
 
 mod batches;
+mod checkpoint;
 mod cpu;
+mod epochs;
 mod gpu;
 mod gpu_data;
 mod gpu_epochs;
 mod gpu_evaluation;
 mod gpu_state;
 mod host;
+mod keep;
 mod pace;
+mod run;
+mod state;
 mod stopping;
 mod submissions;
 
 pub use batches::{Batches, Shuffle};
+pub use checkpoint::{Configuration, MadeBy};
 pub use cpu::{CpuWorker, Float};
 pub use gpu::GpuWorker;
 pub use gpu_data::{GpuData, Placement, StreamTimes};
 pub use gpu_epochs::EpochsWorker;
 pub use host::HostRows;
+pub use keep::Keep;
+pub use run::{train, train_keeping};
+pub use state::{Best, LoopState, Numbers, RunState, Skips, WorkerState};
 pub use stopping::{EarlyStopping, score};
 pub use submissions::Submissions;
 
 use crate::batch::Batch;
-use crate::regression::{Problem, ProblemError};
+use crate::regression::ProblemError;
 use crate::schedule::Schedule;
-use crate::verify::{self, ObservedStep, Verification};
+use crate::verify::{ObservedStep, Verification};
 use crate::{Error, Evaluation, Model, Penalty, Rule};
-use pace::Pace;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
-use stopping::{Verdict, Watch};
-
-/// A loss that grew by this factor since the start will not come back.
-const DIVERGED: f64 = 1e6;
+use std::time::Duration;
 
 /// What is trained, and how.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -123,6 +126,18 @@ pub trait Worker {
 
     /// The most updates that one [`run`](Self::run) makes.
     fn max_updates(&self) -> usize;
+
+    /// Copies all that its next update depends on.
+    ///
+    /// # Errors
+    /// Those of [`run`](Self::run).
+    fn save(&mut self) -> Result<WorkerState, ProblemError>;
+
+    /// Goes on from what [`save`](Self::save) copied, of this worker or of another one with this recipe.
+    ///
+    /// # Errors
+    /// [`Error::Length`] if it is of another recipe; those of [`run`](Self::run).
+    fn restore(&mut self, state: &WorkerState) -> Result<(), ProblemError>;
 }
 
 /// When the device's work is compared with the f64 definition.
@@ -155,6 +170,10 @@ pub struct Plan {
     pub eval_every: u64,
     /// Whether the observer is to get the parameters after every update.
     pub trace: bool,
+    /// After how many updates in a row the run stops whose loss, or what they would make of a parameter or a
+    /// moment, is not finite: up to then they are not made, and counted. 0 stops at the first loss that is not
+    /// finite.
+    pub max_skips: u32,
 }
 
 /// What an observer is told after an update.
@@ -177,8 +196,12 @@ pub struct Progress<'a> {
 pub struct Report {
     /// Updates made.
     pub updates: u64,
+    /// How many of them were skipped, because they came to something that is not finite.
+    pub skipped: u64,
     /// Whether it stopped before the last batch, because nothing got better.
     pub stopped_early: bool,
+    /// The least of the losses over all rows that were taken on the way.
+    pub best: Option<Best>,
     /// Rows read by the updates that [`training`](Self::training) is the time of.
     pub timed_rows: u64,
     /// The loss over all rows before the first update.
@@ -218,6 +241,26 @@ pub enum TrainError {
         /// The loss over all rows at the start.
         initial_loss: f64,
     },
+    /// The parameters are no numbers any more, or their moments.
+    #[error(
+        "diverged at update {update}: a parameter or a moment is not finite; a lower learning rate, or features \
+         on one scale (--standardize), may help"
+    )]
+    Overflow {
+        /// The last update made.
+        update: u64,
+    },
+    /// As many updates in a row as may be came to something that is not finite.
+    #[error(
+        "{skips} updates in a row, up to update {update}, came to what is not finite and were skipped; a lower \
+         learning rate, or data on one scale (--standardize), may help"
+    )]
+    Skipped {
+        /// The last one of them.
+        update: u64,
+        /// How many they are.
+        skips: u32,
+    },
     /// The loss is no number before anything was done.
     #[error("the loss is {loss:e} before the first update: features or targets are too large for f32")]
     NotFinite {
@@ -242,197 +285,4 @@ pub enum TrainError {
     /// The device failed.
     #[error(transparent)]
     Device(#[from] Error),
-}
-
-/// Runs `plan` on `worker`, which must be fresh, and tells `observer` after every update.
-///
-/// # Errors
-/// [`TrainError`]: divergence with its update, interruption by `stop`, or a failing device.
-pub fn train(
-    problem: &Problem,
-    plan: &Plan,
-    worker: &mut dyn Worker,
-    stop: &AtomicBool,
-    observer: &mut dyn FnMut(Progress) -> Result<(), String>,
-) -> Result<Report, TrainError> {
-    let model = &plan.recipe.model;
-    let shift = near_mean(problem)?;
-    let initial = worker.evaluate(0, plan.rows, shift)?;
-    if initial.weight == 0.0 {
-        return Err(TrainError::NoWeight);
-    }
-    let initial_loss = initial.mean_loss();
-    if !initial_loss.is_finite() {
-        return Err(TrainError::NotFinite { loss: initial_loss });
-    }
-    let updates = plan.batches.updates();
-    let mut pace = Pace::new(plan.verify);
-    let mut verification = (plan.verify != VerifyEvery::Never).then(Verification::new);
-    let watch = |update: u64, loss: f64| {
-        let grown = initial_loss > 0.0 && loss > DIVERGED * initial_loss;
-        if loss.is_finite() && !grown {
-            return Ok(());
-        }
-        Err(TrainError::Diverged { update, loss, initial_loss })
-    };
-    let mut epochs = match &plan.stopping {
-        Some(stopping) => Some(Epochs::new(*stopping, worker, plan, shift)?),
-        None => None,
-    };
-
-    let mut done = 0;
-    let mut trace = Vec::new();
-    let mut stopped_early = false;
-    let mut last = (f64::NAN, None);
-    while done < updates && !stopped_early {
-        if stop.load(Ordering::Relaxed) {
-            return Err(TrainError::Interrupted { update: done });
-        }
-        let factor = epochs.as_ref().map_or(1.0, |epochs| epochs.watch.factor);
-        let rate = |update: u64| plan.learning_rate.at(update) * factor;
-        let started = Instant::now();
-        trace.clear();
-        let check = verification.as_mut().filter(|_| pace.check_is_due(done));
-        let losses = if let Some(report) = check {
-            let batch = plan.batches.get(done);
-            let sample = verify::sample(batch, problem.features * model.outputs, done + 1);
-            let step = worker.run_observed(batch, rate(done), sample)?;
-            verify::check(report, &plan.recipe, problem, &step)?;
-            if plan.trace {
-                trace.push(step.after.params.iter().map(|&p| p.into()).collect());
-            }
-            pace.checked(started.elapsed());
-            vec![f64::from(step.gradient.loss)]
-        } else {
-            let mut count = pace.updates(worker.max_updates()).min(updates - done);
-            count = count.min(pace.until_check(done));
-            if plan.eval_every > 0 {
-                count = count.min(plan.eval_every - done % plan.eval_every);
-            }
-            if epochs.is_some() {
-                count = count.min(plan.batches.epoch() - done % plan.batches.epoch());
-            }
-            let batches: Vec<Batch> = (done..done + count).map(|i| plan.batches.get(i)).collect();
-            let rates: Vec<f64> = (done..done + count).map(rate).collect();
-            let losses = worker.run(&batches, &rates, plan.trace.then_some(&mut trace))?;
-            let rows = batches.iter().map(|batch| batch.rows).sum();
-            pace.ran(count, rows, started.elapsed());
-            losses
-        };
-        for (update, &loss) in (done + 1..).zip(&losses) {
-            watch(update, loss)?;
-            if let Some(epochs) = &mut epochs {
-                epochs.batch(loss, plan.batches.get(update - 1).rows);
-            }
-        }
-        let first = done + 1;
-        done += losses.len() as u64;
-        if let (Some(epochs), true) = (&mut epochs, done.is_multiple_of(plan.batches.epoch())) {
-            stopped_early = epochs.end(worker, plan.learning_rate.at(done - 1))? && done < updates;
-        }
-        for (i, &batch_loss) in losses.iter().enumerate() {
-            let update = first + i as u64;
-            if update == done && (done == updates || stopped_early) {
-                // Of the last one there is more to tell.
-                last = (batch_loss, trace.pop());
-                break;
-            }
-            // Submissions end where the loss is due.
-            let mut loss = None;
-            if plan.eval_every > 0 && update.is_multiple_of(plan.eval_every) {
-                let now = worker.evaluate(0, plan.rows, shift)?.mean_loss();
-                watch(update, now)?;
-                loss = Some(now);
-            }
-            let params = trace.get(i).map(Vec::as_slice);
-            let rows_per_second = pace.rows_per_second();
-            observer(Progress { update, batch_loss, loss, params, rows_per_second })
-                .map_err(TrainError::Observer)?;
-        }
-    }
-
-    worker.take_average()?;
-    let evaluation = worker.evaluate(0, plan.rows, shift)?;
-    let loss = evaluation.mean_loss();
-    watch(done, loss)?;
-    let rows_per_second = pace.rows_per_second();
-    let (batch_loss, params) = (last.0, last.1.as_deref());
-    observer(Progress { update: done, batch_loss, loss: Some(loss), params, rows_per_second })
-        .map_err(TrainError::Observer)?;
-    let validation = match plan.stopping.map_or(0, |stopping| stopping.validation_rows) {
-        0 => None,
-        rows => Some(worker.evaluate(plan.rows, rows, shift)?),
-    };
-    let params = worker.params()?;
-    Ok(Report {
-        updates: done,
-        stopped_early,
-        timed_rows: pace.rows(),
-        initial_loss,
-        loss,
-        objective: loss + plan.recipe.penalty.of(&params[..model.weights()]),
-        evaluation,
-        validation,
-        training: pace.training(),
-        verifying: pace.verifying(),
-        params,
-        verification,
-    })
-}
-
-/// An f32 near the targets' mean: that of the first rows.
-fn near_mean(problem: &Problem) -> Result<f64, ProblemError> {
-    let rows = problem.rows.min(4096);
-    let (_, sides) = problem.rows_of::<f32>(&Batch::new(0, rows))?;
-    let first_targets = sides.iter().step_by(problem.side());
-    let mean = first_targets.map(|&y| f64::from(y)).sum::<f64>() / rows as f64;
-    Ok((mean as f32).into())
-}
-
-/// What is known of the epochs so far, for stopping early.
-struct Epochs<'a> {
-    watch: Watch,
-    stopping: EarlyStopping,
-    plan: &'a Plan,
-    shift: f64,
-    /// Of this epoch: Σ rows · loss, and rows.
-    loss: f64,
-    rows: u64,
-    /// The mean deviance of a constant model on the rows held out.
-    null_deviance: f64,
-}
-
-impl<'a> Epochs<'a> {
-    fn new(
-        stopping: EarlyStopping,
-        worker: &mut dyn Worker,
-        plan: &'a Plan,
-        shift: f64,
-    ) -> Result<Self, TrainError> {
-        let mut null_deviance = 1.0;
-        if stopping.validation_rows > 0 && matches!(plan.recipe.model.loss, crate::Loss::Poisson) {
-            let all = worker.evaluate(plan.rows, stopping.validation_rows, shift)?;
-            null_deviance = all.null_poisson_deviance();
-        }
-        let watch = Watch::new(stopping);
-        Ok(Epochs { watch, stopping, plan, shift, loss: 0.0, rows: 0, null_deviance })
-    }
-
-    fn batch(&mut self, loss: f64, rows: u64) {
-        self.loss += loss * rows as f64;
-        self.rows += rows;
-    }
-
-    /// Ends an epoch; whether training is to end with it.
-    fn end(&mut self, worker: &mut dyn Worker, lr: f64) -> Result<bool, TrainError> {
-        let watched = match self.stopping.validation_rows {
-            0 => self.loss / self.rows as f64,
-            rows => {
-                let held_out = worker.evaluate(self.plan.rows, rows, self.shift)?;
-                -score(&self.plan.recipe.model.loss, &held_out, self.null_deviance)
-            }
-        };
-        (self.loss, self.rows) = (0.0, 0);
-        Ok(self.watch.epoch(watched, lr) == Verdict::Stop)
-    }
 }

@@ -31,6 +31,11 @@ impl Pace {
         }
     }
 
+    /// Where so much time was spent already: on training, of so many rows, and on verification.
+    pub fn after(self, (training, rows): (Duration, u64), verifying: Duration) -> Self {
+        Pace { training, verifying, rows, ..self }
+    }
+
     /// Whether the update after `done` others is to be checked.
     pub fn check_is_due(&self, done: u64) -> bool {
         match self.verify {

@@ -1,11 +1,13 @@
 //! When to stop before the last epoch, and when to learn more slowly: scikit-learn's rules.
 
+use super::state::exactly;
 use crate::Evaluation;
 use crate::Loss;
+use serde::{Deserialize, Serialize};
 
 /// Stops when nothing gets better any more, by the rules of scikit-learn's `SGDRegressor` and
 /// `SGDClassifier`.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct EarlyStopping {
     /// How much better an epoch must be to count, ≥ 0. Default 1e-3.
     pub tol: f64,
@@ -42,31 +44,40 @@ pub enum Verdict {
     Stop,
 }
 
-/// Watches epochs go by.
-#[derive(Clone, Debug)]
-pub struct Watch {
-    options: EarlyStopping,
+/// What is remembered of the epochs that went by.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Watched {
+    /// The least that was watched.
+    #[serde(with = "exactly")]
     best: f64,
+    /// Epochs in a row that were no better.
     without_change: u32,
     /// What the learning rate has been multiplied by.
+    #[serde(with = "exactly")]
     pub factor: f64,
+    /// Of the epoch that has begun: Σ rows · loss, and rows.
+    #[serde(with = "exactly")]
+    pub loss: f64,
+    pub rows: u64,
 }
 
-impl Watch {
-    pub fn new(options: EarlyStopping) -> Self {
-        Watch { options, best: f64::INFINITY, without_change: 0, factor: 1.0 }
+impl Default for Watched {
+    fn default() -> Self {
+        Watched { best: f64::INFINITY, without_change: 0, factor: 1.0, loss: 0.0, rows: 0 }
     }
+}
 
+impl Watched {
     /// Looks at an epoch's loss, or at its negative score; `lr` is the learning rate as scheduled.
-    pub fn epoch(&mut self, loss: f64, lr: f64) -> Verdict {
+    pub fn epoch(&mut self, options: &EarlyStopping, loss: f64, lr: f64) -> Verdict {
         // What is no number is no better.
-        let no_better = !loss.is_finite() || loss > self.best - self.options.tol;
+        let no_better = !loss.is_finite() || loss > self.best - options.tol;
         self.without_change = if no_better { self.without_change + 1 } else { 0 };
         self.best = self.best.min(loss);
-        if self.without_change < self.options.n_iter_no_change {
+        if self.without_change < options.n_iter_no_change {
             return Verdict::GoOn;
         }
-        if self.options.adaptive && lr * self.factor > 1e-6 {
+        if options.adaptive && lr * self.factor > 1e-6 {
             self.factor /= 5.0;
             self.without_change = 0;
             return Verdict::Slower;
@@ -80,8 +91,8 @@ mod tests {
     use super::*;
 
     fn verdicts(options: EarlyStopping, losses: &[f64]) -> Vec<Verdict> {
-        let mut watch = Watch::new(options);
-        losses.iter().map(|&loss| watch.epoch(loss, 0.1)).collect()
+        let mut watched = Watched::default();
+        losses.iter().map(|&loss| watched.epoch(&options, loss, 0.1)).collect()
     }
 
     #[test]

@@ -1,8 +1,8 @@
 use super::Bounded;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// What the checks of a run came to.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Verification {
     /// Updates that were checked.
     pub checks: u64,
@@ -17,7 +17,7 @@ pub struct Verification {
 }
 
 /// One compared value.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Worst {
     /// The update it belongs to, from 1.
     pub update: u64,

@@ -33,6 +33,7 @@ pub fn plan(problem: &Problem, recipe: Recipe, size: u64, updates: u64) -> Plan 
         verify: VerifyEvery::Never,
         eval_every: 0,
         trace: false,
+        max_skips: 0,
     }
 }
 

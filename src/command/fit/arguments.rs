@@ -37,6 +37,8 @@ pub struct Arguments {
     #[command(flatten)]
     pub file: FileArguments,
     #[command(flatten)]
+    pub keeping: KeepingArguments,
+    #[command(flatten)]
     pub output: OutputArguments,
 
     /// Check every K-th update against f64 [default: as many as cost less than 5 % of the time]
@@ -167,6 +169,10 @@ pub struct TrainingArguments {
     /// Take the moving average of the parameters with this decay for the result
     #[arg(long, value_name = "DECAY", allow_negative_numbers = true)]
     pub average: Option<f64>,
+    /// Skip updates that come to something that is not finite, and stop after K of them in a row
+    /// [default: stop at the first loss that is not finite]
+    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(1..))]
+    pub skip_nonfinite: Option<u32>,
 }
 
 /// A synthetic problem; its targets are those of the loss.
@@ -245,6 +251,41 @@ pub struct FileArguments {
     /// fit]
     #[arg(long, value_name = "BYTES", conflicts_with = "is_virtual", value_parser = clap::value_parser!(u64).range(1..))]
     pub device_memory: Option<u64>,
+}
+
+/// How a run is kept from being lost.
+#[derive(Args)]
+#[command(next_help_heading = "Checkpoints")]
+pub struct KeepingArguments {
+    /// Save the run in this folder as it goes: what is there is always whole, and every bit of it is checked
+    #[arg(long, value_name = "DIR")]
+    pub checkpoint: Option<PathBuf>,
+    /// Save it every N updates
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub checkpoint_every: Option<u64>,
+    /// Save it every S seconds [default: 60, if not by updates]
+    #[arg(long, value_name = "S", value_parser = seconds)]
+    pub checkpoint_seconds: Option<f64>,
+    /// Keep the last K checkpoints of every optimizer
+    #[arg(long, value_name = "K", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..))]
+    pub keep: u32,
+    /// Go on with the run in the folder, to the bits that it would have come to; where there is none it begins. More
+    /// --epochs or --steps make it longer, all else must be as it was
+    #[arg(long)]
+    pub resume: bool,
+    /// A folder for all of a run: config.json, log.csv, loss.svg, checkpoints, model.safetensors, report.json and
+    /// verification.json
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["checkpoint", "log", "plot", "out"])]
+    pub run_dir: Option<PathBuf>,
+}
+
+/// A time from a hundredth of a second to a year.
+fn seconds(text: &str) -> Result<f64, String> {
+    let seconds = text.parse().map_err(|error| format!("{error}"))?;
+    match (0.01..=3.2e7).contains(&seconds) {
+        true => Ok(seconds),
+        false => Err("must be from 0.01 to 3.2e7".into()),
+    }
 }
 
 /// Where results go.

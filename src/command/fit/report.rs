@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use wgpu_optim::metrics::roc_auc;
 use wgpu_optim::regression::{Problem, Scaling};
 use wgpu_optim::saved::{Precision, SavedModel};
-use wgpu_optim::train::{Plan, Report, StreamTimes, Submissions, score};
+use wgpu_optim::train::{Best, Plan, Report, StreamTimes, Submissions, score};
 use wgpu_optim::verify::Verification;
 use wgpu_optim::{Batch, Evaluation, Loss, Model};
 
@@ -21,10 +21,14 @@ const AUC_ROWS: u64 = 1 << 20;
 pub struct Run {
     pub optimizer: &'static str,
     updates: u64,
+    /// Updates that were not made, as they came to something that is not finite.
+    skipped: u64,
     /// Whether it ended before the last epoch because nothing got better.
     stopped_early: bool,
     initial_loss: f64,
     loss: f64,
+    /// The least loss over all rows that was taken, and after which update.
+    best: Option<Best>,
     /// The loss and the penalty.
     objective: f64,
     /// On the rows that it was trained on.
@@ -189,9 +193,11 @@ impl Run {
         Ok(Run {
             optimizer: plan.recipe.rule.name(),
             updates: report.updates,
+            skipped: report.skipped,
             stopped_early: report.stopped_early,
             initial_loss: report.initial_loss,
             loss: report.loss,
+            best: report.best,
             objective: report.objective,
             metrics: measured,
             validation: report.validation.map(|evaluation| metrics(&model.loss, &evaluation)),
@@ -289,6 +295,10 @@ impl Run {
         if let Some(validation) = &self.validation {
             remarks.push(format!("{}: on the rows held out {}", self.optimizer, of(validation)));
         }
+        if self.skipped > 0 {
+            let (name, skipped) = (self.optimizer, self.skipped);
+            remarks.push(format!("{name}: skipped {skipped} updates that came to what is not finite"));
+        }
         if self.stopped_early {
             let (name, updates) = (self.optimizer, self.updates);
             remarks.push(format!("{name}: stopped after {updates} updates, as nothing got better"));
@@ -365,6 +375,13 @@ pub fn table(device: &Description, problem: &Problem, model: &Model, runs: &[Run
 /// A run whose every update was checked has no time of its own.
 fn rate(value: f64) -> String {
     if value.is_nan() { "–".into() } else { format!("{value:.2}") }
+}
+
+/// What the checks of each run came to.
+pub fn verifications(runs: &[Run]) -> Value {
+    runs.iter()
+        .map(|run| json!({ "optimizer": run.optimizer, "verification": run.verification }))
+        .collect()
 }
 
 /// An error if the device computed something wrong.

@@ -7,6 +7,7 @@ use crate::{Error, Loss};
 
 /// How a row's target comes of its scores.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "cli", derive(serde::Serialize))]
 pub enum Response {
     /// y = z + noise, for each output.
     #[default]
@@ -48,6 +49,7 @@ impl From<&Loss> for Response {
 
 /// What a synthetic problem is made of; the default is one feature, one linear target, and nothing else.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "cli", derive(serde::Serialize))]
 pub struct Options {
     /// Columns of X, from 1 to 2²⁰.
     pub features: u32,

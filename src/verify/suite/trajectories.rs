@@ -92,6 +92,7 @@ fn of_rule(
         verify: VerifyEvery::Updates(EVERY),
         eval_every: updates / 10,
         trace: true,
+        max_skips: 0,
     };
     let start = vec![0.0; model.params()];
     let (x, sides) = problem.materialize::<f64>()?;

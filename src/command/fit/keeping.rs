@@ -1,0 +1,217 @@
+//! `--checkpoint` and `--resume`: runs that are saved as they go, and gone on with.
+
+use super::super::{Failure, output};
+use super::Fit;
+use super::arguments::KeepingArguments;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+use wgpu_optim::checkpoint::{CheckpointError, Checkpoints, Disk, Files};
+use wgpu_optim::train::{Configuration, MadeBy, Plan, RunState};
+
+/// How long after one checkpoint the next one is made, where nothing else is asked for.
+const AFTER: Duration = Duration::from_secs(60);
+
+/// The checkpoints of a fit.
+pub struct Keeping {
+    pub every: Option<u64>,
+    pub after: Option<Duration>,
+    shared: Arc<Shared>,
+    writer: Option<JoinHandle<()>>,
+}
+
+/// One optimizer's run, as its checkpoints know it.
+pub struct Kept {
+    pub name: String,
+    pub plan: Plan,
+    pub configuration: Configuration,
+}
+
+struct Shared {
+    checkpoints: Checkpoints,
+    kept: Vec<Kept>,
+    made_by: MadeBy,
+    desk: Mutex<Desk>,
+    /// Something on the desk is another.
+    changed: Condvar,
+}
+
+/// What lies between training and the thread that writes.
+#[derive(Default)]
+struct Desk {
+    /// What is to be written next: of states that came faster than a disk the last one.
+    waiting: Option<(usize, RunState)>,
+    writing: bool,
+    closed: bool,
+    error: Option<String>,
+    /// The last file of each run that was written.
+    written: Vec<Option<PathBuf>>,
+    /// What is brought to the disk ahead of a checkpoint, so that it is not behind it.
+    log: Option<File>,
+}
+
+impl Keeping {
+    /// Opens the folder. Where runs are to be gone on with their states are returned, else there must be none.
+    pub fn open(
+        fit: &Fit,
+        folder: &Path,
+        arguments: &KeepingArguments,
+        device: String,
+    ) -> Result<(Self, Vec<Option<RunState>>), Failure> {
+        let checkpoints = Checkpoints::open(Arc::new(Disk), folder, arguments.keep as usize)?;
+        let kept = fit.plans.iter().enumerate().map(|(i, plan)| {
+            let configuration = Configuration::new(&fit.problem, plan)?;
+            Ok(Kept {
+                name: format!("{}-{}", i + 1, plan.recipe.rule.name()),
+                plan: plan.clone(),
+                configuration,
+            })
+        });
+        let kept = kept.collect::<Result<Vec<Kept>, Failure>>()?;
+        let made_by = MadeBy { version: env!("CARGO_PKG_VERSION").into(), device };
+        let mut states = Vec::new();
+        for run in &kept {
+            if !arguments.resume && !checkpoints.list(&run.name)?.is_empty() {
+                return Err(Failure::Input(format!(
+                    "{} holds checkpoints of an earlier run: --resume goes on with it, another folder begins anew",
+                    folder.display()
+                )));
+            }
+            states.push(if arguments.resume { latest(&checkpoints, run, &made_by)? } else { None });
+        }
+        if arguments.resume && states.iter().all(Option::is_none) {
+            output::note(&format!("{} holds no checkpoint yet: the run begins.", folder.display()));
+        }
+        let written = vec![None; kept.len()];
+        let desk = Mutex::new(Desk { written, ..Desk::default() });
+        let shared = Arc::new(Shared { checkpoints, kept, made_by, desk, changed: Condvar::new() });
+        let writer = {
+            let shared = shared.clone();
+            std::thread::Builder::new().name("checkpoints".into()).spawn(move || shared.write())
+        };
+        let writer = writer.map_err(|error| Failure::Input(format!("a thread: {error}")))?;
+        let after = arguments.checkpoint_seconds.map(Duration::from_secs_f64);
+        let keeping = Keeping {
+            every: arguments.checkpoint_every,
+            after: after.or((arguments.checkpoint_every.is_none()).then_some(AFTER)),
+            shared,
+            writer: Some(writer),
+        };
+        Ok((keeping, states))
+    }
+
+    /// Every run and its configuration.
+    pub fn kept(&self) -> &[Kept] {
+        &self.shared.kept
+    }
+
+    /// Has the log brought to the disk ahead of every checkpoint.
+    pub fn with_log(&self, log: File) {
+        self.shared.desk().log = Some(log);
+    }
+
+    /// Has a state written while training goes on. The error is that of an earlier one.
+    pub fn save(&self, run: usize, state: &RunState) -> Result<(), String> {
+        let mut desk = self.shared.desk();
+        if let Some(error) = &desk.error {
+            return Err(error.clone());
+        }
+        desk.waiting = Some((run, state.clone()));
+        self.shared.changed.notify_all();
+        Ok(())
+    }
+
+    /// Waits until what was to be written is.
+    pub fn finish(&self) -> Result<(), Failure> {
+        let mut desk = self.shared.desk();
+        while (desk.waiting.is_some() || desk.writing) && desk.error.is_none() {
+            desk = self.shared.wait(desk);
+        }
+        desk.error.clone().map_or(Ok(()), |error| Err(Failure::Input(error)))
+    }
+
+    /// The last file that was written of a run.
+    pub fn last(&self, run: usize) -> Option<PathBuf> {
+        self.shared.desk().written[run].clone()
+    }
+}
+
+impl Drop for Keeping {
+    fn drop(&mut self) {
+        self.shared.desk().closed = true;
+        self.shared.changed.notify_all();
+        if let Some(writer) = self.writer.take() {
+            // It has said what it had to say.
+            let _ = writer.join();
+        }
+    }
+}
+
+impl Shared {
+    fn desk(&self) -> MutexGuard<'_, Desk> {
+        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait<'a>(&self, desk: MutexGuard<'a, Desk>) -> MutexGuard<'a, Desk> {
+        self.changed.wait(desk).unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes whatever is to be written, until there will be nothing more.
+    fn write(&self) {
+        let mut desk = self.desk();
+        loop {
+            let Some((run, state)) = desk.waiting.take() else {
+                if desk.closed {
+                    return;
+                }
+                desk = self.wait(desk);
+                continue;
+            };
+            desk.writing = true;
+            let log = desk.log.as_ref().map(File::try_clone);
+            drop(desk);
+            let written = match log {
+                Some(log) => log.and_then(|log| log.sync_data()).map_err(|e| format!("the log: {e}")),
+                None => Ok(()),
+            };
+            let written = written.and_then(|()| self.write_one(run, &state).map_err(|e| e.to_string()));
+            desk = self.desk();
+            desk.writing = false;
+            match written {
+                Ok(path) => desk.written[run] = Some(path),
+                Err(error) => desk.error = Some(format!("checkpoint: {error}")),
+            }
+            self.changed.notify_all();
+        }
+    }
+
+    fn write_one(&self, run: usize, state: &RunState) -> Result<PathBuf, CheckpointError> {
+        let Kept { name, plan, configuration } = &self.kept[run];
+        let write = |files: &dyn Files, path: &Path| {
+            state.write(files, path, plan, configuration, &self.made_by)
+        };
+        self.checkpoints.save(name, state.progress.update, write)
+    }
+}
+
+/// Where a run stands, and what is to be said about it.
+fn latest(checkpoints: &Checkpoints, run: &Kept, made_by: &MadeBy) -> Result<Option<RunState>, Failure> {
+    let read = |path: &Path, bytes: &[u8]| RunState::read(path, bytes, &run.plan, &run.configuration);
+    let Some(found) = checkpoints.latest(&run.name, read)? else { return Ok(None) };
+    let (state, made_there) = found.checkpoint;
+    found.damaged.iter().for_each(|error| output::note(&format!("warning: {error}")));
+    output::note(&format!(
+        "Going on after update {} of {}",
+        state.progress.update,
+        found.path.display()
+    ));
+    if made_there != *made_by {
+        output::note(&format!(
+            "warning: it was made by version {} on {}, and goes on with version {} on {}: to bits that may differ",
+            made_there.version, made_there.device, made_by.version, made_by.device
+        ));
+    }
+    Ok(Some(state))
+}

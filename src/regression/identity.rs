@@ -1,0 +1,54 @@
+//! What tells one problem from another.
+
+use super::{Problem, ProblemError, Source};
+use serde_json::{Value, json};
+
+/// Numbers that are looked at together.
+const TOGETHER: usize = 1 << 20;
+
+impl Problem {
+    /// What tells it from another one, by name: its extents, what made it, and of what is not synthetic a
+    /// checksum of all rows as they are trained on, which takes a pass over them. Where it lies is not part of it.
+    ///
+    /// # Errors
+    /// [`ProblemError`] if the rows cannot be read.
+    pub fn identity(&self) -> Result<Value, ProblemError> {
+        let mut identity = json!({
+            "rows": self.rows,
+            "features": self.features,
+            "targets": self.targets,
+            "weighted": self.weighted,
+            "offset": self.offset,
+            "names": self.names,
+            "target_names": self.target_names,
+            "classes": self.classes,
+            "standardized": self.scaling.is_some(),
+        });
+        match &self.source {
+            Source::Synthetic(_, _, options) => {
+                identity["kind"] = "synthetic".into();
+                identity["synthetic"] = json!(options);
+            }
+            Source::Table { .. } | Source::File(_) => {
+                identity["kind"] = "rows".into();
+                identity["checksum"] = json!(format!("crc32 {:08x}", self.checksum()?));
+            }
+        }
+        Ok(identity)
+    }
+
+    fn checksum(&self) -> Result<u32, ProblemError> {
+        let mut hasher = crc32fast::Hasher::new();
+        let part = (TOGETHER / (self.features + self.side())).max(1) as u64;
+        let (mut x, mut sides) = (Vec::<f32>::new(), Vec::<f32>::new());
+        for first in (0..self.rows).step_by(part as usize) {
+            let rows = part.min(self.rows - first) as usize;
+            x.resize(rows * self.features, 0.0);
+            sides.resize(rows * self.side(), 0.0);
+            self.fill(first, &mut x, &mut sides)?;
+            hasher.update(bytemuck::cast_slice(&x));
+            hasher.update(bytemuck::cast_slice(&sides));
+        }
+        Ok(hasher.finalize())
+    }
+}
