@@ -10,6 +10,8 @@ use super::kernels::{self, Options, Variant};
 use super::row_sums::{Purpose, constants};
 use super::shape::THREADS;
 use super::span::{Limits, Span};
+#[cfg(feature = "cli")]
+use super::steps::USED;
 use super::steps::{self, COUNTED};
 use super::{Rows, Samples, Shape, needs, shader};
 use crate::batch::Batch;
@@ -68,6 +70,26 @@ impl Epochs {
     ) -> Result<Self, Error> {
         let rules = vec![options.rule];
         Self::of_settings(device, samples, params, rules, 1, options, traced)
+    }
+
+    /// Bytes of what is allocated for updates of one setting that are traced.
+    #[cfg(feature = "cli")]
+    pub(crate) fn bytes_of(shape: &Shape, options: &Descending) -> u64 {
+        let Descending { model, rule, average, max_batch, max_batches, shuffled, .. } = *options;
+        let planes = (rule.moments().len() + usize::from(average.is_some())).max(1) as u64;
+        let at_once = Sharing::new(&model, max_batch)
+            .map_or(1, |sharing| sharing.updates(shape, planes, max_batch));
+        let room = Room {
+            settings: 1,
+            orders: 1,
+            max_updates: max_batches.into(),
+            at_once,
+            listed: if shuffled { max_batch } else { 0 },
+            len: shape.padded_len(),
+            planes,
+            traced: true,
+        };
+        room.sizes().iter().sum::<u64>() + (USED - COUNTED) as u64
     }
 
     /// Updates by several settings of one rule side by side, each once for every one of `orders` orders of

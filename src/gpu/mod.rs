@@ -48,7 +48,13 @@ pub use gradient::Gradient;
 pub(crate) use kernels::{measured_vectors, workgroup};
 pub use optimizer::{Optimizer, Tensor};
 pub use readback::ReadBack;
+#[cfg(feature = "cli")]
+pub(crate) use row_sums::Purpose;
 pub use rows::Rows;
+#[cfg(feature = "cli")]
+pub(crate) use rows::most_runs;
+#[cfg(feature = "cli")]
+pub(crate) use samples::Layout;
 pub use samples::{Chunk, Samples};
 pub use shape::{Shape, Sums};
 pub use span::Span;

@@ -95,6 +95,14 @@ impl Generator {
         Ok(Generator { problem: *problem, layout, bind_group })
     }
 
+    /// Bytes on the device.
+    #[cfg(feature = "cli")]
+    pub(crate) fn bytes_of(problem: &Synthetic) -> u64 {
+        let truth = problem.truth();
+        let words = padded_weights(problem, &truth).len();
+        (size_of::<Problem>() + 4 * words + size_of_val(truth.table())) as u64
+    }
+
     /// The problem.
     pub fn problem(&self) -> &Synthetic {
         &self.problem

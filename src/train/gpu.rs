@@ -14,9 +14,14 @@ use crate::{Error, Evaluation};
 /// Updates in one submission: as many, and fewer where so many traces of parameters would take memory or so
 /// many runs would be described.
 const MAX_UPDATES: u64 = 256;
-const MIN_UPDATES: u64 = 4;
+const MIN_UPDATES: u64 = 1;
 const TRACE: u64 = 1 << 22;
-const MAX_RUNS: u64 = 1 << 14;
+const MAX_RUNS: u64 = 1 << 10;
+
+/// Updates of one submission of parameters of this length, where a batch comes in so many runs.
+pub fn max_updates(params: u64, runs: u64) -> u64 {
+    (TRACE / params).min(MAX_RUNS / runs).clamp(MIN_UPDATES, MAX_UPDATES)
+}
 
 /// Training on a device: every update is recorded ahead, none waits for the host.
 #[derive(Debug)]
@@ -58,11 +63,11 @@ impl<'a> GpuWorker<'a> {
         let memory = device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         let Recipe { model, rule, penalty, average } = *recipe;
         let shape = Shape::new(&model)?;
-        let (params, grads) = (start(data, &shape, params), buffer(data, &shape, "grads"));
+        let (params, grads) = (start(data, &shape, params)?, buffer(data, &shape, "grads")?);
 
         let (max_batch, shuffled) = (batches.max_rows(), batches.shuffled());
         let runs = data.rows.most_runs(max_batch);
-        let max_updates = (TRACE / params.len).min(MAX_RUNS / runs).clamp(MIN_UPDATES, MAX_UPDATES);
+        let max_updates = max_updates(params.len, runs);
         let max_batches = max_updates as u32;
         let options = Descending { model, rule, penalty, average, max_batch, max_batches, shuffled };
         let descent = Descent::with_rule_file(device, &data.rows, &params, options, rule_file)?;
@@ -83,8 +88,10 @@ impl<'a> GpuWorker<'a> {
     fn record(&self, work: &mut Work, index: usize) -> Result<(), ProblemError> {
         let (data, descent) = (self.state.data, &self.descent);
         for run in 0..descent.runs(index) {
-            let at = (descent.chunk(index, run), descent.bytes(index, run));
-            data.on_chunk(work, at, |pass| descent.record_run(pass, index, run))?;
+            let cost = (descent.bytes(index, run), descent.steps(index, run));
+            data.on_chunk(work, descent.chunk(index, run), cost, |pass, steps| {
+                descent.record_steps(pass, index, run, steps);
+            })?;
         }
         Ok(())
     }
@@ -93,8 +100,10 @@ impl<'a> GpuWorker<'a> {
     fn record_gradient(&self, work: &mut Work, index: usize) -> Result<(), ProblemError> {
         let (data, gradient) = (self.state.data, &self.gradient);
         for run in 0..gradient.runs(index) {
-            let at = (gradient.chunk(index, run), gradient.bytes(index, run));
-            data.on_chunk(work, at, |pass| gradient.record_run(pass, index, run))?;
+            let cost = (gradient.bytes(index, run), gradient.steps(index, run));
+            data.on_chunk(work, gradient.chunk(index, run), cost, |pass, steps| {
+                gradient.record_steps(pass, index, run, steps);
+            })?;
         }
         Ok(())
     }

@@ -8,13 +8,14 @@ use crate::gpu::{Gpu, Rows, Samples, Shape, SyntheticRows};
 use crate::regression::{Problem, ProblemError};
 use crate::{Error, Model};
 use std::cell::{Cell, RefCell};
+use std::ops::Range;
 use std::time::{Duration, Instant};
 use wgpu::{ComputePass, PollType, SubmissionIndex};
 
 /// Bytes of rows that a submission brings to the device at most.
 const CHUNK: u64 = 1 << 26;
 /// Bytes of resident rows that the host reads at a time.
-const UPLOAD: u64 = 1 << 24;
+pub const UPLOAD: u64 = 1 << 24;
 
 /// Where the rows of a problem are while it is trained on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +31,44 @@ pub enum Placement {
         /// them.
         chunk: u64,
     },
+}
+
+/// How rows are cut for a placement: which of them belong together, and the most bytes of a chunk.
+#[derive(Clone, Copy, Debug)]
+pub struct Cut {
+    pub unit: u64,
+    pub chunk: u64,
+    /// Chunks that have buffers of their own.
+    pub resident: usize,
+}
+
+impl Cut {
+    pub fn new(
+        limits: &wgpu::Limits,
+        shape: &Shape,
+        rows: u64,
+        batches: &Batches,
+        placement: Placement,
+    ) -> Self {
+        let (unit, together) = (batches.unit(), together(shape, batches).min(rows));
+        let limit = limits.max_buffer_size.min(limits.max_storage_buffer_binding_size);
+        let (most, chunk, resident) = match placement {
+            Placement::Streamed { chunk } => {
+                // What is summed in one go lies in one chunk, or the bits would depend on the chunks.
+                let least = unit.min(shape.run_rows()).min(rows);
+                let chunk = chunk.max(Self::bytes_of(shape, least));
+                (chunk, chunk, 2)
+            }
+            _ => (limit, u64::MAX, usize::MAX),
+        };
+        let unit = if Self::bytes_of(shape, together) <= most { together } else { unit };
+        Cut { unit, chunk, resident }
+    }
+
+    /// Bytes of a chunk with so many rows: of the larger of its buffers.
+    pub fn bytes_of(shape: &Shape, rows: u64) -> u64 {
+        shape.x_bytes(rows).max(rows * u64::from(shape.side) * 4)
+    }
 }
 
 /// A problem's rows on a device, to be trained on any number of times.
@@ -81,8 +120,6 @@ impl<'a> GpuData<'a> {
     ) -> Result<Self, ProblemError> {
         let shape = Shape::new(model)?;
         let device = &gpu.device;
-        let (unit, together) = (batches.unit(), together(&shape, batches).min(problem.rows));
-        let bytes_of = |rows| shape.x_bytes(rows).max(rows * u64::from(shape.side) * 4);
         let memory = device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         let mut stream = None;
         let rows = match (placement, problem.generator()) {
@@ -93,21 +130,17 @@ impl<'a> GpuData<'a> {
                 let reason = "rows that are not stored are made, and these are not synthetic".into();
                 return Err(ProblemError::Targets { name: problem.name.clone(), reason });
             }
-            (Placement::Streamed { chunk }, _) => {
-                // What is summed in one go lies in one chunk, or the bits would depend on the chunks.
-                let least = unit.min(shape.run_rows()).min(problem.rows);
-                let chunk = chunk.max(bytes_of(least));
-                let unit = if bytes_of(together) <= chunk { together } else { unit };
+            (Placement::Streamed { .. }, _) => {
+                let Cut { unit, chunk, .. } =
+                    Cut::new(&device.limits(), &shape, problem.rows, batches, placement);
                 let samples = Samples::in_turns(device, shape, problem.rows, unit, chunk)?;
                 let rows = Rows::from(&samples);
                 stream = Some(RefCell::new(Stream::new(samples)));
                 rows
             }
             (Placement::Resident, _) => {
-                let limits = device.limits();
-                let most = limits.max_buffer_size.min(limits.max_storage_buffer_binding_size);
-                let unit = if bytes_of(together) <= most { together } else { unit };
-                Rows::from(&Samples::new(device, shape, problem.rows, unit)?)
+                let cut = Cut::new(&device.limits(), &shape, problem.rows, batches, placement);
+                Rows::from(&Samples::new(device, shape, problem.rows, cut.unit)?)
             }
         };
         if let Some(error) = pollster::block_on(memory.pop()) {
@@ -123,6 +156,16 @@ impl<'a> GpuData<'a> {
     /// Makes or uploads all rows.
     fn fill(&self) -> Result<(), ProblemError> {
         let Some(samples) = self.rows.samples() else { return Ok(()) };
+        let memory = self.gpu.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+        let filled = self.fill_all(samples);
+        if let Some(error) = pollster::block_on(memory.pop()) {
+            let what = "rows on their way to the device";
+            return Err(Error::OutOfMemory { what, reason: error.to_string() }.into());
+        }
+        filled
+    }
+
+    fn fill_all(&self, samples: &Samples) -> Result<(), ProblemError> {
         let rate = Rate::default();
         let mut work = self.work(&rate);
         if let Some(generator) = self.problem.generator() {
@@ -165,13 +208,14 @@ impl<'a> GpuData<'a> {
         self.stream.as_ref().map(|stream| stream.borrow().times)
     }
 
-    /// Records work of so many units on a chunk, ahead of which earlier work is submitted if the chunk must be
-    /// written first.
+    /// Records work of so many units on a chunk, in so many steps that may be submitted apart. Earlier work is
+    /// submitted ahead of it if the chunk must be written first.
     pub(super) fn on_chunk(
         &self,
         work: &mut Work,
-        (chunk, units): (usize, u64),
-        record: impl FnOnce(&mut ComputePass),
+        chunk: usize,
+        (units, steps): (u64, usize),
+        record: impl Fn(&mut ComputePass, Range<usize>),
     ) -> Result<(), ProblemError> {
         if let Some(stream) = &self.stream {
             let mut stream = stream.borrow_mut();
@@ -179,7 +223,14 @@ impl<'a> GpuData<'a> {
                 stream.load(self, chunk, work)?;
             }
         }
-        record(&mut work.encoder(units)?.begin_compute_pass(&Default::default()));
+        let a_step = (units / steps.max(1) as u64).max(1);
+        let mut done = 0;
+        while done < steps {
+            let now = (work.room() / a_step).clamp(1, (steps - done) as u64) as usize;
+            let encoder = work.encoder(now as u64 * a_step)?;
+            record(&mut encoder.begin_compute_pass(&Default::default()), done..done + now);
+            done += now;
+        }
         Ok(())
     }
 }
@@ -221,6 +272,7 @@ impl Stream {
         let (features, side) = (shape.features as usize, shape.side as usize);
         let row_bytes = shape.row_bytes() + u64::from(shape.side) * 4;
         let most = (CHUNK / row_bytes).max(1) as usize;
+        let memory = device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         let parts = self.x.chunks(most * features).zip(self.sides.chunks(most * side));
         for (i, (x, sides)) in parts.enumerate() {
             if i > 0 {
@@ -229,6 +281,10 @@ impl Stream {
                 work.submit()?;
             }
             self.samples.write_part(queue, chunk, (i * most) as u32, x, sides)?;
+        }
+        if let Some(error) = pollster::block_on(memory.pop()) {
+            let what = "rows on their way to the device";
+            return Err(Error::OutOfMemory { what, reason: error.to_string() }.into());
         }
         let loading = (filled - started) + free.elapsed();
         self.times.loading += loading;

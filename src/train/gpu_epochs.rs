@@ -16,6 +16,11 @@ const MAX_UPDATES: u64 = 4096;
 const MIN_UPDATES: u64 = 64;
 const TRACE: u64 = 1 << 20;
 
+/// Updates of one submission of parameters of this length.
+pub fn max_updates(params: u64) -> u64 {
+    (TRACE / params).clamp(MIN_UPDATES, MAX_UPDATES)
+}
+
 /// Training on a device where an update takes less time than a dispatch.
 #[derive(Debug)]
 pub struct EpochsWorker<'a> {
@@ -48,9 +53,9 @@ impl<'a> EpochsWorker<'a> {
         let device = &data.gpu.device;
         let Recipe { model, rule, penalty, average } = *recipe;
         let shape = Shape::new(&model)?;
-        let params = start(data, &shape, params);
+        let params = start(data, &shape, params)?;
         let (max_batch, shuffled) = (batches.max_rows(), batches.shuffled());
-        let max_updates = (TRACE / params.len).clamp(MIN_UPDATES, MAX_UPDATES);
+        let max_updates = max_updates(params.len);
         let max_batches = max_updates as u32;
         let options = Descending { model, rule, penalty, average, max_batch, max_batches, shuffled };
         let Some(samples) = data.rows.samples() else {

@@ -4,7 +4,7 @@ use super::Batches;
 use super::gpu_data::GpuData;
 use super::submissions::Rate;
 use crate::batch::Batch;
-use crate::gpu::{Evaluator, ReadBack, Shape, Span};
+use crate::gpu::{Evaluator, Gradient, Purpose, ReadBack, Shape, Span, most_runs};
 use crate::regression::ProblemError;
 use crate::{Error, Evaluation, Model};
 
@@ -18,6 +18,10 @@ const MOST: u64 = 1 << 16;
 pub fn together(shape: &Shape, batches: &Batches) -> u64 {
     let unit = batches.unit();
     (shape.run_rows().min(MOST) / unit).max(1) * unit
+}
+
+fn read_back_bytes(shape: &Shape) -> u64 {
+    u64::from(AT_ONCE) * 16 * (u64::from(shape.outputs) + 1)
 }
 
 /// The sums over batches of rows, which are added on the host in f64.
@@ -37,9 +41,17 @@ impl Evaluating {
         let rows = together(&shape, batches);
         let device = &data.gpu.device;
         let evaluator = Evaluator::new(device, &data.rows, model, params, (rows, AT_ONCE))?;
-        let bytes = u64::from(AT_ONCE) * 16 * (u64::from(shape.outputs) + 1);
-        let read_back = ReadBack::new(device, bytes)?;
+        let read_back = ReadBack::new(device, read_back_bytes(&shape))?;
         Ok(Evaluating { evaluator, read_back, rate: Rate::default(), rows })
+    }
+
+    /// Bytes of what is allocated on the device, and of what is read through, where rows lie in chunks of `cut`.
+    pub fn bytes_of(shape: &Shape, batches: &Batches, rows: u64, cut: Option<u32>) -> (u64, u64) {
+        let max_batch = together(shape, batches).clamp(1, rows.max(1));
+        let purpose = Purpose { metrics: true, shuffled: false, max_batch, max_batches: AT_ONCE };
+        // One loss, which nobody reads.
+        let sums = Gradient::bytes_of(shape, most_runs(shape, max_batch, cut), &purpose);
+        (sums - 4 * u64::from(AT_ONCE) + 4, read_back_bytes(shape))
     }
 
     /// Over so many rows from `first` on.
@@ -61,8 +73,10 @@ impl Evaluating {
             let mut width = 1;
             for index in 0..batches.len() {
                 for run in 0..evaluator.runs(index) {
-                    let at = (evaluator.chunk(index, run), evaluator.bytes(index, run));
-                    data.on_chunk(&mut work, at, |pass| evaluator.record_run(pass, index, run))?;
+                    let cost = (evaluator.bytes(index, run), evaluator.steps(index, run));
+                    data.on_chunk(&mut work, evaluator.chunk(index, run), cost, |pass, steps| {
+                        evaluator.record_steps(pass, index, run, steps);
+                    })?;
                 }
                 let Some(sums) = evaluator.sums(index) else { continue };
                 width = sums.len as usize;

@@ -5,6 +5,7 @@ use super::state::{Numbers, WorkerState};
 use super::submissions::{Rate, Work};
 use crate::Error;
 use crate::cpu::StepState;
+use crate::gpu::span::Limits;
 use crate::gpu::{ReadBack, Shape, Span};
 use crate::verify::Snapshot;
 use wgpu::BufferUsages;
@@ -22,21 +23,37 @@ pub struct GpuState<'a> {
 }
 
 /// A buffer like the parameters'.
-pub fn buffer(data: &GpuData, shape: &Shape, label: &str) -> Span {
-    Span::whole(&data.gpu.device.create_buffer(&wgpu::BufferDescriptor {
+///
+/// # Errors
+/// [`Error::Limit`] if it is more than a binding.
+pub fn buffer(data: &GpuData, shape: &Shape, label: &str) -> Result<Span, Error> {
+    let device = &data.gpu.device;
+    let (needed, hint) = (shape.padded_len() * 4, " for the model's parameters");
+    let (limit, available) = ("max_storage_buffer_binding_size", Limits::of(device).max_binding);
+    if needed > available {
+        return Err(Error::Limit { limit, available, needed, hint });
+    }
+    Ok(Span::whole(&device.create_buffer(&wgpu::BufferDescriptor {
         label: Some(label),
-        size: shape.padded_len() * 4,
+        size: needed,
         usage: BufferUsages::STORAGE | BufferUsages::COPY_SRC | BufferUsages::COPY_DST,
         mapped_at_creation: false,
-    }))
+    })))
 }
 
 /// A model that starts at `params`, as [`Model::params`](crate::Model::params) counts them.
-pub fn start(data: &GpuData, shape: &Shape, params: &[f64]) -> Span {
-    let span = buffer(data, shape, "params");
+pub fn start(data: &GpuData, shape: &Shape, params: &[f64]) -> Result<Span, Error> {
+    let span = buffer(data, shape, "params")?;
     let start: Vec<f32> = params.iter().map(|&p| p as f32).collect();
     data.gpu.queue.write_buffer(&span.buffer, 0, bytemuck::cast_slice(&shape.pad(&start)));
-    span
+    Ok(span)
+}
+
+/// Room for parameters and loss after so many updates; or for a state before and after one, two gradients, and
+/// three losses.
+pub fn read_back_bytes(params: u64, moments: u64, updates: u64) -> u64 {
+    let states = 2 * (1 + moments) + 2;
+    4 * (updates * (params + 1)).max(states * params + 3)
 }
 
 impl<'a> GpuState<'a> {
@@ -50,10 +67,8 @@ impl<'a> GpuState<'a> {
         updates: u64,
     ) -> Result<Self, Error> {
         let average = state.drain(moments.min(state.len())..).next();
-        // Or a state before and after an update, two gradients, and three losses.
-        let states = 2 * (1 + moments as u64) + 2;
-        let len = (updates * (params.len + 1)).max(states * params.len + 3);
-        let read_back = ReadBack::new(&data.gpu.device, 4 * len)?;
+        let bytes = read_back_bytes(params.len, moments as u64, updates);
+        let read_back = ReadBack::new(&data.gpu.device, bytes)?;
         Ok(GpuState { data, shape, params, moments: state, average, read_back })
     }
 

@@ -84,6 +84,14 @@ impl<'a> Work<'a> {
         Work { gpu, told, rate, encoder, units: 0, copied: 0, flights, ended }
     }
 
+    /// How many units more the submission should have; all of one, where it has less room than for them.
+    pub fn room(&self) -> u64 {
+        match self.rate.units().saturating_sub(self.units) {
+            0 => self.rate.units(),
+            room => room,
+        }
+    }
+
     /// Where to record so many units more, which are one dispatch or what belongs to it.
     pub fn encoder(&mut self, units: u64) -> Result<&mut CommandEncoder, Error> {
         if self.units > 0 && self.units.saturating_add(units) > self.rate.units() {

@@ -3,6 +3,7 @@
 use super::super::device::Description;
 use super::super::{Failure, output};
 use super::Arguments;
+use super::placement::MemoryReport;
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -51,6 +52,8 @@ pub struct Run {
     streaming: Option<Streaming>,
     #[serde(skip_serializing_if = "Option::is_none")]
     submissions: Option<Submitted>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    memory: Option<MemoryReport>,
     verification: Option<Verification>,
     /// (update, loss) for the plot.
     #[serde(skip)]
@@ -210,6 +213,7 @@ impl Run {
             distance,
             streaming: None,
             submissions: None,
+            memory: None,
             verification: report.verification,
             points,
             params: report.params,
@@ -237,6 +241,11 @@ impl Run {
             (longest.as_secs_f64(), Submissions::BUDGET.as_secs_f64());
         self.submissions = Some(Submitted { count, longest_seconds, budget_seconds });
         self
+    }
+
+    /// With where its rows were.
+    pub fn with_memory(self, memory: MemoryReport) -> Self {
+        Run { memory: Some(memory), ..self }
     }
 
     /// The model for a file.
