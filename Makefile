@@ -13,6 +13,9 @@ RUN_TESTS = $(CARGO) $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo 
 help:
 	@echo 'make test     format, lints, docs and all tests (installs Mesa lavapipe if no Vulkan driver is found)'
 	@echo 'make verify   every kernel against f64 on every adapter (installs SwiftShader where Debian has it)'
+	@echo 'make fuzz     files that break a reader, searched for by libFuzzer: SECONDS=600 for each target'
+	@echo 'make deny     licences, advisories and sources of the dependencies (installs cargo-deny)'
+	@echo 'make oldest   compiles with the oldest Rust that is supported (installs it)'
 	@echo 'make bench    the criterion benchmarks'
 	@echo 'make peers    other libraries in turns with this one: DEVICE=gpu for an adapter, ADAPTER=NAME for which'
 	@echo 'make table    the README tables of what was measured, from benches/results'
@@ -61,6 +64,30 @@ swiftshader:
 			echo 'No SwiftShader here: verifying without it' >&2; \
 	fi
 
+# With a nightly compiler. What is found lies in fuzz/artifacts, and what leads somewhere is kept in fuzz/corpus.
+SECONDS ?= 600
+FUZZ_TARGETS = $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs)))
+
+fuzz:
+	$(CARGO) fuzz --version >/dev/null 2>&1 || $(CARGO) install cargo-fuzz --locked
+	for target in $(FUZZ_TARGETS); do \
+		mkdir -p fuzz/corpus/$$target && \
+		$(CARGO) +nightly fuzz run --sanitizer none $$target fuzz/corpus/$$target fuzz/seeds/$$target -- \
+			-max_total_time=$(SECONDS) -timeout=10 -rss_limit_mb=1024 -print_final_stats=1 || exit 1; \
+	done
+
+deny:
+	$(CARGO) deny --version >/dev/null 2>&1 || $(CARGO) install cargo-deny --locked
+	$(CARGO) deny check
+
+# Every target and feature, as Cargo.toml promises it.
+OLDEST = $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+
+oldest:
+	rustup toolchain list | grep -q '^$(OLDEST)' || rustup toolchain install $(OLDEST) --profile minimal
+	$(CARGO) +$(OLDEST) check --locked --all-targets --all-features
+	$(CARGO) +$(OLDEST) check --locked --no-default-features --lib
+
 bench:
 	$(CARGO) bench
 
@@ -81,4 +108,4 @@ table:
 picture:
 	$(CARGO) run --release -- fit --device cpu --plot docs/fit.svg
 
-.PHONY: help test verify vulkan swiftshader bench peers table picture
+.PHONY: help test verify vulkan swiftshader fuzz deny oldest bench peers table picture

@@ -126,6 +126,16 @@ pub enum Error {
         /// What it may be.
         range: &'static str,
     },
+    /// A state that was saved is not one of this optimizer.
+    #[error("the state's {field} is {kept}, and this optimizer's is {asked}")]
+    Differs {
+        /// What differs.
+        field: String,
+        /// What it is in the state.
+        kept: String,
+        /// What it is in the optimizer.
+        asked: String,
+    },
     /// The device, or the host, has no room.
     #[error("there is no memory for {what}: {reason}")]
     OutOfMemory {

@@ -5,11 +5,15 @@
 #[path = "common/command.rs"]
 mod command;
 mod common;
+#[path = "common/damage.rs"]
+mod damage;
 #[path = "common/golden.rs"]
 mod golden;
 
 use command::{json, refused_whole as refused, run};
+use damage::{damage, damaged};
 use golden::{Case, cases, take_step};
+use proptest::prelude::*;
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::Value;
@@ -612,6 +616,31 @@ fn files_that_do_not_belong_together_are_refused() {
     ] {
         save_with(&path("state"), &state, None);
         refused(folder.path(), &format!("{apply} --state state"), parts);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn damaged_files_are_used_or_refused(which in 0..3usize, changes in damage(), double in any::<bool>()) {
+        let folder = two();
+        let name = ["p", "g1", "s"][which];
+        let steps = "apply --optimizer nadam --state-out s --device cpu --params p --grads";
+        json(folder.path(), &format!("{steps} g0 --out p --json"));
+        std::fs::write(folder.path().join(name), damaged(bytes(&folder, name), &changes)).unwrap();
+        let before = command::names(&folder);
+        let device = if double { "f64" } else { "cpu" };
+        let steps = format!("apply --optimizer nadam --device {device} --params p --state s --grads g1");
+        let outcome = run(folder.path(), &format!("{steps} --out after --json"));
+        if outcome.code == 2 {
+            let message = &outcome.stderr;
+            prop_assert!(message.contains(&format!("error: {name}: ")), "{}", message);
+            prop_assert_eq!(command::names(&folder), before);
+        } else {
+            prop_assert_eq!(outcome.code, 0);
+            load(&folder.path().join("after"));
+        }
     }
 }
 

@@ -215,6 +215,29 @@ fn seams_of_bindings_and_buffers_change_no_bit() {
     }
 }
 
+/// The order of buffers' handles is not that of their making.
+#[test]
+fn a_norm_over_many_buffers_has_the_same_bits_every_time() {
+    let Some(gpu) = Gpu::get() else { return };
+    let lengths = [64; 24];
+    let grads: Vec<f32> = Random(9).values(64 * 24);
+    let clip_norm = Some(ClipNorm::Torch(1.0));
+    let norm = |_| {
+        let arena = arena(gpu, &lengths, BLOCK * 4);
+        let conditioning = Conditioning { clip_norm, ..Conditioning::default() };
+        let builder = Optimizer::new(&gpu.device, adam()).arena(&arena).conditioning(conditioning);
+        let optimizer = builder.build().unwrap();
+        for (tensor, grads) in arena.tensors().iter().zip(grads.chunks(64)) {
+            write(gpu, &tensor.grads, grads);
+        }
+        gpu.run(|pass| optimizer.record(pass));
+        // Its place in memory is for the next one to have, or not.
+        (snapshot(gpu, &optimizer).control.norm.to_bits(), gpu.buffer(&[0.0; 100]))
+    };
+    let norms: Vec<_> = (0..6).map(norm).collect();
+    assert!(norms.iter().all(|(norm, _)| *norm == norms[0].0), "{norms:?}");
+}
+
 #[test]
 fn two_groups_share_an_arena() {
     let Some(gpu) = Gpu::get() else { return };

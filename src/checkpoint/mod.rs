@@ -7,13 +7,14 @@
 mod error;
 mod files;
 mod folder;
+mod optimizer;
 mod sealed;
 mod tensor_file;
 
 pub use error::CheckpointError;
 pub use files::{Disk, Files, Unfinished, remove_unfinished};
 pub use folder::{Checkpoints, Latest};
+pub(crate) use sealed::{Kind, Sealed, json};
 #[cfg(feature = "cli")]
-pub(crate) use sealed::Sealed;
-pub(crate) use sealed::{Kind, json};
-pub(crate) use tensor_file::{Tensor, TensorFile, Texts};
+pub(crate) use tensor_file::Texts;
+pub(crate) use tensor_file::{Tensor, TensorFile};

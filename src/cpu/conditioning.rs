@@ -19,6 +19,11 @@ pub fn norm<'a, R: Real>(grads: impl IntoIterator<Item = &'a [R]>) -> f64 {
     grads.into_iter().flatten().map(|g| g.f64() * g.f64()).sum::<f64>().sqrt()
 }
 
+/// Whether no element of any gradient is infinite or not a number: without `skip_nonfinite` nobody asks.
+pub fn all_finite<'a, R: Real>(grads: impl IntoIterator<Item = &'a [R]>) -> bool {
+    grads.into_iter().flatten().all(|g| g.f64().is_finite())
+}
+
 /// What global-norm clipping multiplies every gradient by.
 pub fn clip_factor(clip: ClipNorm, norm: f64) -> f64 {
     match clip {

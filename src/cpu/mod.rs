@@ -32,7 +32,7 @@ pub mod synthetic;
 mod update;
 
 pub use bounded::Bounded;
-pub use conditioning::{clip_factor, condition, norm};
+pub use conditioning::{all_finite, clip_factor, condition, norm};
 pub use evaluation::evaluate;
 pub use gradient_bounds::BoundedSums;
 pub use number::{Number, Real};

@@ -1,8 +1,8 @@
 //! CSV: numbers under a line with the names of the columns.
 
 use super::DataError;
-use super::source::{Fault, Scan, Source, number};
-use csv::{ByteRecord, Reader, ReaderBuilder, Trim};
+use super::source::{Fault, Scan, Source, check_columns, number};
+use csv::{ByteRecord, Reader, ReaderBuilder};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -18,8 +18,10 @@ pub struct Csv {
 
 impl Csv {
     pub fn open(path: &Path) -> Result<Self, DataError> {
-        let header = reader(path)?.byte_headers().map_err(|error| failure(path, 1, error))?.clone();
-        let name = |cell: &[u8]| String::from_utf8(cell.to_vec()).ok();
+        let mut reader = reader(path)?;
+        let header = reader.byte_headers().map_err(|error| failure(path, 1, error))?;
+        check_columns(path, header.len())?;
+        let name = |cell: &[u8]| String::from_utf8(cell.trim_ascii().to_vec()).ok();
         let columns: Option<Vec<String>> = header.iter().map(name).collect();
         let columns = columns.ok_or_else(|| DataError::format(path, "the header is not UTF-8"))?;
         if columns.is_empty() {
@@ -79,7 +81,8 @@ impl Scan for Rows {
             return Err(Fault::Row(None, format!("{found} cells where the header has {expected}")));
         }
         for (cell, (column, name)) in cells.iter_mut().zip(&self.columns) {
-            *cell = number(&self.record[*column]).map_err(|reason| Fault::cell(name, reason))?;
+            let text = self.record[*column].trim_ascii();
+            *cell = number(text).map_err(|reason| Fault::cell(name, reason))?;
         }
         Ok(true)
     }
@@ -92,7 +95,7 @@ impl Scan for Rows {
 fn reader(path: &Path) -> Result<Reader<Bounded>, DataError> {
     let file = File::open(path).map_err(|error| DataError::file(path, error))?;
     let mut builder = ReaderBuilder::new();
-    builder.flexible(true).trim(Trim::All).buffer_capacity(1 << 16);
+    builder.flexible(true).buffer_capacity(1 << 16);
     Ok(builder.from_reader(Bounded { file, row: 0 }))
 }
 

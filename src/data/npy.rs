@@ -4,7 +4,7 @@
 //! the header's own length may ask for more memory than the file has bytes.
 
 use super::DataError;
-use super::source::{Fault, Scan, Source, check};
+use super::source::{Fault, Scan, Source, check, check_columns};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -31,6 +31,7 @@ impl Npy {
         if x.rows == 0 {
             return Err(DataError::Empty { name: path.display().to_string(), what: "rows" });
         }
+        check_columns(path, x.width)?;
         let mut columns: Vec<String> = (1..=x.width).map(|column| format!("x{column}")).collect();
         let mut arrays = vec![x];
         if let Some(y) = y {
@@ -39,6 +40,7 @@ impl Npy {
                 let reason = format!("has {} rows, and X has {}", y.rows, arrays[0].rows);
                 return Err(DataError::format(&y.path, reason));
             }
+            check_columns(&y.path, y.width)?;
             match y.width {
                 1 => columns.push("y".into()),
                 width => columns.extend((1..=width).map(|column| format!("y{column}"))),

@@ -1,6 +1,10 @@
 //! What every format is read through: columns of numbers, row after row.
 
 use super::{At, DataError};
+use std::path::Path;
+
+/// The most columns of a file: what is kept of each would outgrow a file that has little but columns.
+pub const MOST_COLUMNS: usize = 1 << 20;
 
 /// A file whose columns are known.
 pub trait Source: Send + Sync {
@@ -59,6 +63,14 @@ impl Fault {
     pub fn cell(column: &str, reason: String) -> Self {
         Fault::Row(Some(At::Column(column.into())), reason)
     }
+}
+
+/// Refuses a file of more columns than are read.
+pub fn check_columns(path: &Path, count: usize) -> Result<(), DataError> {
+    if count <= MOST_COLUMNS {
+        return Ok(());
+    }
+    Err(DataError::format(path, format!("has {count} columns, and at most {MOST_COLUMNS} are read")))
 }
 
 /// A cell's value from its text.

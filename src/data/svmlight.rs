@@ -1,6 +1,6 @@
 //! svmlight and libsvm: `target index:value …` a line, with indices from 1 in ascending order.
 
-use super::source::{Fault, Scan, Source, number, shortened};
+use super::source::{Fault, MOST_COLUMNS, Scan, Source, number, shortened};
 use super::{At, DataError};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 /// The most bytes of a line: it is held in memory.
 const LIMIT: u64 = 64 << 20;
 /// The largest index: rows are dense.
-const MOST: usize = 1 << 20;
+const MOST: usize = MOST_COLUMNS;
 
 pub struct SvmLight {
     path: PathBuf,

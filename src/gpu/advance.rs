@@ -159,6 +159,11 @@ impl Advance {
         &self.control
     }
 
+    /// Where each group is in its table, among other things: see [`positions`].
+    pub fn device_groups(&self) -> &Buffer {
+        &self.device_groups
+    }
+
     /// Replaces the learning rates of a group, which exists; they are valid.
     pub fn set_learning_rates(&mut self, device: &Device, queue: &Queue, group: usize, rates: &[f32]) {
         self.groups[group].learning_rates = rates.to_vec();
@@ -179,6 +184,12 @@ impl Advance {
         let at = group * size_of::<DeviceGroup>() + std::mem::offset_of!(DeviceGroup, position);
         queue.write_buffer(&self.device_groups, at as u64, bytemuck::bytes_of(&position));
     }
+}
+
+/// The entry that each group takes next of its table, from what the buffer of groups holds.
+pub fn positions(groups: &[f32]) -> Vec<u32> {
+    let groups: Vec<DeviceGroup> = bytemuck::pod_collect_to_vec(groups);
+    groups.iter().map(|group| group.position).collect()
 }
 
 fn selection(device: &Device, layout: &BindGroupLayout, selected: Vec<bool>) -> Selection {

@@ -166,8 +166,8 @@ impl<'a> OptimizerBuilder<'a> {
                 measures.extend(measure);
             }
         }
-        let accumulates = self.options.micro_batches > 1;
-        Ok(Optimizer { advance, measures, updates, tensors, accumulates })
+        drop(kernels);
+        Ok(Optimizer { advance, measures, updates, tensors, options: self.options })
     }
 
     fn check(&self) -> Result<(), Error> {
@@ -240,7 +240,16 @@ impl<'a> OptimizerBuilder<'a> {
                 }
             }
         }
-        packed.sort_by_key(|(part, _)| (&part.params.buffer, part.params.offset));
+        // Buffers in the order in which they are named: that of their handles is another one in every run, and
+        // norms are summed in this one.
+        let mut buffers: Vec<&Buffer> = Vec::new();
+        for (part, _) in &packed {
+            if !buffers.iter().rev().any(|&buffer| buffer == &part.params.buffer) {
+                buffers.push(&part.params.buffer);
+            }
+        }
+        let place = |part: &Part| buffers.iter().rposition(|&buffer| buffer == &part.params.buffer);
+        packed.sort_by_cached_key(|(part, _)| (place(part), part.params.offset));
         let mut joined: Vec<Run> = Vec::new();
         for (part, tensor) in packed {
             let rule = self.groups[self.tensors[tensor].group].rule;

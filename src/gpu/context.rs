@@ -193,12 +193,18 @@ impl Gpu {
     /// Submits and waits until the device is done.
     ///
     /// # Errors
-    /// [`Error::DeviceLost`]; [`Error::ReadBack`].
+    /// [`Error::DeviceLost`].
     pub fn submit(&self, encoder: wgpu::CommandEncoder) -> Result<(), Error> {
         self.queue.submit([encoder.finish()]);
-        let done = self.device.poll(PollType::wait_indefinitely());
-        self.check()?;
-        done.map(drop).map_err(|e| Error::ReadBack(e.to_string()))
+        self.poll()
+    }
+
+    /// Waits until the device is done.
+    fn poll(&self) -> Result<(), Error> {
+        if let Err(error) = self.device.poll(PollType::wait_indefinitely()) {
+            let _ = self.lost.set(error.to_string());
+        }
+        self.check()
     }
 
     /// Drives a read-back to its end.
@@ -211,12 +217,14 @@ impl Gpu {
         // The first poll asks for the mapping, the device's poll makes it happen.
         loop {
             if let std::task::Poll::Ready(result) = reading.as_mut().poll(&mut context) {
+                if let Err(Error::ReadBack(reason)) = &result {
+                    // The device's own callback may come later.
+                    let _ = self.lost.set(reason.clone());
+                }
                 self.check()?;
                 return result;
             }
-            let done = self.device.poll(PollType::wait_indefinitely());
-            self.check()?;
-            done.map_err(|e| Error::ReadBack(e.to_string()))?;
+            self.poll()?;
         }
     }
 }

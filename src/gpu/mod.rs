@@ -20,11 +20,13 @@ mod gradient;
 mod kernels;
 mod needs;
 mod optimizer;
+mod optimizer_state;
 mod readback;
 mod row_sums;
 mod rows;
 mod run;
 mod samples;
+mod saving;
 #[cfg(feature = "cli")]
 pub(crate) mod seeded;
 pub mod shader;
@@ -47,6 +49,7 @@ pub use gradient::Gradient;
 #[cfg(feature = "cli")]
 pub(crate) use kernels::{measured_vectors, workgroup};
 pub use optimizer::{Optimizer, Tensor};
+pub use optimizer_state::{GroupState, OptimizerState, TensorState};
 pub use readback::ReadBack;
 #[cfg(feature = "cli")]
 pub(crate) use row_sums::Purpose;
@@ -56,6 +59,7 @@ pub(crate) use rows::most_runs;
 #[cfg(feature = "cli")]
 pub(crate) use samples::Layout;
 pub use samples::{Chunk, Samples};
+pub use saving::Saving;
 pub use shape::{Shape, Sums};
 pub use span::Span;
 pub use sweep::{Sweep, Sweeping};

@@ -3,6 +3,7 @@
 use super::advance::{Advance, Selection};
 use super::builder::OptimizerBuilder;
 use super::dispatch::Dispatch;
+use super::kernels::Options;
 use super::span::Span;
 use crate::check::{self, Check};
 use crate::cpu::StepState;
@@ -19,8 +20,7 @@ pub struct Optimizer {
     pub(super) measures: Vec<Dispatch>,
     pub(super) updates: Vec<Update>,
     pub(super) tensors: Vec<Tensor>,
-    /// Whether a tensor without a gradient may have something to do: what has been accumulated.
-    pub(super) accumulates: bool,
+    pub(super) options: Options,
 }
 
 /// What one tensor of an [`Optimizer`] consists of.
@@ -86,7 +86,9 @@ impl Optimizer {
             Some(selection) => selection.selected.get(tensor).is_some_and(|&selected| selected),
             None => true,
         };
-        let works = |tensor: usize| self.accumulates || selected(tensor);
+        // What has been accumulated is for a tensor without a gradient to do.
+        let accumulates = self.options.micro_batches > 1;
+        let works = |tensor: usize| accumulates || selected(tensor);
         for update in &self.updates {
             if update.tensor.is_none_or(works) {
                 update.dispatch.record(pass);
@@ -212,15 +214,14 @@ impl Optimizer {
         self.advance.dispatches() + self.measures.len() + self.updates.len()
     }
 
-    /// The buffer of the step's state, a [`StepState`] for every tensor: to be copied, saved and restored,
-    /// together with what is in every [`Tensor`], the [`control`](Self::control) buffer and, where there
-    /// are schedules, the [`step`](Self::set_schedule_step) of each.
+    /// The buffer of the step's state, a [`StepState`] for every tensor: to be copied and read whenever the
+    /// caller likes. [`saving`](Self::saving) copies all that an optimizer remembers.
     pub fn state(&self) -> &Buffer {
         self.advance.states()
     }
 
     /// The buffer of the optimizer's counters, one [`Control`](super::Control): to be copied and read
-    /// whenever the caller likes, or saved and restored.
+    /// whenever the caller likes.
     pub fn control(&self) -> &Buffer {
         self.advance.control()
     }

@@ -2,7 +2,7 @@ use super::Span;
 use super::bindings::check_limit;
 use crate::Error;
 use bytemuck::Pod;
-use futures_intrusive::channel::shared::oneshot_channel;
+use futures_intrusive::channel::shared::{OneshotReceiver, oneshot_channel};
 use wgpu::{BufferUsages, CommandEncoder, Device, MapMode};
 
 /// A staging buffer that device memory is copied to and read from, again and again.
@@ -56,29 +56,54 @@ impl ReadBack {
     /// # Errors
     /// [`Error::ReadBack`] if the device was lost.
     pub async fn read<T: Pod>(&mut self) -> Result<Vec<T>, Error> {
+        self.map().take().await
+    }
+
+    /// Asks for what has been copied, and starts over: several of them can wait for one poll.
+    pub(super) fn map(&mut self) -> Mapping<'_> {
         let filled = std::mem::take(&mut self.filled);
-        if filled == 0 {
+        let (sender, receiver) = oneshot_channel();
+        if filled > 0 {
+            self.staging.map_async(MapMode::Read, 0..filled, move |result| {
+                // The receiver is gone only if the caller dropped the future.
+                let _ = sender.send(result);
+            });
+        }
+        Mapping { staging: &self.staging, filled, receiver }
+    }
+
+    /// Forgets what has been copied.
+    pub(super) fn start_over(&mut self) {
+        self.filled = 0;
+    }
+}
+
+/// A staging buffer that is being mapped. It is unmapped also if this is dropped half-way: a mapped buffer
+/// cannot be copied to.
+pub(super) struct Mapping<'a> {
+    staging: &'a wgpu::Buffer,
+    filled: u64,
+    receiver: OneshotReceiver<Result<(), wgpu::BufferAsyncError>>,
+}
+
+impl Mapping<'_> {
+    pub async fn take<T: Pod>(self) -> Result<Vec<T>, Error> {
+        if self.filled == 0 {
             return Ok(Vec::new());
         }
-        // Also if this future is dropped half-way: a mapped buffer cannot be copied to.
-        let _unmap = Unmap(&self.staging);
-        let (sender, receiver) = oneshot_channel();
-        self.staging.map_async(MapMode::Read, 0..filled, move |result| {
-            // The receiver is gone only if the caller dropped the future.
-            let _ = sender.send(result);
-        });
         let lost = || Error::ReadBack("the device went away".into());
-        receiver.receive().await.ok_or_else(lost)?.map_err(|e| Error::ReadBack(e.to_string()))?;
-        let view = self.staging.get_mapped_range(0..filled);
+        let mapped = self.receiver.receive().await.ok_or_else(lost)?;
+        mapped.map_err(|e| Error::ReadBack(e.to_string()))?;
+        let view = self.staging.get_mapped_range(0..self.filled);
         let data = view.map(|view| bytemuck::pod_collect_to_vec(&view));
         data.map_err(|e| Error::ReadBack(e.to_string()))
     }
 }
 
-struct Unmap<'a>(&'a wgpu::Buffer);
-
-impl Drop for Unmap<'_> {
+impl Drop for Mapping<'_> {
     fn drop(&mut self) {
-        self.0.unmap();
+        if self.filled > 0 {
+            self.staging.unmap();
+        }
     }
 }

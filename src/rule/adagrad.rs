@@ -12,7 +12,7 @@ use crate::check::Check;
 /// t counts from 1. Source: Duchi, Hazan & Singer, *Adaptive Subgradient Methods*, JMLR 2011. Form and
 /// defaults: PyTorch 2.15; what `maximize` and the weight decays do is said at [`Rule`](crate::Rule).
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "checkpoint", derive(serde::Serialize))]
+#[cfg_attr(feature = "checkpoint", derive(serde::Serialize, serde::Deserialize))]
 pub struct Adagrad {
     /// Learning rate, ≥ 0. Default 1e-2.
     pub lr: f64,

@@ -16,7 +16,7 @@ use crate::check::Check;
 /// ICLR 2019; Reddi, Kale & Kumar, *On the Convergence of Adam and Beyond*, ICLR 2018. Defaults: PyTorch
 /// 2.15; what `maximize` and the weight decays do is said at [`Rule`].
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "checkpoint", derive(serde::Serialize))]
+#[cfg_attr(feature = "checkpoint", derive(serde::Serialize, serde::Deserialize))]
 #[doc(alias = "AdamW")]
 pub struct Adam {
     /// Learning rate, ≥ 0. Default 1e-3.
@@ -42,7 +42,7 @@ pub struct Adam {
 
 /// What AMSGrad takes the maximum of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-#[cfg_attr(feature = "checkpoint", derive(serde::Serialize))]
+#[cfg_attr(feature = "checkpoint", derive(serde::Serialize, serde::Deserialize))]
 pub enum AmsgradOf {
     /// `exp_avg_sq` as it is; the maximum is bias-corrected after. PyTorch and Keras.
     #[default]

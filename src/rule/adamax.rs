@@ -14,7 +14,7 @@ use crate::check::Check;
 /// does. Source: Kingma & Ba, ICLR 2015, algorithm 2. Defaults: PyTorch 2.15; what `maximize` and the
 /// weight decays do is said at [`Rule`](crate::Rule).
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "checkpoint", derive(serde::Serialize))]
+#[cfg_attr(feature = "checkpoint", derive(serde::Serialize, serde::Deserialize))]
 pub struct Adamax {
     /// Learning rate, ≥ 0. Default 2e-3.
     pub lr: f64,

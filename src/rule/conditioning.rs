@@ -8,6 +8,7 @@ use crate::check::Check;
 /// and weight decay. What is free to do is done inside the update; `clip_norm` and `skip_nonfinite` ask
 /// for one pass more, over the gradients only (with `skip_nonfinite` in every micro-batch).
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "checkpoint", derive(serde::Serialize, serde::Deserialize))]
 pub struct Conditioning {
     /// The largest norm that all gradients of the optimizer may have together. Default `None`.
     pub clip_norm: Option<ClipNorm>,
@@ -27,6 +28,7 @@ pub struct Conditioning {
 
 /// Global-norm clipping. The norm is that of all gradients that are used in the step.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "checkpoint", derive(serde::Serialize, serde::Deserialize))]
 pub enum ClipNorm {
     /// g · min(1, max_norm / (norm + 1e-6)): `torch.nn.utils.clip_grad_norm_`.
     Torch(f64),

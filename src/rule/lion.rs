@@ -12,7 +12,7 @@ use crate::check::Check;
 /// 2023, program 1, with the paper's defaults; what `maximize` and the weight decays do is said at
 /// [`Rule`](crate::Rule).
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "checkpoint", derive(serde::Serialize))]
+#[cfg_attr(feature = "checkpoint", derive(serde::Serialize, serde::Deserialize))]
 pub struct Lion {
     /// Learning rate, ≥ 0: every element moves by it. Default 1e-4.
     pub lr: f64,

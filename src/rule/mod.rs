@@ -7,6 +7,7 @@ mod adagrad;
 mod adam;
 mod adamax;
 mod conditioning;
+mod difference;
 mod lion;
 mod nadam;
 mod rmsprop;
@@ -33,7 +34,7 @@ use crate::Error;
 /// weight_decay, decoupled: p ← p − lr · weight_decay · p, in one with the rule's own change of p
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "checkpoint", derive(serde::Serialize))]
+#[cfg_attr(feature = "checkpoint", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum Rule {
     /// Gradient descent, plain, with momentum, or with Nesterov momentum.
@@ -54,7 +55,7 @@ pub enum Rule {
 
 /// Where a rule adds eps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-#[cfg_attr(feature = "checkpoint", derive(serde::Serialize))]
+#[cfg_attr(feature = "checkpoint", derive(serde::Serialize, serde::Deserialize))]
 pub enum EpsPlacement {
     /// `√v̂ + eps`: PyTorch, optax's adam.
     #[default]

@@ -15,7 +15,7 @@ use crate::check::Check;
 /// optax's nadam. Source: Dozat, *Incorporating Nesterov Momentum into Adam*, ICLR 2016 workshop. Defaults:
 /// PyTorch 2.15; what `maximize` and the weight decays do is said at [`Rule`](crate::Rule).
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "checkpoint", derive(serde::Serialize))]
+#[cfg_attr(feature = "checkpoint", derive(serde::Serialize, serde::Deserialize))]
 pub struct NAdam {
     /// Learning rate, ≥ 0. Default 2e-3.
     pub lr: f64,

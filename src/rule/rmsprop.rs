@@ -18,7 +18,7 @@ use crate::check::Check;
 /// Learning*, lecture 6e; centered: Graves 2013. Form and defaults: PyTorch 2.15; what `maximize` and the
 /// weight decays do is said at [`Rule`](crate::Rule).
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "checkpoint", derive(serde::Serialize))]
+#[cfg_attr(feature = "checkpoint", derive(serde::Serialize, serde::Deserialize))]
 #[doc(alias = "RMSprop")]
 pub struct RmsProp {
     /// Learning rate, ≥ 0. Default 1e-2.

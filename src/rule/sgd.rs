@@ -16,7 +16,7 @@ use crate::check::Check;
 /// changed learning rate then takes effect gradually. Formula and defaults: PyTorch 2.15; what `maximize`
 /// and the weight decays do is said at [`Rule`].
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "checkpoint", derive(serde::Serialize))]
+#[cfg_attr(feature = "checkpoint", derive(serde::Serialize, serde::Deserialize))]
 #[doc(alias = "SGD")]
 pub struct Sgd {
     /// Learning rate, ≥ 0. Default 1e-3.

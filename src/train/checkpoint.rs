@@ -184,6 +184,7 @@ impl RunState {
             return Err(file.differs("position", format!("{there:?}"), format!("{here:?}")));
         }
         let state = RunState { worker: worker(&file, plan)?, progress };
+        state.check().map_err(|reason| file.no_such(reason))?;
         Ok((state, file.json("made_by")?))
     }
 }

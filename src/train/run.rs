@@ -348,6 +348,10 @@ impl<'a> Run<'a> {
         observer: &mut dyn FnMut(Progress) -> Result<(), String>,
     ) -> Result<Report, TrainError> {
         let Plan { recipe, rows, stopping, .. } = self.plan;
+        // A moment that is infinite keeps its parameter where it is, and no loss tells of it.
+        if !self.worker.save()?.is_finite() {
+            return Err(TrainError::Overflow { update: self.done });
+        }
         // As a trace has them: ahead of the average.
         let traced = match (self.plan.trace, traced) {
             (true, None) => Some(self.worker.params()?),

@@ -68,6 +68,11 @@ impl Default for Watched {
 }
 
 impl Watched {
+    /// Epochs in a row that were no better.
+    pub fn without_change(&self) -> u32 {
+        self.without_change
+    }
+
     /// Looks at an epoch's loss, or at its negative score; `lr` is the learning rate as scheduled.
     pub fn epoch(&mut self, options: &EarlyStopping, loss: f64, lr: f64) -> Verdict {
         // What is no number is no better.

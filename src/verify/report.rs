@@ -1,5 +1,6 @@
 use super::Bounded;
-use serde::{Deserialize, Serialize};
+use num_traits::Float;
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// What the checks of a run came to.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -26,11 +27,21 @@ pub struct Worst {
     /// Its index; for parameters and gradients the last one is the intercept.
     pub element: usize,
     /// What the device has.
+    #[serde(deserialize_with = "or_nan")]
     pub actual: f32,
     /// What the f64 definition gives.
+    #[serde(deserialize_with = "or_nan")]
     pub expected: f64,
     /// How far they may be apart.
+    #[serde(deserialize_with = "or_nan")]
     pub bound: f64,
+}
+
+/// A number, which JSON has no words for where it is not finite.
+fn or_nan<'de, D: Deserializer<'de>, T: Deserialize<'de> + Float>(
+    deserializer: D,
+) -> Result<T, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_else(T::nan))
 }
 
 impl Verification {
@@ -88,6 +99,15 @@ mod tests {
         assert_eq!(report.worst_ratio, 2.0);
         assert_eq!(report.worst.unwrap().element, 1);
         assert!(compare(1.5, 1.0, 0.5).pass);
+    }
+
+    #[test]
+    fn what_is_not_finite_can_be_read_again() {
+        for (actual, bound) in [(f32::NAN, 0.5), (f32::INFINITY, 0.5), (1.5, f64::INFINITY)] {
+            let text = serde_json::json!(compare(actual, 1.0, bound)).to_string();
+            let read: Verification = serde_json::from_str(&text).unwrap();
+            assert_eq!((read.values, read.worst.is_some()), (2, true));
+        }
     }
 
     #[test]

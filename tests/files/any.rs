@@ -1,17 +1,69 @@
 //! Properties of all formats: rows that are written, and bytes that may be anything.
 
-use crate::memory::peak;
+use crate::damage::{damage, damaged};
+use crate::harmless;
 use crate::npy::npy;
 #[cfg(feature = "parquet")]
 use crate::parquet;
-use crate::{folder, opened_for_good, rows, skip};
+use crate::{opened_for_good, skip};
 use proptest::prelude::*;
-use wgpu_optim::data::{FileOptions, open};
+use wgpu_optim::data::FileOptions;
 
 const NAMES: [&str; 4] = ["d.csv", "d.npy", "d.svm", "d.parquet"];
 
+/// What a text may be made of, where it is CSV or svmlight.
+const CELLS: &[&str] = &[
+    ",",
+    ",",
+    ",",
+    ",",
+    "\n",
+    "\n",
+    "\n",
+    "\r\n",
+    "\r",
+    " ",
+    "\t",
+    "\"",
+    "#",
+    ":",
+    "1:",
+    "2:",
+    "10:",
+    "11:",
+    "0:",
+    "-1:",
+    "+1:",
+    "01:",
+    "9223372036854775808:",
+    "18446744073709551616:",
+    "qid:",
+    "0",
+    "1",
+    "-1",
+    "2.5",
+    "1e38",
+    "1e39",
+    "-1e39",
+    "1e309",
+    "1e-400",
+    "-0",
+    "nan",
+    "NaN",
+    "-nan",
+    "inf",
+    "-Infinity",
+    "0x1p3",
+    "1_000",
+    "1,5",
+    "١",
+    "\0",
+    "\u{feff}",
+    "\u{2028}",
+];
+
 /// Rows of three columns as a file of each format; the bits of what is read are those that are written.
-fn files(values: &[f32], bad: &[bool]) -> Vec<(&'static str, Vec<u8>)> {
+pub fn files(values: &[f32], bad: &[bool]) -> Vec<(&'static str, Vec<u8>)> {
     let bad = |row: usize| bad.get(row).copied().unwrap_or(false);
     let (mut csv, mut svm) = ("a,b,y\n".to_string(), String::new());
     let (mut c, mut fortran) = (Vec::new(), vec![0.0; values.len()]);
@@ -91,53 +143,32 @@ proptest! {
         text in "[a-z0-9 .:,#\"\\-\r\n]{0,300}",
     ) {
         for name in NAMES {
-            harmless(name, &bytes)?;
-            harmless(name, text.as_bytes())?;
+            harmless::data::check(name, &bytes);
+            harmless::data::check(name, text.as_bytes());
         }
-        let header = [b"\x93NUMPY\x01\x00\x76\x00".as_slice(), &bytes].concat();
-        harmless("d.npy", &header)?;
-        harmless("d.parquet", &[b"PAR1".as_slice(), &bytes, b"PAR1"].concat())?;
+        harmless::data::check("d.npy", &[b"\x93NUMPY\x01\x00\x76\x00".as_slice(), &bytes].concat());
+        harmless::data::check("d.parquet", &[b"PAR1".as_slice(), &bytes, b"PAR1"].concat());
     }
 
     #[test]
     fn damaged_files_are_read_or_refused(
         table in prop::collection::vec(prop::array::uniform3(finite()), 1..20),
-        damage in prop::collection::vec((0.0..1.0, any::<u8>(), 0..4), 1..8),
+        bad in prop::collection::vec(prop::bool::weighted(0.1), 20),
+        damage in damage(),
     ) {
-        for (name, mut bytes) in files(table.as_flattened(), &[]) {
-            for &(at, byte, how) in &damage {
-                let at = (at * bytes.len() as f64) as usize;
-                match how {
-                    _ if at == bytes.len() => {}
-                    0 => bytes[at] = byte,
-                    1 => bytes[at] ^= 1 << (byte % 8),
-                    2 => bytes.truncate(at),
-                    _ => bytes.insert(at, byte),
-                }
-            }
-            harmless(name, &bytes)?;
+        for (name, bytes) in files(table.as_flattened(), &bad) {
+            harmless::data::check(name, &damaged(bytes, &damage));
         }
     }
-}
 
-/// Opens and reads a file of these bytes, whatever becomes of it.
-fn harmless(name: &str, bytes: &[u8]) -> Result<(), TestCaseError> {
-    let folder = folder();
-    let path = folder.path().join(name);
-    std::fs::write(&path, bytes).unwrap();
-    for memory in [0, u64::MAX] {
-        // An index makes a dense row of a few bytes: that is bounded, but not by the file.
-        let options = FileOptions { memory, features: Some(100), ..skip() };
-        let (_, peak) = peak(|| {
-            if let Ok(data) = open(&path, &options) {
-                let (x, _) = rows(&data);
-                assert!(x.iter().all(|x| (*x as f32).is_finite()));
-            }
-        });
-        // Buffers, and numbers that are longer in memory than as text. For a page of a Parquet file its
-        // crate reserves what the page says that it needs, at most 2 GiB, before it finds out.
-        let reserved = if name == "d.parquet" { 1 << 32 } else { 4 << 20 };
-        prop_assert!(peak < reserved + 64 * bytes.len(), "{}: {} of {}", name, peak, bytes.len());
+    #[test]
+    fn unusual_texts_are_read_or_refused(
+        cells in prop::collection::vec(prop::sample::select(CELLS), 1..60),
+        start in prop::sample::select(vec!["", "\u{feff}", "\u{feff}\u{feff}", "\r\n", "\n\n"]),
+        header in prop::sample::select(vec!["", "y,w,e\n", "y,w,e,a\r\n", "a,a\n", ",\n", "1,2\n"]),
+    ) {
+        let text = [start, header].into_iter().chain(cells).collect::<String>();
+        harmless::data::check("d.csv", text.as_bytes());
+        harmless::data::check("d.svm", text.as_bytes());
     }
-    Ok(())
 }

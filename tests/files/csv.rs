@@ -1,4 +1,4 @@
-use crate::memory::peak;
+use crate::harmless::memory::peak;
 use crate::{folder, message, named, opened, rows, skip};
 use std::path::Path;
 use wgpu_optim::data::{At, DataError, FileOptions, Offset, OnBadRow, Targets, open};

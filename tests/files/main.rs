@@ -4,12 +4,17 @@
 
 mod any;
 mod csv;
-mod memory;
+#[path = "../common/damage.rs"]
+mod damage;
+#[path = "../harmless/mod.rs"]
+mod harmless;
+mod hostile;
 mod npy;
 #[cfg(feature = "parquet")]
 mod parquet;
 mod svmlight;
 
+use harmless::memory;
 use tempfile::TempDir;
 use wgpu_optim::data::{DataError, FileData, FileOptions, OnBadRow, Targets, open};
 

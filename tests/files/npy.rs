@@ -1,4 +1,4 @@
-use crate::memory::peak;
+use crate::harmless::memory::peak;
 use crate::{folder, message, opened, rows, skip};
 use npyz::WriterBuilder;
 use std::path::PathBuf;
@@ -15,7 +15,7 @@ pub fn npy<T: npyz::AutoSerialize + Copy>(shape: &[u64], order: npyz::Order, val
 }
 
 /// Those of a header that may say anything.
-fn npy_header(header: &str, data: usize) -> Vec<u8> {
+pub fn npy_header(header: &str, data: usize) -> Vec<u8> {
     let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
     bytes.extend((header.len() as u16).to_le_bytes());
     bytes.extend(header.as_bytes());

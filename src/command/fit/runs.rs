@@ -40,7 +40,7 @@ impl Fit<'_> {
             }
             let name = format!("{}:{}", gpu.info.backend, gpu.info.name);
             gpu = Gpu::open(Some(&name))?;
-            output::note(&format!("Going on with it after update {}", session.standing().unwrap_or(0)));
+            output::note(&format!("Going on with it after update {}", session.update()));
         }
     }
 

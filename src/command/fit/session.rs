@@ -35,10 +35,15 @@ impl Standing {
         let told = state.as_ref().map_or(0, |state| {
             let progress = &state.progress;
             let over = progress.stopped_early || progress.update == plan.batches.updates();
-            // Of the last update it is told behind the last state.
+            // Of the last update it is told behind the last state: a log says whether it was.
             progress.update - u64::from(over)
         });
         Standing { state, told, points: Vec::new() }
+    }
+
+    /// The last update of the state.
+    fn update(&self) -> u64 {
+        self.state.as_ref().map_or(0, |state| state.progress.update)
     }
 }
 
@@ -72,17 +77,16 @@ impl Session {
                 fit.plans.iter().position(|plan| plan.recipe.rule.name() == logged.optimizer)
             };
             let keeps = |logged: &Logged| {
-                place(logged).is_some_and(|run| logged.update <= self.standings[run].told)
+                place(logged).is_some_and(|run| logged.update <= self.standings[run].update())
             };
             let (log, kept) = Log::go_on(path, with_line, keeps)?;
             self.log = Some(log);
             for logged in kept {
-                let (update, batch_loss) = (logged.update, logged.batch_loss);
-                if let (Some(run), Some(loss)) =
-                    (place(&logged), fit.plotted(update, batch_loss, logged.loss))
-                {
-                    self.standings[run].points.push((update as f64, loss));
-                }
+                let Some(run) = place(&logged) else { continue };
+                let Standing { told, points, .. } = &mut self.standings[run];
+                *told = logged.update.max(*told);
+                let loss = fit.plotted(logged.update, logged.batch_loss, logged.loss);
+                points.extend(loss.map(|loss| (logged.update as f64, loss)));
             }
         }
         if let (Some(keeping), Some(log)) = (&self.keeping, &self.log) {
@@ -94,9 +98,8 @@ impl Session {
     }
 
     /// The update after which the run stands that is not made yet.
-    pub fn standing(&self) -> Option<u64> {
-        let state = self.standings.get(self.runs.len())?.state.as_ref()?;
-        Some(state.progress.update)
+    pub fn update(&self) -> u64 {
+        self.standings.get(self.runs.len()).map_or(0, Standing::update)
     }
 
     /// Saves where that run stands.

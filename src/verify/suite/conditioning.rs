@@ -2,12 +2,12 @@
 //! taken; and the average behind it.
 
 use super::state::words;
-use super::{Check, Compared, Group, Random, Rig, SuiteError};
+use super::{Check, Compared, Group, Random, Rig, SuiteError, nonfinite};
 use crate::cpu::{self, Bounded, Number, clip_factor, condition, exact_step, norm};
 use crate::gpu::span::Limits;
 use crate::gpu::{Arena, Control, Tensor, measured_vectors};
 use crate::verify::exactly;
-use crate::{Adam, ClipNorm, Conditioning, Error, Optimizer, Rule, Span};
+use crate::{Adam, ClipNorm, Conditioning, Error, Optimizer, Rule};
 use wgpu::BufferUsages;
 
 pub const GROUP: Group = Group { name: "conditioning", run };
@@ -27,7 +27,7 @@ fn sizes(rig: &Rig) -> [usize; 6] {
 
 fn run(rig: &Rig, checks: &mut Vec<Check>) -> Result<(), SuiteError> {
     for packed in [false, true] {
-        checks.extend(nonfinite(rig, packed)?);
+        checks.extend(nonfinite::checks(rig, packed)?);
         for (case, options) in options() {
             checks.extend(Trial::new(rig, case, options, packed)?.checks()?);
         }
@@ -36,12 +36,12 @@ fn run(rig: &Rig, checks: &mut Vec<Check>) -> Result<(), SuiteError> {
 }
 
 #[derive(Clone, Copy)]
-struct Options {
-    conditioning: Conditioning,
-    micro_batches: u32,
-    average: Option<f64>,
+pub struct Options {
+    pub conditioning: Conditioning,
+    pub micro_batches: u32,
+    pub average: Option<f64>,
     /// Sizes of gradients are within 2^±octaves.
-    octaves: u32,
+    pub octaves: u32,
 }
 
 fn options() -> [(&'static str, Options); 9] {
@@ -77,7 +77,7 @@ fn options() -> [(&'static str, Options); 9] {
 }
 
 /// Tensors of every size, each in a buffer of its own, with grids of two dimensions, or all in an arena.
-fn tensors(
+pub fn tensors(
     rig: &Rig,
     packed: bool,
     options: Options,
@@ -109,73 +109,8 @@ fn tensors(
     Ok(optimizer)
 }
 
-fn storage(packed: bool) -> &'static str {
+pub fn storage(packed: bool) -> &'static str {
     if packed { "arena" } else { "spans" }
-}
-
-/// A gradient with an element of any kind, at the first and the last place of every tensor: the step is
-/// taken where that is finite and nowhere else, as the processor says.
-fn nonfinite(rig: &Rig, packed: bool) -> Result<Vec<Check>, Error> {
-    let patterns: [(&str, u32); 13] = [
-        ("zero", 0),
-        ("negative zero", 1 << 31),
-        ("smallest subnormal", 1),
-        ("largest subnormal", 0x807f_ffff),
-        ("smallest normal", 0x0080_0000),
-        ("one", 0x3f80_0000),
-        ("largest", 0x7f7f_ffff),
-        ("most negative", 0xff7f_ffff),
-        ("infinity", 0x7f80_0000),
-        ("negative infinity", 0xff80_0000),
-        ("quiet NaN", 0x7fc0_0000),
-        ("signalling NaN", 0x7f80_0001),
-        ("negative NaN", 0xffff_ffff),
-    ];
-    let conditioning = Conditioning { skip_nonfinite: true, ..Conditioning::default() };
-    let options = Options { conditioning, micro_batches: 1, average: None, octaves: 1 };
-    // No second moment of a gradient of 3e38 is one: plain descent.
-    let optimizer = tensors(rig, packed, options, crate::Sgd { lr: 0.5, ..Default::default() })?;
-    let tensors = optimizer.tensors();
-    for tensor in tensors {
-        rig.write(&tensor.grads[0], &vec![0.0; tensor.grads[0].len as usize]);
-    }
-    let mut checks = Vec::new();
-    for (name, bits) in patterns {
-        let value = f32::from_bits(bits);
-        let (mut verdicts, mut expected, mut changed) = (Vec::new(), Vec::new(), Vec::new());
-        for tensor in tensors {
-            let grads = &tensor.grads[0];
-            for place in [0, grads.len - 1] {
-                let element = Span::new(&grads.buffer, grads.offset + place * 4, 1);
-                let params = &tensor.params[0];
-                rig.write(&element, &[value]);
-                let before = (control(rig, &optimizer)?, rig.read(&[params])?.remove(0));
-                rig.run(|pass| optimizer.record(pass))?;
-                let after = (control(rig, &optimizer)?, rig.read(&[params])?.remove(0));
-                rig.write(&element, &[0.0]);
-                verdicts.push((after.0.steps - before.0.steps) as u32);
-                verdicts.push((after.0.skipped - before.0.skipped) as u32);
-                expected.extend([u32::from(value.is_finite()), u32::from(!value.is_finite())]);
-                if !value.is_finite() {
-                    changed.push((after.1, before.1));
-                }
-                // What a gradient of 3e38 made of it is no place to go on from.
-                rig.write(params, &vec![0.5; params.len as usize]);
-            }
-        }
-        let kernel = format!("gradient norm/{}", storage(packed));
-        let case = format!("a gradient with {name}");
-        let mut check = Check::words(&kernel, &case, "taken and skipped steps", &verdicts, &expected);
-        for (after, before) in changed {
-            check = check.and(Check::exact(
-                "",
-                "",
-                &[Compared::new("params of a skipped step", after, before)],
-            ));
-        }
-        checks.push(check);
-    }
-    Ok(checks)
 }
 
 fn control(rig: &Rig, optimizer: &Optimizer) -> Result<Control, Error> {

@@ -8,6 +8,7 @@ mod descents;
 mod evaluations;
 mod faults;
 mod gradients;
+mod nonfinite;
 mod rig;
 mod state;
 mod steps;

@@ -1,0 +1,8 @@
+#![no_main]
+
+#[path = "../../tests/harmless/mod.rs"]
+mod harmless;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    let _ = harmless::model::check(bytes);
+});

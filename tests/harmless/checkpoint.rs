@@ -1,0 +1,149 @@
+//! Checkpoints of one small run, of which all is used that can be.
+
+use super::memory::peak;
+use super::replaced;
+use serde_json::{Map, Value};
+use std::path::Path;
+use std::sync::LazyLock;
+use std::sync::atomic::AtomicBool;
+use wgpu_optim::checkpoint::{CheckpointError, Disk};
+use wgpu_optim::cpu::synthetic::Options;
+use wgpu_optim::regression::Problem;
+use wgpu_optim::train::{
+    Batches, Configuration, CpuWorker, EarlyStopping, Float, HostRows, Keep, MadeBy, Plan, Recipe,
+    RunState, Shuffle, VerifyEvery, train_keeping,
+};
+use wgpu_optim::{Adam, Loss, Model, Penalty, Schedule};
+
+/// The run, and the bytes of a checkpoint in its midst.
+struct Run {
+    problem: Problem,
+    plan: Plan,
+    configuration: Configuration,
+    whole: Vec<u8>,
+}
+
+static RUN: LazyLock<Run> = LazyLock::new(|| {
+    let options = Options { features: 2, noise: 0.5, seed: 4, ..Options::default() };
+    let problem = Problem::synthetic(20, &options).unwrap();
+    let rule = Adam { lr: 0.1, ..Adam::default() }.into();
+    let recipe = Recipe {
+        penalty: Penalty::l1(1e-3),
+        average: Some(0.9),
+        ..Recipe::new(Model::new(2, Loss::Mse), rule)
+    };
+    let shuffle = Some(Shuffle { seed: 3, window: 8 });
+    let plan = Plan {
+        recipe,
+        learning_rate: Schedule::constant(0.1).unwrap(),
+        batches: Batches::Epochs { rows: 16, size: 5, updates: 12, shuffle },
+        rows: 16,
+        stopping: Some(EarlyStopping { validation_rows: 4, adaptive: true, ..EarlyStopping::default() }),
+        verify: VerifyEvery::Updates(3),
+        eval_every: 2,
+        trace: false,
+        max_skips: 3,
+    };
+    let configuration = Configuration::new(&problem, &plan).unwrap();
+    let mut run = Run { problem, plan, configuration, whole: Vec::new() };
+    let mut states = run.go_on::<f32>(None).into_iter();
+    let state = states.find(|state| state.progress.update == 6).unwrap();
+    run.whole = run.written(&state, &MadeBy { version: "1".into(), device: "a processor".into() });
+    run
+});
+
+impl Run {
+    /// The states that it comes to from there, if it comes to any.
+    fn go_on<R: Float>(&self, from: Option<RunState>) -> Vec<RunState> {
+        let mut states = Vec::new();
+        let mut save = |state: &RunState| {
+            states.push(state.clone());
+            Ok(())
+        };
+        let mut keep = Keep::new(&mut save);
+        (keep.state, keep.every) = (from, Some(1));
+        let Run { problem, plan, .. } = self;
+        let start = vec![0.0; plan.recipe.model.params()];
+        let mut worker = CpuWorker::<R>::new(HostRows::OnDemand(problem), &plan.recipe, &start).unwrap();
+        let stop = AtomicBool::new(false);
+        let _ = train_keeping(problem, plan, &mut worker, &stop, &mut |_| Ok(()), &mut keep);
+        states
+    }
+
+    fn written(&self, state: &RunState, made_by: &MadeBy) -> Vec<u8> {
+        super::with_file("checkpoint", b"", |path| {
+            state.write(&Disk, path, &self.plan, &self.configuration, made_by).unwrap();
+            std::fs::read(path).unwrap()
+        })
+    }
+
+    fn read(&self, bytes: &[u8]) -> Result<(RunState, MadeBy), CheckpointError> {
+        let path = Path::new("there/checkpoint");
+        let (read, peak) = peak(|| RunState::read(path, bytes, &self.plan, &self.configuration));
+        let limit = (1 << 18) + 64 * bytes.len();
+        assert!(peak < limit, "{peak} bytes for {} of a file, {limit} allowed", bytes.len());
+        if let Err(error) = &read {
+            assert!(error.to_string().starts_with("there/checkpoint: "), "{error}");
+        }
+        read
+    }
+}
+
+/// The bytes of a good checkpoint.
+pub fn whole() -> &'static [u8] {
+    &RUN.whole
+}
+
+/// Reads these bytes as a checkpoint, and goes on from it if it is one. Wrong checksums are put right, so that what
+/// lies behind them is seen too.
+pub fn check(bytes: &[u8]) -> Result<RunState, CheckpointError> {
+    let first = RUN.read(bytes);
+    let mut righted = bytes.to_vec();
+    // Each tensor has one, with another one of all of them and the texts.
+    for _ in 0..10 {
+        match RUN.read(&righted) {
+            Ok((state, made_by)) => {
+                let again = RUN.read(&RUN.written(&state, &made_by)).unwrap();
+                // A loss may be no number, which equals nothing.
+                assert_eq!(format!("{again:?}"), format!("{:?}", (&state, made_by)));
+                RUN.go_on::<f32>(Some(state.clone()));
+                RUN.go_on::<f64>(Some(state));
+                break;
+            }
+            Err(CheckpointError::Damaged { reason, .. }) => {
+                let sums = reason.strip_prefix("its checksum is ");
+                let Some((found, said)) = sums.and_then(|sums| sums.split_once(", and should be "))
+                else {
+                    break;
+                };
+                let Some(next) = replaced(&righted, said.as_bytes(), found.as_bytes()) else { break };
+                righted = next;
+            }
+            Err(_) => break,
+        }
+    }
+    first.map(|(state, _)| state)
+}
+
+/// What a good checkpoint says besides its tensors, without checksums.
+pub fn texts() -> Map<String, Value> {
+    let header = header(whole()).0;
+    let Value::Object(mut texts) = header["__metadata__"].clone() else { unreachable!() };
+    texts.retain(|key, _| !key.starts_with("crc32"));
+    texts
+}
+
+/// Checks a checkpoint of these texts; those that are not given are as they were.
+pub fn check_texts(texts: impl IntoIterator<Item = (String, String)>) {
+    let (mut header, data) = header(whole());
+    texts.into_iter().for_each(|(key, text)| header["__metadata__"][key] = text.into());
+    let mut header = header.to_string().into_bytes();
+    header.resize(header.len().next_multiple_of(8), b' ');
+    let _ = check(&[&(header.len() as u64).to_le_bytes(), &header[..], data].concat());
+}
+
+fn header(bytes: &[u8]) -> (Value, &[u8]) {
+    let (length, rest) = bytes.split_first_chunk().unwrap();
+    let (header, data) = rest.split_at(u64::from_le_bytes(*length) as usize);
+    (serde_json::from_slice(header).unwrap(), data)
+}

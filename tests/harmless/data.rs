@@ -1,0 +1,106 @@
+use super::memory::peak;
+use super::with_file;
+use std::path::{Path, PathBuf};
+use wgpu_optim::data::{DataError, FileData, FileOptions, Offset, OnBadRow, Skipped, Targets, open};
+
+/// An index makes a dense row of a few bytes: that is bounded, but not by the file.
+const FEATURES: usize = 10;
+
+/// Reads a file of these bytes as data, in every way: held and streamed, with bad rows as errors and skipped.
+pub fn check(name: &str, bytes: &[u8]) {
+    with_file(name, bytes, |path| {
+        ways(path, bytes).iter().for_each(|options| check_way(path, bytes, options));
+    });
+}
+
+/// What a file's columns may be taken for.
+fn ways(path: &Path, bytes: &[u8]) -> Vec<FileOptions> {
+    let plain = FileOptions { features: Some(FEATURES), ..FileOptions::default() };
+    let named = |name: &str| Some(name.to_string());
+    let other = match path.extension().unwrap().to_str().unwrap() {
+        // It is its own y.
+        "npy" => FileOptions { y: Some(PathBuf::from(path)), ..plain.clone() },
+        // Of an index below 100 a few bytes make a row that is not much longer.
+        "svm" if bytes.split(|byte| !byte.is_ascii_digit()).all(|digits| digits.len() < 3) => {
+            FileOptions { features: None, ..plain.clone() }
+        }
+        "svm" => FileOptions { targets: Targets::None, ..plain.clone() },
+        _ => FileOptions {
+            targets: Targets::Named(vec!["y".into()]),
+            weight: named("w"),
+            offset: Some(Offset::Exposure("e".into())),
+            ..plain.clone()
+        },
+    };
+    vec![plain, other]
+}
+
+fn check_way(path: &Path, bytes: &[u8], options: &FileOptions) {
+    let open = |on_bad_row, memory| {
+        let options = FileOptions { on_bad_row, memory, ..options.clone() };
+        let (read, peak) = peak(|| open(path, &options).map(|data| (rows(&data), data)));
+        let limit = limit(path, bytes, &options);
+        assert!(peak < limit, "{peak} bytes for {} of a file, {limit} allowed", bytes.len());
+        if let Err(error) = &read {
+            let (text, name) = (error.to_string(), path.display().to_string());
+            assert!(text.contains(&name), "no {name} in: {text}");
+            assert!(text.len() < name.len() + 10_000, "{text}");
+        }
+        read
+    };
+    let strict = open(OnBadRow::Error, u64::MAX);
+    let held = open(OnBadRow::Skip, u64::MAX);
+    let streamed = open(OnBadRow::Skip, 0);
+    let skipped = match (held, streamed) {
+        (Ok((held, a)), Ok((streamed, b))) => {
+            assert_eq!(held, streamed);
+            assert_eq!((a.rows, &a.skipped, &a.names), (b.rows, &b.skipped, &b.names));
+            assert_eq!((&a.target_values, a.least_target), (&b.target_values, b.least_target));
+            assert!(!a.is_streamed() && b.is_streamed());
+            Ok((held, a.skipped))
+        }
+        (Err(a), Err(b)) => {
+            assert_eq!(a.to_string(), b.to_string());
+            Err(a)
+        }
+        (a, b) => panic!("held {:?}, streamed {:?}", a.err(), b.err()),
+    };
+    match (strict, skipped) {
+        (Ok((strict, _)), skipped) => assert_eq!(skipped.unwrap(), (strict, Skipped::default())),
+        (Err(DataError::Row { row, .. }), Ok((_, skipped))) => {
+            assert_eq!((Some(&row), skipped.count > 0), (skipped.first.first(), true));
+        }
+        // What comes behind a bad row is not looked at, or nothing does.
+        (Err(DataError::Row { .. }), Err(_)) => {}
+        (Err(strict), skipped) => assert_eq!(strict.to_string(), skipped.unwrap_err().to_string()),
+    }
+}
+
+/// The bits of all rows, which are numbers for a device; the second half is read first.
+fn rows(data: &FileData) -> (Vec<u64>, Vec<u64>) {
+    let (features, side, rows) = (data.features(), data.side(), data.rows as usize);
+    assert_eq!((data.columns.len(), data.target_names.len()), (features, data.targets));
+    let (mut x, mut sides) = (vec![0.0; rows * features], vec![0.0; rows * side]);
+    for rows in [rows / 2..rows, 0..rows / 2] {
+        let (x, sides) = (
+            &mut x[rows.start * features..rows.end * features],
+            &mut sides[rows.start * side..rows.end * side],
+        );
+        data.read(rows.start as u64, x, sides).unwrap();
+    }
+    assert!(x.iter().chain(&sides).all(|number| (*number as f32).is_finite()));
+    let bits = |numbers: Vec<f64>| numbers.into_iter().map(f64::to_bits).collect();
+    (bits(x), bits(sides))
+}
+
+/// Buffers, and numbers, which are longer in memory than in the file; they are there twice here, and once more
+/// while they move to a larger place.
+fn limit(path: &Path, bytes: &[u8], options: &FileOptions) -> usize {
+    match path.extension().unwrap().to_str().unwrap() {
+        // For a page of a Parquet file its crate reserves what the page says that it needs, at most 2 GiB,
+        // before it finds out.
+        "parquet" => (1 << 32) + 64 * bytes.len(),
+        "svm" if options.features.is_none() => (4 << 20) + 2048 * bytes.len(),
+        _ => (4 << 20) + 256 * bytes.len(),
+    }
+}
