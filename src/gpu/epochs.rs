@@ -78,7 +78,7 @@ impl Epochs {
         let Descending { model, rule, average, max_batch, max_batches, shuffled, .. } = *options;
         let planes = (rule.moments().len() + usize::from(average.is_some())).max(1) as u64;
         let at_once = Sharing::new(&model, max_batch)
-            .map_or(1, |sharing| sharing.updates(shape, planes, max_batch));
+            .map_or(1, |sharing| sharing.updates(shape, planes, max_batch, 1));
         let room = Room {
             settings: 1,
             orders: 1,
@@ -134,7 +134,7 @@ impl Epochs {
         }
         let (kernel_options, variant) = kernel(device, &rules[0], average);
         let planes = kernel_options.planes(&rules[0]).count().max(1);
-        let at_once = sharing.updates(&shape, planes, max_batch);
+        let at_once = sharing.updates(&shape, planes, max_batch, fits);
         let workgroup = if kernels::is_processor(device) { 8 } else { THREADS };
         let groups = match sharing {
             Sharing::Alone => (rules.len() as u64).div_ceil(workgroup.into()),

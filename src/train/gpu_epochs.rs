@@ -51,6 +51,7 @@ impl<'a> EpochsWorker<'a> {
     ) -> Result<Self, Error> {
         recipe.validate()?;
         let device = &data.gpu.device;
+        let memory = device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         let Recipe { model, rule, penalty, average } = *recipe;
         let shape = Shape::new(&model)?;
         let params = start(data, &shape, params)?;
@@ -66,6 +67,10 @@ impl<'a> EpochsWorker<'a> {
         let evaluating = Evaluating::new(data, &model, &params, batches)?;
         let planes = (epochs.state(), rule.moments().len());
         let state = GpuState::new(data, shape, params, planes, max_updates)?;
+        if let Some(error) = pollster::block_on(memory.pop()) {
+            let (what, reason) = ("the model and its updates", error.to_string());
+            return Err(Error::OutOfMemory { what, reason });
+        }
         let (rate, max_updates) = (Rate::default(), max_updates as usize);
         Ok(EpochsWorker { state, epochs, evaluating, rate, max_updates })
     }

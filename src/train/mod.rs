@@ -30,7 +30,7 @@ pub use memory::{CHUNK, Fitting, Memory, MemoryError, MemoryPlan, Needs};
 pub use run::{train, train_keeping};
 pub use state::{Best, LoopState, Numbers, RunState, Skips, WorkerState};
 pub use stopping::{EarlyStopping, score};
-pub use submissions::Submissions;
+pub use submissions::{Rate, Submissions, Work};
 
 use crate::batch::Batch;
 use crate::regression::ProblemError;

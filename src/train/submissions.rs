@@ -78,6 +78,7 @@ struct Flight {
 }
 
 impl<'a> Work<'a> {
+    /// Nothing yet; what becomes of it is added to `told`.
     pub fn new(gpu: &'a Gpu, told: &'a Cell<Submissions>, rate: &'a Rate) -> Self {
         let encoder = gpu.device.create_command_encoder(&Default::default());
         let (flights, ended) = (VecDeque::new(), Instant::now());
@@ -93,6 +94,9 @@ impl<'a> Work<'a> {
     }
 
     /// Where to record so many units more, which are one dispatch or what belongs to it.
+    ///
+    /// # Errors
+    /// [`Error::ReadBack`] if the device was lost.
     pub fn encoder(&mut self, units: u64) -> Result<&mut CommandEncoder, Error> {
         if self.units > 0 && self.units.saturating_add(units) > self.rate.units() {
             self.submit()?;
@@ -102,6 +106,9 @@ impl<'a> Work<'a> {
     }
 
     /// Where to record a copy of so many bytes.
+    ///
+    /// # Errors
+    /// [`Error::ReadBack`] if the device was lost.
     pub fn copying(&mut self, bytes: u64) -> Result<&mut CommandEncoder, Error> {
         if self.copied > 0 && self.copied.saturating_add(bytes) > COPIED {
             self.submit()?;
@@ -111,6 +118,9 @@ impl<'a> Work<'a> {
     }
 
     /// Records a copy to be read.
+    ///
+    /// # Errors
+    /// [`Error::ReadBack`] if the device was lost; those of [`ReadBack::copy`].
     pub fn copy(&mut self, read_back: &mut ReadBack, span: &Span) -> Result<(), Error> {
         for at in (0..span.len).step_by((COPIED / 4) as usize) {
             let (offset, len) = (span.offset + 4 * at, (COPIED / 4).min(span.len - at));
@@ -120,6 +130,9 @@ impl<'a> Work<'a> {
     }
 
     /// Submits what is recorded, and says which submission the device's work so far ends with.
+    ///
+    /// # Errors
+    /// [`Error::ReadBack`] if the device was lost.
     pub fn submit(&mut self) -> Result<SubmissionIndex, Error> {
         while self.flights.len() >= IN_FLIGHT {
             self.land()?;
@@ -162,6 +175,9 @@ impl<'a> Work<'a> {
     }
 
     /// Submits, and waits until the device is done.
+    ///
+    /// # Errors
+    /// [`Error::ReadBack`] if the device was lost.
     pub fn finish(mut self) -> Result<(), Error> {
         if self.units > 0 || self.copied > 0 {
             self.submit()?;
@@ -173,6 +189,9 @@ impl<'a> Work<'a> {
     }
 
     /// The same, and reads what was copied.
+    ///
+    /// # Errors
+    /// [`Error::ReadBack`] if the device was lost.
     pub fn read(self, read_back: &mut ReadBack) -> Result<Vec<f32>, Error> {
         let gpu = self.gpu;
         self.finish()?;
