@@ -82,8 +82,8 @@ fn gradient(criterion: &mut Criterion) {
     let samples = Samples::new(&gpu.device, shape, ROWS, ROWS).expect("268 MB fit");
     let problem = wgpu_optim::cpu::synthetic::Synthetic::new(FEATURES, 0.1, 1);
     let rows = SyntheticRows::new(&gpu.device, &samples, &problem).expect("as many features");
-    for chunk in 0..rows.chunks() {
-        run(&gpu, |pass| rows.record(pass, chunk));
+    for part in 0..rows.parts() {
+        run(&gpu, |pass| rows.record(pass, part));
     }
     let len = shape.padded_len();
     let (params, grads) = (filled(&gpu, len, 1.0), filled(&gpu, len, 1.0));

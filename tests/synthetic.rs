@@ -32,8 +32,8 @@ fn check(gpu: &Gpu, problem: &Synthetic, rows: u64, chunk: u64) {
     let samples = Samples::with_max_buffer(&gpu.device, shape, rows, 1, bytes).unwrap();
     fill_with_values(gpu, samples.chunks());
     let made = SyntheticRows::new(&gpu.device, &samples, problem).unwrap();
-    assert_eq!(made.chunks(), rows.div_ceil(chunk) as usize);
-    gpu.run(|pass| (0..made.chunks()).for_each(|i| made.record(pass, i)));
+    assert!(made.parts() >= rows.div_ceil(chunk) as usize);
+    gpu.run(|pass| (0..made.parts()).for_each(|i| made.record(pass, i)));
     samples.chunks().iter().for_each(|chunk| compare(gpu, problem, chunk));
 }
 
@@ -52,7 +52,7 @@ fn check_rows(gpu: &Gpu, problem: &Synthetic, first_row: u64, rows: u32) {
     let chunks = [Chunk { x, sides: y, first_row, rows }];
     fill_with_values(gpu, &chunks);
     let made = SyntheticRows::of_chunks(&gpu.device, &chunks, problem).unwrap();
-    gpu.run(|pass| made.record(pass, 0));
+    gpu.run(|pass| (0..made.parts()).for_each(|i| made.record(pass, i)));
     compare(gpu, problem, &chunks[0]);
 }
 

@@ -17,29 +17,29 @@ fn store_score(at: u32, score: f32) {
 fn main(
     @builtin(local_invocation_index) local: u32,
     @builtin(workgroup_id) group: vec3u,
-    @builtin(num_workgroups) groups: vec3u,
 ) {
+    let which = run.first_group + group.x;
     // As many workgroups as there are partial sums.
     var totals = vec4f(0.0);
     if METRICS {
         for (var output = 0u; output < OUTPUTS; output += 1u) {
             var errors = vec4f(0.0);
-            for (var i = group.x * THREADS + local; i < run.rows; i += groups.x * THREADS) {
+            for (var i = which * THREADS + local; i < run.rows; i += run.partials * THREADS) {
                 errors += output_errors(i, row_at(i), i * OUTPUTS, output);
             }
             let sum = sum_up(errors, local);
             if local == 0u {
-                partials[partial_at(group.x, output)] = sum;
+                partials[partial_at(which, output)] = sum;
             }
             workgroupBarrier();
         }
     }
-    for (var i = group.x * THREADS + local; i < run.rows; i += groups.x * THREADS) {
+    for (var i = which * THREADS + local; i < run.rows; i += run.partials * THREADS) {
         totals += differentiate(i, row_at(i), i * OUTPUTS);
     }
     let total = sum_up(totals, local);
     if local == 0u {
-        partials[partial_at(group.x, PARTIAL - 1u)] = total;
+        partials[partial_at(which, PARTIAL - 1u)] = total;
     }
 }
 

@@ -37,8 +37,8 @@ fn place_of(column: u32) -> u32 {
 fn main(
     @builtin(local_invocation_index) local: u32,
     @builtin(workgroup_id) group: vec3u,
-    @builtin(num_workgroups) groups: vec3u,
 ) {
+    let which = run.first_group + group.x;
     let teams = THREADS / LANES;
     let team = local / LANES;
     let lane = local % LANES;
@@ -57,7 +57,7 @@ fn main(
     var errors = vec4f(0.0); // in a gradient (Σ s · derivative, 0, 0, 0)
     var totals = vec4f(0.0);
 
-    for (var t = group.x; t < tiles; t += groups.x) {
+    for (var t = which; t < tiles; t += run.partials) {
         let first = t * tile + team;
         var held: array<vec4f, 16>;
         for (var r = 0u; r < ROWS; r += 1u) {
@@ -123,7 +123,7 @@ fn main(
         } else if !METRICS {
             let column = column_of(c, lane);
             if column < VECTORS {
-                partials[partial_at(group.x, column)] = sums[c];
+                partials[partial_at(which, column)] = sums[c];
             }
         }
     }
@@ -136,7 +136,7 @@ fn main(
             for (var other = 0u; other < teams; other += 1u) {
                 sum += columns[place_of(column) + other * LANES];
             }
-            partials[partial_at(group.x, column)] = sum;
+            partials[partial_at(which, column)] = sum;
         }
     }
     if local == 0u {
@@ -147,8 +147,8 @@ fn main(
             total += teams_totals[other * LANES];
         }
         if METRICS || INTERCEPTS > 0u {
-            partials[partial_at(group.x, PARTIAL - 2u)] = error;
+            partials[partial_at(which, PARTIAL - 2u)] = error;
         }
-        partials[partial_at(group.x, PARTIAL - 1u)] = total;
+        partials[partial_at(which, PARTIAL - 1u)] = total;
     }
 }

@@ -23,6 +23,8 @@ struct Run {
     key: vec2u,
     half_bits: u32, // of a position in the window; 0 where the batch is not shuffled
     zero: f32,      // of which compilers do not know that it is one
+    first_group: u32, // of a dispatch that makes a part of the partial sums
+    first_item: u32,  // and of one that makes a part of what is made ahead of them, row by row
 }
 
 @group(0) @binding(0) var<uniform> run: Run;

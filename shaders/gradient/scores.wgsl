@@ -11,7 +11,7 @@ fn main(
     @builtin(workgroup_id) group: vec3u,
     @builtin(num_workgroups) groups: vec3u,
 ) {
-    let i = group.y * groups.x + group.x;
+    let i = run.first_item + group.y * groups.x + group.x;
     let first = group.z * 4u;
     let outputs = min(4u, OUTPUTS - first);
     var sums = vec4f(0.0);

@@ -22,8 +22,8 @@ fn store_score(at: u32, score: f32) {
 fn main(
     @builtin(local_invocation_index) local: u32,
     @builtin(workgroup_id) group: vec3u,
-    @builtin(num_workgroups) groups: vec3u,
 ) {
+    let which = run.first_group + group.x;
     let tiles = (run.rows + ROWS - 1u) / ROWS;
     let held = select(OUTPUTS * VECTORS, OUTPUTS, METRICS);
     var sums: array<vec4f, 16>;
@@ -33,7 +33,7 @@ fn main(
     var totals = vec4f(0.0);
     var intercepts: array<f32, 16>;
 
-    for (var t = group.x; t < tiles; t += groups.x) {
+    for (var t = which; t < tiles; t += run.partials) {
         let first = t * ROWS;
         let rows = min(ROWS, run.rows - first);
         for (var at = local; at < rows * VECTORS; at += THREADS) {
@@ -82,7 +82,7 @@ fn main(
     }
 
     for (var j = 0u; j < 16u && local + j * THREADS < held; j += 1u) {
-        partials[partial_at(group.x, local + j * THREADS)] = sums[j];
+        partials[partial_at(which, local + j * THREADS)] = sums[j];
     }
     // Four outputs' sums become one vec4.
     if !METRICS && INTERCEPTS > 0u {
@@ -98,7 +98,7 @@ fn main(
             for (var k = 0u; k < min(4u, OUTPUTS - 4u * i); k += 1u) {
                 four[k] = scores[4u * i + k];
             }
-            partials[partial_at(group.x, OUTPUTS * VECTORS + i)] = four;
+            partials[partial_at(which, OUTPUTS * VECTORS + i)] = four;
         }
     }
     if local == 0u {
@@ -106,6 +106,6 @@ fn main(
         for (var other = 0u; other < min(THREADS, ROWS); other += 1u) {
             total += row_totals[other];
         }
-        partials[partial_at(group.x, PARTIAL - 1u)] = total;
+        partials[partial_at(which, PARTIAL - 1u)] = total;
     }
 }

@@ -84,7 +84,7 @@ fn main(
     @builtin(num_workgroups) groups: vec3u,
 ) {
     let lane = local % LANES;
-    let i = (group.y * groups.x + group.x) * (64u / LANES) + local / LANES;
+    let i = first_made() + (group.y * groups.x + group.x) * (64u / LANES) + local / LANES;
     let exists = i < problem_rows();
     var row = vec2u(0u);
     if exists {

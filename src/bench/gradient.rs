@@ -87,8 +87,8 @@ impl<'a> OnDevice<'a> {
         }
         if let Some(generator) = problem.generator() {
             let made = SyntheticRows::new(gpu, &samples, generator)?;
-            for chunk in 0..made.chunks() {
-                device.run(|pass| made.record(pass, chunk))?;
+            for part in 0..made.parts() {
+                device.run(|pass| made.record(pass, part))?;
             }
         }
         let start = random(model.params(), seed, -1);

@@ -1,10 +1,14 @@
 //! Gradient descent on rows in two dispatches an update: the gradient's partial sums, and their sum together
 //! with the step of a rule.
 
-use super::bindings::{Use, buffer_with, check_limit, group, layout, pipeline_over};
+use super::bindings::{Use, check_limit, group, layout, pipeline_over};
 use super::dispatch::flag;
+#[cfg(feature = "cli")]
+use super::gradient::so_far_bytes;
 use super::gradient::{losses, so_far};
 use super::kernels::Options;
+#[cfg(feature = "cli")]
+use super::row_sums::Sizes;
 use super::row_sums::{Purpose, RowSums, constants};
 use super::span::{Limits, Span};
 use super::steps::{self, SLOT};
@@ -12,6 +16,7 @@ use super::{Rows, Shape, shader};
 use crate::batch::Batch;
 use crate::cpu::StepState;
 use crate::{Error, Model, Penalty, Rule};
+use std::ops::Range;
 use wgpu::{BindGroup, Buffer, BufferUsages, ComputePass, ComputePipeline, Device, Queue};
 
 /// What a [`Descent`] is made of, besides the rows.
@@ -132,11 +137,17 @@ impl Descent {
         check_limit("max_buffer_size", available, step_bytes, hint)?;
 
         let usage = BufferUsages::STORAGE | BufferUsages::COPY_SRC | BufferUsages::COPY_DST;
-        let state = buffer_with(device, "moments", usage, &vec![0; state_bytes as usize]);
+        // wgpu's buffers are zero from the start.
+        let buffer = |label, size, usage| {
+            let (label, mapped_at_creation) = (Some(label), false);
+            let descriptor = wgpu::BufferDescriptor { label, size, usage, mapped_at_creation };
+            device.create_buffer(&descriptor)
+        };
+        let state = buffer("moments", state_bytes, usage);
         let usage = BufferUsages::UNIFORM | BufferUsages::COPY_DST;
-        let steps = buffer_with(device, "steps", usage, &vec![0; step_bytes as usize]);
+        let steps = buffer("steps", step_bytes, usage);
         let losses = losses(device, max_batches);
-        let so_far = so_far(device, &shape, false, sums.most_runs());
+        let so_far = so_far(device, &shape, false, sums.most_runs())?;
 
         use Use::{DynamicUniform, Read, Write};
         let sum_layout = layout(device, "gradient sum", &[DynamicUniform, Read, Write, Write]);
@@ -175,6 +186,18 @@ impl Descent {
             state: Span::whole(&state),
             step_state: StepState::default(),
         })
+    }
+
+    /// Bytes of what is allocated for updates, where a batch comes in at most so many runs.
+    #[cfg(feature = "cli")]
+    pub(crate) fn bytes_of(shape: &Shape, most_runs: u64, options: &Descending) -> u64 {
+        let Descending { rule, average, max_batch, max_batches, shuffled, .. } = *options;
+        let purpose = Purpose { metrics: false, shuffled, max_batch, max_batches };
+        let planes = (rule.moments().len() + usize::from(average.is_some())).max(1) as u64;
+        planes * shape.padded_len() * 4
+            + Sizes::new(shape, most_runs, &purpose).total()
+            + so_far_bytes(shape, false, most_runs)
+            + u64::from(max_batches) * (SLOT + 4)
     }
 
     /// Describes the updates that are to be recorded next, all of them and in order, and takes their steps:
@@ -219,11 +242,29 @@ impl Descent {
         self.sums.chunk(index, run)
     }
 
+    /// About how many bytes one of them reads and writes: what its share of the time is.
+    pub fn bytes(&self, index: usize, run: usize) -> u64 {
+        self.sums.bytes(index, run)
+    }
+
     /// Records one of them: the last one makes the update. For callers whose chunks take turns on the device.
     pub fn record_run(&self, pass: &mut ComputePass, index: usize, run: usize) {
-        let Some(run) = self.sums.runs(index).get(run) else { return };
+        self.record_steps(pass, index, run, 0..self.steps(index, run));
+    }
+
+    /// How many steps a run can be recorded in, so that no submission need be longer than one of them.
+    pub fn steps(&self, index: usize, run: usize) -> usize {
+        self.sums.steps(index, run)
+    }
+
+    /// Records some of a run's steps; they follow on one another.
+    pub fn record_steps(&self, pass: &mut ComputePass, index: usize, run: usize, steps: Range<usize>) {
+        let (last, Some(run)) = (self.steps(index, run), self.sums.runs(index).get(run)) else { return };
+        self.sums.record_steps(pass, run, steps.clone());
+        if steps.end < last {
+            return;
+        }
         let [x, y, z] = self.sums.sum_grid();
-        self.sums.record(pass, run);
         pass.set_pipeline(&self.kernel);
         pass.set_bind_group(0, &self.sum_bindings, &[run.offset]);
         pass.set_bind_group(1, &self.step_bindings, &[index as u32 * SLOT as u32]);

@@ -10,6 +10,8 @@ use super::kernels::{self, Options, Variant};
 use super::row_sums::{Purpose, constants};
 use super::shape::THREADS;
 use super::span::{Limits, Span};
+#[cfg(feature = "cli")]
+use super::steps::USED;
 use super::steps::{self, COUNTED};
 use super::{Rows, Samples, Shape, needs, shader};
 use crate::batch::Batch;
@@ -70,6 +72,26 @@ impl Epochs {
         Self::of_settings(device, samples, params, rules, 1, options, traced)
     }
 
+    /// Bytes of what is allocated for updates of one setting that are traced.
+    #[cfg(feature = "cli")]
+    pub(crate) fn bytes_of(shape: &Shape, options: &Descending) -> u64 {
+        let Descending { model, rule, average, max_batch, max_batches, shuffled, .. } = *options;
+        let planes = (rule.moments().len() + usize::from(average.is_some())).max(1) as u64;
+        let at_once = Sharing::new(&model, max_batch)
+            .map_or(1, |sharing| sharing.updates(shape, planes, max_batch, 1));
+        let room = Room {
+            settings: 1,
+            orders: 1,
+            max_updates: max_batches.into(),
+            at_once,
+            listed: if shuffled { max_batch } else { 0 },
+            len: shape.padded_len(),
+            planes,
+            traced: true,
+        };
+        room.sizes().iter().sum::<u64>() + (USED - COUNTED) as u64
+    }
+
     /// Updates by several settings of one rule side by side, each once for every one of `orders` orders of
     /// the rows: as many fits, those of the first order first. All settings have one [`kernel`].
     pub(super) fn of_settings(
@@ -112,7 +134,7 @@ impl Epochs {
         }
         let (kernel_options, variant) = kernel(device, &rules[0], average);
         let planes = kernel_options.planes(&rules[0]).count().max(1);
-        let at_once = sharing.updates(&shape, planes, max_batch);
+        let at_once = sharing.updates(&shape, planes, max_batch, fits);
         let workgroup = if kernels::is_processor(device) { 8 } else { THREADS };
         let groups = match sharing {
             Sharing::Alone => (rules.len() as u64).div_ceil(workgroup.into()),
@@ -260,15 +282,23 @@ impl Epochs {
 
     /// Records all prepared updates; nothing if there are none.
     pub fn record(&self, pass: &mut ComputePass) {
-        if self.prepared == 0 {
+        (0..self.parts()).for_each(|part| self.record_part(pass, part));
+    }
+
+    /// The dispatches of all prepared updates.
+    pub fn parts(&self) -> usize {
+        self.tables.parts(self.prepared.into()) as usize
+    }
+
+    /// Records one of them: they follow on one another, in as many submissions as the caller likes.
+    pub fn record_part(&self, pass: &mut ComputePass, part: usize) {
+        if part >= self.parts() {
             return;
         }
         pass.set_pipeline(&self.kernel);
         pass.set_bind_group(0, &self.data_bindings, &[]);
-        for offset in self.tables.offsets(self.prepared.into()) {
-            pass.set_bind_group(1, &self.bindings, &[offset]);
-            pass.dispatch_workgroups(self.grid[0], self.grid[1], 1);
-        }
+        pass.set_bind_group(1, &self.bindings, &[Tables::offset(part)]);
+        pass.dispatch_workgroups(self.grid[0], self.grid[1], 1);
     }
 
     /// The loss of each prepared batch ahead of its update, one f32 each; usage `COPY_SRC`.

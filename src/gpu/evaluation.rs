@@ -7,6 +7,7 @@ use super::span::Span;
 use super::{Rows, shader};
 use crate::batch::Batch;
 use crate::{Error, Evaluation, Model};
+use std::ops::Range;
 use wgpu::{BindGroup, Buffer, ComputePass, ComputePipeline, Device, Queue};
 
 /// The sums behind loss and metrics over batches of rows, by the same pass over X as a gradient.
@@ -38,7 +39,7 @@ impl Evaluator {
         let sums = RowSums::new(device, &rows, model, params, purpose)?;
         use Use::{DynamicUniform, Read, Write};
         let layout = layout(device, "evaluation sum", &[DynamicUniform, Read, Write, Write]);
-        let so_far = so_far(device, &shape, true, sums.most_runs());
+        let so_far = so_far(device, &shape, true, sums.most_runs())?;
         let losses = losses(device, 1);
         let resources = vec![
             sums.run_binding(),
@@ -79,11 +80,29 @@ impl Evaluator {
         self.sums.chunk(index, run)
     }
 
+    /// About how many bytes one of them reads and writes: what its share of the time is.
+    pub fn bytes(&self, index: usize, run: usize) -> u64 {
+        self.sums.bytes(index, run)
+    }
+
     /// Records one of them. For callers whose chunks take turns on the device.
     pub fn record_run(&self, pass: &mut ComputePass, index: usize, run: usize) {
-        let Some(run) = self.sums.runs(index).get(run) else { return };
+        self.record_steps(pass, index, run, 0..self.steps(index, run));
+    }
+
+    /// How many steps a run can be recorded in, so that no submission need be longer than one of them.
+    pub fn steps(&self, index: usize, run: usize) -> usize {
+        self.sums.steps(index, run)
+    }
+
+    /// Records some of a run's steps; they follow on one another.
+    pub fn record_steps(&self, pass: &mut ComputePass, index: usize, run: usize, steps: Range<usize>) {
+        let (last, Some(run)) = (self.steps(index, run), self.sums.runs(index).get(run)) else { return };
+        self.sums.record_steps(pass, run, steps.clone());
+        if steps.end < last {
+            return;
+        }
         let [x, y, z] = self.sums.sum_grid();
-        self.sums.record(pass, run);
         pass.set_pipeline(&self.kernel);
         pass.set_bind_group(0, &self.bindings, &[run.offset]);
         pass.dispatch_workgroups(x, y, z);

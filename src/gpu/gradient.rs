@@ -1,11 +1,14 @@
 //! The recorded gradient of a model's mean loss.
 
-use super::bindings::{Use, group, layout, pipeline};
+use super::bindings::{Use, check_limit, group, layout, pipeline};
+#[cfg(feature = "cli")]
+use super::row_sums::Sizes;
 use super::row_sums::{Purpose, RowSums, check_params, constants};
 use super::span::{Limits, Span};
 use super::{Rows, Shape, shader};
 use crate::batch::Batch;
 use crate::{Error, Model};
+use std::ops::Range;
 use wgpu::{BindGroup, Buffer, BufferUsages, ComputePass, ComputePipeline, Device, Queue};
 
 /// The gradient of a model's mean loss over batches of rows, and the loss.
@@ -51,7 +54,7 @@ impl Gradient {
         let losses = losses(device, max_batches);
         use Use::{DynamicUniform, Read, Write};
         let layout = layout(device, "gradient sum", &[DynamicUniform, Read, Write, Write, Write]);
-        let so_far = so_far(device, &shape, false, sums.most_runs());
+        let so_far = so_far(device, &shape, false, sums.most_runs())?;
         let resources = vec![
             sums.run_binding(),
             sums.partials.as_entire_binding(),
@@ -64,6 +67,15 @@ impl Gradient {
         let constants = module.declared(constants(&shape, model, purpose));
         let reduce = pipeline(device, &module, "main", &layout, &constants);
         Ok(Gradient { sums, reduce, bindings, losses })
+    }
+
+    /// Bytes of what is allocated for so many batches, where one comes in at most so many runs.
+    #[cfg(feature = "cli")]
+    pub(crate) fn bytes_of(shape: &Shape, most_runs: u64, purpose: &Purpose) -> u64 {
+        let losses = 4 * u64::from(purpose.max_batches);
+        Sizes::new(shape, most_runs, purpose).total()
+            + so_far_bytes(shape, purpose.metrics, most_runs)
+            + losses
     }
 
     /// Describes the batches that are to be recorded next, in place of the last ones. The queue makes
@@ -91,11 +103,29 @@ impl Gradient {
         self.sums.chunk(index, run)
     }
 
+    /// About how many bytes one of them reads and writes: what its share of the time is.
+    pub fn bytes(&self, index: usize, run: usize) -> u64 {
+        self.sums.bytes(index, run)
+    }
+
     /// Records one of them: the last one writes the gradient. For callers whose chunks take turns on the
     /// device.
     pub fn record_run(&self, pass: &mut ComputePass, index: usize, run: usize) {
-        let Some(run) = self.sums.runs(index).get(run) else { return };
-        self.sums.record(pass, run);
+        self.record_steps(pass, index, run, 0..self.steps(index, run));
+    }
+
+    /// How many steps a run can be recorded in, so that no submission need be longer than one of them.
+    pub fn steps(&self, index: usize, run: usize) -> usize {
+        self.sums.steps(index, run)
+    }
+
+    /// Records some of a run's steps; they follow on one another.
+    pub fn record_steps(&self, pass: &mut ComputePass, index: usize, run: usize, steps: Range<usize>) {
+        let (last, Some(run)) = (self.steps(index, run), self.sums.runs(index).get(run)) else { return };
+        self.sums.record_steps(pass, run, steps.clone());
+        if steps.end < last {
+            return;
+        }
         pass.set_pipeline(&self.reduce);
         pass.set_bind_group(0, &self.bindings, &[run.offset]);
         let [x, y, z] = self.sums.sum_grid();
@@ -126,12 +156,24 @@ pub(super) fn losses(device: &Device, max_batches: u32) -> Buffer {
 }
 
 /// What a batch's runs add up to; two planes where there are several.
-pub(super) fn so_far(device: &Device, shape: &Shape, metrics: bool, most_runs: u64) -> Buffer {
-    let vectors = if most_runs > 1 || metrics { 2 * shape.partial_vectors(metrics) } else { 1 };
-    device.create_buffer(&wgpu::BufferDescriptor {
+pub(super) fn so_far(
+    device: &Device,
+    shape: &Shape,
+    metrics: bool,
+    most_runs: u64,
+) -> Result<Buffer, Error> {
+    let (limit, available) = ("max_storage_buffer_binding_size", Limits::of(device).max_binding);
+    let size = so_far_bytes(shape, metrics, most_runs);
+    check_limit(limit, available, size, " for the sums of a batch")?;
+    Ok(device.create_buffer(&wgpu::BufferDescriptor {
         label: Some("sums of a batch"),
-        size: u64::from(vectors) * 16,
+        size,
         usage: BufferUsages::STORAGE | BufferUsages::COPY_SRC,
         mapped_at_creation: false,
-    })
+    }))
+}
+
+pub(crate) fn so_far_bytes(shape: &Shape, metrics: bool, most_runs: u64) -> u64 {
+    let vectors = if most_runs > 1 || metrics { 2 * shape.partial_vectors(metrics) } else { 1 };
+    u64::from(vectors) * 16
 }

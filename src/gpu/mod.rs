@@ -51,7 +51,13 @@ pub(crate) use kernels::{measured_vectors, workgroup};
 pub use optimizer::{Optimizer, Tensor};
 pub use optimizer_state::{GroupState, OptimizerState, TensorState};
 pub use readback::ReadBack;
+#[cfg(feature = "cli")]
+pub(crate) use row_sums::Purpose;
 pub use rows::Rows;
+#[cfg(feature = "cli")]
+pub(crate) use rows::most_runs;
+#[cfg(feature = "cli")]
+pub(crate) use samples::Layout;
 pub use samples::{Chunk, Samples};
 pub use saving::Saving;
 pub use shape::{Shape, Sums};

@@ -6,6 +6,7 @@ use super::span::{Limits, Span, grid};
 use super::{Rows, Shape, needs, shader};
 use crate::batch::Batch;
 use crate::{Error, Model};
+use std::ops::Range;
 use wgpu::{BindGroup, Buffer, BufferUsages, ComputePass, ComputePipeline, Device, Queue};
 
 /// Bytes from one run's description to the next: WebGPU's alignment of dynamic offsets.
@@ -35,6 +36,8 @@ struct Description {
     key: [u32; 2],
     half_bits: u32,
     zero: f32,
+    first_group: u32,
+    first_item: u32,
 }
 
 /// One run's place among the descriptions and in the data set.
@@ -44,6 +47,24 @@ pub struct Run {
     pub offset: u32,
     chunk: usize,
     rows: u32,
+    /// How many descriptions it has, each of a part.
+    parts: u32,
+}
+
+impl Run {
+    /// The first of `count` things that is a part's.
+    fn first(&self, part: u32, count: u32) -> u32 {
+        (u64::from(count) * u64::from(part) / u64::from(self.parts)) as u32
+    }
+}
+
+/// What a run consists of, one behind the other, and each of them in parts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Targets,
+    Scores,
+    Derivatives,
+    Sums,
 }
 
 /// What the sums are for.
@@ -56,6 +77,37 @@ pub struct Purpose {
     /// The most rows of a batch, and the most batches that are prepared at a time.
     pub max_batch: u64,
     pub max_batches: u32,
+}
+
+/// Bytes of what sums are made in.
+#[derive(Clone, Copy, Debug)]
+pub struct Sizes {
+    pub partials: u64,
+    pub scores: u64,
+    pub descriptions: u64,
+}
+
+impl Sizes {
+    /// Where a batch comes in at most so many runs.
+    pub fn new(shape: &Shape, most_runs: u64, purpose: &Purpose) -> Self {
+        let run_rows = purpose.max_batch.min(shape.run_rows());
+        let groups = u64::from(shape.groups(run_rows as u32));
+        let two = shape.sums == Sums::TwoPasses;
+        let parts = u64::from(shape.parts(run_rows as u32));
+        Sizes {
+            partials: groups * u64::from(shape.partial_vectors(purpose.metrics)) * 16,
+            scores: if two { run_rows * u64::from(shape.outputs) * 4 } else { 4 },
+            descriptions: u64::from(purpose.max_batches)
+                .saturating_mul(most_runs)
+                .saturating_mul(parts * SLOT),
+        }
+    }
+
+    /// All of it.
+    #[cfg(feature = "cli")]
+    pub fn total(&self) -> u64 {
+        self.partials + self.scores + self.descriptions
+    }
 }
 
 /// Kernels over the rows of a data set, and the batches that are prepared for them.
@@ -97,19 +149,15 @@ impl RowSums {
         needs.check(device)?;
         check_params("params", &shape, params, &limits)?;
 
-        let run_rows = max_batch.min(shape.run_rows());
-        let groups = u64::from(shape.groups(run_rows as u32));
-        let partial_bytes = groups * u64::from(shape.partial_vectors(purpose.metrics)) * 16;
         let two = shape.sums == Sums::TwoPasses;
-        let score_bytes = if two { run_rows * u64::from(shape.outputs) * 4 } else { 4 };
+        let sizes = Sizes::new(&shape, rows.most_runs(max_batch), &purpose);
         let hint = " for a batch's scores and partial sums";
         let (limit, available) = ("max_storage_buffer_binding_size", limits.max_binding);
-        check_limit(limit, available, partial_bytes.max(score_bytes), hint)?;
-        let runs = u64::from(purpose.max_batches) * rows.most_runs(max_batch);
+        check_limit(limit, available, sizes.partials.max(sizes.scores), hint)?;
         // Offsets into the descriptions are u32. Losses are a sixty-fourth of them, and fit where they do.
         let available = device.limits().max_buffer_size.min(u32::MAX.into());
         let hint = " for the descriptions of batches: prepare fewer at a time";
-        check_limit("max_buffer_size", available, runs * SLOT, hint)?;
+        check_limit("max_buffer_size", available, sizes.descriptions, hint)?;
 
         let buffer = |label, size, usage| {
             let label = Some(label);
@@ -120,10 +168,10 @@ impl RowSums {
                 mapped_at_creation: false,
             })
         };
-        let partials = buffer("partial sums", partial_bytes, BufferUsages::STORAGE);
-        let scores = buffer("scores", score_bytes, BufferUsages::STORAGE);
+        let partials = buffer("partial sums", sizes.partials, BufferUsages::STORAGE);
+        let scores = buffer("scores", sizes.scores, BufferUsages::STORAGE);
         let usage = BufferUsages::UNIFORM | BufferUsages::COPY_DST;
-        let descriptions = buffer("batches", runs * SLOT, usage);
+        let descriptions = buffer("batches", sizes.descriptions, usage);
 
         use Use::{DynamicUniform, Read, Write};
         let mut uses = vec![(0, DynamicUniform), (2, Read), (3, Read), (4, Write)];
@@ -209,7 +257,8 @@ impl RowSums {
             let last = places.len().saturating_sub(1);
             let mut runs = Vec::new();
             for (i, place) in places.iter().enumerate() {
-                runs.push(Run { offset: bytes.len() as u32, chunk: place.chunk, rows: place.rows });
+                let (offset, parts) = (bytes.len() as u32, self.shape.parts(place.rows));
+                let run = Run { offset, chunk: place.chunk, rows: place.rows, parts };
                 let flag = |set: bool, flag: u32| if set { flag } else { 0 };
                 let description = Description {
                     first_row: place.first_row,
@@ -228,9 +277,18 @@ impl RowSums {
                     key: batch.window.map_or([0; 2], |window| window.key),
                     half_bits: batch.window.map_or(0, |window| window.half_bits()),
                     zero: 0.0,
+                    first_group: 0,
+                    first_item: 0,
                 };
-                bytes.extend_from_slice(bytemuck::bytes_of(&description));
-                bytes.resize(bytes.len().next_multiple_of(SLOT as usize), 0);
+                let groups = description.partials;
+                for part in 0..parts {
+                    let first_group = run.first(part, groups);
+                    let first_item = run.first(part, run.rows);
+                    let description = Description { first_group, first_item, ..description };
+                    bytes.extend_from_slice(bytemuck::bytes_of(&description));
+                    bytes.resize(bytes.len().next_multiple_of(SLOT as usize), 0);
+                }
+                runs.push(run);
             }
             prepared.push(runs);
         }
@@ -253,34 +311,86 @@ impl RowSums {
         self.runs(index).get(run).map_or(0, |run| run.chunk)
     }
 
-    /// Records the partial sums of one run.
-    pub fn record(&self, pass: &mut ComputePass, run: &Run) {
-        let targets = self.target_bindings.as_ref();
-        self.rows.record_targets(pass, targets, run.offset, run.rows);
+    fn stages(&self) -> &'static [Stage] {
+        use Stage::{Derivatives, Scores, Sums, Targets};
+        match (&self.kernels, self.rows.is_stored(), self.purpose.metrics) {
+            (Kernels::OnePass(_), true, _) => &[Sums],
+            (Kernels::OnePass(_), false, _) => &[Targets, Sums],
+            (Kernels::TwoPasses { .. }, true, false) => &[Scores, Derivatives, Sums],
+            (Kernels::TwoPasses { .. }, false, false) => &[Targets, Scores, Derivatives, Sums],
+            (Kernels::TwoPasses { .. }, true, true) => &[Scores, Derivatives],
+            (Kernels::TwoPasses { .. }, false, true) => &[Targets, Scores, Derivatives],
+        }
+    }
+
+    /// How many steps the partial sums of a run can be made in; 0 if there is no such run.
+    pub fn steps(&self, index: usize, run: usize) -> usize {
+        self.runs(index).get(run).map_or(0, |run| self.stages().len() * run.parts as usize)
+    }
+
+    /// Records some of the steps that the partial sums of a run are made in. Those of a stage that are recorded
+    /// together are one dispatch.
+    pub fn record_steps(&self, pass: &mut ComputePass, run: &Run, steps: Range<usize>) {
+        let parts = run.parts as usize;
+        for (i, &stage) in self.stages().iter().enumerate() {
+            let first = steps.start.max(i * parts);
+            let end = steps.end.min((i + 1) * parts);
+            if first < end {
+                self.record_stage(
+                    pass,
+                    run,
+                    stage,
+                    (first - i * parts) as u32..(end - i * parts) as u32,
+                );
+            }
+        }
+    }
+
+    fn record_stage(&self, pass: &mut ComputePass, run: &Run, stage: Stage, parts: Range<u32>) {
         let shape = &self.shape;
-        pass.set_bind_group(0, &self.bindings[run.chunk], &[run.offset]);
+        let offset = run.offset + parts.start * SLOT as u32;
+        let share = |count| run.first(parts.end, count) - run.first(parts.start, count);
+        let rows = share(run.rows);
+        if stage == Stage::Targets {
+            self.rows.record_targets(pass, self.target_bindings.as_ref(), offset, rows);
+            return;
+        }
+        pass.set_bind_group(0, &self.bindings[run.chunk], &[offset]);
         if let Some(generator) = self.rows.generator() {
             pass.set_bind_group(1, generator.bind_group(), &[]);
         }
-        let groups = shape.groups(run.rows);
-        match &self.kernels {
-            Kernels::OnePass(kernel) => {
+        let groups = share(shape.groups(run.rows));
+        match (&self.kernels, stage) {
+            (Kernels::OnePass(kernel), _) => {
                 pass.set_pipeline(kernel);
                 pass.dispatch_workgroups(groups, 1, 1);
             }
-            Kernels::TwoPasses { scores, derivatives, columns } => {
+            (Kernels::TwoPasses { scores, .. }, Stage::Scores) => {
                 pass.set_pipeline(scores);
-                let [x, y, _] = grid(u64::from(run.rows), 1, self.max_groups);
+                let [x, y, _] = grid(u64::from(rows), 1, self.max_groups);
                 pass.dispatch_workgroups(x, y, shape.outputs.div_ceil(4));
+            }
+            (Kernels::TwoPasses { derivatives, .. }, Stage::Derivatives) => {
                 pass.set_pipeline(derivatives);
                 pass.dispatch_workgroups(groups, 1, 1);
-                if !self.purpose.metrics {
-                    pass.set_pipeline(columns);
-                    let tiles = shape.outputs.div_ceil(8);
-                    pass.dispatch_workgroups(groups, shape.vectors.div_ceil(THREADS), tiles);
-                }
+            }
+            (Kernels::TwoPasses { columns, .. }, _) => {
+                pass.set_pipeline(columns);
+                let tiles = shape.outputs.div_ceil(8);
+                pass.dispatch_workgroups(groups, shape.vectors.div_ceil(THREADS), tiles);
             }
         }
+    }
+
+    /// About how many bytes a run of a prepared batch is read from and written to, its sums included; 0 if there
+    /// is none.
+    pub fn bytes(&self, index: usize, run: usize) -> u64 {
+        let Some(run) = self.runs(index).get(run) else { return 0 };
+        let shape = &self.shape;
+        let rows = u64::from(run.rows)
+            * (u64::from(shape.passes()) * shape.row_bytes() + 4 * u64::from(shape.side));
+        let sums = 2 * u64::from(shape.groups(run.rows)) + 4;
+        rows + sums * u64::from(shape.partial_vectors(self.purpose.metrics)) * 16
     }
 
     /// The workgroups that add up the partial sums of a run.

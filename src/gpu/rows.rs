@@ -154,7 +154,7 @@ impl Rows {
         Some(group(device, "targets of a run", &rows.layout, resources))
     }
 
-    /// Records the making of a run's targets, where they are not stored.
+    /// Records the making of the targets of so many rows of a run, where they are not stored.
     pub(crate) fn record_targets(
         &self,
         pass: &mut ComputePass,
@@ -172,15 +172,11 @@ impl Rows {
 
     /// The most runs that a batch of so many rows can come in, wherever it starts.
     pub(crate) fn most_runs(&self, max_batch: u64) -> u64 {
-        let runs = max_batch.div_ceil(self.shape.run_rows());
-        let crossings = match &self.source {
-            Source::Virtual(_) => 0,
-            Source::Stored(samples) => match samples.chunks() {
-                [] | [_] => 0,
-                [first, ..] => max_batch / u64::from(first.rows) + 2,
-            },
-        };
-        runs + crossings
+        let first = self.samples().and_then(|samples| match samples.chunks() {
+            [] | [_] => None,
+            [first, ..] => Some(first.rows),
+        });
+        most_runs(&self.shape, max_batch, first)
     }
 
     /// The runs of a batch, in order.
@@ -231,6 +227,11 @@ impl Rows {
         };
         Ok(slices.map(place).collect())
     }
+}
+
+/// The most runs that a batch of so many rows can come in, wherever it starts in chunks of `cut` rows.
+pub(crate) fn most_runs(shape: &Shape, max_batch: u64, cut: Option<u32>) -> u64 {
+    max_batch.div_ceil(shape.run_rows()) + cut.map_or(0, |rows| max_batch / u64::from(rows) + 2)
 }
 
 impl Place {

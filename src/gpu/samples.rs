@@ -86,30 +86,14 @@ impl Samples {
         max_buffer: u64,
         resident: usize,
     ) -> Result<Self, Error> {
-        let max_buffer =
-            max_buffer.min(device.limits().max_buffer_size).min(Limits::of(device).max_binding);
-        let hint = " for one row of features";
-        check_limit("max_storage_buffer_binding_size", max_buffer, shape.x_bytes(1), hint)?;
-        let side = u64::from(shape.side) * 4;
-        let bytes = u128::from(shape.row_bytes()) * u128::from(rows);
-        if bytes > MAX_BYTES {
-            let reason = format!("{rows} rows need {:.0} GB", bytes as f64 / 1e9);
-            return Err(Error::OutOfMemory { what: "the rows on the device", reason });
-        }
-        // What fills the last vec4 must fit too.
-        let most =
-            (max_buffer / shape.row_bytes().max(side)).min(max_buffer / 16 * 16 / shape.row_bytes());
-        let cuts = chunk_rows(most, rows, batch, shape.run_rows());
-        let in_turns = cuts.len() > resident;
-        let longest = cuts.iter().map(|&(_, rows)| rows).max().unwrap_or(0);
-        let mut chunks: Vec<Chunk> = Vec::with_capacity(cuts.len());
-        for (i, (first_row, rows)) in cuts.into_iter().enumerate() {
+        let layout = Layout::new(&device.limits(), shape, (rows, batch), max_buffer, resident)?;
+        let mut chunks: Vec<Chunk> = Vec::with_capacity(layout.cuts.len());
+        for (i, &(first_row, rows)) in layout.cuts.iter().enumerate() {
             let (x, sides) = match chunks.get(i.wrapping_sub(resident)) {
                 Some(Chunk { x, sides, .. }) => (x.clone(), sides.clone()),
                 None => {
-                    let room = u64::from(if in_turns { longest } else { rows });
-                    let x = storage(device, "features", shape.x_bytes(room));
-                    (x, storage(device, "targets", room * side))
+                    let (x, sides) = layout.buffers(i);
+                    (storage(device, "features", x), storage(device, "targets", sides))
                 }
             };
             chunks.push(Chunk { x, sides, first_row, rows });
@@ -203,6 +187,62 @@ impl Samples {
             let to = first.saturating_add(rows).min(chunk.first_row + u64::from(chunk.rows));
             (from < to).then(|| (i, (from - chunk.first_row) as u32, (to - from) as u32))
         })
+    }
+}
+
+/// How rows are cut into buffers.
+#[derive(Clone, Debug)]
+pub struct Layout {
+    shape: Shape,
+    /// The first row of each chunk, and how many it has.
+    pub cuts: Vec<(u64, u32)>,
+    /// Chunks that have buffers of their own; the others take turns in them.
+    resident: usize,
+}
+
+impl Layout {
+    /// For `rows` rows of which `batch` belong together.
+    ///
+    /// # Errors
+    /// Those of [`Samples::new`].
+    pub fn new(
+        limits: &wgpu::Limits,
+        shape: Shape,
+        (rows, batch): (u64, u64),
+        max_buffer: u64,
+        resident: usize,
+    ) -> Result<Self, Error> {
+        let max_buffer = max_buffer.min(Limits::from(limits).max_binding);
+        let hint = " for one row of features";
+        check_limit("max_storage_buffer_binding_size", max_buffer, shape.x_bytes(1), hint)?;
+        let side = u64::from(shape.side) * 4;
+        let hint = " for what lies beside one row of features";
+        check_limit("max_storage_buffer_binding_size", max_buffer, side, hint)?;
+        let bytes = u128::from(shape.row_bytes()) * u128::from(rows);
+        if bytes > MAX_BYTES {
+            let reason = format!("{rows} rows need {:.0} GB", bytes as f64 / 1e9);
+            return Err(Error::OutOfMemory { what: "the rows on the device", reason });
+        }
+        // What fills the last vec4 must fit too.
+        let most =
+            (max_buffer / shape.row_bytes().max(side)).min(max_buffer / 16 * 16 / shape.row_bytes());
+        Ok(Layout { shape, cuts: chunk_rows(most, rows, batch, shape.run_rows()), resident })
+    }
+
+    /// Bytes of a chunk's features, and of what lies beside them.
+    fn buffers(&self, chunk: usize) -> (u64, u64) {
+        let rows = match self.cuts.len() > self.resident {
+            true => self.cuts.iter().map(|&(_, rows)| rows).max().unwrap_or(0),
+            false => self.cuts[chunk].1,
+        };
+        (self.shape.x_bytes(rows.into()), u64::from(rows) * u64::from(self.shape.side) * 4)
+    }
+
+    /// Bytes of all buffers.
+    #[cfg(feature = "cli")]
+    pub fn bytes(&self) -> u64 {
+        let buffers = (0..self.cuts.len().min(self.resident)).map(|chunk| self.buffers(chunk));
+        buffers.map(|(x, sides)| x + sides).sum()
     }
 }
 

@@ -27,6 +27,14 @@ const REDUCE_LANES: u32 = 16;
 /// A run has at most as many rows, and as many bytes of X: less than every device binds.
 const RUN_ROWS: u64 = 1 << 20;
 const RUN_BYTES: u64 = 1 << 26;
+/// And as many products of a number and a weight, where one row has not more: what the slowest device makes of
+/// one in a few seconds.
+const RUN_PRODUCTS: u64 = 1 << 26;
+/// Products of a run that are worth a dispatch of their own where time is short, and the most such parts. A row
+/// with fewer costs as much as one with so many.
+const PART_PRODUCTS: u64 = 1 << 19;
+const MAX_PARTS: u64 = 32;
+const ROW_PRODUCTS: u64 = 16;
 
 /// How the gradient of a model is summed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -170,7 +178,18 @@ impl Shape {
         // Scores and what lies beside a row are in a binding too.
         let scores = if self.sums == Sums::TwoPasses { self.outputs } else { 0 };
         let bytes = self.row_bytes().max(u64::from(scores.max(self.side)) * 4);
-        (RUN_BYTES / bytes).clamp(1, RUN_ROWS)
+        (RUN_BYTES / bytes).min(RUN_PRODUCTS / self.products()).clamp(1, RUN_ROWS)
+    }
+
+    /// What a row costs, in products of a number and a weight.
+    fn products(&self) -> u64 {
+        u64::from(self.outputs) * (4 * u64::from(self.vectors)).max(ROW_PRODUCTS)
+    }
+
+    /// How many parts a run of rows can be summed in.
+    pub(crate) fn parts(&self, rows: u32) -> u32 {
+        let parts = (u64::from(rows) * self.products() / PART_PRODUCTS).clamp(1, MAX_PARTS);
+        (parts as u32).min(self.groups(rows))
     }
 
     /// vec4 of a partial sum: of a gradient, or of what evaluates a model.

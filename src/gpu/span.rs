@@ -107,15 +107,7 @@ impl Limits {
 
     /// The limits of a device.
     pub fn of(device: &wgpu::Device) -> Self {
-        let limits = device.limits();
-        Limits {
-            max_binding: limits
-                .max_storage_buffer_binding_size
-                .min(limits.max_buffer_size)
-                .min(Self::MAX_BINDING),
-            alignment: u64::from(limits.min_storage_buffer_offset_alignment),
-            max_groups: limits.max_compute_workgroups_per_dimension,
-        }
+        Self::from(&device.limits())
     }
 
     /// These limits with bindings of at most `bytes`: puts seams into small data, for tests.
@@ -146,6 +138,19 @@ impl Limits {
     /// least one.
     fn piece_len(&self, planes: u64) -> u64 {
         (self.max_binding / (self.quantum() * planes.max(1))).max(1) * self.quantum_len()
+    }
+}
+
+impl From<&wgpu::Limits> for Limits {
+    fn from(limits: &wgpu::Limits) -> Self {
+        Limits {
+            max_binding: limits
+                .max_storage_buffer_binding_size
+                .min(limits.max_buffer_size)
+                .min(Limits::MAX_BINDING),
+            alignment: u64::from(limits.min_storage_buffer_offset_alignment),
+            max_groups: limits.max_compute_workgroups_per_dimension,
+        }
     }
 }
 

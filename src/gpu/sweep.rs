@@ -121,6 +121,21 @@ impl Sweep {
         self.parts.iter().for_each(|part| part.epochs.record(pass));
     }
 
+    /// The dispatches of all prepared updates of all settings.
+    pub fn parts(&self) -> usize {
+        self.parts.iter().map(|part| part.epochs.parts()).sum()
+    }
+
+    /// Records one of them: they follow on one another, in as many submissions as the caller likes.
+    pub fn record_part(&self, pass: &mut ComputePass, mut part: usize) {
+        for Part { epochs, .. } in &self.parts {
+            match part.checked_sub(epochs.parts()) {
+                None => return epochs.record_part(pass, part),
+                Some(rest) => part = rest,
+            }
+        }
+    }
+
     /// The parameters, as [`sort`](Self::sort) takes them; usage `COPY_SRC`.
     pub fn params(&self) -> Vec<Span> {
         self.parts.iter().map(|part| part.epochs.params().clone()).collect()

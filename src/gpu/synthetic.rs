@@ -7,12 +7,23 @@ use super::span::{Limits, grid};
 use super::{Chunk, Samples, Shape, needs, shader};
 use crate::cpu::synthetic::{Grid, Response, Synthetic, Truth};
 use crate::{Error, Loss, Model};
-use wgpu::{BindGroup, BindGroupLayout, Buffer, BufferUsages, ComputePass, ComputePipeline, Device};
+use wgpu::{
+    BindGroup, BindGroupLayout, BindingResource, Buffer, BufferUsages, ComputePass, ComputePipeline,
+    Device,
+};
 
 const WORKGROUP: u32 = 64;
 /// Blocks of eight features that a thread takes before another joins it: the noise, which one thread
 /// makes for all, costs as much as two.
 const BLOCKS: u32 = 4;
+/// Rows of a part are so many, or a multiple: their bytes then begin where a binding may.
+const PART_ROWS: u64 = 64;
+/// Numbers that are made in a part, and products that its targets are the sums of, where so few rows have not
+/// more.
+const PART_NUMBERS: u64 = 1 << 22;
+const PART_PRODUCTS: u64 = 1 << 24;
+/// Bytes from one part's description to the next: WebGPU's alignment of bindings.
+const SLOT: usize = 256;
 
 /// `struct Problem` in `shaders/synthetic/generator.wgsl`.
 #[repr(C)]
@@ -82,6 +93,14 @@ impl Generator {
         let resources = buffers.map(|buffer| buffer.as_entire_binding()).into();
         let bind_group = group(device, "synthetic problem", &layout, resources);
         Ok(Generator { problem: *problem, layout, bind_group })
+    }
+
+    /// Bytes on the device.
+    #[cfg(feature = "cli")]
+    pub(crate) fn bytes_of(problem: &Synthetic) -> u64 {
+        let truth = problem.truth();
+        let words = padded_weights(problem, &truth).len();
+        (size_of::<Problem>() + 4 * words + size_of_val(truth.table())) as u64
     }
 
     /// The problem.
@@ -157,8 +176,8 @@ fn padded_weights(problem: &Synthetic, truth: &Truth) -> Vec<i32> {
 #[derive(Debug)]
 pub struct SyntheticRows {
     generator: Generator,
-    /// Of each chunk its features and its targets.
-    chunks: Vec<[Dispatch; 2]>,
+    /// Of each its features and its targets.
+    parts: Vec<[Dispatch; 2]>,
 }
 
 impl SyntheticRows {
@@ -195,40 +214,68 @@ impl SyntheticRows {
         let features = pipeline(shader::synthetic_features(), &constants);
         let targets = pipeline(shader::synthetic_targets(), &generator.target_constants());
         let max_groups = Limits::of(device).max_groups;
-        let chunk = |chunk: &Chunk| {
+        let targets_width = u64::from(problem.targets());
+        for chunk in chunks {
             let rows = u64::from(chunk.rows);
             check_length("features of a chunk", &chunk.x, shape.x_bytes(rows) / 4)?;
-            check_length("targets of a chunk", &chunk.sides, rows * u64::from(problem.targets()))?;
-            let order = Order { first_row: chunk.first_row, rows: chunk.rows, padding: 0 };
-            let bytes = bytemuck::bytes_of(&order);
-            let order = buffer_with(device, "synthetic rows", BufferUsages::UNIFORM, bytes);
-            let features_grid = grid(rows * blocks, WORKGROUP, max_groups);
-            let targets_grid = generator.target_grid(chunk.rows, max_groups);
-            let dispatch = |pipeline: &ComputePipeline, buffer: &Buffer, grid| {
-                let resources = vec![order.as_entire_binding(), buffer.as_entire_binding()];
+            check_length("targets of a chunk", &chunk.sides, rows * targets_width)?;
+        }
+        let numbers = u64::from(shape.stride);
+        let products = numbers * u64::from(problem.outputs());
+        let most = (PART_NUMBERS / numbers).min(PART_PRODUCTS / products) / PART_ROWS * PART_ROWS;
+        let most = most.max(PART_ROWS);
+        let places: Vec<(&Chunk, u64, u64)> = chunks
+            .iter()
+            .flat_map(|chunk| {
+                let rows = u64::from(chunk.rows);
+                (0..rows).step_by(most as usize).map(move |at| (chunk, at, most.min(rows - at)))
+            })
+            .collect();
+        let mut orders = vec![0; places.len().max(1) * SLOT];
+        for (slot, &(chunk, at, rows)) in orders.chunks_mut(SLOT).zip(&places) {
+            let order = Order { first_row: chunk.first_row + at, rows: rows as u32, padding: 0 };
+            slot[..size_of::<Order>()].copy_from_slice(bytemuck::bytes_of(&order));
+        }
+        let orders = buffer_with(device, "synthetic rows", BufferUsages::UNIFORM, &orders);
+        let part = |(i, (chunk, at, rows)): (usize, (&Chunk, u64, u64))| {
+            let order = binding(&orders, (i * SLOT) as u64, size_of::<Order>() as u64);
+            let last = at + rows == u64::from(chunk.rows);
+            let dispatch = |pipeline: &ComputePipeline, buffer: &Buffer, row_bytes: u64, grid| {
+                let offset = at * row_bytes;
+                // The last part has what fills the last vec4 too.
+                let size = if last { buffer.size() - offset } else { rows * row_bytes };
+                let resources = vec![order.clone(), binding(buffer, offset, size)];
                 let bindings = group(device, "synthetic rows", &layout, resources);
                 Dispatch { pipeline: pipeline.clone(), bindings, grid }
             };
-            Ok([
-                dispatch(&features, &chunk.x, features_grid),
-                dispatch(&targets, &chunk.sides, targets_grid),
-            ])
+            let features_grid = grid(rows * blocks, WORKGROUP, max_groups);
+            let targets_grid = generator.target_grid(rows as u32, max_groups);
+            [
+                dispatch(&features, &chunk.x, shape.row_bytes(), features_grid),
+                dispatch(&targets, &chunk.sides, targets_width * 4, targets_grid),
+            ]
         };
-        let chunks = chunks.iter().map(chunk).collect::<Result<_, _>>()?;
-        Ok(SyntheticRows { generator, chunks })
+        let parts = places.into_iter().enumerate().map(part).collect();
+        Ok(SyntheticRows { generator, parts })
     }
 
-    /// The number of chunks: each can be recorded and submitted by itself, so that no submission is long.
-    pub fn chunks(&self) -> usize {
-        self.chunks.len()
+    /// The number of parts, each within a chunk: each can be recorded and submitted by itself, so that no
+    /// submission is long.
+    pub fn parts(&self) -> usize {
+        self.parts.len()
     }
 
-    /// Records the making of one chunk's rows; nothing if there is no such chunk.
-    pub fn record(&self, pass: &mut ComputePass, chunk: usize) {
-        let Some(dispatches) = self.chunks.get(chunk) else { return };
+    /// Records the making of one part's rows; nothing if there is no such part.
+    pub fn record(&self, pass: &mut ComputePass, part: usize) {
+        let Some(dispatches) = self.parts.get(part) else { return };
         pass.set_bind_group(1, self.generator.bind_group(), &[]);
         dispatches.iter().for_each(|dispatch| dispatch.record(pass));
     }
+}
+
+fn binding(buffer: &Buffer, offset: u64, size: u64) -> BindingResource<'_> {
+    let size = std::num::NonZeroU64::new(size);
+    BindingResource::Buffer(wgpu::BufferBinding { buffer, offset, size })
 }
 
 fn check_length(what: &str, buffer: &Buffer, expected: u64) -> Result<(), Error> {

@@ -3,20 +3,25 @@
 use super::gpu_data::GpuData;
 use super::gpu_evaluation::Evaluating;
 use super::gpu_state::{GpuState, buffer, start, widen};
+use super::submissions::{Rate, Work};
 use super::{Batches, Recipe, Worker, WorkerState};
 use crate::batch::Batch;
 use crate::gpu::{Descending, Descent, Gradient, Shape, Span};
 use crate::regression::ProblemError;
 use crate::verify::{ObservedGradient, ObservedStep};
 use crate::{Error, Evaluation};
-use wgpu::CommandEncoder;
 
 /// Updates in one submission: as many, and fewer where so many traces of parameters would take memory or so
 /// many runs would be described.
 const MAX_UPDATES: u64 = 256;
-const MIN_UPDATES: u64 = 4;
+const MIN_UPDATES: u64 = 1;
 const TRACE: u64 = 1 << 22;
-const MAX_RUNS: u64 = 1 << 14;
+const MAX_RUNS: u64 = 1 << 10;
+
+/// Updates of one submission of parameters of this length, where a batch comes in so many runs.
+pub fn max_updates(params: u64, runs: u64) -> u64 {
+    (TRACE / params).min(MAX_RUNS / runs).clamp(MIN_UPDATES, MAX_UPDATES)
+}
 
 /// Training on a device: every update is recorded ahead, none waits for the host.
 #[derive(Debug)]
@@ -27,6 +32,7 @@ pub struct GpuWorker<'a> {
     gradient: Gradient,
     grads: Span,
     evaluating: Evaluating,
+    rate: Rate,
     max_updates: usize,
 }
 
@@ -57,11 +63,11 @@ impl<'a> GpuWorker<'a> {
         let memory = device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         let Recipe { model, rule, penalty, average } = *recipe;
         let shape = Shape::new(&model)?;
-        let (params, grads) = (start(data, &shape, params), buffer(data, &shape, "grads"));
+        let (params, grads) = (start(data, &shape, params)?, buffer(data, &shape, "grads")?);
 
         let (max_batch, shuffled) = (batches.max_rows(), batches.shuffled());
         let runs = data.rows.most_runs(max_batch);
-        let max_updates = (TRACE / params.len).min(MAX_RUNS / runs).clamp(MIN_UPDATES, MAX_UPDATES);
+        let max_updates = max_updates(params.len, runs);
         let max_batches = max_updates as u32;
         let options = Descending { model, rule, penalty, average, max_batch, max_batches, shuffled };
         let descent = Descent::with_rule_file(device, &data.rows, &params, options, rule_file)?;
@@ -75,27 +81,29 @@ impl<'a> GpuWorker<'a> {
             return Err(Error::OutOfMemory { what, reason });
         }
         let max_updates = max_updates as usize;
-        Ok(GpuWorker { state, descent, gradient, grads, evaluating, max_updates })
+        Ok(GpuWorker { state, descent, gradient, grads, evaluating, rate: Rate::default(), max_updates })
     }
 
     /// Records the `index`-th prepared update.
-    fn record(&self, encoder: &mut CommandEncoder, index: usize) -> Result<(), ProblemError> {
-        for run in 0..self.descent.runs(index) {
-            let chunk = self.descent.chunk(index, run);
-            self.state
-                .data
-                .on_chunk(encoder, chunk, |pass| self.descent.record_run(pass, index, run))?;
+    fn record(&self, work: &mut Work, index: usize) -> Result<(), ProblemError> {
+        let (data, descent) = (self.state.data, &self.descent);
+        for run in 0..descent.runs(index) {
+            let cost = (descent.bytes(index, run), descent.steps(index, run));
+            data.on_chunk(work, descent.chunk(index, run), cost, |pass, steps| {
+                descent.record_steps(pass, index, run, steps);
+            })?;
         }
         Ok(())
     }
 
     /// Records the `index`-th prepared gradient of a check.
-    fn record_gradient(&self, encoder: &mut CommandEncoder, index: usize) -> Result<(), ProblemError> {
-        for run in 0..self.gradient.runs(index) {
-            let chunk = self.gradient.chunk(index, run);
-            self.state
-                .data
-                .on_chunk(encoder, chunk, |pass| self.gradient.record_run(pass, index, run))?;
+    fn record_gradient(&self, work: &mut Work, index: usize) -> Result<(), ProblemError> {
+        let (data, gradient) = (self.state.data, &self.gradient);
+        for run in 0..gradient.runs(index) {
+            let cost = (gradient.bytes(index, run), gradient.steps(index, run));
+            data.on_chunk(work, gradient.chunk(index, run), cost, |pass, steps| {
+                gradient.record_steps(pass, index, run, steps);
+            })?;
         }
         Ok(())
     }
@@ -110,16 +118,16 @@ impl Worker for GpuWorker<'_> {
     ) -> Result<Vec<f64>, ProblemError> {
         let rates: Vec<f32> = learning_rates.iter().map(|&lr| lr as f32).collect();
         self.descent.prepare(&self.state.data.gpu.queue, batches, &rates)?;
-        let mut encoder = self.state.encoder();
+        let mut work = self.state.data.work(&self.rate);
         for index in 0..batches.len() {
-            self.record(&mut encoder, index)?;
+            self.record(&mut work, index)?;
             if trace.is_some() {
-                self.state.read_back.copy(&mut encoder, &self.state.params)?;
+                work.copy(&mut self.state.read_back, &self.state.params)?;
             }
         }
         let losses = Span::new(self.descent.losses(), 0, batches.len() as u64);
-        self.state.read_back.copy(&mut encoder, &losses)?;
-        let values = self.state.read(encoder)?;
+        work.copy(&mut self.state.read_back, &losses)?;
+        let values = work.read(&mut self.state.read_back)?;
         let (params, losses) = values.split_at(values.len() - batches.len());
         if let Some(trace) = trace {
             trace.extend(self.state.parts(params).map(widen));
@@ -138,18 +146,18 @@ impl Worker for GpuWorker<'_> {
         let batches: Vec<Batch> = std::iter::once(batch).chain(sample).collect();
         self.gradient.prepare(queue, &batches)?;
         self.descent.prepare(queue, &[batch], &[lr as f32])?;
-        let mut encoder = self.state.encoder();
-        self.state.copy(&mut encoder)?;
+        let mut work = self.state.data.work(&self.rate);
+        self.state.copy(&mut work)?;
         for index in 0..batches.len() {
-            self.record_gradient(&mut encoder, index)?;
-            self.state.read_back.copy(&mut encoder, &self.grads)?;
+            self.record_gradient(&mut work, index)?;
+            work.copy(&mut self.state.read_back, &self.grads)?;
         }
-        self.record(&mut encoder, 0)?;
-        self.state.copy(&mut encoder)?;
+        self.record(&mut work, 0)?;
+        self.state.copy(&mut work)?;
         let losses = Span::new(self.gradient.losses(), 0, batches.len() as u64);
-        self.state.read_back.copy(&mut encoder, &losses)?;
-        self.state.read_back.copy(&mut encoder, &Span::new(self.descent.losses(), 0, 1))?;
-        let mut values = self.state.read(encoder)?;
+        work.copy(&mut self.state.read_back, &losses)?;
+        work.copy(&mut self.state.read_back, &Span::new(self.descent.losses(), 0, 1))?;
+        let mut values = work.read(&mut self.state.read_back)?;
 
         let losses = values.split_off(values.len() - batches.len() - 1);
         let mut parts = self.state.parts(&values);

@@ -2,13 +2,20 @@
 
 use super::Batches;
 use super::gpu_evaluation::together;
+use super::submissions::{Rate, Submissions, Work};
 use crate::batch::Batch;
 use crate::gpu::{Gpu, Rows, Samples, Shape, SyntheticRows};
 use crate::regression::{Problem, ProblemError};
 use crate::{Error, Model};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::ops::Range;
 use std::time::{Duration, Instant};
-use wgpu::{CommandEncoder, ComputePass, PollType, SubmissionIndex};
+use wgpu::{ComputePass, PollType, SubmissionIndex};
+
+/// Bytes of rows that a submission brings to the device at most.
+const CHUNK: u64 = 1 << 26;
+/// Bytes of resident rows that the host reads at a time.
+pub const UPLOAD: u64 = 1 << 24;
 
 /// Where the rows of a problem are while it is trained on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +33,44 @@ pub enum Placement {
     },
 }
 
+/// How rows are cut for a placement: which of them belong together, and the most bytes of a chunk.
+#[derive(Clone, Copy, Debug)]
+pub struct Cut {
+    pub unit: u64,
+    pub chunk: u64,
+    /// Chunks that have buffers of their own.
+    pub resident: usize,
+}
+
+impl Cut {
+    pub fn new(
+        limits: &wgpu::Limits,
+        shape: &Shape,
+        rows: u64,
+        batches: &Batches,
+        placement: Placement,
+    ) -> Self {
+        let (unit, together) = (batches.unit(), together(shape, batches).min(rows));
+        let limit = limits.max_buffer_size.min(limits.max_storage_buffer_binding_size);
+        let (most, chunk, resident) = match placement {
+            Placement::Streamed { chunk } => {
+                // What is summed in one go lies in one chunk, or the bits would depend on the chunks.
+                let least = unit.min(shape.run_rows()).min(rows);
+                let chunk = chunk.max(Self::bytes_of(shape, least));
+                (chunk, chunk, 2)
+            }
+            _ => (limit, u64::MAX, usize::MAX),
+        };
+        let unit = if Self::bytes_of(shape, together) <= most { together } else { unit };
+        Cut { unit, chunk, resident }
+    }
+
+    /// Bytes of a chunk with so many rows: of the larger of its buffers.
+    pub fn bytes_of(shape: &Shape, rows: u64) -> u64 {
+        shape.x_bytes(rows).max(rows * u64::from(shape.side) * 4)
+    }
+}
+
 /// A problem's rows on a device, to be trained on any number of times.
 #[derive(Debug)]
 pub struct GpuData<'a> {
@@ -34,6 +79,7 @@ pub struct GpuData<'a> {
     pub(super) rows: Rows,
     /// What is in the two buffers that chunks take turns in.
     stream: Option<RefCell<Stream>>,
+    submissions: Cell<Submissions>,
 }
 
 #[derive(Debug)]
@@ -73,9 +119,7 @@ impl<'a> GpuData<'a> {
         placement: Placement,
     ) -> Result<Self, ProblemError> {
         let shape = Shape::new(model)?;
-        let Gpu { device, queue, .. } = gpu;
-        let (unit, together) = (batches.unit(), together(&shape, batches).min(problem.rows));
-        let bytes_of = |rows| shape.x_bytes(rows).max(rows * u64::from(shape.side) * 4);
+        let device = &gpu.device;
         let memory = device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         let mut stream = None;
         let rows = match (placement, problem.generator()) {
@@ -86,48 +130,77 @@ impl<'a> GpuData<'a> {
                 let reason = "rows that are not stored are made, and these are not synthetic".into();
                 return Err(ProblemError::Targets { name: problem.name.clone(), reason });
             }
-            (Placement::Streamed { chunk }, _) => {
-                // What is summed in one go lies in one chunk, or the bits would depend on the chunks.
-                let least = unit.min(shape.run_rows()).min(problem.rows);
-                let chunk = chunk.max(bytes_of(least));
-                let unit = if bytes_of(together) <= chunk { together } else { unit };
+            (Placement::Streamed { .. }, _) => {
+                let Cut { unit, chunk, .. } =
+                    Cut::new(&device.limits(), &shape, problem.rows, batches, placement);
                 let samples = Samples::in_turns(device, shape, problem.rows, unit, chunk)?;
                 let rows = Rows::from(&samples);
                 stream = Some(RefCell::new(Stream::new(samples)));
                 rows
             }
             (Placement::Resident, _) => {
-                let limits = device.limits();
-                let most = limits.max_buffer_size.min(limits.max_storage_buffer_binding_size);
-                let unit = if bytes_of(together) <= most { together } else { unit };
-                Rows::from(&Samples::new(device, shape, problem.rows, unit)?)
+                let cut = Cut::new(&device.limits(), &shape, problem.rows, batches, placement);
+                Rows::from(&Samples::new(device, shape, problem.rows, cut.unit)?)
             }
         };
         if let Some(error) = pollster::block_on(memory.pop()) {
             return Err(Error::OutOfMemory { what: "the rows", reason: error.to_string() }.into());
         }
-        let data = GpuData { gpu, problem, rows, stream };
-        if let (Placement::Resident, Some(samples)) = (placement, data.rows.samples()) {
-            match problem.generator() {
-                Some(generator) => {
-                    let rows = SyntheticRows::new(device, samples, generator)?;
-                    for chunk in 0..rows.chunks() {
-                        let mut encoder = device.create_command_encoder(&Default::default());
-                        rows.record(&mut encoder.begin_compute_pass(&Default::default()), chunk);
-                        gpu.submit(encoder)?;
-                    }
-                }
-                None => {
-                    for (i, chunk) in samples.chunks().iter().enumerate() {
-                        let (x, sides) =
-                            problem.rows_of(&Batch::new(chunk.first_row, chunk.rows.into()))?;
-                        samples.write_part(queue, i, 0, &x, &sides)?;
-                        gpu.submit(device.create_command_encoder(&Default::default()))?;
-                    }
-                }
-            }
+        let data = GpuData { gpu, problem, rows, stream, submissions: Cell::default() };
+        if placement == Placement::Resident {
+            data.fill()?;
         }
         Ok(data)
+    }
+
+    /// Makes or uploads all rows.
+    fn fill(&self) -> Result<(), ProblemError> {
+        let Some(samples) = self.rows.samples() else { return Ok(()) };
+        let memory = self.gpu.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+        let filled = self.fill_all(samples);
+        if let Some(error) = pollster::block_on(memory.pop()) {
+            let what = "rows on their way to the device";
+            return Err(Error::OutOfMemory { what, reason: error.to_string() }.into());
+        }
+        filled
+    }
+
+    fn fill_all(&self, samples: &Samples) -> Result<(), ProblemError> {
+        let rate = Rate::default();
+        let mut work = self.work(&rate);
+        if let Some(generator) = self.problem.generator() {
+            let rows = SyntheticRows::new(&self.gpu.device, samples, generator)?;
+            for part in 0..rows.parts() {
+                let encoder = work.encoder(1)?;
+                rows.record(&mut encoder.begin_compute_pass(&Default::default()), part);
+            }
+            return Ok(work.finish()?);
+        }
+        let shape = samples.shape();
+        let row_bytes = shape.row_bytes() + u64::from(shape.side) * 4;
+        let most = (UPLOAD / row_bytes).max(1);
+        for (i, chunk) in samples.chunks().iter().enumerate() {
+            for at in (0..chunk.rows).step_by(most as usize) {
+                let rows = most.min((chunk.rows - at).into());
+                let (x, sides) =
+                    self.problem.rows_of(&Batch::new(chunk.first_row + u64::from(at), rows))?;
+                samples.write_part(&self.gpu.queue, i, at, &x, &sides)?;
+                // The queue makes the copies ahead of what is submitted next.
+                work.copying(rows * row_bytes)?;
+                work.submit()?;
+            }
+        }
+        Ok(work.finish()?)
+    }
+
+    /// Work to record, of a kind whose rate is known or is to be learned.
+    pub(super) fn work<'b>(&'b self, rate: &'b Rate) -> Work<'b> {
+        Work::new(self.gpu, &self.submissions, rate)
+    }
+
+    /// What has been submitted since this was last asked for.
+    pub fn take_submissions(&self) -> Submissions {
+        self.submissions.take()
     }
 
     /// What streaming has come to so far, where rows are streamed.
@@ -135,24 +208,29 @@ impl<'a> GpuData<'a> {
         self.stream.as_ref().map(|stream| stream.borrow().times)
     }
 
-    /// Records work on a chunk into `encoder`, whose earlier work is submitted if the chunk must be written
-    /// first.
+    /// Records work of so many units on a chunk, in so many steps that may be submitted apart. Earlier work is
+    /// submitted ahead of it if the chunk must be written first.
     pub(super) fn on_chunk(
         &self,
-        encoder: &mut CommandEncoder,
+        work: &mut Work,
         chunk: usize,
-        record: impl FnOnce(&mut ComputePass),
+        (units, steps): (u64, usize),
+        record: impl Fn(&mut ComputePass, Range<usize>),
     ) -> Result<(), ProblemError> {
         if let Some(stream) = &self.stream {
             let mut stream = stream.borrow_mut();
             if stream.held[chunk % 2] != Some(chunk) {
-                let fresh = self.gpu.device.create_command_encoder(&Default::default());
-                let before = std::mem::replace(encoder, fresh);
-                let index = self.gpu.queue.submit([before.finish()]);
-                stream.load(self, chunk, index)?;
+                stream.load(self, chunk, work)?;
             }
         }
-        record(&mut encoder.begin_compute_pass(&Default::default()));
+        let a_step = (units / steps.max(1) as u64).max(1);
+        let mut done = 0;
+        while done < steps {
+            let now = (work.room() / a_step).clamp(1, (steps - done) as u64) as usize;
+            let encoder = work.encoder(now as u64 * a_step)?;
+            record(&mut encoder.begin_compute_pass(&Default::default()), done..done + now);
+            done += now;
+        }
         Ok(())
     }
 }
@@ -169,20 +247,16 @@ impl Stream {
         }
     }
 
-    /// Brings a chunk into its place. `submitted` is the device's work so far: the last that read the other
-    /// place, which goes on meanwhile.
-    fn load(
-        &mut self,
-        data: &GpuData,
-        chunk: usize,
-        submitted: SubmissionIndex,
-    ) -> Result<(), ProblemError> {
+    /// Brings a chunk into its place. The work so far is the last that read the other place, and goes on
+    /// meanwhile.
+    fn load(&mut self, data: &GpuData, chunk: usize, work: &mut Work) -> Result<(), ProblemError> {
         let Gpu { device, queue, .. } = data.gpu;
         let (place, other) = (chunk % 2, 1 - chunk % 2);
         let shape = *self.samples.shape();
         let part = &self.samples.chunks()[chunk];
         let (first, rows) = (part.first_row, part.rows as usize);
         let poll = |poll| device.poll(poll).map_err(|e| Error::ReadBack(e.to_string()));
+        self.last[other] = Some(work.submit()?);
         let started = Instant::now();
         self.x.resize(rows * shape.features as usize, 0.0);
         self.sides.resize(rows * shape.side as usize, 0.0);
@@ -193,15 +267,30 @@ impl Stream {
             poll(PollType::Wait { submission_index: Some(index), timeout: None })?;
         }
         let free = Instant::now();
-        self.samples.write_part(queue, chunk, 0, &self.x, &self.sides)?;
         // Whether the device still computes tells whether it was kept waiting.
         let idle = poll(PollType::Poll)?.is_queue_empty();
+        let (features, side) = (shape.features as usize, shape.side as usize);
+        let row_bytes = shape.row_bytes() + u64::from(shape.side) * 4;
+        let most = (CHUNK / row_bytes).max(1) as usize;
+        let memory = device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+        let parts = self.x.chunks(most * features).zip(self.sides.chunks(most * side));
+        for (i, (x, sides)) in parts.enumerate() {
+            if i > 0 {
+                // What was written, by itself: the rest goes ahead of the next work.
+                work.copying(most as u64 * row_bytes)?;
+                work.submit()?;
+            }
+            self.samples.write_part(queue, chunk, (i * most) as u32, x, sides)?;
+        }
+        if let Some(error) = pollster::block_on(memory.pop()) {
+            let what = "rows on their way to the device";
+            return Err(Error::OutOfMemory { what, reason: error.to_string() }.into());
+        }
         let loading = (filled - started) + free.elapsed();
         self.times.loading += loading;
         self.times.waiting += free - filled;
         self.times.exposed += if idle { loading } else { Duration::ZERO };
         self.times.bytes += rows as u64 * (shape.row_bytes() + u64::from(shape.side) * 4);
-        self.last[other] = Some(submitted);
         self.held[place] = Some(chunk);
         Ok(())
     }

@@ -3,6 +3,7 @@
 use super::gpu_data::GpuData;
 use super::gpu_evaluation::Evaluating;
 use super::gpu_state::{GpuState, start, widen};
+use super::submissions::{Rate, Work};
 use super::{Batches, Recipe, Worker, WorkerState};
 use crate::batch::Batch;
 use crate::gpu::{Descending, Epochs, Shape, Span};
@@ -15,12 +16,18 @@ const MAX_UPDATES: u64 = 4096;
 const MIN_UPDATES: u64 = 64;
 const TRACE: u64 = 1 << 20;
 
+/// Updates of one submission of parameters of this length.
+pub fn max_updates(params: u64) -> u64 {
+    (TRACE / params).clamp(MIN_UPDATES, MAX_UPDATES)
+}
+
 /// Training on a device where an update takes less time than a dispatch.
 #[derive(Debug)]
 pub struct EpochsWorker<'a> {
     state: GpuState<'a>,
     epochs: Epochs,
     evaluating: Evaluating,
+    rate: Rate,
     max_updates: usize,
 }
 
@@ -44,11 +51,12 @@ impl<'a> EpochsWorker<'a> {
     ) -> Result<Self, Error> {
         recipe.validate()?;
         let device = &data.gpu.device;
+        let memory = device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         let Recipe { model, rule, penalty, average } = *recipe;
         let shape = Shape::new(&model)?;
-        let params = start(data, &shape, params);
+        let params = start(data, &shape, params)?;
         let (max_batch, shuffled) = (batches.max_rows(), batches.shuffled());
-        let max_updates = (TRACE / params.len).clamp(MIN_UPDATES, MAX_UPDATES);
+        let max_updates = max_updates(params.len);
         let max_batches = max_updates as u32;
         let options = Descending { model, rule, penalty, average, max_batch, max_batches, shuffled };
         let Some(samples) = data.rows.samples() else {
@@ -59,7 +67,22 @@ impl<'a> EpochsWorker<'a> {
         let evaluating = Evaluating::new(data, &model, &params, batches)?;
         let planes = (epochs.state(), rule.moments().len());
         let state = GpuState::new(data, shape, params, planes, max_updates)?;
-        Ok(EpochsWorker { state, epochs, evaluating, max_updates: max_updates as usize })
+        if let Some(error) = pollster::block_on(memory.pop()) {
+            let (what, reason) = ("the model and its updates", error.to_string());
+            return Err(Error::OutOfMemory { what, reason });
+        }
+        let (rate, max_updates) = (Rate::default(), max_updates as usize);
+        Ok(EpochsWorker { state, epochs, evaluating, rate, max_updates })
+    }
+
+    /// Records all prepared updates, a unit a row.
+    fn record(&self, work: &mut Work, batches: &[Batch]) -> Result<(), Error> {
+        let parts = batches.chunks(self.epochs.updates_at_once() as usize);
+        for (part, batches) in parts.enumerate() {
+            let encoder = work.encoder(batches.iter().map(|batch| batch.rows).sum())?;
+            self.epochs.record_part(&mut encoder.begin_compute_pass(&Default::default()), part);
+        }
+        Ok(())
     }
 }
 
@@ -72,16 +95,16 @@ impl Worker for EpochsWorker<'_> {
     ) -> Result<Vec<f64>, ProblemError> {
         let rates: Vec<f32> = learning_rates.iter().map(|&lr| lr as f32).collect();
         self.epochs.prepare(&self.state.data.gpu.queue, batches, &rates)?;
-        let mut encoder = self.state.encoder();
-        self.epochs.record(&mut encoder.begin_compute_pass(&Default::default()));
+        let mut work = self.state.data.work(&self.rate);
+        self.record(&mut work, batches)?;
         let updates = batches.len() as u64;
         let losses = Span { len: updates, ..self.epochs.losses() };
-        self.state.read_back.copy(&mut encoder, &losses)?;
+        work.copy(&mut self.state.read_back, &losses)?;
         if let (Some(_), Some(traced)) = (&trace, self.epochs.trace()) {
             let len = updates * self.state.params.len;
-            self.state.read_back.copy(&mut encoder, &Span { len, ..traced })?;
+            work.copy(&mut self.state.read_back, &Span { len, ..traced })?;
         }
-        let values = self.state.read(encoder)?;
+        let values = work.read(&mut self.state.read_back)?;
         let (losses, params) = values.split_at(batches.len());
         if let Some(trace) = trace {
             trace.extend(self.state.parts(params).map(widen));
@@ -97,13 +120,13 @@ impl Worker for EpochsWorker<'_> {
     ) -> Result<ObservedStep, ProblemError> {
         // A batch that fits here is checked whole.
         self.epochs.prepare(&self.state.data.gpu.queue, &[batch], &[lr as f32])?;
-        let mut encoder = self.state.encoder();
-        self.state.copy(&mut encoder)?;
-        self.epochs.record(&mut encoder.begin_compute_pass(&Default::default()));
-        self.state.copy(&mut encoder)?;
-        self.state.read_back.copy(&mut encoder, &self.epochs.gradient())?;
-        self.state.read_back.copy(&mut encoder, &Span { len: 1, ..self.epochs.losses() })?;
-        let mut values = self.state.read(encoder)?;
+        let mut work = self.state.data.work(&self.rate);
+        self.state.copy(&mut work)?;
+        self.record(&mut work, &[batch])?;
+        self.state.copy(&mut work)?;
+        work.copy(&mut self.state.read_back, &self.epochs.gradient())?;
+        work.copy(&mut self.state.read_back, &Span { len: 1, ..self.epochs.losses() })?;
+        let mut values = work.read(&mut self.state.read_back)?;
 
         let loss = values.pop().unwrap_or(f32::NAN);
         let mut parts = self.state.parts(&values);

@@ -2,11 +2,13 @@
 
 use super::gpu_data::GpuData;
 use super::state::{Numbers, WorkerState};
+use super::submissions::{Rate, Work};
 use crate::Error;
 use crate::cpu::StepState;
+use crate::gpu::span::Limits;
 use crate::gpu::{ReadBack, Shape, Span};
 use crate::verify::Snapshot;
-use wgpu::{BufferUsages, CommandEncoder};
+use wgpu::BufferUsages;
 
 /// Parameters, moments and average of a worker.
 #[derive(Debug)]
@@ -21,21 +23,37 @@ pub struct GpuState<'a> {
 }
 
 /// A buffer like the parameters'.
-pub fn buffer(data: &GpuData, shape: &Shape, label: &str) -> Span {
-    Span::whole(&data.gpu.device.create_buffer(&wgpu::BufferDescriptor {
+///
+/// # Errors
+/// [`Error::Limit`] if it is more than a binding.
+pub fn buffer(data: &GpuData, shape: &Shape, label: &str) -> Result<Span, Error> {
+    let device = &data.gpu.device;
+    let (needed, hint) = (shape.padded_len() * 4, " for the model's parameters");
+    let (limit, available) = ("max_storage_buffer_binding_size", Limits::of(device).max_binding);
+    if needed > available {
+        return Err(Error::Limit { limit, available, needed, hint });
+    }
+    Ok(Span::whole(&device.create_buffer(&wgpu::BufferDescriptor {
         label: Some(label),
-        size: shape.padded_len() * 4,
+        size: needed,
         usage: BufferUsages::STORAGE | BufferUsages::COPY_SRC | BufferUsages::COPY_DST,
         mapped_at_creation: false,
-    }))
+    })))
 }
 
 /// A model that starts at `params`, as [`Model::params`](crate::Model::params) counts them.
-pub fn start(data: &GpuData, shape: &Shape, params: &[f64]) -> Span {
-    let span = buffer(data, shape, "params");
+pub fn start(data: &GpuData, shape: &Shape, params: &[f64]) -> Result<Span, Error> {
+    let span = buffer(data, shape, "params")?;
     let start: Vec<f32> = params.iter().map(|&p| p as f32).collect();
     data.gpu.queue.write_buffer(&span.buffer, 0, bytemuck::cast_slice(&shape.pad(&start)));
-    span
+    Ok(span)
+}
+
+/// Room for parameters and loss after so many updates; or for a state before and after one, two gradients, and
+/// three losses.
+pub fn read_back_bytes(params: u64, moments: u64, updates: u64) -> u64 {
+    let states = 2 * (1 + moments) + 2;
+    4 * (updates * (params + 1)).max(states * params + 3)
 }
 
 impl<'a> GpuState<'a> {
@@ -49,27 +67,15 @@ impl<'a> GpuState<'a> {
         updates: u64,
     ) -> Result<Self, Error> {
         let average = state.drain(moments.min(state.len())..).next();
-        // Or a state before and after an update, two gradients, and three losses.
-        let states = 2 * (1 + moments as u64) + 2;
-        let len = (updates * (params.len + 1)).max(states * params.len + 3);
-        let read_back = ReadBack::new(&data.gpu.device, 4 * len)?;
+        let bytes = read_back_bytes(params.len, moments as u64, updates);
+        let read_back = ReadBack::new(&data.gpu.device, bytes)?;
         Ok(GpuState { data, shape, params, moments: state, average, read_back })
     }
 
-    pub fn encoder(&self) -> CommandEncoder {
-        self.data.gpu.device.create_command_encoder(&Default::default())
-    }
-
     /// Copies parameters and moments to be read.
-    pub fn copy(&mut self, encoder: &mut CommandEncoder) -> Result<(), Error> {
-        self.read_back.copy(encoder, &self.params)?;
-        self.moments.iter().try_for_each(|moment| self.read_back.copy(encoder, moment))
-    }
-
-    /// Submits, and reads what was copied.
-    pub fn read(&mut self, encoder: CommandEncoder) -> Result<Vec<f32>, Error> {
-        self.data.gpu.submit(encoder)?;
-        self.data.gpu.wait(self.read_back.read())
+    pub fn copy(&mut self, work: &mut Work) -> Result<(), Error> {
+        work.copy(&mut self.read_back, &self.params)?;
+        self.moments.iter().try_for_each(|moment| work.copy(&mut self.read_back, moment))
     }
 
     /// Parts of what was read, each as long as the parameters, as a model counts them.
@@ -86,20 +92,22 @@ impl<'a> GpuState<'a> {
 
     /// The parameters and every moment.
     pub fn all(&mut self) -> Result<Vec<Vec<f64>>, Error> {
-        let mut encoder = self.encoder();
-        self.copy(&mut encoder)?;
-        let values = self.read(encoder)?;
+        let rate = Rate::default();
+        let mut work = self.data.work(&rate);
+        self.copy(&mut work)?;
+        let values = work.read(&mut self.read_back)?;
         Ok(self.parts(&values).map(widen).collect())
     }
 
     /// Everything, with the step that the caller counts.
     pub fn save(&mut self, step: StepState) -> Result<WorkerState, Error> {
-        let mut encoder = self.encoder();
-        self.copy(&mut encoder)?;
+        let rate = Rate::default();
+        let mut work = self.data.work(&rate);
+        self.copy(&mut work)?;
         if let Some(average) = &self.average {
-            self.read_back.copy(&mut encoder, average)?;
+            work.copy(&mut self.read_back, average)?;
         }
-        let values = self.read(encoder)?;
+        let values = work.read(&mut self.read_back)?;
         let mut parts = self.parts(&values).map(Numbers::Single);
         let mut next = || parts.next().unwrap_or(Numbers::Single(Vec::new()));
         Ok(WorkerState {
@@ -119,7 +127,10 @@ impl<'a> GpuState<'a> {
             let queue = &self.data.gpu.queue;
             queue.write_buffer(&span.buffer, span.offset, bytemuck::cast_slice(&values));
             // Each is staged on the host only until it is there.
-            self.data.gpu.submit(self.encoder())?;
+            let rate = Rate::default();
+            let mut work = self.data.work(&rate);
+            work.copying(span.len * 4)?;
+            work.finish()?;
         }
         Ok(())
     }
@@ -127,9 +138,11 @@ impl<'a> GpuState<'a> {
     /// Puts the average in the parameters' place.
     pub fn take_average(&mut self) -> Result<(), Error> {
         let Some(Span { buffer, offset, len }) = &self.average else { return Ok(()) };
-        let mut encoder = self.encoder();
+        let rate = Rate::default();
+        let mut work = self.data.work(&rate);
+        let encoder = work.copying(len * 4)?;
         encoder.copy_buffer_to_buffer(buffer, *offset, &self.params.buffer, 0, len * 4);
-        self.data.gpu.submit(encoder)
+        work.finish()
     }
 }
 

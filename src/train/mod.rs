@@ -11,10 +11,12 @@ mod gpu_evaluation;
 mod gpu_state;
 mod host;
 mod keep;
+mod memory;
 mod pace;
 mod run;
 mod state;
 mod stopping;
+mod submissions;
 
 pub use batches::{Batches, Shuffle};
 pub use checkpoint::{Configuration, MadeBy};
@@ -24,9 +26,11 @@ pub use gpu_data::{GpuData, Placement, StreamTimes};
 pub use gpu_epochs::EpochsWorker;
 pub use host::HostRows;
 pub use keep::Keep;
+pub use memory::{CHUNK, Fitting, Memory, MemoryError, MemoryPlan, Needs};
 pub use run::{train, train_keeping};
 pub use state::{Best, LoopState, Numbers, RunState, Skips, WorkerState};
 pub use stopping::{EarlyStopping, score};
+pub use submissions::{Rate, Submissions, Work};
 
 use crate::batch::Batch;
 use crate::regression::ProblemError;

@@ -247,8 +247,8 @@ pub struct FileArguments {
     /// fit]
     #[arg(long)]
     pub stream: bool,
-    /// Bytes of rows that are on the device at a time, in two chunks of at least a batch [default: all rows that
-    /// fit]
+    /// Bytes of the device's memory that may be taken: rows that do not fit take turns there in two chunks
+    /// [default: what a software adapter's host has; of hardware what it gives]
     #[arg(long, value_name = "BYTES", conflicts_with = "is_virtual", value_parser = clap::value_parser!(u64).range(1..))]
     pub device_memory: Option<u64>,
 }

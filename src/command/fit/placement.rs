@@ -2,87 +2,138 @@
 
 use super::super::{Failure, output};
 use super::Fit;
+use serde::Serialize;
 use wgpu_optim::Error;
-use wgpu_optim::bench::available_memory;
-use wgpu_optim::gpu::{Gpu, Shape};
-use wgpu_optim::regression::Problem;
-use wgpu_optim::train::{Batches, GpuData, Placement};
-use wgpu_optim::wgpu::DeviceType;
+use wgpu_optim::gpu::Gpu;
+use wgpu_optim::regression::ProblemError;
+use wgpu_optim::train::{CHUNK, Fitting, Memory, MemoryError, Needs, Placement, Recipe};
 
-/// Bytes of a chunk where nothing else is asked for.
-pub const CHUNK: u64 = 1 << 26;
+/// What a report tells of memory, in bytes.
+#[derive(Clone, Debug, Serialize)]
+pub struct MemoryReport {
+    needed: u64,
+    /// Null where nobody says.
+    available: Option<u64>,
+    placement: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    chunk_bytes: Option<u64>,
+    #[serde(flatten)]
+    needs: Needs,
+}
+
+impl MemoryReport {
+    fn new(needs: Needs, memory: &Memory, placement: &'static str, chunk_bytes: Option<u64>) -> Self {
+        let (needed, available) = match memory.shared && memory.device.is_none() {
+            true => (needs.total(), Some(memory.host)),
+            false => (needs.device(), memory.device),
+        };
+        MemoryReport { needed, available, placement, chunk_bytes, needs }
+    }
+}
+
+/// Why training on a device ends before it has begun, or in the middle.
+pub enum Stopped {
+    /// There was no memory for what it is made of.
+    NoMemory(Error),
+    Failed(Failure),
+}
+
+impl Stopped {
+    /// What became of an allocation.
+    pub fn allocating(error: impl Into<ProblemError>) -> Self {
+        match error.into() {
+            ProblemError::Library(error @ Error::OutOfMemory { .. }) => Stopped::NoMemory(error),
+            error => Stopped::Failed(error.into()),
+        }
+    }
+}
+
+impl From<Failure> for Stopped {
+    fn from(failure: Failure) -> Self {
+        Stopped::Failed(failure)
+    }
+}
 
 impl Fit<'_> {
-    /// The rows where they can be trained on: on the device if they fit, else in chunks.
-    pub fn on_gpu<'b>(&'b self, gpu: &'b Gpu, batches: &Batches) -> Result<GpuData<'b>, Failure> {
-        let make = |placement| GpuData::new(gpu, &self.problem, &self.model, batches, placement);
-        if self.is_small() {
-            return Ok(make(Placement::Resident)?);
+    /// Does `work` with the rows where the plan has them, and in smaller chunks as long as the device has no
+    /// memory for it.
+    pub fn placed(
+        &self,
+        gpu: &Gpu,
+        mut work: impl FnMut(Placement, &MemoryReport) -> Result<(), Stopped>,
+    ) -> Result<(), Failure> {
+        let recipes = self.recipes();
+        let fitting = self.fitting(&recipes);
+        let (limits, memory) = (gpu.device.limits(), Memory::of(Some(gpu), self.device_memory()));
+        let mut plan = fitting.plan(&limits, &memory, self.wanted())?;
+        if let (Placement::Streamed { chunk }, None) = (plan.placement, self.wanted()) {
+            output::note(&format!(
+                "The rows do not fit into the memory there is: they take turns on the device, {chunk} bytes at a time."
+            ));
         }
-        if self.arguments.synthetic.is_virtual {
-            return Ok(make(Placement::Virtual)?);
-        }
-        if let Some(bytes) = self.arguments.file.device_memory {
-            self.check_chunks(bytes, batches)?;
-            return Ok(make(Placement::Streamed { chunk: bytes / 2 })?);
-        }
-        if self.problem.is_streamed() {
-            return Ok(make(Placement::Streamed { chunk: CHUNK })?);
-        }
-        // A software adapter's memory is the host's.
-        if gpu.info.device_type == DeviceType::Cpu {
-            self.check_memory()?;
-        }
-        match make(Placement::Resident) {
-            Err(wgpu_optim::regression::ProblemError::Library(Error::OutOfMemory { .. })) => {
-                output::note(
-                    "The rows do not fit into the device's memory: they are uploaded in chunks.",
-                );
-                Ok(make(Placement::Streamed { chunk: CHUNK })?)
-            }
-            data => Ok(data?),
+        loop {
+            let (placement, chunk) = match plan.placement {
+                Placement::Resident => ("resident", None),
+                Placement::Virtual => ("virtual", None),
+                Placement::Streamed { chunk } => ("streamed", Some(chunk)),
+            };
+            let report = MemoryReport::new(plan.needs, &memory, placement, chunk);
+            let error = match work(plan.placement, &report) {
+                Ok(()) => return Ok(()),
+                Err(Stopped::Failed(failure)) => return Err(failure),
+                Err(Stopped::NoMemory(error)) => error,
+            };
+            let needed = plan.needs.device();
+            plan = match fitting.smaller(&limits, &plan)? {
+                Some(plan) => plan,
+                None => {
+                    let message = format!("{error}; the fit needs {needed} bytes on the device");
+                    return Err(Failure::Input(message));
+                }
+            };
+            let Placement::Streamed { chunk } = plan.placement else { continue };
+            output::note(&format!(
+                "The device has no {needed} bytes: the rows take turns on it, {chunk} bytes at a time."
+            ));
         }
     }
 
-    /// Refuses chunks that do not hold what is summed, or changes places, together.
-    fn check_chunks(&self, bytes: u64, batches: &Batches) -> Result<(), Failure> {
-        let shape = Shape::new(&self.model)?;
-        let together = batches.unit().min(shape.run_rows()).min(self.problem.rows);
-        let needed = 2 * shape.x_bytes(together).max(together * u64::from(shape.side) * 4);
-        if bytes >= needed {
-            return Ok(());
-        }
-        let hint = match batches {
-            Batches::Epochs { shuffle: Some(_), .. } => "are shuffled together",
-            _ => "are a batch, or what of one is summed at a time",
-        };
-        Err(Failure::Input(format!(
-            "--device-memory {bytes} is too little: {together} rows {hint}, and two chunks of them take {needed} \
-             bytes"
-        )))
+    /// All rows in the host's memory, unless they are made or read when they are needed.
+    pub fn in_memory(&self) -> Result<(Option<(Vec<f32>, Vec<f32>)>, MemoryReport), Failure> {
+        let on_demand = self.arguments.synthetic.is_virtual || self.problem.is_streamed();
+        let memory = Memory::of(None, None);
+        let needs = self.fitting(&self.recipes()).plan_on_host(&memory, !on_demand)?;
+        let placement = if on_demand { "on demand" } else { "resident" };
+        let report = MemoryReport::new(needs, &memory, placement, None);
+        Ok(match on_demand {
+            true => (None, report),
+            false => (Some(self.problem.materialize::<f32>()?), report),
+        })
     }
 
-    /// All rows in the host's memory.
-    pub fn in_memory(&self) -> Result<(Vec<f32>, Vec<f32>), Failure> {
-        self.check_memory()?;
-        Ok(self.problem.materialize::<f32>()?)
+    fn recipes(&self) -> Vec<Recipe> {
+        self.plans.iter().map(|plan| plan.recipe).collect()
     }
 
-    fn check_memory(&self) -> Result<(), Failure> {
-        let Problem { rows, features, .. } = self.problem;
-        let needed = u128::from(rows) * (features + self.problem.side()) as u128 * 4;
-        let available = available_memory();
-        if needed <= u128::from(available) {
-            return Ok(());
+    fn fitting<'b>(&'b self, recipes: &'b [Recipe]) -> Fitting<'b> {
+        Fitting { problem: &self.problem, recipes, batches: &self.plans[0].batches }
+    }
+
+    fn device_memory(&self) -> Option<u64> {
+        self.arguments.file.device_memory
+    }
+
+    /// Where the rows must be, whatever fits.
+    fn wanted(&self) -> Option<Placement> {
+        match self.arguments.synthetic.is_virtual {
+            true => Some(Placement::Virtual),
+            false => self.problem.is_streamed().then_some(Placement::Streamed { chunk: CHUNK }),
         }
-        let hint = match self.problem.generator() {
-            Some(_) => ": --virtual needs none",
-            None => "",
-        };
-        Err(Failure::Input(format!(
-            "{rows} rows × {features} features need {:.1} GB of memory, and {:.1} GB are available{hint}",
-            needed as f64 / 1e9,
-            available as f64 / 1e9,
-        )))
+    }
+}
+
+impl From<MemoryError> for Failure {
+    fn from(error: MemoryError) -> Self {
+        Failure::Input(error.to_string())
     }
 }

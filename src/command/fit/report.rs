@@ -3,13 +3,14 @@
 use super::super::device::Description;
 use super::super::{Failure, output};
 use super::Arguments;
+use super::placement::MemoryReport;
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use wgpu_optim::metrics::roc_auc;
 use wgpu_optim::regression::{Problem, Scaling};
 use wgpu_optim::saved::{Precision, SavedModel};
-use wgpu_optim::train::{Best, Plan, Report, StreamTimes, score};
+use wgpu_optim::train::{Best, Plan, Report, StreamTimes, Submissions, score};
 use wgpu_optim::verify::Verification;
 use wgpu_optim::{Batch, Evaluation, Loss, Model};
 
@@ -49,6 +50,10 @@ pub struct Run {
     distance: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     streaming: Option<Streaming>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    submissions: Option<Submitted>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    memory: Option<MemoryReport>,
     verification: Option<Verification>,
     /// (update, loss) for the plot.
     #[serde(skip)]
@@ -65,6 +70,14 @@ struct Streaming {
     /// Share of the loading that went on while the device computed.
     overlap: f64,
     wait_seconds: f64,
+}
+
+/// What the device was given to do at a time.
+#[derive(Serialize)]
+struct Submitted {
+    count: u64,
+    longest_seconds: f64,
+    budget_seconds: f64,
 }
 
 #[derive(Serialize)]
@@ -199,6 +212,8 @@ impl Run {
             intercept,
             distance,
             streaming: None,
+            submissions: None,
+            memory: None,
             verification: report.verification,
             points,
             params: report.params,
@@ -218,6 +233,19 @@ impl Run {
             wait_seconds: seconds(|times| times.waiting),
         });
         self
+    }
+
+    /// With what was submitted for it.
+    pub fn submitted(mut self, Submissions { count, longest }: Submissions) -> Self {
+        let (longest_seconds, budget_seconds) =
+            (longest.as_secs_f64(), Submissions::BUDGET.as_secs_f64());
+        self.submissions = Some(Submitted { count, longest_seconds, budget_seconds });
+        self
+    }
+
+    /// With where its rows were.
+    pub fn with_memory(self, memory: MemoryReport) -> Self {
+        Run { memory: Some(memory), ..self }
     }
 
     /// The model for a file.

@@ -4,13 +4,14 @@ use super::super::device::Chosen;
 use super::super::progress::Bar;
 use super::super::{Failure, output};
 use super::Fit;
+use super::placement::Stopped;
 use super::report::Run;
 use super::session::{Session, Standing};
 use wgpu_optim::cpu;
 use wgpu_optim::cpu::gradient::Rows;
 use wgpu_optim::gpu::Gpu;
 use wgpu_optim::train::{
-    CpuWorker, EpochsWorker, GpuWorker, HostRows, Keep, Progress, RunState, TrainError, Worker,
+    CpuWorker, EpochsWorker, GpuData, GpuWorker, HostRows, Keep, Progress, RunState, TrainError, Worker,
     train_keeping,
 };
 
@@ -46,23 +47,33 @@ impl Fit<'_> {
     fn on_device(&self, gpu: &Gpu, session: &mut Session) -> Result<(), Failure> {
         let start = vec![0.0; self.model.params()];
         let batches = &self.plans[0].batches;
-        let data = self.on_gpu(gpu, batches)?;
-        for plan in &self.plans[session.runs.len()..] {
-            let mut worker: Box<dyn Worker> = match self.is_small() {
-                true => Box::new(EpochsWorker::new(&data, &plan.recipe, &start, batches)?),
-                false => Box::new(GpuWorker::new(&data, &plan.recipe, &start, batches)?),
-            };
-            let before = data.stream_times();
-            let run = self.one(&mut *worker, session, true)?;
-            session.runs.push(run.streamed(before, data.stream_times()));
-        }
-        Ok(())
+        self.placed(gpu, |placement, memory| {
+            let data = GpuData::new(gpu, &self.problem, &self.model, batches, placement)
+                .map_err(Stopped::allocating)?;
+            for plan in &self.plans[session.runs.len()..] {
+                let mut worker: Box<dyn Worker> = match self.is_small() {
+                    true => Box::new(
+                        EpochsWorker::new(&data, &plan.recipe, &start, batches)
+                            .map_err(Stopped::allocating)?,
+                    ),
+                    false => Box::new(
+                        GpuWorker::new(&data, &plan.recipe, &start, batches)
+                            .map_err(Stopped::allocating)?,
+                    ),
+                };
+                let before = data.stream_times();
+                let run = self.one(&mut *worker, session, true)?;
+                let run = run.streamed(before, data.stream_times());
+                let run = run.submitted(data.take_submissions()).with_memory(memory.clone());
+                session.runs.push(run);
+            }
+            Ok(())
+        })
     }
 
     fn on_processor(&self, session: &mut Session) -> Result<(), Failure> {
         let start = vec![0.0; self.model.params()];
-        let on_demand = self.arguments.synthetic.is_virtual || self.problem.is_streamed();
-        let held = if on_demand { None } else { Some(self.in_memory()?) };
+        let (held, memory) = self.in_memory()?;
         for plan in &self.plans {
             let rows = match &held {
                 Some((x, sides)) => HostRows::Resident { x, sides },
@@ -70,7 +81,7 @@ impl Fit<'_> {
             };
             let mut worker = CpuWorker::<f32>::new(rows, &plan.recipe, &start)?;
             let run = self.one(&mut worker, session, false)?;
-            session.runs.push(run);
+            session.runs.push(run.with_memory(memory.clone()));
         }
         Ok(())
     }
@@ -143,14 +154,12 @@ impl Fit<'_> {
             Failure::Interrupted(message, _) => Failure::Interrupted(message, self.signals.exit_code()),
             other => other,
         };
-        let Some(last) = session.keeping.as_ref().and_then(|keeping| keeping.last(index)) else {
-            return failure;
+        let Some(keeping) = &session.keeping else { return failure };
+        let failure = match keeping.last(index) {
+            Some(last) => failure.and(&format!("the last checkpoint is {}", last.display())),
+            None => failure,
         };
-        let last = last.display();
-        match interrupted {
-            true => failure.and(&format!("saved in {last}; go on with: {}", go_on())),
-            false => failure.and(&format!("the last checkpoint is {last}")),
-        }
+        if interrupted { failure.and(&format!("go on with: {}", go_on())) } else { failure }
     }
 
     /// What a plot has of an update, if anything: one quantity, the loss over all rows if it is asked for, else

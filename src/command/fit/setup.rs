@@ -6,7 +6,6 @@ use super::arguments::{
     Arguments, BadRow, FileArguments, LossName, ModelArguments, PenaltyName, RateName,
     SyntheticArguments, TrainingArguments,
 };
-use super::placement::CHUNK;
 use std::path::Path;
 use wgpu_optim::bench::available_memory;
 use wgpu_optim::cpu::synthetic::{Options, Response};
@@ -14,7 +13,7 @@ use wgpu_optim::data::{FileOptions, Offset, OnBadRow, Targets};
 use wgpu_optim::gpu::Shape;
 use wgpu_optim::regression::Problem;
 use wgpu_optim::schedule::{CosineAnnealing, Exponential, Linear, Step};
-use wgpu_optim::train::{EarlyStopping, Shuffle};
+use wgpu_optim::train::{CHUNK, EarlyStopping, Shuffle};
 use wgpu_optim::{Loss, Model, Penalty, Rule, Schedule};
 
 fn input(message: impl Into<String>) -> Failure {

@@ -4,9 +4,10 @@ use super::super::Failure;
 use super::draw::{Checks, Draw};
 use super::grid::Setting;
 use rayon::prelude::*;
+use std::cell::Cell;
 use wgpu_optim::gpu::{Epochs, Fit, Gpu, ReadBack, Samples, Shape, Sweep, Sweeping};
 use wgpu_optim::regression::Problem;
-use wgpu_optim::train::{Batches, CpuWorker, HostRows, Recipe, Worker};
+use wgpu_optim::train::{Batches, CpuWorker, HostRows, Rate, Recipe, Submissions, Work, Worker};
 use wgpu_optim::verify::{ObservedGradient, ObservedStep, Snapshot};
 use wgpu_optim::{Batch, Error, Model, Penalty, Span};
 
@@ -131,6 +132,8 @@ pub fn on_device(gpu: &Gpu, plan: &Plan, checks: &mut Checks) -> Result<Vec<Vec<
             gpu,
             plan,
             sweep: Sweep::new(&gpu.device, &samples, &rules, &start, sweeping)?,
+            rate: Rate::default(),
+            submissions: Cell::default(),
             first: part * most as usize,
             settings: settings.len(),
         };
@@ -147,6 +150,8 @@ struct Part<'a> {
     gpu: &'a Gpu,
     plan: &'a Plan<'a>,
     sweep: Sweep,
+    rate: Rate,
+    submissions: Cell<Submissions>,
     /// The first of them, and how many they are.
     first: usize,
     settings: usize,
@@ -180,9 +185,12 @@ impl Part<'_> {
         let orders: Vec<Vec<Batch>> = self.plan.orders.iter().map(of).collect();
         let orders: Vec<&[Batch]> = orders.iter().map(Vec::as_slice).collect();
         self.sweep.prepare(&self.gpu.queue, &orders)?;
-        let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
-        self.sweep.record(&mut encoder.begin_compute_pass(&Default::default()));
-        Ok(self.gpu.submit(encoder)?)
+        let mut work = Work::new(self.gpu, &self.submissions, &self.rate);
+        for part in 0..self.sweep.parts() {
+            let encoder = work.encoder(1)?;
+            self.sweep.record_part(&mut encoder.begin_compute_pass(&Default::default()), part);
+        }
+        Ok(work.finish()?)
     }
 
     /// Parameters and moments of a fit, its last gradient and loss.

@@ -16,6 +16,8 @@ const BATCH: u64 = 4096;
 
 /// llvmpipe ends an invocation without a word after 65 535 iterations of loops, all in all.
 const MAX_ITERATIONS: u64 = 65_000;
+/// And of all threads together: what a software adapter does in a fraction of a second.
+const ALL_ITERATIONS: u64 = 1 << 25;
 
 /// Who makes the updates of a fit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,8 +43,8 @@ impl Sharing {
         Some(Sharing::Together { columns: vectors.next_power_of_two().min(THREADS) })
     }
 
-    /// The most updates that a dispatch may make: a loop counts one more than its iterations.
-    pub fn updates(self, shape: &Shape, planes: u64, max_batch: u64) -> u64 {
+    /// The most updates that a dispatch may make of so many fits: a loop counts one more than its iterations.
+    pub fn updates(self, shape: &Shape, planes: u64, max_batch: u64, fits: u64) -> u64 {
         let vectors = u64::from(shape.param_vectors());
         let dot = 1 + u64::from(shape.vectors);
         let (update, once) = match self {
@@ -58,7 +60,12 @@ impl Sharing {
                 (1 + rows + totals + sums, 2 * (1 + vectors))
             }
         };
-        (MAX_ITERATIONS.saturating_sub(once) / update).max(1)
+        let threads = match self {
+            Sharing::Alone => fits,
+            Sharing::Together { .. } => fits.saturating_mul(THREADS.into()),
+        };
+        let most = MAX_ITERATIONS.min(ALL_ITERATIONS / threads.max(1));
+        (most.saturating_sub(once) / update).max(1)
     }
 
     /// The longest chain of additions behind an element of the gradient of so many rows or their loss, and
@@ -109,7 +116,7 @@ mod tests {
                 let Some(sharing) = Sharing::new(&model, max_batch) else { continue };
                 let shape = Shape::new(&model).unwrap();
                 let vectors = u64::from(shape.vectors);
-                let updates = sharing.updates(&shape, 4, max_batch);
+                let updates = sharing.updates(&shape, 4, max_batch, 1);
                 assert!(updates >= 1);
                 let least = match sharing {
                     Sharing::Alone => 1 + max_batch * (1 + 2 * vectors),

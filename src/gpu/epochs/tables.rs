@@ -34,6 +34,19 @@ impl Room {
     pub fn fits(&self) -> u64 {
         self.settings * self.orders
     }
+
+    /// Bytes of the tables: parts, steps, batches, results, state.
+    pub fn sizes(&self) -> [u64; 5] {
+        let Room { settings, orders, max_updates, at_once, listed, len, planes, traced } = *self;
+        let traces = if traced { max_updates } else { 0 };
+        [
+            max_updates.div_ceil(at_once) * SLOT,
+            max_updates * settings * COUNTED as u64,
+            orders * max_updates * (BATCH_WORDS as u64 + listed) * 4,
+            (len * (1 + traces) + settings * orders * max_updates) * 4,
+            len * 4 * planes,
+        ]
+    }
 }
 
 /// The buffers.
@@ -54,8 +67,6 @@ impl Tables {
     /// # Errors
     /// [`Error::Limit`] if one of them is longer than a binding.
     pub fn new(device: &Device, rules: &[Rule], room: Room) -> Result<Self, Error> {
-        let Room { settings, orders, max_updates, at_once, listed, len, planes, traced } = room;
-        let traces = if traced { max_updates } else { 0 };
         let buffer = |label, size, usage| {
             let hint = " for so many updates and settings at a time";
             let available = Limits::of(device).max_binding;
@@ -66,9 +77,7 @@ impl Tables {
         };
         let (storage, uniform) = (BufferUsages::STORAGE, BufferUsages::UNIFORM);
         let (read, write) = (BufferUsages::COPY_SRC, BufferUsages::COPY_DST);
-        let steps_size = max_updates * settings * COUNTED as u64;
-        let batches_size = orders * max_updates * (BATCH_WORDS as u64 + listed) * 4;
-        let results_size = (len * (1 + traces) + settings * orders * max_updates) * 4;
+        let [parts, steps, batches, results, state] = room.sizes();
         let mut words = Vec::new();
         for rule in rules {
             let mut slot = [0; SLOT as usize];
@@ -77,12 +86,12 @@ impl Tables {
         }
         Ok(Tables {
             room,
-            parts: buffer("parts", max_updates.div_ceil(at_once) * SLOT, uniform | write)?,
-            steps: buffer("steps", steps_size, storage | write)?,
+            parts: buffer("parts", parts, uniform | write)?,
+            steps: buffer("steps", steps, storage | write)?,
             settings: buffer_with(device, "settings", storage, &words),
-            batches: buffer("batches", batches_size, storage | write)?,
-            results: buffer("losses and gradients", results_size, storage | read)?,
-            state: buffer("moments", len * 4 * planes, storage | read | write)?,
+            batches: buffer("batches", batches, storage | write)?,
+            results: buffer("losses and gradients", results, storage | read)?,
+            state: buffer("moments", state, storage | read | write)?,
         })
     }
 
@@ -122,9 +131,14 @@ impl Tables {
         queue.write_buffer(&self.steps, 0, bytemuck::cast_slice(steps));
     }
 
-    /// Where the parts of so many updates are described.
-    pub fn offsets(&self, updates: u64) -> impl Iterator<Item = u32> {
-        (0..updates.div_ceil(self.room.at_once)).map(|part| (part * SLOT) as u32)
+    /// How many parts so many updates have.
+    pub fn parts(&self, updates: u64) -> u64 {
+        updates.div_ceil(self.room.at_once)
+    }
+
+    /// Where a part is described.
+    pub fn offset(part: usize) -> u32 {
+        (part as u64 * SLOT) as u32
     }
 
     /// The last gradients, as long as the parameters.

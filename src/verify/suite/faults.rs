@@ -64,7 +64,7 @@ pub const FAULTS: &[Fault] = &[
         &[
             ("let within = i < run.rows;", "let within = i + 1u < run.rows;"),
             ("let rows = min(ROWS, run.rows - first);", "let rows = min(ROWS, run.rows - first - 1u);"),
-            ("i < run.rows; i += groups.x)", "i + 1u < run.rows; i += groups.x)"),
+            ("i < run.rows; i += run.partials)", "i + 1u < run.rows; i += run.partials)"),
         ],
     ),
     fault(

@@ -86,7 +86,7 @@ fn rows(rig: &Rig, name: &str, problem: &Synthetic, first_row: u64, rows: u32) -
     let sides = rig.poisoned((rows * problem.targets()) as usize);
     let chunk = Chunk { x: x.buffer, sides: sides.buffer, first_row, rows };
     let made = SyntheticRows::of_chunks(&rig.gpu.device, std::slice::from_ref(&chunk), problem)?;
-    rig.run(|pass| made.record(pass, 0))?;
+    rig.run(|pass| (0..made.parts()).for_each(|part| made.record(pass, part)))?;
     let case = format!("{name}: {rows} rows from {first_row}");
     Ok(Check::exact("synthetic rows", &case, &compared(rig, problem, &chunk)?))
 }
@@ -117,7 +117,7 @@ fn chunks(rig: &Rig) -> Result<Check, Error> {
     let device = &rig.gpu.device;
     let samples = Samples::with_max_buffer(device, shape, 100, 1, shape.x_bytes(7))?;
     let made = SyntheticRows::new(device, &samples, &problem)?;
-    rig.run(|pass| (0..made.chunks()).for_each(|chunk| made.record(pass, chunk)))?;
+    rig.run(|pass| (0..made.parts()).for_each(|part| made.record(pass, part)))?;
     let all = samples.chunks().iter().map(|chunk| compared(rig, &problem, chunk));
     let all: Vec<_> = all.collect::<Result<Vec<_>, _>>()?.concat();
     Ok(Check::exact("synthetic rows", "chunks of 7 rows", &all))
@@ -191,7 +191,7 @@ fn descent(rig: &Rig) -> Result<Check, Error> {
     };
     let samples = Samples::new(device, shape, 1300, 64)?;
     let made = SyntheticRows::new(device, &samples, &problem)?;
-    rig.run(|pass| (0..made.chunks()).for_each(|chunk| made.record(pass, chunk)))?;
+    rig.run(|pass| (0..made.parts()).for_each(|part| made.record(pass, part)))?;
     let expected = train(Rows::from(&samples))?;
     let actual = train(Rows::unstored(device, shape, &problem, 1300)?)?;
     let params = Compared { what: "params".into(), actual, expected };
