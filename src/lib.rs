@@ -62,6 +62,25 @@
 //! # Ok::<(), wgpu_optim::Error>(())
 //! ```
 //!
+//! All that an optimizer remembers can be copied to the host and put back, and goes on with the same bits. That is what
+//! outlives a device that is lost; the callback that says so stays yours:
+//!
+//! ```
+//! # use wgpu_optim::{Error, Optimizer};
+//! # async fn keep(device: wgpu::Device, queue: wgpu::Queue, optimizer: Optimizer) -> Result<(), Error> {
+//! # let mut encoder = device.create_command_encoder(&Default::default());
+//! let mut saving = optimizer.saving(&device)?; // staging buffers: once
+//! saving.record(&optimizer, &mut encoder)?; // behind any step, in the middle of an accumulation too
+//! queue.submit([encoder.finish()]);
+//! let state = saving.read().await?; // resolves when you poll: moments, steps, parameters, as plain data
+//!
+//! optimizer.restore(&queue, &state)?; // this one, or one that was built alike on another device
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! With the feature `checkpoint`, [`gpu::OptimizerState`] has `save` and `load` for files.
+//!
 //! A rule is found in three places of one name: what the user sets in [`rule`] (`src/rule/adam.rs`), what
 //! it means in [`cpu`] (`src/cpu/adam.rs`), and what runs in `shaders/update/adam.wgsl`.
 //!

@@ -7,6 +7,7 @@ use common::gpu::Gpu;
 use common::model::{Group, Options, Script, Setup, Snapshot, play, snapshot, write};
 use common::{Random, assert_bits};
 use proptest::prelude::*;
+use wgpu_optim::cpu::all_finite;
 use wgpu_optim::gpu::{Arena, Control, ReadBack};
 use wgpu_optim::{Adam, ClipNorm, Conditioning, Lion, Optimizer, Sgd, Span};
 
@@ -518,6 +519,63 @@ mod skipped {
     /// What looks most like it.
     const FINITE: [f32; 6] =
         [f32::MAX, f32::MIN, f32::MIN_POSITIVE, 1e-45, -1e-45, f32::from_bits(0x807f_ffff)];
+
+    /// Each single bit of a significand or of a payload, what lies on both sides of where one kind of number ends,
+    /// and all of it with either sign.
+    fn every_kind() -> Vec<f32> {
+        let ends = [0, 0x007f_ffff, 0x0080_0000, 0x3f80_0000, 0x7f7f_ffff, 0x7f80_0000, 0x7fbf_ffff];
+        let mut bits = [&ends[..], &[0x7fc0_0000, 0x7fff_ffff]].concat();
+        // Subnormal numbers, the smallest normal ones, signalling and quiet NaN.
+        for base in [0, 0x0080_0000, 0x7f80_0000, 0x7fc0_0000] {
+            bits.extend((0..23).map(|k| base | 1 << k));
+        }
+        bits.iter().flat_map(|&bits| [bits, bits | 1 << 31]).map(f32::from_bits).collect()
+    }
+
+    #[test]
+    fn the_verdict_on_every_kind_of_bits_is_the_processors() {
+        let Some(gpu) = Gpu::get() else { return };
+        let mut random = Random(15);
+        // No vector, block or workgroup is full.
+        let lengths = [1, 3, 5, 7, 63, 65, 257, 1021];
+        let conditioning = Conditioning { skip_nonfinite: true, ..Conditioning::default() };
+        let options = Options { conditioning, average: Some(0.75), micro_batches: 1 };
+        let amsgrad = Adam { amsgrad: true, ..adam() };
+        let setup = Setup::new(amsgrad, options, &mut random, &lengths);
+        let mut values = every_kind();
+        // What is finite comes last: squares of the largest are not.
+        values.sort_by_key(|value| value.is_finite());
+        let good = setup.script(&mut random, 1).remove(0);
+        let mut script = vec![good.clone()];
+        for (i, value) in values.into_iter().enumerate() {
+            let mut grads = good.clone();
+            let tensor = grads[i % lengths.len()].as_mut().unwrap();
+            let at = match i / lengths.len() % 3 {
+                0 => 0,
+                1 => tensor.len() - 1,
+                _ => random.bits() as usize % tensor.len(),
+            };
+            tensor[at] = value;
+            script.push(grads);
+        }
+        for optimizer in [setup.apart(gpu), setup.packed(gpu)] {
+            let snapshots = play(gpu, &optimizer, &script);
+            let mut skipped = 0;
+            for (grads, pair) in script[1..].iter().zip(snapshots.windows(2)) {
+                let (before, after) = (&pair[0], &pair[1]);
+                let taken = all_finite(grads.iter().flatten().map(Vec::as_slice));
+                skipped += u64::from(!taken);
+                assert_eq!(after.control.skipped, skipped, "{grads:?}");
+                assert_eq!(after.control.steps - before.control.steps, u64::from(taken), "{grads:?}");
+                for (before, after) in before.tensors.iter().zip(&after.tensors).filter(|_| !taken) {
+                    assert_eq!(after.state, before.state);
+                    before.values.iter().zip(&after.values).for_each(|(b, a)| assert_bits("kept", a, b));
+                    assert_bits("average", &after.average, &before.average);
+                }
+            }
+            assert!(skipped > 90 && skipped < script.len() as u64 - 90);
+        }
+    }
 
     /// A setup of every option beside it, and a finite script for it.
     fn setup(random: &mut Random) -> (Setup, Script) {

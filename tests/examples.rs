@@ -4,6 +4,10 @@ mod common;
 #[path = "../examples/embed.rs"]
 #[allow(dead_code, reason = "its `main` and what only that calls")]
 mod embed;
+#[cfg(feature = "checkpoint")]
+#[path = "../examples/resume.rs"]
+#[allow(dead_code, reason = "its `main` and what only that calls")]
+mod resume;
 #[path = "../examples/splat_image/main.rs"]
 #[allow(dead_code, reason = "its `main` and what only that calls")]
 mod splat_image;
@@ -21,6 +25,20 @@ fn every_walker_comes_to_the_minimum() {
     assert_eq!(ends.len(), 1000);
     let far = ends.iter().filter(|end| embed::distance(end) >= 0.05).count();
     assert_eq!(far, 0, "{far} walkers did not arrive");
+}
+
+#[cfg(feature = "checkpoint")]
+#[test]
+fn a_run_that_was_cut_ends_where_the_other_one_does() {
+    let Some(gpu) = Gpu::get() else { return };
+    let other = Gpu::with_limits(gpu.device.limits()).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("run.safetensors");
+    let pair = |gpu: &Gpu| (gpu.device.clone(), gpu.queue.clone());
+    let through = resume::through(pair(gpu)).unwrap();
+    let cut = resume::cut(pair(gpu), pair(&other), &file).unwrap();
+    common::assert_bits("parameters", &cut, &through);
+    assert!(through.iter().all(|p| p.is_finite() && *p != 0.0));
 }
 
 /// The loss of `splats.wgsl` by its definition, over (position, colour, shape) of each Gaussian, and the

@@ -317,22 +317,24 @@ fn a_full_disk_is_an_error_and_what_was_there_is_there_still() {
     }
     let program = env!("CARGO_BIN_EXE_wgpu-optim");
     let fit = "fit synthetic --samples 500 --features 8000 --batch-size 10 --device cpu --optimizer adam --no-verify \
-               --checkpoint disk --checkpoint-every 5 --keep 50";
+               --checkpoint disk --checkpoint-every 5";
     // 96 KB each: the third one does not fit.
     let script = format!(
-        "{mount}; {program} {fit} --steps 10 >/dev/null || exit 90; {program} {fit} --steps 50 --resume; \
-         test $? = 2 || exit 91; rm -f disk/1-adam-5.*; ls -A disk; {program} {fit} --steps 15 --resume --json"
+        "{mount}; {program} {fit} --keep 9 --steps 10 >/dev/null || exit 90; {program} {fit} --keep 9 --steps 50 --resume; \
+         test $? = 2 || exit 91; rm $(ls disk/*.safetensors | sort -V | head -n -1); \
+         {program} {fit} --keep 1 --steps 50 --resume >/dev/null || exit 92; ls -A disk"
     );
     let mut command = Command::new("unshare");
     command.current_dir(folder.path()).args(["-rm", "sh", "-c", &script]);
     let outcome = end(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap());
     assert_eq!(outcome.code, 0, "{} {}", outcome.stdout, outcome.stderr);
+    let part = "checkpoint: writing disk/1-adam-";
     assert!(
-        outcome.stderr.contains("writing disk/1-adam-15.safetensors: No space left"),
+        outcome.stderr.contains(part) && outcome.stderr.contains("No space left"),
         "{}",
         outcome.stderr
     );
-    assert!(outcome.stdout.starts_with("1-adam-10.safetensors\nlock\n{"), "{}", outcome.stdout);
+    assert_eq!(outcome.stdout, "1-adam-50.safetensors\nlock\n");
 }
 
 #[test]
@@ -406,7 +408,7 @@ fn updates_that_are_not_finite_are_skipped_and_counted() {
             };
             assert_eq!(outcome.code, code, "{}", outcome.stderr);
             assert!(outcome.stderr.contains(part), "{}", outcome.stderr);
-            let skipping = json(&folder, &format!("{fit} --skip-nonfinite 2 --json"));
+            let skipping = json(&folder, &format!("{fit} --skip-nonfinite 3 --json"));
             let batches: std::collections::BTreeSet<_> = bad.iter().map(|row| row / 6).collect();
             let run = &skipping["runs"][0];
             assert_eq!(run["skipped"], 5 * batches.len(), "{device} {bad:?} {column}");

@@ -18,7 +18,7 @@ fn every_rust_block_is_a_doctest_of_the_crate() {
         .collect();
     let compiled: Vec<String> = blocks(&docs, "```\n").collect();
     let shown: Vec<String> = blocks(readme, "```rust\n").collect();
-    assert_eq!(shown.len(), 2);
+    assert_eq!(shown.len(), 3);
     for block in shown {
         assert!(compiled.contains(&block), "no doctest says\n{block}");
     }

@@ -154,14 +154,12 @@ impl Fit<'_> {
             Failure::Interrupted(message, _) => Failure::Interrupted(message, self.signals.exit_code()),
             other => other,
         };
-        let Some(last) = session.keeping.as_ref().and_then(|keeping| keeping.last(index)) else {
-            return failure;
+        let Some(keeping) = &session.keeping else { return failure };
+        let failure = match keeping.last(index) {
+            Some(last) => failure.and(&format!("the last checkpoint is {}", last.display())),
+            None => failure,
         };
-        let last = last.display();
-        match interrupted {
-            true => failure.and(&format!("saved in {last}; go on with: {}", go_on())),
-            false => failure.and(&format!("the last checkpoint is {last}")),
-        }
+        if interrupted { failure.and(&format!("go on with: {}", go_on())) } else { failure }
     }
 
     /// What a plot has of an update, if anything: one quantity, the loss over all rows if it is asked for, else
