@@ -250,9 +250,19 @@ fn rows_that_are_streamed_lead_to_the_same_weights() {
         let fit = format!("{fit} --device {device}");
         let expected = json(&folder, &fit);
         assert!(expected["runs"][0]["streaming"].is_null());
-        for flags in ["--stream", "--stream --device-memory 50000", "--device-memory 150000"] {
+        let needed = number(&expected["runs"][0]["memory"]["needed"]);
+        let less = format!("--device-memory {}", needed - 100_000.0);
+        for flags in ["--stream", &format!("--stream {less}"), &less] {
             let report = json(&folder, &format!("{fit} {flags}"));
             let run = &report["runs"][0];
+            let placement = if device == "gpu" {
+                "streamed"
+            } else if flags.starts_with("--stream") {
+                "on demand"
+            } else {
+                "resident"
+            };
+            assert_eq!(run["memory"]["placement"], placement, "{device} {flags}");
             assert_eq!(run["weights"], expected["runs"][0]["weights"], "{device} {flags}");
             assert_eq!(run["streaming"].is_object(), device == "gpu", "{device} {flags}");
             if device == "gpu" {
@@ -270,16 +280,48 @@ fn a_device_needs_memory_for_what_is_there_at_a_time() {
         return;
     }
     let folder = large_data();
-    let fit = "fit data.csv --device gpu --device-memory";
-    // Rows of 72 floats.
-    let least = [
-        "--device-memory 500 is too little: 32 rows are a batch",
-        "two chunks of them take 18432 bytes",
-    ];
-    refused(&folder, &format!("{fit} 500"), &least);
-    let shuffled = ["1000 rows are shuffled together", "two chunks of them take 576000 bytes"];
-    refused(&folder, &format!("{fit} 50000 --shuffle"), &shuffled);
-    assert_eq!(run(&folder, &format!("{fit} 576000 --shuffle --epochs 1")).code, 0);
+    let fit = "fit data.csv --device gpu --epochs 1 --json";
+    let memory = &json(&folder, fit)["runs"][0]["memory"];
+    assert_eq!(memory["placement"], "resident");
+    // Rows of 71 floats, of which 70 are padded to 72.
+    assert!(number(&memory["rows"]) >= 1000.0 * 73.0 * 4.0, "{memory}");
+    let needed = number(&memory["needed"]);
+    assert!(number(&memory["available"]) > needed, "{memory}");
+
+    let enough = json(&folder, &format!("{fit} --device-memory {needed}"));
+    assert_eq!(enough["runs"][0]["memory"]["placement"], "resident");
+    let fit = format!("{fit} --device-memory");
+    let less = json(&folder, &format!("{fit} {}", needed - 4.0));
+    let memory = &less["runs"][0]["memory"];
+    assert_eq!(memory["placement"], "streamed");
+    assert!(number(&memory["needed"]) < needed && number(&memory["chunk_bytes"]) > 0.0, "{memory}");
+    assert_eq!(less["runs"][0]["weights"], enough["runs"][0]["weights"]);
+
+    let parts = ["1000 rows × 70 features need", "500 bytes are available", "32 rows are a batch"];
+    refused(&folder, &format!("{fit} 500"), &parts);
+    let parts = ["1000 rows are shuffled together", "on the device"];
+    refused(&folder, &format!("{fit} 100000 --shuffle"), &parts);
+}
+
+#[test]
+fn what_no_memory_holds_is_refused_with_numbers() {
+    for device in devices() {
+        let fit = format!("fit --device {device} --samples 10000000000 --steps 1");
+        refused(HERE, &fit, &["10000000000 rows × 64 features need", "GB are available", "--virtual"]);
+    }
+}
+
+#[test]
+fn a_report_tells_of_submissions() {
+    if !devices().contains(&"gpu") {
+        return;
+    }
+    let report =
+        json(HERE, "fit --device gpu --virtual --samples 300000 --steps 20 --optimizer sgd --json");
+    let submissions = &report["runs"][0]["submissions"];
+    let [count, longest, budget] =
+        ["count", "longest_seconds", "budget_seconds"].map(|key| number(&submissions[key]));
+    assert!(count >= 2.0 && longest > 0.0 && longest < budget && budget == 0.5, "{submissions}");
 }
 
 #[test]

@@ -34,7 +34,7 @@ const RUN_PRODUCTS: u64 = 1 << 26;
 /// with fewer costs as much as one with so many.
 const PART_PRODUCTS: u64 = 1 << 19;
 const MAX_PARTS: u64 = 32;
-const ROW_PRODUCTS: u64 = 16;
+const ROW_PRODUCTS: u64 = 64;
 
 /// How the gradient of a model is summed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -20,8 +20,8 @@ const BLOCKS: u32 = 4;
 const PART_ROWS: u64 = 64;
 /// Numbers that are made in a part, and products that its targets are the sums of, where so few rows have not
 /// more.
-const PART_NUMBERS: u64 = 1 << 22;
-const PART_PRODUCTS: u64 = 1 << 24;
+const PART_NUMBERS: u64 = 1 << 20;
+const PART_PRODUCTS: u64 = 1 << 22;
 /// Bytes from one part's description to the next: WebGPU's alignment of bindings.
 const SLOT: usize = 256;
 

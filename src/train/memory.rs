@@ -268,14 +268,13 @@ impl Fitting<'_> {
         let first =
             if self.is_small() { Placement::Resident } else { wanted.unwrap_or(Placement::Resident) };
         let mut plan = MemoryPlan { placement: first, needs: self.needs(limits, first)? };
-        let mut least = plan.needs;
+        // Smaller chunks make more runs, which are described on the device: the last plan is not the least.
+        let mut least: Option<(u64, u64, &'static str)> = None;
         while let Some(lack) = memory.lacks(&plan.needs) {
-            if plan.needs.total() <= least.total() {
-                least = plan.needs;
-            }
+            let least = least.insert(least.filter(|least| least.0 < lack.0).unwrap_or(lack));
             match self.smaller(limits, &plan)? {
                 Some(smaller) => plan = smaller,
-                None => return Err(self.too_little(memory.lacks(&least).unwrap_or(lack))?),
+                None => return Err(self.too_little(*least)?),
             }
         }
         Ok(plan)

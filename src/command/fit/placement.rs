@@ -23,10 +23,8 @@ pub struct MemoryReport {
 
 impl MemoryReport {
     fn new(needs: Needs, memory: &Memory, placement: &'static str, chunk_bytes: Option<u64>) -> Self {
-        let (needed, available) = match memory.shared && memory.device.is_none() {
-            true => (needs.total(), Some(memory.host)),
-            false => (needs.device(), memory.device),
-        };
+        let needed = if needs.device() > 0 { needs.device() } else { needs.host };
+        let available = memory.device.or(memory.shared.then_some(memory.host));
         MemoryReport { needed, available, placement, chunk_bytes, needs }
     }
 }

@@ -1,0 +1,270 @@
+//! Memory is counted before it is taken, what does not fit is cut or refused with numbers, and no submission
+//! is long.
+
+#![cfg(feature = "cli")]
+
+mod common;
+#[path = "common/training.rs"]
+mod training;
+
+use training::gpu;
+use wgpu_optim::cpu::synthetic::{Options, Response};
+use wgpu_optim::gpu::Gpu;
+use wgpu_optim::regression::{Problem, ProblemError};
+use wgpu_optim::train::{
+    Batches, EpochsWorker, Fitting, GpuData, GpuWorker, Memory, MemoryError, MemoryPlan, Placement,
+    Recipe, Shuffle, Submissions, Worker,
+};
+use wgpu_optim::{Adam, Batch, Error, Loss, Model, Rule, Sgd};
+
+const EVERYTHING: Memory = Memory { device: None, host: u64::MAX, shared: true };
+
+fn synthetic(rows: u64, features: u32, outputs: u32, loss: Loss) -> (Problem, Model) {
+    let response = Response::from(&loss);
+    let options = Options { features, outputs, response, seed: 3, ..Options::default() };
+    let mut problem = Problem::synthetic(rows, &options).unwrap();
+    let model = problem.model(loss, true).unwrap();
+    (problem, model)
+}
+
+/// The same rows, which lie in memory.
+fn table(rows: usize, features: usize) -> (Problem, Model) {
+    let x = (0..rows * features).map(|i| (i % 17) as f64 / 17.0).collect();
+    let mut problem = Problem::table("table", features, x, vec![1.0; rows]);
+    let model = problem.model(Loss::Mse, true).unwrap();
+    (problem, model)
+}
+
+fn batches(rows: u64, size: u64, shuffle: Option<Shuffle>) -> Batches {
+    Batches::Epochs { rows, size, updates: 4, shuffle }
+}
+
+fn adam(model: Model) -> Recipe {
+    Recipe { average: Some(0.9), ..Recipe::new(model, Adam { lr: 1e-3, ..Adam::default() }.into()) }
+}
+
+/// Bytes that are allocated on a device, by what it says itself; none where a backend says nothing.
+fn allocated(gpu: &Gpu) -> Option<u64> {
+    // What is on its way is given back when it is there.
+    for _ in 0..2 {
+        gpu.submit(gpu.device.create_command_encoder(&Default::default())).unwrap();
+    }
+    gpu.device.generate_allocator_report().map(|report| report.total_allocated_bytes)
+}
+
+#[test]
+fn what_is_counted_is_what_is_allocated() {
+    if gpu().is_none() {
+        return;
+    }
+    let streamed = Placement::Streamed { chunk: 1 << 20 };
+    let shuffle = Some(Shuffle { seed: 1, window: 4096 });
+    let rows = 40_000;
+    let cases = [
+        (synthetic(rows, 64, 1, Loss::Mse), Placement::Resident, 512, None),
+        (synthetic(rows, 64, 1, Loss::Logistic), Placement::Virtual, 512, None),
+        (synthetic(rows, 31, 1, Loss::Mse), streamed, 512, shuffle),
+        (synthetic(rows, 20, 10, Loss::Softmax { classes: 10 }), Placement::Resident, rows, None),
+        (synthetic(rows, 100, 64, Loss::SquaredError), Placement::Virtual, 1000, None),
+        (synthetic(300, 300_000, 1, Loss::Mse), Placement::Virtual, 100, None),
+        (table(rows as usize, 50), Placement::Resident, 64, shuffle),
+        (table(rows as usize, 50), streamed, rows, None),
+        (table(500, 7), Placement::Resident, 20, None),
+    ];
+    for ((problem, model), placement, size, shuffle) in &cases {
+        let gpu = Gpu::open(None).unwrap();
+        let batches = batches(problem.rows, *size, *shuffle);
+        let recipe = adam(*model);
+        let fitting = Fitting { problem, recipes: &[recipe], batches: &batches };
+        let needs = fitting.needs(&gpu.device.limits(), *placement).unwrap();
+        let Some(before) = allocated(&gpu) else { return };
+        let data = GpuData::new(&gpu, problem, model, &batches, *placement).unwrap();
+        let start = vec![0.0; model.params()];
+        let worker: Box<dyn Worker> = match EpochsWorker::fits(problem, &recipe, &batches) {
+            true => Box::new(EpochsWorker::new(&data, &recipe, &start, &batches).unwrap()),
+            false => Box::new(GpuWorker::new(&data, &recipe, &start, &batches).unwrap()),
+        };
+        let taken = allocated(&gpu).unwrap() - before;
+        drop(worker);
+        // Drivers round each of some thirty buffers up, to 4 KiB at most.
+        let (least, most) = (needs.device(), needs.device() + needs.device() / 100 + 30 * 4096);
+        let what = format!("{} × {} by {size}, {placement:?}", problem.rows, problem.features);
+        assert!((least..=most).contains(&taken), "{what}: {taken} bytes for {needs:?}: {least}");
+    }
+}
+
+#[test]
+fn rows_are_where_they_fit() {
+    let (problem, model) = table(100_000, 50);
+    let (recipes, batches) = ([adam(model)], batches(100_000, 1000, None));
+    let fitting = Fitting { problem: &problem, recipes: &recipes, batches: &batches };
+    let limits = wgpu::Limits::default();
+    let all = fitting.plan(&limits, &EVERYTHING, None).unwrap();
+    assert_eq!(all.placement, Placement::Resident);
+    assert!(all.needs.rows >= 20_000_000);
+
+    let just = Memory { device: Some(all.needs.device()), ..EVERYTHING };
+    assert_eq!(fitting.plan(&limits, &just, None).unwrap(), all);
+    let less = Memory { device: Some(all.needs.device() - 1), ..EVERYTHING };
+    let MemoryPlan { placement, needs } = fitting.plan(&limits, &less, None).unwrap();
+    assert!(matches!(placement, Placement::Streamed { .. }), "{placement:?}");
+    assert!(needs.device() < all.needs.device());
+
+    let none = Memory { device: Some(10_000), ..EVERYTHING };
+    let error = fitting.plan(&limits, &none, None).unwrap_err();
+    let MemoryError::TooLittle { needed, available, .. } = &error else { panic!("{error}") };
+    assert_eq!(*available, 10_000);
+    let enough = Memory { device: Some(*needed), ..EVERYTHING };
+    fitting.plan(&limits, &enough, None).unwrap();
+    let short = Memory { device: Some(*needed - 1), ..EVERYTHING };
+    fitting.plan(&limits, &short, None).unwrap_err();
+    let text = error.to_string();
+    assert!(text.contains("100000 rows × 50 features need") && text.contains("10000 bytes"), "{text}");
+}
+
+#[test]
+fn a_software_adapters_memory_is_the_hosts() {
+    let (problem, model) = table(100_000, 50);
+    let (recipes, batches) = ([adam(model)], batches(100_000, 1000, None));
+    let fitting = Fitting { problem: &problem, recipes: &recipes, batches: &batches };
+    let limits = wgpu::Limits::default();
+    let needs = fitting.needs(&limits, Placement::Resident).unwrap();
+    let of = |host, shared| fitting.plan(&limits, &Memory { device: None, host, shared }, None);
+    assert_eq!(of(needs.total(), true).unwrap().placement, Placement::Resident);
+    assert_ne!(of(needs.total() - 1, true).unwrap().placement, Placement::Resident);
+    assert_eq!(of(needs.host, false).unwrap().placement, Placement::Resident);
+    assert!(matches!(of(1000, false), Err(MemoryError::TooLittle { available: 1000, .. })));
+}
+
+#[test]
+fn chunks_are_halved_down_to_what_belongs_together() {
+    let (problem, model) = table(100_000, 50);
+    let recipes = [adam(model)];
+    let shuffle = Some(Shuffle { seed: 1, window: 3000 });
+    for (batches, least) in
+        [(batches(100_000, 1000, None), 1000), (batches(100_000, 1000, shuffle), 3000)]
+    {
+        let fitting = Fitting { problem: &problem, recipes: &recipes, batches: &batches };
+        let limits = wgpu::Limits::default();
+        let mut plan = fitting.plan(&limits, &EVERYTHING, None).unwrap();
+        let mut chunks = Vec::new();
+        while let Some(smaller) = fitting.smaller(&limits, &plan).unwrap() {
+            assert!(smaller.needs.rows <= plan.needs.rows, "{smaller:?} after {plan:?}");
+            let Placement::Streamed { chunk } = smaller.placement else { panic!("{smaller:?}") };
+            chunks.push(chunk);
+            plan = smaller;
+        }
+        // Rows of 50 numbers take 52 on the device.
+        assert_eq!(chunks.last(), Some(&(least * 52 * 4)), "{chunks:?}");
+        assert!(chunks.len() > 3 && chunks[0] <= 100_000 * 52, "{chunks:?}");
+    }
+}
+
+/// The same adapter with lower limits.
+fn limited(limits: wgpu::Limits) -> Gpu {
+    let common::gpu::Gpu { device, queue, .. } = common::gpu::Gpu::with_limits(limits).unwrap();
+    Gpu::new(device, queue, gpu().unwrap().info.clone())
+}
+
+/// Trains a little where the plan says; the plan and all that follows it may refuse, and must not panic.
+fn fit(
+    gpu: &Gpu,
+    problem: &Problem,
+    recipe: Recipe,
+    batches: &Batches,
+) -> Result<Placement, ProblemError> {
+    let fitting = Fitting { problem, recipes: &[recipe], batches };
+    let plan = match fitting.plan(&gpu.device.limits(), &EVERYTHING, None) {
+        Ok(plan) => plan,
+        Err(MemoryError::Library(error)) => return Err(error.into()),
+        Err(error) => panic!("{error}"),
+    };
+    let data = GpuData::new(gpu, problem, &recipe.model, batches, plan.placement)?;
+    let start = vec![0.0; recipe.model.params()];
+    let mut worker = GpuWorker::new(&data, &recipe, &start, batches)?;
+    let first = batches.get(0);
+    worker.run(&[first], &[1e-3], None)?;
+    worker.evaluate(0, problem.rows, 0.0)?;
+    assert!(worker.params()?.iter().all(|p| p.is_finite()));
+    Ok(plan.placement)
+}
+
+#[test]
+fn what_passes_a_binding_is_cut_or_refused() {
+    let Some(gpu) = gpu() else { return };
+    let rule: Rule = Sgd { lr: 1e-3, ..Sgd::default() }.into();
+    let limits = wgpu::Limits {
+        max_storage_buffer_binding_size: 1 << 16,
+        max_buffer_size: 1 << 20,
+        ..gpu.device.limits()
+    };
+    let small = limited(limits);
+    let limit = |outcome: Result<Placement, ProblemError>, what: &str| match outcome {
+        Err(ProblemError::Library(Error::Limit { available, needed, .. })) => {
+            assert!(needed > available, "{what}: {needed} of {available}");
+        }
+        other => panic!("{what}: {other:?}"),
+    };
+    // X is cut.
+    let (problem, model) = synthetic(5000, 40, 1, Loss::Mse);
+    let recipe = Recipe::new(model, rule);
+    assert_eq!(fit(&small, &problem, recipe, &batches(5000, 100, None)).unwrap(), Placement::Resident);
+    // A batch too, as long as its parts' sums can be bound.
+    assert_eq!(fit(&small, &problem, recipe, &batches(5000, 700, None)).unwrap(), Placement::Resident);
+    // Parameters, and moments that are several times as long.
+    let (problem, model) = synthetic(10, 17_000, 1, Loss::Mse);
+    limit(fit(&small, &problem, Recipe::new(model, rule), &batches(10, 5, None)), "a row of X");
+    let (problem, model) = synthetic(10, 3000, 6, Loss::SquaredError);
+    limit(fit(&small, &problem, Recipe::new(model, rule), &batches(10, 5, None)), "parameters");
+    let (problem, model) = synthetic(10, 6000, 1, Loss::Mse);
+    limit(fit(&small, &problem, adam(model), &batches(10, 5, None)), "moments");
+    // Targets of one row.
+    let tiny = limited(wgpu::Limits { max_storage_buffer_binding_size: 12_288, ..gpu.device.limits() });
+    let (problem, model) = synthetic(10, 1, 4096, Loss::SquaredError);
+    limit(fit(&tiny, &problem, Recipe::new(model, rule), &batches(10, 5, None)), "targets");
+    // Descriptions of batches.
+    let few = limited(wgpu::Limits { max_buffer_size: 1 << 22, ..gpu.device.limits() });
+    let (problem, model) = synthetic(1 << 36, 64, 1, Loss::Mse);
+    let recipe = Recipe::new(model, rule);
+    let all = batches(1 << 36, 1 << 36, None);
+    let data = GpuData::new(&few, &problem, &model, &all, Placement::Virtual).unwrap();
+    let made = GpuWorker::new(&data, &recipe, &[0.0; 65], &all).map(drop);
+    limit(made.map(|()| Placement::Virtual).map_err(Into::into), "batches");
+    // The device is as good as before.
+    let (problem, model) = synthetic(5000, 40, 1, Loss::Mse);
+    fit(&small, &problem, Recipe::new(model, rule), &batches(5000, 100, None)).unwrap();
+}
+
+/// A device refuses what no machine has; what is made then is refused with numbers, and smaller things can
+/// still be made.
+#[test]
+fn a_device_without_memory_refuses_and_goes_on() {
+    let Some(gpu) = gpu() else { return };
+    // 64 TB in buffers that each are within the limits.
+    let (problem, model) = synthetic(1 << 38, 64, 1, Loss::Mse);
+    let all = batches(1 << 38, 1024, None);
+    let error = GpuData::new(gpu, &problem, &model, &all, Placement::Resident).unwrap_err();
+    assert!(matches!(error, ProblemError::Library(Error::OutOfMemory { .. })), "{error}");
+    let (problem, model) = synthetic(5000, 40, 1, Loss::Mse);
+    fit(gpu, &problem, adam(model), &batches(5000, 100, None)).unwrap();
+}
+
+#[test]
+fn no_submission_of_a_large_batch_is_long() {
+    let Some(gpu) = gpu() else { return };
+    let rows = 1 << 20;
+    let (problem, model) = synthetic(rows, 64, 1, Loss::Mse);
+    let all = batches(rows, rows, None);
+    let data = GpuData::new(gpu, &problem, &model, &all, Placement::Virtual).unwrap();
+    let mut worker = GpuWorker::new(&data, &adam(model), &vec![0.0; 65], &all).unwrap();
+    // Drivers compile kernels when they first run.
+    worker.run(&[Batch::new(0, 1)], &[1e-3], None).unwrap();
+    worker.evaluate(0, 1, 0.0).unwrap();
+    data.take_submissions();
+    worker.run(&[Batch::new(0, rows)], &[1e-3], None).unwrap();
+    worker.evaluate(0, rows, 0.0).unwrap();
+    let Submissions { count, longest } = data.take_submissions();
+    assert!(count > 2, "{count} submissions");
+    assert!(longest < Submissions::BUDGET, "one of {count} submissions took {longest:?}");
+    assert_eq!(data.take_submissions(), Submissions::default());
+}
