@@ -27,8 +27,10 @@ fn places(value: &Value) -> Vec<String> {
     std::iter::once(String::new()).chain(inner).collect()
 }
 
-/// The files, and what reads them.
-const KINDS: [(fn() -> &'static [u8], fn(&[u8]) -> bool); 2] = [
+/// What makes a file, and what says whether it can be read.
+type Kind = (fn() -> &'static [u8], fn(&[u8]) -> bool);
+
+const KINDS: [Kind; 2] = [
     (checkpoint::whole, |bytes| checkpoint::check(bytes).is_ok()),
     (state::whole, |bytes| state::check(bytes).is_ok()),
 ];
