@@ -122,8 +122,9 @@ fn a_second_signal_ends_the_program_at_once() {
 #[test]
 fn a_run_that_is_killed_again_and_again_comes_to_the_same_result() {
     let fit = "fit synthetic --samples 2000 --features 6 --batch-size 50 --steps 60000 --shuffle --device cpu \
-               --optimizer adam --no-verify --json";
-    let whole = json(folder(&[]), fit);
+               --optimizer adam --no-verify --json --log log.csv --log-every 1";
+    let whole_folder = folder(&[]);
+    let whole = json(&whole_folder, fit);
     let folder = folder(&[]);
     let kept = folder.path().join("kept");
     // A thread writes one checkpoint after the other.
@@ -137,6 +138,9 @@ fn a_run_that_is_killed_again_and_again_comes_to_the_same_result() {
         child.kill().unwrap();
         let outcome = end(child);
         assert!(!outcome.stderr.contains("damaged"), "{}", outcome.stderr);
+        // The log is well-formed whenever it is looked at.
+        let log = std::fs::read_to_string(folder.path().join("log.csv.partial")).unwrap();
+        assert!(log.ends_with('\n') && log.lines().all(|line| line.matches(',').count() == 3));
         let names = names(&kept);
         left += names.iter().filter(|name| name.starts_with(".wgpu-optim-")).count();
         let update = |name: &String| {
@@ -148,6 +152,8 @@ fn a_run_that_is_killed_again_and_again_comes_to_the_same_result() {
     assert!(left > 0, "no kill came while a file was written");
     let rest = json(&folder, &format!("{keeping} --resume"));
     assert_eq!(results(&rest), results(&whole));
+    let log = |folder: &Path| std::fs::read_to_string(folder.join("log.csv")).unwrap();
+    assert!(log(folder.path()) == log(whole_folder.path()));
     let names = names(&kept);
     assert!(names.contains(&"1-adam-60000.safetensors".into()) && names.len() <= 3, "{names:?}");
 }

@@ -5,21 +5,23 @@
 #[path = "../../tests/harmless/mod.rs"]
 mod harmless;
 
-use harmless::checkpoint::{check_texts, texts};
+use harmless::checkpoint::{check, whole};
+use harmless::sealed::{texts, with_texts};
 use libfuzzer_sys::{fuzz_mutator, fuzz_target, fuzzer_mutate};
 
 // The search begins with those of a good one.
 fuzz_mutator!(|bytes: &mut [u8], size: usize, max_size: usize, _seed: u32| {
-    let lines: Vec<String> = texts().values().map(|text| text.as_str().unwrap().to_string()).collect();
-    let whole = lines.join("\n");
-    if size > 0 || whole.len() > max_size {
+    let lines: Vec<String> = texts(whole()).into_iter().map(|(_, text)| text).collect();
+    let lines = lines.join("\n");
+    if size > 0 || lines.len() > max_size {
         return fuzzer_mutate(bytes, size, max_size);
     }
-    bytes[..whole.len()].copy_from_slice(whole.as_bytes());
-    whole.len()
+    bytes[..lines.len()].copy_from_slice(lines.as_bytes());
+    lines.len()
 });
 
 fuzz_target!(|bytes: &[u8]| {
-    let text = String::from_utf8_lossy(bytes);
-    check_texts(texts().into_iter().map(|(key, _)| key).zip(text.split('\n').map(str::to_string)));
+    let lines = String::from_utf8_lossy(bytes);
+    let keys = texts(whole()).into_iter().map(|(key, _)| key);
+    let _ = check(&with_texts(whole(), keys.zip(lines.split('\n').map(str::to_string))));
 });

@@ -257,7 +257,9 @@ fn time_to_loss(
     match (outcome, reached) {
         (Ok(_) | Err(TrainError::Interrupted { .. }), Some(reached)) => Ok(reached),
         // A rule that diverges has missed the loss too.
-        (Ok(_) | Err(TrainError::Diverged { .. }), None) => Ok((f64::INFINITY, batches.updates())),
+        (Ok(_) | Err(TrainError::Diverged { .. } | TrainError::Overflow { .. }), None) => {
+            Ok((f64::INFINITY, batches.updates()))
+        }
         (Err(error), _) => Err(error.into()),
     }
 }

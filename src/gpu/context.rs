@@ -201,10 +201,14 @@ impl Gpu {
 
     /// Waits until the device is done.
     fn poll(&self) -> Result<(), Error> {
-        if let Err(error) = self.device.poll(PollType::wait_indefinitely()) {
-            let _ = self.lost.set(error.to_string());
-        }
+        let done = self.device.poll(PollType::wait_indefinitely());
+        done.map_err(|error| self.failed(error.to_string()))?;
         self.check()
+    }
+
+    /// From here on it counts as lost: its own callback may come later.
+    pub(crate) fn failed(&self, reason: String) -> Error {
+        Error::DeviceLost(self.lost.get_or_init(|| reason).clone())
     }
 
     /// Drives a read-back to its end.
@@ -217,12 +221,11 @@ impl Gpu {
         // The first poll asks for the mapping, the device's poll makes it happen.
         loop {
             if let std::task::Poll::Ready(result) = reading.as_mut().poll(&mut context) {
-                if let Err(Error::ReadBack(reason)) = &result {
-                    // The device's own callback may come later.
-                    let _ = self.lost.set(reason.clone());
-                }
                 self.check()?;
-                return result;
+                return result.map_err(|error| match error {
+                    Error::ReadBack(reason) => self.failed(reason),
+                    other => other,
+                });
             }
             self.poll()?;
         }

@@ -255,7 +255,7 @@ impl Stream {
         let shape = *self.samples.shape();
         let part = &self.samples.chunks()[chunk];
         let (first, rows) = (part.first_row, part.rows as usize);
-        let poll = |poll| device.poll(poll).map_err(|e| Error::ReadBack(e.to_string()));
+        let poll = |poll| device.poll(poll).map_err(|e| data.gpu.failed(e.to_string()));
         self.last[other] = Some(work.submit()?);
         let started = Instant::now();
         self.x.resize(rows * shape.features as usize, 0.0);

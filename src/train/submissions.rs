@@ -96,7 +96,7 @@ impl<'a> Work<'a> {
     /// Where to record so many units more, which are one dispatch or what belongs to it.
     ///
     /// # Errors
-    /// [`Error::ReadBack`] if the device was lost.
+    /// [`Error::DeviceLost`].
     pub fn encoder(&mut self, units: u64) -> Result<&mut CommandEncoder, Error> {
         if self.units > 0 && self.units.saturating_add(units) > self.rate.units() {
             self.submit()?;
@@ -108,7 +108,7 @@ impl<'a> Work<'a> {
     /// Where to record a copy of so many bytes.
     ///
     /// # Errors
-    /// [`Error::ReadBack`] if the device was lost.
+    /// [`Error::DeviceLost`].
     pub fn copying(&mut self, bytes: u64) -> Result<&mut CommandEncoder, Error> {
         if self.copied > 0 && self.copied.saturating_add(bytes) > COPIED {
             self.submit()?;
@@ -120,7 +120,7 @@ impl<'a> Work<'a> {
     /// Records a copy to be read.
     ///
     /// # Errors
-    /// [`Error::ReadBack`] if the device was lost; those of [`ReadBack::copy`].
+    /// [`Error::DeviceLost`]; those of [`ReadBack::copy`].
     pub fn copy(&mut self, read_back: &mut ReadBack, span: &Span) -> Result<(), Error> {
         for at in (0..span.len).step_by((COPIED / 4) as usize) {
             let (offset, len) = (span.offset + 4 * at, (COPIED / 4).min(span.len - at));
@@ -132,7 +132,7 @@ impl<'a> Work<'a> {
     /// Submits what is recorded, and says which submission the device's work so far ends with.
     ///
     /// # Errors
-    /// [`Error::ReadBack`] if the device was lost.
+    /// [`Error::DeviceLost`].
     pub fn submit(&mut self) -> Result<SubmissionIndex, Error> {
         while self.flights.len() >= IN_FLIGHT {
             self.land()?;
@@ -155,7 +155,7 @@ impl<'a> Work<'a> {
         let poll = |timeout| {
             self.gpu.device.poll(PollType::Wait { submission_index: Some(index.clone()), timeout })
         };
-        let failed = |e: PollError| Error::ReadBack(e.to_string());
+        let failed = |e: PollError| self.gpu.failed(e.to_string());
         let waited = match poll(Some(Duration::ZERO)) {
             Err(PollError::Timeout) => poll(None).map(|_| true),
             ended => ended.map(|_| false),
@@ -177,7 +177,7 @@ impl<'a> Work<'a> {
     /// Submits, and waits until the device is done.
     ///
     /// # Errors
-    /// [`Error::ReadBack`] if the device was lost.
+    /// [`Error::DeviceLost`].
     pub fn finish(mut self) -> Result<(), Error> {
         if self.units > 0 || self.copied > 0 {
             self.submit()?;
@@ -191,7 +191,7 @@ impl<'a> Work<'a> {
     /// The same, and reads what was copied.
     ///
     /// # Errors
-    /// [`Error::ReadBack`] if the device was lost.
+    /// [`Error::DeviceLost`].
     pub fn read(self, read_back: &mut ReadBack) -> Result<Vec<f32>, Error> {
         let gpu = self.gpu;
         self.finish()?;

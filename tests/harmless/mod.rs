@@ -8,6 +8,8 @@ pub mod checkpoint;
 pub mod data;
 pub mod memory;
 pub mod model;
+pub mod sealed;
+pub mod state;
 
 use std::path::Path;
 

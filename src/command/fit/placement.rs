@@ -52,6 +52,9 @@ impl From<Failure> for Stopped {
     }
 }
 
+/// Features, and what lies beside them.
+pub type Held = (Vec<f32>, Vec<f32>);
+
 impl Fit<'_> {
     /// Does `work` with the rows where the plan has them, and in smaller chunks as long as the device has no
     /// memory for it.
@@ -97,7 +100,7 @@ impl Fit<'_> {
     }
 
     /// All rows in the host's memory, unless they are made or read when they are needed.
-    pub fn in_memory(&self) -> Result<(Option<(Vec<f32>, Vec<f32>)>, MemoryReport), Failure> {
+    pub fn in_memory(&self) -> Result<(Option<Held>, MemoryReport), Failure> {
         let on_demand = self.arguments.synthetic.is_virtual || self.problem.is_streamed();
         let memory = Memory::of(None, None);
         let needs = self.fitting(&self.recipes()).plan_on_host(&memory, !on_demand)?;
