@@ -251,7 +251,7 @@ fn rows_that_are_streamed_lead_to_the_same_weights() {
         let expected = json(&folder, &fit);
         assert!(expected["runs"][0]["streaming"].is_null());
         let needed = number(&expected["runs"][0]["memory"]["needed"]);
-        let less = format!("--device-memory {}", needed - 100_000.0);
+        let less = format!("--device-memory {}", needed - 10_000.0);
         for flags in ["--stream", &format!("--stream {less}"), &less] {
             let report = json(&folder, &format!("{fit} {flags}"));
             let run = &report["runs"][0];
@@ -305,10 +305,8 @@ fn a_device_needs_memory_for_what_is_there_at_a_time() {
 
 #[test]
 fn what_no_memory_holds_is_refused_with_numbers() {
-    for device in devices() {
-        let fit = format!("fit --device {device} --samples 10000000000 --steps 1");
-        refused(HERE, &fit, &["10000000000 rows × 64 features need", "GB are available", "--virtual"]);
-    }
+    let fit = "fit --device cpu --samples 10000000000 --steps 1";
+    refused(HERE, fit, &["10000000000 rows × 64 features need", "GB are available", "--virtual"]);
 }
 
 #[test]
