@@ -254,6 +254,19 @@ fn a_damaged_checkpoint_is_passed_over_and_told_of() {
 }
 
 #[test]
+fn what_is_damaged_does_not_outlive_what_is_good() {
+    let (files, kept) = (MemoryFiles::default(), Kept::new());
+    let checkpoints = Checkpoints::open(Arc::new(files.clone()), Path::new(FOLDER), 1).unwrap();
+    kept.save(&checkpoints, &kept.states[3]).unwrap();
+    files.put(&Path::new(FOLDER).join(format!("{RUN}-9.safetensors")), b"damaged");
+    assert_eq!(kept.latest(&checkpoints), Some(4));
+    kept.save(&checkpoints, &kept.states[5]).unwrap();
+    assert_eq!(kept.latest(&checkpoints), Some(6));
+    assert_eq!(files.all().len(), 1);
+    assert!(checkpoints.runs().unwrap().into_iter().eq([RUN]));
+}
+
+#[test]
 fn a_checkpoint_of_something_else_is_refused_by_the_field() {
     let kept = Kept::new();
     let bytes = kept.bytes(&kept.states[3]);

@@ -200,10 +200,42 @@ fn another_problem_is_refused_by_the_field_that_differs() {
         &fit(first),
         &["holds checkpoints of an earlier run: --resume goes on with it"],
     );
+    let others = [
+        ("a.csv --batch-size 2 --epochs 3 --optimizer sgd", "1-adam is there, and here are 1-sgd"),
+        (
+            "a.csv --batch-size 2 --epochs 3 --optimizer adam --optimizer adam",
+            "--optimizer adam is there twice",
+        ),
+    ];
+    for (rest, part) in others {
+        for resume in ["", "--resume"] {
+            let folder_of = if rest.contains("adam") { "other" } else { "kept" };
+            let part =
+                if resume.is_empty() && folder_of == "kept" { "--resume goes on with it" } else { part };
+            let fit = format!("fit {rest} --device cpu --checkpoint {folder_of} {resume}");
+            command::refused(&folder, &fit, &[part]);
+        }
+    }
     // Where the file lies is no matter, and more epochs make the run longer.
     std::fs::rename(folder.path().join("a.csv"), folder.path().join("c.csv")).unwrap();
     let longer = json(&folder, &format!("{} --resume --json", fit("c.csv --batch-size 2 --epochs 5")));
     assert_eq!(longer["runs"][0]["updates"], 10);
+}
+
+#[test]
+fn another_fall_of_the_learning_rate_is_another_run() {
+    let folder = folder(&[]);
+    for (rate, of) in [("exponential", "--gamma"), ("invscaling", "--power-t")] {
+        let fit = |value: f64, epochs: u32| {
+            format!(
+                "fit blog --device cpu --optimizer adam --epochs {epochs} --learning-rate {rate} {of} {value} \
+                 --checkpoint {rate} --resume"
+            )
+        };
+        assert_eq!(run(&folder, &fit(0.5, 2)).code, 0);
+        refused(&folder, &fit(0.25, 4), &["schedule is \"0.001 ", " there, and "]);
+        assert_eq!(run(&folder, &fit(0.5, 4)).code, 0);
+    }
 }
 
 #[test]

@@ -312,6 +312,30 @@ fn a_run_may_be_made_longer() {
 }
 
 #[test]
+fn a_run_that_would_have_stopped_early_is_not_made_longer() {
+    let mut problem = synthetic(Loss::Mse);
+    let rule: Rule = Adam { lr: 0.05, ..Adam::default() }.into();
+    let mut longer = plan(&mut problem, Loss::Mse, rule);
+    longer.learning_rate = wgpu_optim::Schedule::constant(0.05).unwrap();
+    // No epoch is better by so much: it stops behind the third.
+    let never = EarlyStopping { tol: 1e9, n_iter_no_change: 2, ..EarlyStopping::default() };
+    longer.stopping = Some(never);
+    let batches = |updates| Batches::Epochs { rows: problem.rows, size: 20, updates, shuffle: None };
+    let start = vec![0.0; longer.recipe.model.params()];
+    let worker = || CpuWorker::<f32>::new(HostRows::OnDemand(&problem), &longer.recipe, &start).unwrap();
+    longer.batches = batches(UPDATES);
+    let whole = follow(&problem, &longer, &mut worker(), None, u64::MAX);
+    let stopped = whole.report.updates;
+    assert!(whole.report.stopped_early && stopped < UPDATES);
+    let shorter = Plan { batches: batches(stopped), ..longer.clone() };
+    let mut first = follow(&problem, &shorter, &mut worker(), None, u64::MAX);
+    assert!(!first.report.stopped_early);
+    let rest = follow(&problem, &longer, &mut worker(), first.states.pop(), u64::MAX);
+    assert_eq!((rest.report.updates, rest.report.stopped_early), (stopped, true));
+    assert_eq!(rest.report.params, whole.report.params);
+}
+
+#[test]
 fn a_state_of_another_recipe_is_refused() {
     let mut problem = synthetic(Loss::Mse);
     let plan = plan(&mut problem, Loss::Mse, Adam::default().into());

@@ -2,6 +2,8 @@
 
 use super::CheckpointError;
 use super::files::{Files, remove_unfinished};
+use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -65,10 +67,7 @@ impl Checkpoints {
     /// # Errors
     /// [`CheckpointError::File`].
     pub fn list(&self, run: &str) -> Result<Vec<(u64, PathBuf)>, CheckpointError> {
-        let names = self.files.list(&self.folder).map_err(|error| {
-            let path = self.folder.clone();
-            CheckpointError::File { operation: "listing", path, error }
-        })?;
+        let names = self.names()?;
         let update = |name: &str| -> Option<u64> {
             name.strip_prefix(run)?.strip_prefix('-')?.strip_suffix(EXTENSION)?.parse().ok()
         };
@@ -81,8 +80,27 @@ impl Checkpoints {
         Ok(found)
     }
 
+    /// The names of the runs that have checkpoints.
+    ///
+    /// # Errors
+    /// [`CheckpointError::File`].
+    pub fn runs(&self) -> Result<BTreeSet<String>, CheckpointError> {
+        let run = |name: &OsString| {
+            let (run, update) = name.to_str()?.strip_suffix(EXTENSION)?.rsplit_once('-')?;
+            update.parse::<u64>().is_ok().then(|| run.to_string())
+        };
+        Ok(self.names()?.iter().filter_map(run).collect())
+    }
+
+    fn names(&self) -> Result<Vec<OsString>, CheckpointError> {
+        self.files.list(&self.folder).map_err(|error| {
+            let path = self.folder.clone();
+            CheckpointError::File { operation: "listing", path, error }
+        })
+    }
+
     /// Writes a checkpoint of a run with `write`, to the path that it is given, and removes those that are too
-    /// old.
+    /// old, or further than this one.
     ///
     /// # Errors
     /// Those of `write`; [`CheckpointError::File`]. What there was before is there still.
@@ -95,7 +113,10 @@ impl Checkpoints {
         let path = self.folder.join(format!("{run}-{update}{EXTENSION}"));
         write(&*self.files, &path)?;
         let all = self.list(run)?;
-        for (_, old) in &all[..all.len().saturating_sub(self.keep)] {
+        let (done, undone) = all.split_at(all.partition_point(|(at, _)| *at <= update));
+        // What is ahead of the run is damaged, or it would have been gone on with.
+        let old = done[..done.len().saturating_sub(self.keep)].iter().chain(undone);
+        for (_, old) in old {
             self.files.remove(old).map_err(|error| {
                 let path = old.clone();
                 CheckpointError::File { operation: "removing", path, error }

@@ -1,9 +1,11 @@
 //! The CSV log of a fit.
 
 use super::{Failure, output};
+use std::fmt::Display;
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use wgpu_optim::checkpoint::{Disk, Files};
 use wgpu_optim::train::Progress;
 
 /// A CSV file that has its name only once it is whole: until then it is `NAME.partial`, which is well-formed after
@@ -45,11 +47,13 @@ impl Log {
         // A run that came to its end has given the log its name.
         let partial = partial(path);
         if let Some(earlier) = [&*partial, path].into_iter().find(|path| path.is_file()) {
-            let error = |error: csv::Error| Failure::Input(format!("{}: {error}", earlier.display()));
+            let error = |error: &dyn Display| Failure::Input(format!("{}: {error}", earlier.display()));
+            let mut bytes = std::fs::read(earlier).map_err(|e| error(&e))?;
+            // The last line may have been cut off, and look whole.
+            bytes.truncate(bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1));
             let mut reader = csv::ReaderBuilder::new();
-            for record in reader.flexible(true).from_path(earlier).map_err(error)?.records() {
-                let record = record.map_err(error)?;
-                // The last line may have been cut off.
+            for record in reader.flexible(true).from_reader(&*bytes).records() {
+                let record = record.map_err(|e| error(&e))?;
                 let Some(logged) = logged(&record, header.len()) else { break };
                 if keeps(&logged) {
                     lines.extend(line(&record.iter().collect::<Vec<_>>())?);
@@ -87,7 +91,7 @@ impl Log {
         if let (true, Some(params)) = (self.with_line, progress.params) {
             record.extend(params.iter().map(f64::to_string));
         }
-        let error = |error: &dyn std::fmt::Display| format!("{}: {error}", self.partial.display());
+        let error = |error: &dyn Display| format!("{}: {error}", self.partial.display());
         let line = line(&record).map_err(|failure| failure.to_string())?;
         // In one write, so that there is never half a line.
         self.file.write_all(&line).map_err(|e| error(&e))
@@ -102,11 +106,13 @@ impl Log {
     pub fn finish(self) -> Result<(), Failure> {
         let error = |error| Failure::Input(format!("{}: {error}", self.partial.display()));
         self.file.sync_data().map_err(error)?;
-        std::fs::rename(&self.partial, &self.path).map_err(error)
+        std::fs::rename(&self.partial, &self.path).map_err(error)?;
+        Disk.sync_folder(output::folder_of(&self.path)).map_err(error)
     }
 }
 
-fn partial(path: &Path) -> PathBuf {
+/// What the file is called until it is whole.
+pub fn partial(path: &Path) -> PathBuf {
     let mut partial = path.as_os_str().to_owned();
     partial.push(".partial");
     partial.into()

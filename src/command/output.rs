@@ -6,6 +6,7 @@ use serde::Serialize;
 use std::io::{BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
+use wgpu_optim::checkpoint::{Disk, Files};
 
 /// Writes text and a new line to standard output.
 pub fn text(text: &str) -> Result<(), Failure> {
@@ -83,6 +84,8 @@ impl<'a> Whole<'a> {
             write(&mut buffered)?;
             buffered.flush()?;
             drop(buffered);
+            // A name must not be on the disk ahead of what it names.
+            file.as_file().sync_all()?;
             Ok(file)
         });
         let file = written.map_err(|error| Failure::Input(format!("{}: {error}", path.display())))?;
@@ -91,12 +94,14 @@ impl<'a> Whole<'a> {
 
     /// Gives it its name.
     pub fn name(self) -> Result<(), Failure> {
-        let named = self.file.persist(self.path);
-        named.map(drop).map_err(|e| Failure::Input(format!("{}: {}", self.path.display(), e.error)))
+        let named = self.file.persist(self.path).map_err(|error| error.error);
+        named
+            .and_then(|_| Disk.sync_folder(folder_of(self.path)))
+            .map_err(|error| Failure::Input(format!("{}: {error}", self.path.display())))
     }
 }
 
-fn folder_of(path: &Path) -> &Path {
+pub fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 

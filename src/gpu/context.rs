@@ -3,8 +3,12 @@
 
 use super::{OPTIONAL_FEATURES, needs, required_limits};
 use crate::Error;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};
-use wgpu::{Adapter, AdapterInfo, Backend, Backends, Device, DeviceType, Instance, PollType, Queue};
+use wgpu::{
+    Adapter, AdapterInfo, Backend, Backends, Device, DeviceType, Instance, PollError, PollStatus,
+    PollType, Queue,
+};
 
 /// A device, its queue, and what they run on.
 #[derive(Clone, Debug)]
@@ -196,14 +200,34 @@ impl Gpu {
     /// [`Error::DeviceLost`].
     pub fn submit(&self, encoder: wgpu::CommandEncoder) -> Result<(), Error> {
         self.queue.submit([encoder.finish()]);
-        self.poll()
+        self.poll(PollType::wait_indefinitely()).map(drop)
     }
 
-    /// Waits until the device is done.
-    fn poll(&self) -> Result<(), Error> {
-        let done = self.device.poll(PollType::wait_indefinitely());
-        done.map_err(|error| self.failed(error.to_string()))?;
-        self.check()
+    /// Polls the device; `None` where a time is over. What wgpu panics with where a driver fails in a wait is an
+    /// error too.
+    ///
+    /// # Errors
+    /// [`Error::DeviceLost`].
+    pub(crate) fn poll(&self, poll: PollType) -> Result<Option<PollStatus>, Error> {
+        self.polled(|| self.device.poll(poll))
+    }
+
+    fn polled(
+        &self,
+        poll: impl FnOnce() -> Result<PollStatus, PollError>,
+    ) -> Result<Option<PollStatus>, Error> {
+        // Nothing of the device is relied on after a panic.
+        let polled = catch_unwind(AssertUnwindSafe(poll)).map_err(|panic| {
+            let text = panic.downcast_ref::<String>().map(String::as_str);
+            let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+            self.failed(text.unwrap_or("a wait failed").into())
+        })?;
+        self.check()?;
+        match polled {
+            Ok(status) => Ok(Some(status)),
+            Err(PollError::Timeout) => Ok(None),
+            Err(error) => Err(self.failed(error.to_string())),
+        }
     }
 
     /// From here on it counts as lost: its own callback may come later.
@@ -227,7 +251,7 @@ impl Gpu {
                     other => other,
                 });
             }
-            self.poll()?;
+            self.poll(PollType::wait_indefinitely())?;
         }
     }
 }
@@ -248,6 +272,22 @@ mod tests {
         // `gl` is a backend, and not part of Google.
         assert!(["gl", "gl:swift", "vulkan:llvm", "dx12:"].map(answers).iter().all(|&yes| !yes));
         assert!(answers_to(&info("a:b", Backend::Gl, DeviceType::Other), "a:b"));
+    }
+
+    #[test]
+    fn a_wait_that_panics_is_a_device_that_is_lost() {
+        let (device, queue) = Device::noop(&Default::default());
+        let gpu = Gpu::new(device, queue, info("noop", Backend::Noop, DeviceType::Other));
+        assert!(gpu.poll(PollType::Poll).unwrap().is_some());
+        assert_eq!(gpu.polled(|| Err(PollError::Timeout)), Ok(None));
+        assert_eq!(gpu.lost(), None);
+        let hook = std::panic::take_hook();
+        std::panic::set_hook(Box::new(|_| {}));
+        let error = gpu.polled(|| panic!("error code {}", -4)).unwrap_err();
+        std::panic::set_hook(hook);
+        assert_eq!(error, Error::DeviceLost("error code -4".into()));
+        assert_eq!(gpu.lost(), Some("error code -4"));
+        gpu.poll(PollType::Poll).unwrap_err();
     }
 
     #[test]

@@ -55,6 +55,11 @@ impl Schedule {
         Self::new("Schedule::from_fn(..)".into(), at)
     }
 
+    /// [`from_fn`](Self::from_fn) with a name that tells it from others: what it is, and every number in it.
+    pub fn named(name: impl Into<String>, at: impl Fn(u64) -> f64 + Send + Sync + 'static) -> Self {
+        Self::new(name.into(), at)
+    }
+
     fn new(made_by: String, at: impl Fn(u64) -> f64 + Send + Sync + 'static) -> Self {
         Schedule { made_by, at: Arc::new(at) }
     }

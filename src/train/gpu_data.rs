@@ -255,7 +255,6 @@ impl Stream {
         let shape = *self.samples.shape();
         let part = &self.samples.chunks()[chunk];
         let (first, rows) = (part.first_row, part.rows as usize);
-        let poll = |poll| device.poll(poll).map_err(|e| data.gpu.failed(e.to_string()));
         self.last[other] = Some(work.submit()?);
         let started = Instant::now();
         self.x.resize(rows * shape.features as usize, 0.0);
@@ -264,11 +263,11 @@ impl Stream {
         let filled = Instant::now();
         // Rows are staged on the host: not more than two chunks at a time.
         if let Some(index) = self.last[place].take() {
-            poll(PollType::Wait { submission_index: Some(index), timeout: None })?;
+            data.gpu.poll(PollType::Wait { submission_index: Some(index), timeout: None })?;
         }
         let free = Instant::now();
         // Whether the device still computes tells whether it was kept waiting.
-        let idle = poll(PollType::Poll)?.is_queue_empty();
+        let idle = data.gpu.poll(PollType::Poll)?.is_some_and(|status| status.is_queue_empty());
         let (features, side) = (shape.features as usize, shape.side as usize);
         let row_bytes = shape.row_bytes() + u64::from(shape.side) * 4;
         let most = (CHUNK / row_bytes).max(1) as usize;

@@ -36,7 +36,7 @@ pub fn train(
 ///
 /// # Errors
 /// Those of [`train`]. [`Keep::state`] is then a state that can be gone on from, if there was any: where states
-/// are saved or copied, after an interruption that of the last update.
+/// are saved, after an interruption that of the last update.
 pub fn train_keeping(
     problem: &Problem,
     plan: &Plan,
@@ -308,11 +308,9 @@ impl<'a> Run<'a> {
         }
         self.done += losses.len() as u64;
         self.batch_loss = losses.last().copied().unwrap_or(f64::NAN);
-        let more = self.done < plan.batches.updates();
         if let (Some(epochs), true) = (&mut self.epochs, self.done.is_multiple_of(plan.batches.epoch()))
         {
-            let ends = epochs.end(self.worker, plan.learning_rate.at(self.done - 1))?;
-            self.stopped_early = ends && more;
+            self.stopped_early = epochs.end(self.worker, plan.learning_rate.at(self.done - 1))?;
         }
         for (i, (update, &batch_loss)) in (first..).zip(losses).enumerate() {
             if update == self.done && self.is_over() {
@@ -374,7 +372,7 @@ impl<'a> Run<'a> {
         Ok(Report {
             updates: self.done,
             skipped: self.skips.total,
-            stopped_early: self.stopped_early,
+            stopped_early: self.stopped_early && self.done < self.plan.batches.updates(),
             best: self.best,
             timed_rows: self.pace.rows(),
             initial_loss: self.initial_loss,

@@ -6,7 +6,7 @@ use crate::gpu::{Gpu, ReadBack, Span};
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
-use wgpu::{CommandEncoder, PollError, PollType, SubmissionIndex};
+use wgpu::{CommandEncoder, PollType, SubmissionIndex};
 
 /// What is recorded for a submission should take as long, by what the last ones took: so far below the
 /// [`BUDGET`](Submissions::BUDGET) that the estimate may be wrong by several times.
@@ -152,15 +152,12 @@ impl<'a> Work<'a> {
     /// Waits for the earliest submission.
     fn land(&mut self) -> Result<(), Error> {
         let Some(Flight { index, units, since }) = self.flights.pop_front() else { return Ok(()) };
-        let poll = |timeout| {
-            self.gpu.device.poll(PollType::Wait { submission_index: Some(index.clone()), timeout })
-        };
-        let failed = |e: PollError| self.gpu.failed(e.to_string());
-        let waited = match poll(Some(Duration::ZERO)) {
-            Err(PollError::Timeout) => poll(None).map(|_| true),
-            ended => ended.map(|_| false),
+        let poll =
+            |timeout| self.gpu.poll(PollType::Wait { submission_index: Some(index.clone()), timeout });
+        let waited = poll(Some(Duration::ZERO))?.is_none();
+        if waited {
+            poll(None)?;
         }
-        .map_err(failed)?;
         let took = since.max(self.ended).elapsed();
         self.ended = Instant::now();
         // If it had ended before, this is only an upper bound.

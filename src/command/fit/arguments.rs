@@ -270,7 +270,7 @@ pub struct KeepingArguments {
     #[arg(long, value_name = "K", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..))]
     pub keep: u32,
     /// Go on with the run in the folder, to the bits that it would have come to; where there is none it begins. More
-    /// --epochs or --steps make it longer, all else must be as it was
+    /// --epochs or --steps make it longer, if the learning rate does not depend on them; all else must be as it was
     #[arg(long)]
     pub resume: bool,
     /// A folder for all of a run: config.json, log.csv, loss.svg, checkpoints, model.safetensors, report.json and

@@ -71,14 +71,30 @@ impl Keeping {
         });
         let kept = kept.collect::<Result<Vec<Kept>, Failure>>()?;
         let made_by = MadeBy { version: env!("CARGO_PKG_VERSION").into(), device };
+        let there = checkpoints.runs()?;
+        let of = folder.display();
+        if let (false, Some(_)) = (arguments.resume, there.first()) {
+            return Err(Failure::Input(format!(
+                "{of} holds checkpoints of an earlier run: --resume goes on with it, another folder begins anew"
+            )));
+        }
+        if let Some(other) = there.iter().find(|name| kept.iter().all(|run| run.name != **name)) {
+            let here: Vec<_> = kept.iter().map(|run| &*run.name).collect();
+            let here = here.join(", ");
+            return Err(Failure::Input(format!(
+                "{of}: optimizer {other} is there, and here are {here}"
+            )));
+        }
+        for (i, run) in kept.iter().enumerate() {
+            let rule = |run: &Kept| run.plan.recipe.rule.name();
+            if kept[..i].iter().any(|other| rule(other) == rule(run)) {
+                let message =
+                    format!("--optimizer {} is there twice, which no log tells apart", rule(run));
+                return Err(Failure::Input(message));
+            }
+        }
         let mut states = Vec::new();
         for run in &kept {
-            if !arguments.resume && !checkpoints.list(&run.name)?.is_empty() {
-                return Err(Failure::Input(format!(
-                    "{} holds checkpoints of an earlier run: --resume goes on with it, another folder begins anew",
-                    folder.display()
-                )));
-            }
             states.push(if arguments.resume { latest(&checkpoints, run, &made_by)? } else { None });
         }
         if arguments.resume && states.iter().all(Option::is_none) {

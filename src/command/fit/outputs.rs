@@ -1,6 +1,6 @@
 //! Where a fit's results go.
 
-use super::super::{Failure, output, plot};
+use super::super::{Failure, log, output, plot};
 use super::arguments::Arguments;
 use super::keeping::Keeping;
 use serde::Serialize;
@@ -59,8 +59,13 @@ impl Outputs {
             .chain(arguments.file.y.as_deref())
             .filter_map(|path| path.canonicalize().ok())
             .collect();
-        for (flag, path) in [("--log", &outputs.log), ("--plot", &outputs.plot), ("--out", &outputs.out)]
-        {
+        let partial = outputs.log.as_deref().map(log::partial);
+        for (flag, path) in [
+            ("--log", &outputs.log),
+            ("--log", &partial),
+            ("--plot", &outputs.plot),
+            ("--out", &outputs.out),
+        ] {
             if let Some(path) = path {
                 output::check_file(flag, path, &mut seen)?;
             }

@@ -35,11 +35,15 @@ impl Fit<'_> {
             output::note(&format!("warning: {} was lost: {reason}", gpu.info.name));
             // The copy on the host may be newer than the last checkpoint.
             session.save_copy()?;
-            if attempts >= ATTEMPTS {
-                return outcome;
-            }
             let name = format!("{}:{}", gpu.info.backend, gpu.info.name);
-            gpu = Gpu::open(Some(&name))?;
+            let opened = match attempts {
+                ATTEMPTS => outcome.map(|()| gpu.clone()),
+                _ => Gpu::open(Some(&name)).map_err(Failure::from),
+            };
+            gpu = match session.keeping {
+                Some(_) => opened.map_err(|failure| failure.and(&format!("go on with: {}", go_on())))?,
+                None => opened?,
+            };
             output::note(&format!("Going on with it after update {}", session.update()));
         }
     }
@@ -140,19 +144,38 @@ impl Fit<'_> {
         *state = keep.state.take();
         bar.finish();
         let finished = keeping.map_or(Ok(()), |keeping| keeping.finish());
-        let report = report.map_err(|error| self.failure(error, session, index));
+        let report = match (report, finished) {
+            (Ok(report), finished) => finished.map(|()| report),
+            (Err(error), finished) => Err(self.failure(error, finished.err(), session, index)),
+        };
         let report = report.map_err(|failure| failure.of(name))?;
-        finished?;
         let points = std::mem::take(&mut session.standings[index].points);
         Run::new(plan, &self.problem, report, points)
     }
 
     /// What a run that has ended says, with where it can be gone on from.
-    fn failure(&self, error: TrainError, session: &Session, index: usize) -> Failure {
+    fn failure(
+        &self,
+        error: TrainError,
+        unwritten: Option<Failure>,
+        session: &Session,
+        index: usize,
+    ) -> Failure {
         let interrupted = matches!(error, TrainError::Interrupted { .. });
-        let failure = match Failure::from(error) {
-            Failure::Interrupted(message, _) => Failure::Interrupted(message, self.signals.exit_code()),
-            other => other,
+        let failure = match (Failure::from(error), &unwritten) {
+            // What was to be saved is not: that is no end in good order.
+            (Failure::Interrupted(message, _), Some(_)) => Failure::Input(message),
+            (Failure::Interrupted(message, _), None) => {
+                Failure::Interrupted(message, self.signals.exit_code())
+            }
+            (other, _) => other,
+        };
+        let failure = match unwritten {
+            // It may be what ended the run.
+            Some(why) if !failure.to_string().contains(&why.to_string()) => {
+                failure.and(&why.to_string())
+            }
+            _ => failure,
         };
         let Some(keeping) = &session.keeping else { return failure };
         let failure = match keeping.last(index) {

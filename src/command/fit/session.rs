@@ -114,7 +114,7 @@ impl Session {
 
     /// How the updates of all runs stand, to see whether there is progress.
     pub fn progress(&self) -> u64 {
-        self.standings.iter().map(|standing| standing.told).sum()
+        self.standings.iter().map(|standing| standing.told + standing.update()).sum()
     }
 
     /// Tells what was done, whatever became of the rest: on standard output, and in files where all went well.

@@ -99,7 +99,8 @@ impl TrainingArguments {
                 if !(0.0..=10.0).contains(&power) {
                     return Err(input(format!("--power-t is {power}, and must be from 0 to 10")));
                 }
-                Schedule::from_fn(move |t| lr / (t as f64 + 1.0).powf(power))
+                let name = format!("{lr:?} / (t + 1)^{power:?}");
+                Schedule::named(name, move |t| lr / (t as f64 + 1.0).powf(power))
             }
             RateName::Linear => {
                 Linear { start_factor: 1.0, end_factor: factor, total_iters: steps }.schedule(lr)?
@@ -112,7 +113,8 @@ impl TrainingArguments {
             RateName::Exponential => {
                 let gamma = self.gamma.unwrap_or(0.9);
                 Exponential { gamma }.schedule(lr)?;
-                Schedule::from_fn(move |t| lr * gamma.powf((t / epoch) as f64))
+                let name = format!("{lr:?} · {gamma:?}^⌊t / {epoch}⌋");
+                Schedule::named(name, move |t| lr * gamma.powf((t / epoch) as f64))
             }
         };
         Ok(if self.warmup > 0 { schedule.warm_up(self.warmup, 0.0)? } else { schedule })
