@@ -1,5 +1,5 @@
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Why something cannot be kept, or be taken up again.
 #[derive(Debug, thiserror::Error)]
@@ -61,4 +61,11 @@ pub enum CheckpointError {
         /// What is wrong with each.
         errors: Vec<CheckpointError>,
     },
+}
+
+impl CheckpointError {
+    /// What the system said to an operation.
+    pub(super) fn doing(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        move |error| CheckpointError::File { operation, path: path.into(), error }
+    }
 }

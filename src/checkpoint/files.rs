@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::fmt::Debug;
 use std::fs::{File, TryLockError};
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// What the names of files begin with that are not whole yet: those of a program that was killed are left
 /// behind.
@@ -115,19 +115,15 @@ pub fn write_whole<'a>(
     parts: impl IntoIterator<Item = &'a [u8]>,
 ) -> Result<(), CheckpointError> {
     let folder = folder_of(path);
-    let doing = |operation: &'static str, at: &Path| {
-        let path = PathBuf::from(at);
-        move |error| CheckpointError::File { operation, path, error }
-    };
-    let mut file = files.begin(folder).map_err(doing("writing", path))?;
+    let mut file = files.begin(folder).map_err(CheckpointError::doing("writing", path))?;
     for part in parts {
-        file.write_all(part).map_err(doing("writing", path))?;
+        file.write_all(part).map_err(CheckpointError::doing("writing", path))?;
     }
-    file.flush().map_err(doing("writing", path))?;
+    file.flush().map_err(CheckpointError::doing("writing", path))?;
     // A name that reaches the disk ahead of what it names would be that of a file of zeros.
-    file.sync().map_err(doing("syncing", path))?;
-    file.rename(path).map_err(doing("renaming to", path))?;
-    files.sync_folder(folder).map_err(doing("syncing the folder", folder))
+    file.sync().map_err(CheckpointError::doing("syncing", path))?;
+    file.rename(path).map_err(CheckpointError::doing("renaming to", path))?;
+    files.sync_folder(folder).map_err(CheckpointError::doing("syncing the folder", folder))
 }
 
 /// Removes from a folder what programs have left behind that were killed while they wrote. No other one may write
@@ -136,14 +132,10 @@ pub fn write_whole<'a>(
 /// # Errors
 /// [`CheckpointError::File`].
 pub fn remove_unfinished(files: &dyn Files, folder: &Path) -> Result<(), CheckpointError> {
-    let doing = |operation, path: &Path| {
-        let path = PathBuf::from(path);
-        move |error| CheckpointError::File { operation, path, error }
-    };
-    for name in files.list(folder).map_err(doing("listing", folder))? {
+    for name in files.list(folder).map_err(CheckpointError::doing("listing", folder))? {
         if name.as_encoded_bytes().starts_with(UNFINISHED.as_bytes()) {
             let path = folder.join(name);
-            files.remove(&path).map_err(doing("removing", &path))?;
+            files.remove(&path).map_err(CheckpointError::doing("removing", &path))?;
         }
     }
     Ok(())

@@ -45,13 +45,10 @@ impl Checkpoints {
     /// # Errors
     /// [`CheckpointError::InUse`] while another program has it open; [`CheckpointError::File`].
     pub fn open(files: Arc<dyn Files>, folder: &Path, keep: usize) -> Result<Self, CheckpointError> {
-        let file_error = |operation, path: &Path| {
-            let path = path.to_path_buf();
-            move |error| CheckpointError::File { operation, path, error }
-        };
-        files.create_folder(folder).map_err(file_error("making the folder", folder))?;
+        let doing = CheckpointError::doing;
+        files.create_folder(folder).map_err(doing("making the folder", folder))?;
         let lock_path = folder.join(LOCK);
-        let lock = files.lock(&lock_path).map_err(file_error("locking", &lock_path))?;
+        let lock = files.lock(&lock_path).map_err(doing("locking", &lock_path))?;
         let Some(lock) = lock else { return Err(CheckpointError::InUse { folder: folder.into() }) };
         remove_unfinished(&*files, folder)?;
         Ok(Checkpoints { files, folder: folder.into(), keep: keep.max(1), _lock: lock })
@@ -93,10 +90,7 @@ impl Checkpoints {
     }
 
     fn names(&self) -> Result<Vec<OsString>, CheckpointError> {
-        self.files.list(&self.folder).map_err(|error| {
-            let path = self.folder.clone();
-            CheckpointError::File { operation: "listing", path, error }
-        })
+        self.files.list(&self.folder).map_err(CheckpointError::doing("listing", &self.folder))
     }
 
     /// Writes a checkpoint of a run with `write`, to the path that it is given, and removes those that are too
@@ -117,10 +111,7 @@ impl Checkpoints {
         // What is ahead of the run is damaged, or it would have been gone on with.
         let old = done[..done.len().saturating_sub(self.keep)].iter().chain(undone);
         for (_, old) in old {
-            self.files.remove(old).map_err(|error| {
-                let path = old.clone();
-                CheckpointError::File { operation: "removing", path, error }
-            })?;
+            self.files.remove(old).map_err(CheckpointError::doing("removing", old))?;
         }
         Ok(path)
     }
@@ -137,10 +128,7 @@ impl Checkpoints {
     ) -> Result<Option<Latest<T>>, CheckpointError> {
         let mut damaged = Vec::new();
         for (_, path) in self.list(run)?.into_iter().rev() {
-            let bytes = self.files.read(&path).map_err(|error| {
-                let path = path.clone();
-                CheckpointError::File { operation: "reading", path, error }
-            });
+            let bytes = self.files.read(&path).map_err(CheckpointError::doing("reading", &path));
             match bytes.and_then(|bytes| read(&path, &bytes)) {
                 Ok(checkpoint) => return Ok(Some(Latest { checkpoint, path, damaged })),
                 Err(error @ (CheckpointError::Damaged { .. } | CheckpointError::File { .. })) => {

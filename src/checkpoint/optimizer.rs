@@ -32,11 +32,7 @@ impl OptimizerState {
     /// # Errors
     /// [`CheckpointError::File`], and those of [`read`](Self::read).
     pub fn load(path: &Path) -> Result<Self, CheckpointError> {
-        let bytes = Disk.read(path).map_err(|error| CheckpointError::File {
-            operation: "reading",
-            path: path.into(),
-            error,
-        })?;
+        let bytes = Disk.read(path).map_err(CheckpointError::doing("reading", path))?;
         Self::read(path, &bytes)
     }
 

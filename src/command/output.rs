@@ -6,7 +6,7 @@ use serde::Serialize;
 use std::io::{BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
-use wgpu_optim::checkpoint::{Disk, Files};
+use wgpu_optim::checkpoint::{Disk, Files, Unfinished};
 
 /// Writes text and a new line to standard output.
 pub fn text(text: &str) -> Result<(), Failure> {
@@ -69,7 +69,7 @@ pub fn unnamed(path: &Path, suffix: &str) -> std::io::Result<NamedTempFile> {
 
 /// A file that is whole but for its name.
 pub struct Whole<'a> {
-    file: NamedTempFile,
+    file: Box<dyn Unfinished>,
     path: &'a Path,
 }
 
@@ -79,13 +79,13 @@ impl<'a> Whole<'a> {
         path: &'a Path,
         write: impl FnOnce(&mut dyn Write) -> std::io::Result<()>,
     ) -> Result<Self, Failure> {
-        let written = unnamed(path, "").and_then(|mut file| {
-            let mut buffered = BufWriter::new(file.as_file_mut());
+        let written = Disk.begin(folder_of(path)).and_then(|mut file| {
+            let mut buffered = BufWriter::new(&mut file);
             write(&mut buffered)?;
             buffered.flush()?;
             drop(buffered);
             // A name must not be on the disk ahead of what it names.
-            file.as_file().sync_all()?;
+            file.sync()?;
             Ok(file)
         });
         let file = written.map_err(|error| Failure::Input(format!("{}: {error}", path.display())))?;
@@ -94,9 +94,9 @@ impl<'a> Whole<'a> {
 
     /// Gives it its name.
     pub fn name(self) -> Result<(), Failure> {
-        let named = self.file.persist(self.path).map_err(|error| error.error);
+        let named = self.file.rename(self.path);
         named
-            .and_then(|_| Disk.sync_folder(folder_of(self.path)))
+            .and_then(|()| Disk.sync_folder(folder_of(self.path)))
             .map_err(|error| Failure::Input(format!("{}: {error}", self.path.display())))
     }
 }
