@@ -41,6 +41,8 @@ pub struct Problem {
     /// The labels of the classes in ascending order, where the target is a class: a row then has the index
     /// of its label.
     pub classes: Option<Vec<f64>>,
+    /// What the classes are called, where labels are words: one for each of [`classes`](Self::classes).
+    pub class_names: Option<Vec<String>>,
     /// The parameters that made y, as a [`Model`] has them, where they are known.
     pub truth: Option<Vec<f64>>,
     /// How the features were scaled, where they were.
@@ -170,6 +172,7 @@ impl Problem {
             weighted: false,
             offset: false,
             classes: None,
+            class_names: None,
             truth: None,
             scaling: None,
             skipped: Skipped::default(),
@@ -221,9 +224,12 @@ impl Problem {
                 );
                 return refuse(&self.name, reason);
             }
+            // Labels may be there that no row has which can be used.
+            let of = |names: &Vec<String>| found.iter().filter_map(|&i| names.get(i as usize).cloned()).collect();
+            self.class_names = self.file_data().and_then(|file| file.labels.as_ref()).map(of);
             self.classes = Some(found);
         } else {
-            self.classes = None;
+            (self.classes, self.class_names) = (None, None);
             if matches!(loss, Loss::Poisson) && self.has_negative_targets() {
                 return refuse(&self.name, "a target is negative, and poisson counts from 0".into());
             }
@@ -278,6 +284,14 @@ impl Problem {
     /// Whether the rows can be in memory: they are not where a file is larger than it may be.
     pub fn is_streamed(&self) -> bool {
         matches!(&self.source, Source::File(file) if file.is_streamed())
+    }
+
+    /// The file, where rows come from one.
+    pub fn file_data(&self) -> Option<&FileData> {
+        match &self.source {
+            Source::File(file) => Some(file),
+            _ => None,
+        }
     }
 
     /// The generator, where the rows need not be stored.

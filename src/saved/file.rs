@@ -9,7 +9,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Changes when a file could be read as something else than was meant.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
+/// What a model without names of its classes, and without places of its columns, is a file of.
+const PLAIN: u32 = 1;
 const VERSION_KEY: &str = "wgpu_optim_model";
 const CHECKSUM_KEY: &str = "checksum";
 
@@ -43,7 +45,7 @@ impl SavedModel {
         let TensorFile { texts, tensors } = TensorFile::parse(&bytes).map_err(format)?;
         let mut file = File { path, metadata: texts, tensors };
         let version = file.text(VERSION_KEY)?;
-        if version.parse() != Ok(VERSION) {
+        if !matches!(version.parse(), Ok(PLAIN | VERSION)) {
             let (path, found) = (path.into(), version.into());
             return Err(SavedError::Version { path, found, known: VERSION });
         }
@@ -65,6 +67,8 @@ impl SavedModel {
             names: file.json("names")?,
             target_names: file.json("target_names")?,
             classes: optional("classes")?.map(|(values, _)| values),
+            class_names: file.optional_json("class_names")?,
+            columns: file.optional_json("columns")?,
             scaling: match (mean, scale) {
                 (None, None) => None,
                 (mean, scale) => Some(Scaling {
@@ -106,15 +110,20 @@ impl SavedModel {
 
     fn metadata(&self) -> Texts {
         let json = |value: serde_json::Value| value.to_string();
-        [
-            (VERSION_KEY, VERSION.to_string()),
+        let plain = self.class_names.is_none() && self.columns.is_none();
+        let optional = [
+            ("class_names", self.class_names.as_ref().map(|names| serde_json::json!(names))),
+            ("columns", self.columns.as_ref().map(|columns| serde_json::json!(columns))),
+        ];
+        let optional = optional.into_iter().filter_map(|(key, value)| Some((key, json(value?))));
+        let always = [
+            (VERSION_KEY, if plain { PLAIN } else { VERSION }.to_string()),
             ("model", json(serde_json::json!(self.model))),
             ("names", json(serde_json::json!(self.names))),
             ("target_names", json(serde_json::json!(self.target_names))),
             ("training", json(serde_json::json!(self.training))),
-        ]
-        .map(|(key, value)| (key.into(), value))
-        .into()
+        ];
+        always.into_iter().chain(optional).map(|(key, value)| (key.into(), value)).collect()
     }
 }
 
@@ -133,6 +142,10 @@ impl File<'_> {
 
     fn json<T: DeserializeOwned>(&self, key: &'static str) -> Result<T, SavedError> {
         serde_json::from_str(self.text(key)?).map_err(|error| self.error(key, error.to_string()))
+    }
+
+    fn optional_json<T: DeserializeOwned>(&self, key: &'static str) -> Result<Option<T>, SavedError> {
+        self.metadata.contains_key(key).then(|| self.json(key)).transpose()
     }
 
     /// A tensor's elements, and what they are stored as.

@@ -62,11 +62,17 @@ impl SavedModel {
     /// The most probable class of each row, as the value of the target that it stands for; `None` if the
     /// model is no classifier.
     pub fn labels(&self, scores: &[f64]) -> Option<Vec<f64>> {
-        let labels = self.class_values();
+        let values = self.class_values();
+        Some(self.likeliest(scores)?.into_iter().map(|class| values[class]).collect())
+    }
+
+    /// The most probable class of each row, as its place among the labels; `None` if the model is no
+    /// classifier.
+    pub fn likeliest(&self, scores: &[f64]) -> Option<Vec<usize>> {
         match self.model.loss {
-            Loss::Logistic => Some(scores.iter().map(|&z| labels[usize::from(z > 0.0)]).collect()),
+            Loss::Logistic => Some(scores.iter().map(|&z| usize::from(z > 0.0)).collect()),
             Loss::Softmax { .. } => {
-                Some(scores.chunks(self.model.outputs).map(|z| labels[first_of_largest(z)]).collect())
+                Some(scores.chunks(self.model.outputs).map(first_of_largest).collect())
             }
             _ => None,
         }
