@@ -3,6 +3,7 @@
 mod apply;
 mod bench;
 mod compare;
+mod data;
 mod device;
 mod devices;
 mod failure;

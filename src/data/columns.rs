@@ -62,7 +62,8 @@ impl Columns {
         let mut answers = BTreeSet::new();
         for lacks in 0..16 {
             let lacking = [Kind::Target, Kind::Weight, Kind::Offset, Kind::Unused];
-            let lacks = |kind| lacking.iter().enumerate().any(|(i, &k)| k == kind && lacks >> i & 1 == 1);
+            let lacks =
+                |kind| lacking.iter().enumerate().any(|(i, &k)| k == kind && lacks >> i & 1 == 1);
             let there: Vec<Kind> = kinds.iter().copied().filter(|&kind| !lacks(kind)).collect();
             let of = |wanted| (0..there.len()).filter(|&i| there[i] == wanted).collect::<Vec<_>>();
             let own_offset = of(Kind::Offset).first().copied();
@@ -75,7 +76,8 @@ impl Columns {
 
     fn described(&self) -> String {
         let columns = |places: &[usize]| {
-            let names: Vec<String> = places.iter().take(20).map(|place| format!("x{}", place + 1)).collect();
+            let names: Vec<String> =
+                places.iter().take(20).map(|place| format!("x{}", place + 1)).collect();
             let more = if places.len() > 20 { ", …" } else { "" };
             format!("{}{more}", names.join(", "))
         };
@@ -123,7 +125,11 @@ pub fn features_of(
                 Some(trained) => format!("the model was trained on {}", trained.described()),
                 None => format!("the model has {count} features, which it knows by name"),
             };
-            let why = if found.is_some() { "which of them are the features is not certain" } else { "that does not fit" };
+            let why = if found.is_some() {
+                "which of them are the features is not certain"
+            } else {
+                "that does not fit"
+            };
             Err(format!("has {width} columns without names, and {trained}: {why}"))
         }
     }
@@ -148,7 +154,12 @@ mod tests {
         (0..count).map(|i| format!("f{i}")).collect()
     }
 
-    fn trained(width: usize, targets: &[usize], weight: Option<usize>, offset: Option<usize>) -> Columns {
+    fn trained(
+        width: usize,
+        targets: &[usize],
+        weight: Option<usize>,
+        offset: Option<usize>,
+    ) -> Columns {
         Columns { width, targets: targets.into(), weight, offset, ..Columns::default() }
     }
 
@@ -178,8 +189,7 @@ mod tests {
     #[test]
     fn an_offset_is_where_it_is_said_to_be() {
         let trained = trained(4, &[0], None, Some(2));
-        let places =
-            |width, offset| features_of(width, false, &names(2), Some(&trained), Some(offset));
+        let places = |width, offset| features_of(width, false, &names(2), Some(&trained), Some(offset));
         assert_eq!(places(4, 2), Ok(vec![1, 3]));
         assert_eq!(places(3, 1), Ok(vec![0, 2]));
         assert_eq!(places(3, 0), Ok(vec![1, 2]));

@@ -93,7 +93,8 @@ impl Csv {
                 .ok_or_else(|| DataError::format(&path, "the header is not UTF-8"))?,
             false => (1..=first.len()).map(|column| format!("x{column}")).collect(),
         };
-        let mut csv = Csv { dialect, columns, named: dialect.header, index: Vec::new(), notes: Vec::new(), input };
+        let mut csv =
+            Csv { dialect, columns, named: dialect.header, index: Vec::new(), notes: Vec::new(), input };
         csv.index = csv.index_column()?.into_iter().collect();
         if separator != Separator::Byte(b',') {
             csv.notes.push(Note::Separator(separator));
@@ -256,7 +257,14 @@ impl Dialect {
         let reader = builder.delimiter(self.separator.byte()).from_reader(Bounded { file, row: 0 });
         let lines = Lines { file: BufReader::new(input.reader()), byte: 0, line: 1, last: 0 };
         let places = (self.separator == Separator::Blanks).then(Vec::new);
-        Ok(Rows { input: input.clone(), dialect: *self, reader, record: ByteRecord::new(), places, lines })
+        Ok(Rows {
+            input: input.clone(),
+            dialect: *self,
+            reader,
+            record: ByteRecord::new(),
+            places,
+            lines,
+        })
     }
 }
 
@@ -357,12 +365,18 @@ impl Rows {
             }
             Err(Stray::Closed { opens, closes }) => {
                 let end = first + line_ends(&record[..closes]);
-                let reason = format!("a quote that opens here closes in the middle of a cell on line {end}");
+                let reason =
+                    format!("a quote that opens here closes in the middle of a cell on line {end}");
                 (first + line_ends(&record[..opens]), reason)
             }
             Ok(()) => {
                 let end = first + line_ends(record);
-                (first, format!("quotes make one row of the lines up to line {end}, which cannot be used: {reason}"))
+                (
+                    first,
+                    format!(
+                        "quotes make one row of the lines up to line {end}, which cannot be used: {reason}"
+                    ),
+                )
             }
         };
         Ok(DataError::Quote { path: self.input.path().into(), line, reason })

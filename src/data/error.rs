@@ -51,7 +51,11 @@ pub enum DataError {
         reason: String,
     },
     /// There is no column of that name, or there are several.
-    #[error("{}: {count} columns are called `{}`; the columns are {available}", shown(path), printable(name))]
+    #[error(
+        "{}: {count} columns are called `{}`; the columns are {available}",
+        shown(path),
+        printable(name)
+    )]
     Column {
         /// The file.
         path: PathBuf,

@@ -3,7 +3,22 @@ use super::pass::{Opened, Pass};
 use super::statistics::{Column, Distinct};
 use super::{Columns, DataError, Note, Skipped};
 use std::fmt::{self, Debug, Formatter};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// What is known of a file besides its rows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct About {
+    /// What was found out about the file that nobody asked for.
+    pub notes: Vec<Note>,
+    /// What the weights are called.
+    pub weight_name: Option<String>,
+    /// What the offsets are called.
+    pub offset_name: Option<String>,
+    /// What the columns are, where the file has no names of them.
+    pub places: Option<Columns>,
+    /// The labels in ascending order, where the target is a word: a row has the index of its label.
+    pub labels: Option<Vec<String>>,
+}
 
 /// Rows of a file, every one of which was found to be good when it was opened.
 #[derive(Debug)]
@@ -24,16 +39,8 @@ pub struct FileData {
     pub offset: bool,
     /// The rows that were left out.
     pub skipped: Skipped,
-    /// What was found out about the file that nobody asked for.
-    pub notes: Vec<Note>,
-    /// What the weights are called.
-    pub weight_name: Option<String>,
-    /// What the offsets are called.
-    pub offset_name: Option<String>,
-    /// What the columns are, where the file has no names of them.
-    pub places: Option<Columns>,
-    /// The labels in ascending order, where the target is a word: a row has the index of its label.
-    pub labels: Option<Vec<String>>,
+    /// What else is known of the file.
+    pub about: Arc<About>,
     /// What each feature's values are like.
     pub columns: Vec<Column>,
     /// The different values of a single target in ascending order, if they are at most 4096.
@@ -77,7 +84,13 @@ impl FileData {
         let (names, sides) = layout.names.split_at(layout.features);
         let seekable = pass.skipped.count == 0;
         let mut beside = sides[layout.targets..].iter().cloned();
-        let notes = [opened.source.notes(), &layout.notes, &pass.notes()].concat();
+        let about = About {
+            notes: [opened.source.notes(), &layout.notes, &pass.notes()].concat(),
+            weight_name: if layout.weighted { beside.next() } else { None },
+            offset_name: beside.next(),
+            places: layout.places.clone(),
+            labels: layout.labels.as_ref().map(|labels| labels.names.to_vec()),
+        };
         Ok(FileData {
             name,
             names: names.into(),
@@ -87,11 +100,7 @@ impl FileData {
             weighted: layout.weighted,
             offset: layout.offset.is_some(),
             skipped: pass.skipped,
-            notes,
-            weight_name: if layout.weighted { beside.next() } else { None },
-            offset_name: beside.next(),
-            places: layout.places.clone(),
-            labels: layout.labels.as_ref().map(|labels| labels.names.to_vec()),
+            about: Arc::new(about),
             columns,
             target_values: distinct.values(),
             least_target,

@@ -63,7 +63,8 @@ const OTHERS: &[(&str, &[u8], &str)] = &[
     ("tar", b"", "a tar archive"),
 ];
 
-const ADVICE: &str = "CSV, .npy, .npz, svmlight and Parquet are read, plain or compressed with gzip or Zstandard";
+const ADVICE: &str =
+    "CSV, .npy, .npz, svmlight and Parquet are read, plain or compressed with gzip or Zstandard";
 
 impl Format {
     /// The format of a file, or why there is none.
@@ -86,7 +87,8 @@ impl Format {
             [b'P', b'A', b'R', b'1', ..] => Some(Format::Parquet),
             _ => None,
         };
-        let refuse = |what: &str| Err(DataError::format(path, format!("is {what}, which is not read; {ADVICE}")));
+        let refuse =
+            |what: &str| Err(DataError::format(path, format!("is {what}, which is not read; {ADVICE}")));
         // What its first bytes say of a file that is called something else. A file whose name promises a
         // format of bytes is for the reader of that format to refuse.
         let text = matches!(named, None | Some(Format::Csv | Format::Svmlight));
@@ -107,7 +109,8 @@ impl Format {
                 return Err(DataError::format(path, "is text in UTF-16: save it as UTF-8"));
             }
             if let Some((.., what)) = OTHERS.iter().find(|(_, bytes, _)| {
-                !bytes.is_empty() && head.get(..bytes.len()).is_some_and(|h| h.eq_ignore_ascii_case(bytes))
+                !bytes.is_empty()
+                    && head.get(..bytes.len()).is_some_and(|h| h.eq_ignore_ascii_case(bytes))
             }) {
                 return refuse(what);
             }

@@ -127,7 +127,8 @@ impl Input {
         // A file that was removed still has its bytes; one of its name is not what the run began with.
         let named = std::fs::metadata(&self.path);
         let same = Identity::of(&open) == *identity
-            && named.map_or_else(|e| e.kind() == io::ErrorKind::NotFound, |m| Identity::of(&m) == *identity);
+            && named
+                .map_or_else(|e| e.kind() == io::ErrorKind::NotFound, |m| Identity::of(&m) == *identity);
         if same { Ok(()) } else { Err(DataError::Changed { path: self.path.clone() }) }
     }
 }

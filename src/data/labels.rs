@@ -70,7 +70,8 @@ impl Collected {
     /// The words in ascending order, as scikit-learn has them; `None` if labels are numbers.
     pub fn finish(self, path: &Path) -> Result<Option<Vec<String>>, DataError> {
         if self.words.len() > MOST {
-            let reason = format!("the target has more than {MOST} different values, which are no classes");
+            let reason =
+                format!("the target has more than {MOST} different values, which are no classes");
             return Err(DataError::format(path, reason));
         }
         Ok((!self.words.is_empty()).then(|| self.words.into_iter().collect()))

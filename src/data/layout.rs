@@ -153,9 +153,7 @@ impl Used<'_> {
     fn take(&mut self, column: usize) -> Result<(), DataError> {
         match std::mem::replace(&mut self.used[column], true) {
             false => Ok(()),
-            true => {
-                Err(DataError::Twice { path: self.path.into(), name: self.names[column].clone() })
-            }
+            true => Err(DataError::Twice { path: self.path.into(), name: self.names[column].clone() }),
         }
     }
 }

@@ -28,7 +28,7 @@ mod svmlight;
 
 pub use columns::Columns;
 pub use error::{At, BadRow, DataError, Skipped};
-pub use file_data::FileData;
+pub use file_data::{About, FileData};
 pub use format::Format;
 pub use statistics::Column;
 

@@ -19,8 +19,11 @@ pub fn open(input: &Input) -> Result<Npy, DataError> {
         error => DataError::format(path, format!("is no .npz file that can be read: {error}")),
     };
     let mut archive = ZipArchive::new(input.reader()).map_err(failed)?;
-    let names: Vec<String> =
-        archive.file_names().map(|name| Ok(name?.into_owned())).collect::<Result<_, _>>().map_err(failed)?;
+    let names: Vec<String> = archive
+        .file_names()
+        .map(|name| Ok(name?.into_owned()))
+        .collect::<Result<_, _>>()
+        .map_err(failed)?;
     let arrays: Vec<String> =
         names.iter().filter_map(|name| name.strip_suffix(".npy")).map(String::from).collect();
     let find = |names: &[&str]| arrays.iter().find(|name| names.contains(&name.as_str()));

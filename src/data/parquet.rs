@@ -1,9 +1,9 @@
 //! Parquet: flat columns of numbers, which are read a row group at a time and only where they are used.
 
+use super::DataError;
 use super::input::{Input, Reader};
 use super::labels::{Collected, LabelColumn};
 use super::source::{Fault, Index, Scan, Source, check};
-use super::DataError;
 use bytes::Bytes;
 use half::f16;
 use parquet::basic::{Compression, ConvertedType, LogicalType, Type};
@@ -132,10 +132,8 @@ enum Kind {
 impl Kind {
     fn of(column: &ColumnDescriptor) -> Self {
         use ConvertedType as C;
-        let number = matches!(
-            column.physical_type(),
-            Type::INT32 | Type::INT64 | Type::FLOAT | Type::DOUBLE
-        );
+        let number =
+            matches!(column.physical_type(), Type::INT32 | Type::INT64 | Type::FLOAT | Type::DOUBLE);
         let (logical, converted) = (column.logical_type_ref(), column.converted_type());
         let text = matches!(logical, None | Some(LogicalType::String | LogicalType::Enum))
             && matches!(converted, C::NONE | C::UTF8 | C::ENUM);
@@ -240,7 +238,10 @@ impl Rows {
             for (column, reader) in self.columns.iter_mut().zip(&mut self.readers) {
                 let read = column.decode(reader).map_err(failed)?;
                 if *rows.get_or_insert(read) != read {
-                    return Err(DataError::format(self.input.path(), "its columns are not of one length"));
+                    return Err(DataError::format(
+                        self.input.path(),
+                        "its columns are not of one length",
+                    ));
                 }
             }
             if let Some(rows) = rows.filter(|&rows| rows > 0) {
@@ -276,7 +277,8 @@ impl Column {
             (FloatColumnReader(reader), _) => self.take(reader, |value| Ok(f64::from(value))),
             (DoubleColumnReader(reader), _) => self.take(reader, Ok),
             (FixedLenByteArrayColumnReader(reader), Kind::Half) => self.take(reader, |value| {
-                let bytes = value.as_bytes().try_into().map_err(|_| "is not of two bytes".to_string())?;
+                let bytes =
+                    value.as_bytes().try_into().map_err(|_| "is not of two bytes".to_string())?;
                 Ok(f16::from_le_bytes(bytes).into())
             }),
             (ByteArrayColumnReader(reader), Kind::Text) => self.take(reader, |value| match &labels {

@@ -11,7 +11,7 @@ pub use scaling::Scaling;
 
 use crate::check::Check;
 use crate::cpu::synthetic::{Options, Synthetic, Truth};
-use crate::data::{self, DataError, FileData, FileOptions, Skipped, Targets};
+use crate::data::{self, About, DataError, FileData, FileOptions, Skipped, Targets};
 use crate::{Error, Loss, Model};
 use std::path::Path;
 use std::sync::Arc;
@@ -49,6 +49,8 @@ pub struct Problem {
     pub scaling: Option<Scaling>,
     /// The rows of the file that were left out.
     pub skipped: Skipped,
+    /// What is known of the file, where rows come from one.
+    pub file: Option<Arc<About>>,
     source: Source,
 }
 
@@ -140,6 +142,7 @@ impl Problem {
             weighted: file.weighted,
             offset: file.offset,
             skipped: file.skipped.clone(),
+            file: Some(file.about.clone()),
             ..Self::of_shape(file.features())
         }
         .from(Source::File(Arc::new(file))))
@@ -176,6 +179,7 @@ impl Problem {
             truth: None,
             scaling: None,
             skipped: Skipped::default(),
+            file: None,
             source: Source::Table { x: Arc::default(), sides: Arc::default() },
         }
     }
@@ -225,8 +229,10 @@ impl Problem {
                 return refuse(&self.name, reason);
             }
             // Labels may be there that no row has which can be used.
-            let of = |names: &Vec<String>| found.iter().filter_map(|&i| names.get(i as usize).cloned()).collect();
-            self.class_names = self.file_data().and_then(|file| file.labels.as_ref()).map(of);
+            let of = |names: &Vec<String>| {
+                found.iter().filter_map(|&i| names.get(i as usize).cloned()).collect()
+            };
+            self.class_names = self.file.as_ref().and_then(|file| file.labels.as_ref()).map(of);
             self.classes = Some(found);
         } else {
             (self.classes, self.class_names) = (None, None);
@@ -284,14 +290,6 @@ impl Problem {
     /// Whether the rows can be in memory: they are not where a file is larger than it may be.
     pub fn is_streamed(&self) -> bool {
         matches!(&self.source, Source::File(file) if file.is_streamed())
-    }
-
-    /// The file, where rows come from one.
-    pub fn file_data(&self) -> Option<&FileData> {
-        match &self.source {
-            Source::File(file) => Some(file),
-            _ => None,
-        }
     }
 
     /// The generator, where the rows need not be stored.

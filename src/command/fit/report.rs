@@ -7,15 +7,20 @@ use super::placement::MemoryReport;
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use wgpu_optim::data::Note;
 use wgpu_optim::metrics::roc_auc;
 use wgpu_optim::regression::{Problem, Scaling};
 use wgpu_optim::saved::{Precision, SavedModel};
+use wgpu_optim::text::printable;
 use wgpu_optim::train::{Best, Plan, Report, StreamTimes, Submissions, score};
 use wgpu_optim::verify::Verification;
 use wgpu_optim::{Batch, Evaluation, Loss, Model};
 
 /// Rows that an AUC is taken of: it is exact, and sorts them.
 const AUC_ROWS: u64 = 1 << 20;
+
+/// More features than these are not listed in a table.
+const MOST_NAMES: usize = 16;
 
 /// One optimizer's run.
 #[derive(Serialize)]
@@ -93,9 +98,23 @@ struct Data<'a> {
     name: &'a str,
     samples: u64,
     features: usize,
-    skipped: u64,
+    /// Of several targets a list.
     #[serde(skip_serializing_if = "Option::is_none")]
-    classes: &'a Option<Vec<f64>>,
+    target: Option<Value>,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    feature_names: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sample_weight: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    offset: Option<&'a str>,
+    /// Rows that were left out.
+    skipped: u64,
+    /// What was found out about the file that nobody asked for.
+    #[serde(skip_serializing_if = "<[Note]>::is_empty")]
+    notes: &'a [Note],
+    /// Numbers, or words where labels are words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    classes: Option<Value>,
     /// Weights are those of the scaled features.
     scaling: &'a Option<Scaling>,
 }
@@ -271,6 +290,8 @@ impl Run {
             names: named(&problem.names, problem.features, "x"),
             target_names: named(&problem.target_names, model.targets(), "y"),
             classes: problem.classes.clone(),
+            class_names: problem.class_names.clone(),
+            columns: problem.file.as_ref().and_then(|file| file.places.clone()),
             scaling: problem.scaling.clone(),
             training: training.map(|(key, value)| (key.into(), value)).into(),
         }
@@ -330,12 +351,26 @@ pub fn json<'a>(
     model: &'a Model,
     runs: &'a [Run],
 ) -> Json<'a> {
+    let file = problem.file.as_deref();
+    let classes = match (&problem.class_names, &problem.classes) {
+        (Some(names), _) => Some(json!(names)),
+        (None, classes) => classes.as_ref().map(|classes| json!(classes)),
+    };
     let data = Data {
         name: &problem.name,
         samples: problem.rows,
         features: problem.features,
+        target: match &problem.target_names[..] {
+            [] => None,
+            [target] => Some(json!(target)),
+            targets => Some(json!(targets)),
+        },
+        feature_names: &problem.names,
+        sample_weight: file.and_then(|file| file.weight_name.as_deref()),
+        offset: file.and_then(|file| file.offset_name.as_deref()),
         skipped: problem.skipped.count,
-        classes: &problem.classes,
+        notes: file.map_or(&[], |file| &file.notes),
+        classes,
         scaling: &problem.scaling,
     };
     Json { device, data, model, runs }
@@ -372,13 +407,31 @@ pub fn table(device: &Description, problem: &Problem, model: &Model, runs: &[Run
         loss if model.outputs > 1 => format!(", {} of {} outputs", loss.name(), model.outputs),
         loss => format!(", {}", loss.name()),
     };
-    let mut lines = vec![
-        format!("{name}: {samples} rows × {features} features{kind}"),
-        device.line(),
-        output::table(&header, 1, rows),
-    ];
+    let mut lines = vec![format!("{name}: {samples} rows × {features} features{kind}")];
+    lines.extend(columns(problem));
+    lines.extend([device.line(), output::table(&header, 1, rows)]);
     lines.extend(runs.iter().flat_map(|run| run.remarks(&model.loss)));
     lines.join("\n")
+}
+
+/// What the columns of a file are, and how many rows were left out.
+fn columns(problem: &Problem) -> Option<String> {
+    let file = problem.file.as_deref()?;
+    let listed = |names: &[String]| {
+        let names = names.iter().map(|name| printable(name));
+        names.collect::<Vec<_>>().join(", ")
+    };
+    let mut parts = vec![format!("target {}", listed(&problem.target_names))];
+    if problem.names.len() <= MOST_NAMES {
+        parts.push(format!("features {}", listed(&problem.names)));
+    }
+    for (what, name) in [("weight", &file.weight_name), ("offset", &file.offset_name)] {
+        parts.extend(name.as_ref().map(|name| format!("{what} {}", printable(name))));
+    }
+    if problem.skipped.count > 0 {
+        parts.push(format!("{} rows left out", problem.skipped.count));
+    }
+    Some(parts.join("; "))
 }
 
 /// A run whose every update was checked has no time of its own.

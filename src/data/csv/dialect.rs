@@ -58,7 +58,8 @@ pub fn sniff(input: &Input, asked: Option<Separator>) -> Result<Sniffed, DataErr
         let names = above.split(|byte| matches!(byte, b'\n' | b'\r')).next().unwrap_or_default();
         let names = uncommented(names);
         let first = lines.first().copied().unwrap_or_default();
-        let alike = separator.count(names).is_some_and(|count| count == separator.count(first).unwrap_or(0));
+        let alike =
+            separator.count(names).is_some_and(|count| count == separator.count(first).unwrap_or(0));
         if alike && !is_header(separator.cells(first)) {
             (sniffed.start, sniffed.commented) = (last, true);
         }
@@ -69,7 +70,11 @@ pub fn sniff(input: &Input, asked: Option<Separator>) -> Result<Sniffed, DataErr
 /// A line of names without the mark of a comment, unless that is all there is of the first name.
 pub fn uncommented(line: &[u8]) -> &[u8] {
     let rest = line.trim_ascii_start().strip_prefix(b"#").unwrap_or(line).trim_ascii_start();
-    if rest.first().is_none_or(|&first| SEPARATORS.contains(&Separator::Byte(first))) { line } else { rest }
+    if rest.first().is_none_or(|&first| SEPARATORS.contains(&Separator::Byte(first))) {
+        line
+    } else {
+        rest
+    }
 }
 
 struct Start {
