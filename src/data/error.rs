@@ -102,6 +102,14 @@ pub enum DataError {
         /// How many were asked for.
         count: u64,
     },
+    /// The file cannot be used as the format that it was taken for, as its extension is none that is known.
+    #[error("{error} (it was read as {format} because of its extension; --format says otherwise)")]
+    Guessed {
+        /// What is wrong with it.
+        error: Box<DataError>,
+        /// What it was taken for.
+        format: super::Format,
+    },
     /// The file is no longer what it was when it was opened.
     #[error("{}: was changed while it was read", shown(path))]
     Changed {

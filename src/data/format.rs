@@ -67,11 +67,11 @@ const ADVICE: &str =
     "CSV, .npy, .npz, svmlight and Parquet are read, plain or compressed with gzip or Zstandard";
 
 impl Format {
-    /// The format of a file, or why there is none.
-    pub fn of(input: &Input, asked: Option<Format>) -> Result<Format, DataError> {
+    /// The format of a file, or why there is none, and whether that is known.
+    pub fn of(input: &Input, asked: Option<Format>) -> Result<(Format, bool), DataError> {
         let (path, head) = (input.path(), input.head());
         if let Some(format) = asked {
-            return Ok(format);
+            return Ok((format, true));
         }
         let extension = extension(path);
         let named = match extension.as_deref() {
@@ -94,13 +94,13 @@ impl Format {
         let text = matches!(named, None | Some(Format::Csv | Format::Svmlight));
         if text {
             if let Some(format) = by_bytes {
-                return Ok(format);
+                return Ok((format, true));
             }
             if head.starts_with(b"PK\x03\x04") {
                 let what = match extension.as_deref() {
                     Some("xlsx" | "xlsm") => "an Excel workbook",
                     Some("ods") => "a spreadsheet",
-                    _ if holds_arrays(head) => return Ok(Format::Npz),
+                    _ if holds_arrays(head) => return Ok((Format::Npz, true)),
                     _ => "a zip archive (.zip, .xlsx)",
                 };
                 return refuse(what);
@@ -116,13 +116,14 @@ impl Format {
             }
         }
         if let Some(format) = named {
-            return Ok(format);
+            return Ok((format, true));
         }
         let other = OTHERS.iter().find(|(name, ..)| extension.as_deref() == Some(name));
         if let Some((.., what)) = other {
             return refuse(what);
         }
-        Ok(if looks_like_svmlight(head) { Format::Svmlight } else { Format::Csv })
+        let format = if looks_like_svmlight(head) { Format::Svmlight } else { Format::Csv };
+        Ok((format, extension.is_none()))
     }
 }
 

@@ -243,14 +243,20 @@ pub enum OnBadRow {
 pub fn open(path: &Path, options: &FileOptions) -> Result<FileData, DataError> {
     let input = Input::open(path)?;
     let path = input.path().to_path_buf();
-    let source = source(input, options)?;
-    let layout = Layout::new(&path, &*source, options)?;
-    let opened = Opened { path, source, layout: Arc::new(layout), on_bad_row: options.on_bad_row };
-    FileData::new(opened, options.memory)
+    let (format, known) = Format::of(&input, options.format)?;
+    let read = || {
+        let source = source(input, format, options)?;
+        let layout = Arc::new(Layout::new(&path, &*source, options)?);
+        let opened = Opened { path, source, layout, on_bad_row: options.on_bad_row };
+        FileData::new(opened, options.memory)
+    };
+    read().map_err(|error| match known {
+        true => error,
+        false => DataError::Guessed { error: error.into(), format },
+    })
 }
 
-fn source(input: Input, options: &FileOptions) -> Result<Arc<dyn Source>, DataError> {
-    let format = Format::of(&input, options.format)?;
+fn source(input: Input, format: Format, options: &FileOptions) -> Result<Arc<dyn Source>, DataError> {
     if options.y.is_some() && format != Format::Npy {
         let reason = "targets in a file of their own belong to an .npy file";
         return Err(DataError::format(input.path(), reason));
