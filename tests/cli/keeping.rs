@@ -4,13 +4,15 @@
 
 use crate::{command, common};
 
-use command::{Outcome, devices, folder, json, names, refused, refused_whole, run};
+use command::{Outcome, devices, folder, json, names, refused, refused_whole, run, wait_until};
 use common::Random;
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tempfile::TempDir;
 
 /// A run of some thousand updates by two optimizers.
 const FIT: &str = "fit synthetic --samples 2000 --features 6 --batch-size 50 --steps 3000 --shuffle \
@@ -41,14 +43,17 @@ fn end(child: Child) -> Outcome {
     Outcome { code, stdout, stderr }
 }
 
-/// Waits until a folder has a checkpoint.
-fn wait_for_checkpoint(folder: &Path) {
-    let started = Instant::now();
-    let is_one = |name: &String| name.ends_with(".safetensors");
-    while !folder.is_dir() || !names(folder).iter().any(is_one) {
-        assert!(started.elapsed() < Duration::from_secs(50), "there is no checkpoint");
-        std::thread::sleep(Duration::from_millis(5));
-    }
+/// The update of the newest checkpoint in a folder, 0 where there is none.
+fn newest(folder: &Path) -> u64 {
+    let update = |name: &String| name.strip_suffix(".safetensors")?.rsplit('-').next()?.parse().ok();
+    let names = if folder.is_dir() { names(folder) } else { Vec::new() };
+    names.iter().filter_map(update).max().unwrap_or(0)
+}
+
+/// Waits until a folder has a checkpoint of a later update, or the run has ended.
+fn wait_for_checkpoint(folder: &Path, after: u64, run: &mut Child) {
+    let ended = |run: &mut Child| run.try_wait().unwrap().is_some();
+    wait_until("a checkpoint", || newest(folder) > after || ended(run));
 }
 
 /// What does not depend on time.
@@ -63,97 +68,140 @@ fn results(output: &Value) -> Vec<Value> {
         .collect()
 }
 
+/// Sends a signal to a run that has begun: its flags, and how it ended.
+///
+/// It may end before the signal comes. Then another one makes twice as many updates.
+fn stopped(folder: &Path, device: &str, signal_name: &str) -> (u64, String, Outcome) {
+    for steps in (0..12).map(|doubled| 3000 << doubled) {
+        let fit = FIT.replace("--steps 3000", &format!("--steps {steps}"));
+        let kept = format!("kept-{steps}");
+        let fit =
+            format!("{fit} --device {device} --log log.csv --checkpoint {kept} --checkpoint-every 10");
+        let mut child = spawn(folder, &fit);
+        wait_for_checkpoint(&folder.join(kept), 0, &mut child);
+        signal(&child, signal_name);
+        let outcome = end(child);
+        if outcome.code != 0 {
+            return (steps, fit, outcome);
+        }
+    }
+    panic!("no run was long enough for a signal");
+}
+
 #[test]
 fn a_run_that_is_stopped_by_a_signal_goes_on_to_the_same_result_and_log() {
+    let log = |folder: &TempDir| std::fs::read_to_string(folder.path().join("log.csv")).unwrap();
     for device in devices() {
-        let whole_folder = folder(&[]);
-        let fit = format!("{FIT} --device {device}");
-        let whole = json(&whole_folder, &format!("{fit} --log log.csv"));
+        let mut wholes = BTreeMap::new();
         for (name, code) in [("INT", 130), ("TERM", 143), ("HUP", 129)] {
-            let folder = folder(&[]);
-            let keeping = format!("{fit} --log log.csv --checkpoint kept --checkpoint-every 10");
-            let child = spawn(folder.path(), &keeping);
-            wait_for_checkpoint(&folder.path().join("kept"));
-            signal(&child, name);
-            let stopped = end(child);
+            let stopped_folder = folder(&[]);
+            let (steps, fit, stopped) = stopped(stopped_folder.path(), device, name);
             assert_eq!(stopped.code, code, "{device} {name}: {}", stopped.stderr);
             assert!(stopped.stderr.contains("interrupted after update "), "{}", stopped.stderr);
             assert!(stopped.stderr.contains("go on with: "), "{}", stopped.stderr);
             assert!(stopped.stderr.trim_end().ends_with(" --resume"), "{}", stopped.stderr);
-            assert!(names(&folder).contains(&"log.csv.partial".into()));
-            let rest = json(&folder, &format!("{keeping} --resume"));
-            assert_eq!(results(&rest), results(&whole), "{device} {name}");
-            let log = |folder: &Path| std::fs::read_to_string(folder.join("log.csv")).unwrap();
-            assert_eq!(log(folder.path()), log(whole_folder.path()), "{device} {name}");
-            // What is done already comes to the same once more.
-            let again = json(&folder, &format!("{keeping} --resume"));
-            assert_eq!(results(&again), results(&whole), "{device} {name}");
-            assert_eq!(log(folder.path()), log(whole_folder.path()), "{device} {name}");
+            assert!(names(&stopped_folder).contains(&"log.csv.partial".into()));
+            let (whole, whole_log) = wholes.entry(steps).or_insert_with(|| {
+                let folder = folder(&[]);
+                (results(&json(&folder, &fit)), log(&folder))
+            });
+            // Once more when it is done already comes to the same.
+            for _ in 0..2 {
+                let rest = json(&stopped_folder, &format!("{fit} --resume"));
+                assert_eq!(results(&rest), *whole, "{device} {name}");
+                assert_eq!(log(&stopped_folder), *whole_log, "{device} {name}");
+            }
         }
     }
 }
 
+/// While its results wait for a reader, a run looks at no flag: only the program's end at once ends it.
 #[test]
 fn a_second_signal_ends_the_program_at_once() {
-    // One update alone takes many seconds.
-    let fit = "fit synthetic --virtual --samples 1000000000 --batch-size 1000000000 --steps 3 --device cpu \
-               --no-verify --optimizer adam --checkpoint kept";
+    // 20000 weights are several times what a pipe holds.
+    let fit = "fit --device cpu --samples 20 --features 20000 --optimizer adam --no-verify --json";
     for (name, code) in [("INT", 130), ("TERM", 143)] {
-        let folder = folder(&[]);
-        let mut child = spawn(folder.path(), fit);
-        while !folder.path().join("kept").is_dir() {
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        std::thread::sleep(Duration::from_millis(300));
-        signal(&child, name);
-        std::thread::sleep(Duration::from_millis(50));
-        let second = Instant::now();
-        // It may have ended by the first one, between two parts of an evaluation.
-        if child.try_wait().unwrap().is_none() {
+        let mut child = spawn(Path::new("."), fit);
+        let mut stdout = child.stdout.take().unwrap();
+        stdout.read_exact(&mut [0]).unwrap();
+        // A signal that comes before the last one is handled is lost.
+        wait_until("the end", || {
             signal(&child, name);
-        }
+            child.try_wait().unwrap().is_some()
+        });
         assert_eq!(end(child).code, code);
-        assert!(second.elapsed() < Duration::from_secs(5), "{:?}", second.elapsed());
+        drop(stdout);
     }
 }
 
-#[test]
-fn a_run_that_is_killed_again_and_again_comes_to_the_same_result() {
-    let fit = "fit synthetic --samples 2000 --features 6 --batch-size 50 --steps 60000 --shuffle --device cpu \
-               --optimizer adam --no-verify --json --log log.csv --log-every 1";
-    let whole_folder = folder(&[]);
-    let whole = json(&whole_folder, fit);
-    let folder = folder(&[]);
-    let kept = folder.path().join("kept");
-    // A thread writes one checkpoint after the other.
-    let keeping = format!("{fit} --checkpoint kept --checkpoint-every 1");
-    let (mut random, mut left, mut updates) = (Random(5), 0, Vec::new());
-    for _ in 0..40 {
+/// Kills a run again and again, until it has been killed forty times or ends: the updates of the newest checkpoint
+/// after every kill, and how many kills left an unfinished file.
+fn killed(folder: &Path, fit: &str) -> (Vec<u64>, usize) {
+    let kept = folder.join("kept");
+    let unfinished = || names(&kept).iter().any(|name| name.starts_with(".wgpu-optim-"));
+    let (mut random, mut updates, mut left) = (Random(5), Vec::new(), 0);
+    while updates.len() < 40 {
         let resume = if updates.is_empty() { "" } else { "--resume" };
-        let mut child = spawn(folder.path(), &format!("{keeping} {resume}"));
-        wait_for_checkpoint(&kept);
-        std::thread::sleep(Duration::from_micros(random.bits() % 40_000));
+        let mut child = spawn(folder, &format!("{fit} {resume}"));
+        wait_for_checkpoint(&kept, updates.last().copied().unwrap_or(0), &mut child);
+        if updates.len() % 2 == 0 {
+            // Any moment will do.
+            std::thread::sleep(Duration::from_micros(random.bits() % 40_000));
+        } else {
+            wait_until("an unfinished file", || {
+                signal(&child, "STOP");
+                if unfinished() {
+                    return true;
+                }
+                signal(&child, "CONT");
+                child.try_wait().unwrap().is_some()
+            });
+        }
+        if child.try_wait().unwrap().is_some() {
+            assert_eq!(end(child).code, 0);
+            break;
+        }
         child.kill().unwrap();
         let outcome = end(child);
         assert!(!outcome.stderr.contains("damaged"), "{}", outcome.stderr);
         // The log is well-formed whenever it is looked at.
-        let log = std::fs::read_to_string(folder.path().join("log.csv.partial")).unwrap();
+        let log = std::fs::read_to_string(folder.join("log.csv.partial")).unwrap();
         assert!(log.ends_with('\n') && log.lines().all(|line| line.matches(',').count() == 3));
-        let names = names(&kept);
-        left += names.iter().filter(|name| name.starts_with(".wgpu-optim-")).count();
-        let update = |name: &String| {
-            name.strip_prefix("1-adam-")?.strip_suffix(".safetensors")?.parse::<u64>().ok()
-        };
-        updates.push(names.iter().filter_map(update).max().unwrap());
+        left += usize::from(unfinished());
+        updates.push(newest(&kept));
     }
-    assert!(updates.is_sorted() && updates[0] < updates[39], "{updates:?}");
-    assert!(left > 0, "no kill came while a file was written");
-    let rest = json(&folder, &format!("{keeping} --resume"));
-    assert_eq!(results(&rest), results(&whole));
-    let log = |folder: &Path| std::fs::read_to_string(folder.join("log.csv")).unwrap();
-    assert!(log(folder.path()) == log(whole_folder.path()));
-    let names = names(&kept);
-    assert!(names.contains(&"1-adam-60000.safetensors".into()) && names.len() <= 3, "{names:?}");
+    (updates, left)
+}
+
+#[test]
+fn a_run_that_is_killed_again_and_again_comes_to_the_same_result() {
+    // Where the last kill comes too late a longer run is killed.
+    for steps in (0..8).map(|doubled| 60_000 << doubled) {
+        let fit = format!(
+            "fit synthetic --samples 2000 --features 6 --batch-size 50 --steps {steps} --shuffle --device cpu \
+             --optimizer adam --no-verify --json --log log.csv --log-every 1"
+        );
+        // A thread writes one checkpoint after the other.
+        let keeping = format!("{fit} --checkpoint kept --checkpoint-every 1");
+        let killed_folder = folder(&[]);
+        let (updates, left) = killed(killed_folder.path(), &keeping);
+        if updates.len() < 40 {
+            continue;
+        }
+        assert!(updates.is_sorted_by(|earlier, later| earlier < later), "{updates:?}");
+        assert!(left > 0, "no kill came while a file was written");
+        let whole_folder = folder(&[]);
+        let whole = json(&whole_folder, &fit);
+        let rest = json(&killed_folder, &format!("{keeping} --resume"));
+        assert_eq!(results(&rest), results(&whole));
+        let log = |folder: &TempDir| std::fs::read_to_string(folder.path().join("log.csv")).unwrap();
+        assert!(log(&killed_folder) == log(&whole_folder));
+        let names = names(killed_folder.path().join("kept"));
+        let last = format!("1-adam-{steps}.safetensors");
+        assert!(names.contains(&last) && names.len() <= 3, "{names:?}");
+        return;
+    }
+    panic!("no run was long enough for forty kills");
 }
 
 #[test]
@@ -275,7 +323,7 @@ fn a_folder_in_use_is_refused() {
     let folder = folder(&[]);
     let long = "fit synthetic --samples 100000 --epochs 100000 --device cpu --checkpoint kept --checkpoint-every 10";
     let mut first = spawn(folder.path(), long);
-    wait_for_checkpoint(&folder.path().join("kept"));
+    wait_for_checkpoint(&folder.path().join("kept"), 0, &mut first);
     for resume in ["", "--resume"] {
         refused(&folder, &format!("{long} {resume}"), &["kept: is in use by another run"]);
     }

@@ -1,5 +1,6 @@
 //! The command as a user runs it: exit codes, what goes to which stream, and what is left on disk.
 
+use crate::command::HANG;
 use crate::common;
 
 use assert_cmd::Command;
@@ -31,7 +32,7 @@ struct Outcome {
 fn run(folder: impl AsRef<Path>, arguments: &str) -> Outcome {
     let mut command = Command::new(env!("CARGO_BIN_EXE_wgpu-optim"));
     command.current_dir(&folder).args(arguments.split_whitespace());
-    let output = command.timeout(Duration::from_secs(60)).output().unwrap();
+    let output = command.timeout(HANG).output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     let (stdout, stderr) = (text(output.stdout), text(output.stderr));
     assert!(!stderr.contains("panicked"), "{arguments}: {stderr}");

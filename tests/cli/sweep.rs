@@ -1,5 +1,6 @@
 //! `sweep` as a user runs it.
 
+use crate::command::HANG;
 use crate::common;
 
 use assert_cmd::Command;
@@ -7,7 +8,6 @@ use common::gpu::Gpu;
 use serde_json::Value;
 use std::collections::HashMap;
 use std::path::Path;
-use std::time::Duration;
 
 const DIABETES: &str = "tests/data/diabetes.csv";
 const BREAST_CANCER: &str = "tests/data/breast_cancer.csv";
@@ -16,7 +16,7 @@ const BREAST_CANCER: &str = "tests/data/breast_cancer.csv";
 fn run(arguments: &str) -> (i32, String, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_wgpu-optim"));
     command.arg("sweep").args(arguments.split_whitespace());
-    let output = command.timeout(Duration::from_secs(60)).output().unwrap();
+    let output = command.timeout(HANG).output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     let (stdout, stderr) = (text(output.stdout), text(output.stderr));
     assert!(!stderr.contains("panicked"), "{arguments}: {stderr}");
