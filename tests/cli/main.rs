@@ -4,6 +4,7 @@
 
 mod apply;
 mod bench;
+mod columns;
 #[path = "../common/command.rs"]
 mod command;
 #[path = "../common/mod.rs"]
@@ -11,6 +12,7 @@ mod common;
 #[path = "../common/damage.rs"]
 mod damage;
 mod fit;
+mod formats;
 #[path = "../common/golden.rs"]
 mod golden;
 mod keeping;

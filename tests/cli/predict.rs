@@ -32,6 +32,8 @@ fn model(loss: Loss, coef: &[f64], intercept: &[f64]) -> SavedModel {
         names: (1..=features).map(name('x')).collect(),
         target_names: (1..=model.targets()).map(name('y')).collect(),
         classes: None,
+        class_names: None,
+        columns: None,
         scaling: None,
         training: Default::default(),
     }

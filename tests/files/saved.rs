@@ -29,6 +29,8 @@ fn saved(loss: Loss, features: usize, outputs: usize, coef: &[f64], intercept: &
         names: names("x", features),
         target_names: names("y", model.targets()),
         classes: None,
+        class_names: None,
+        columns: None,
         scaling: None,
         training: [("optimizer".to_string(), "adam".to_string())].into(),
     }
