@@ -9,6 +9,8 @@ mod common;
 mod damage;
 #[path = "common/golden.rs"]
 mod golden;
+#[path = "apply/pytorch.rs"]
+mod pytorch;
 
 use command::{json, refused_whole as refused, run};
 use damage::{damage, damaged};
@@ -56,6 +58,9 @@ fn load(path: &Path) -> Tensors {
             bytemuck::pod_collect_to_vec::<u8, f32>(view.data()).into_iter().map(f64::from).collect()
         }
         Dtype::F64 => bytemuck::pod_collect_to_vec(view.data()),
+        Dtype::I64 => {
+            bytemuck::pod_collect_to_vec::<u8, i64>(view.data()).into_iter().map(|x| x as f64).collect()
+        }
         other => panic!("{other}"),
     };
     let tensor = |(name, view): (&str, TensorView)| {
