@@ -97,7 +97,7 @@ fn none(environment: &Environment, name: Option<&str>, adapters: &[Adapter]) -> 
 }
 
 /// An adapter as it is told from others: the same card may be there in several backends.
-pub(super) fn described(info: &AdapterInfo) -> String {
+fn described(info: &AdapterInfo) -> String {
     format!("{} ({})", info.name, info.backend)
 }
 
