@@ -71,8 +71,8 @@ impl Csv {
             let what = "header line";
             return Err(DataError::Empty { name: path.display().to_string(), what });
         }
+        check_columns(&path, rows.cells().count())?;
         let first: Vec<Vec<u8>> = rows.cells().map(|cell| cell.trim_ascii().to_vec()).collect();
-        check_columns(&path, first.len())?;
         let is_header = dialect::is_header(first.iter().map(Vec::as_slice));
         dialect.header = match options.header {
             Some(header) => header,

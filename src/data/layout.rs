@@ -164,6 +164,9 @@ fn last_columns(path: &Path, source: &dyn Source, used: &mut Used) -> Result<Vec
     let free = (0..used.names.len()).rev().filter(|&column| !used.used[column]);
     let mut targets: Vec<usize> = free.take(source.targets()).collect();
     targets.reverse();
+    if used.names.is_empty() {
+        return Err(no_features(path, source));
+    }
     if targets.len() < source.targets() {
         let reason = "has no target: every column is something else";
         return Err(DataError::format(path, reason));

@@ -4,6 +4,7 @@ use super::DataError;
 use super::input::{Input, Reader};
 use super::labels::{Collected, LabelColumn};
 use super::source::{Fault, Index, Scan, Source, check};
+use crate::text::printable;
 use bytes::Bytes;
 use half::f16;
 use parquet::basic::{Compression, ConvertedType, LogicalType, Type};
@@ -42,20 +43,21 @@ impl Parquet {
         Ok(Parquet { input, columns, kinds, present, index })
     }
 
+    fn not_numbers(&self, column: &str, what: &str) -> DataError {
+        let column = printable(column);
+        let reason = format!("column `{column}` is of {what}, not numbers");
+        DataError::format(self.input.path(), reason)
+    }
+
     fn rows(&self, columns: &[usize], labels: Option<LabelColumn>) -> Result<Rows, DataError> {
         let column = |&place: &usize| {
             let (name, kind) = (self.columns[place].clone(), &self.kinds[place]);
             let labels = labels.as_ref().filter(|labels| labels.column == place).cloned();
             match kind {
-                Kind::Text if labels.is_some() => {}
-                Kind::Text => {
-                    let reason = format!("column `{name}` is of text, not numbers");
-                    return Err(DataError::format(self.input.path(), reason));
+                Kind::Text if labels.is_none() => {
+                    return Err(self.not_numbers(&name, "the type BYTE_ARRAY"));
                 }
-                Kind::Other(what) => {
-                    let reason = format!("column `{name}` is of {what}, not numbers");
-                    return Err(DataError::format(self.input.path(), reason));
-                }
+                Kind::Other(what) => return Err(self.not_numbers(&name, what)),
                 _ => {}
             }
             let (kind, present) = (kind.clone(), self.present[place]);

@@ -9,9 +9,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Changes when a file could be read as something else than was meant.
-const VERSION: u32 = 2;
-/// What a model without names of its classes, and without places of its columns, is a file of.
-const PLAIN: u32 = 1;
+const VERSION: u32 = 1;
 const VERSION_KEY: &str = "wgpu_optim_model";
 const CHECKSUM_KEY: &str = "checksum";
 
@@ -45,7 +43,7 @@ impl SavedModel {
         let TensorFile { texts, tensors } = TensorFile::parse(&bytes).map_err(format)?;
         let mut file = File { path, metadata: texts, tensors };
         let version = file.text(VERSION_KEY)?;
-        if !matches!(version.parse(), Ok(PLAIN | VERSION)) {
+        if version.parse() != Ok(VERSION) {
             let (path, found) = (path.into(), version.into());
             return Err(SavedError::Version { path, found, known: VERSION });
         }
@@ -110,14 +108,13 @@ impl SavedModel {
 
     fn metadata(&self) -> Texts {
         let json = |value: serde_json::Value| value.to_string();
-        let plain = self.class_names.is_none() && self.columns.is_none();
         let optional = [
             ("class_names", self.class_names.as_ref().map(|names| serde_json::json!(names))),
             ("columns", self.columns.as_ref().map(|columns| serde_json::json!(columns))),
         ];
         let optional = optional.into_iter().filter_map(|(key, value)| Some((key, json(value?))));
         let always = [
-            (VERSION_KEY, if plain { PLAIN } else { VERSION }.to_string()),
+            (VERSION_KEY, VERSION.to_string()),
             ("model", json(serde_json::json!(self.model))),
             ("names", json(serde_json::json!(self.names))),
             ("target_names", json(serde_json::json!(self.target_names))),

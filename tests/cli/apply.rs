@@ -1,5 +1,7 @@
 //! `apply` as a user runs it: other people's steps through files, and what is refused.
 
+mod pytorch;
+
 use crate::{command, damage, golden};
 
 use command::{json, refused_whole as refused, run};
@@ -48,6 +50,9 @@ fn load(path: &Path) -> Tensors {
             bytemuck::pod_collect_to_vec::<u8, f32>(view.data()).into_iter().map(f64::from).collect()
         }
         Dtype::F64 => bytemuck::pod_collect_to_vec(view.data()),
+        Dtype::I64 => {
+            bytemuck::pod_collect_to_vec::<u8, i64>(view.data()).into_iter().map(|x| x as f64).collect()
+        }
         other => panic!("{other}"),
     };
     let tensor = |(name, view): (&str, TensorView)| {

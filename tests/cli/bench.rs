@@ -159,6 +159,75 @@ fn other_files_are_refused() {
     refused(&folder, "compare other a", &["other: its schema is 7"]);
     refused(&folder, "compare a empty", &["no row in common"]);
     refused(&folder, "compare a nothing", &["nothing:"]);
+    std::fs::create_dir(folder.path().join("folder")).unwrap();
+    refused(&folder, "compare folder a", &["folder: "]);
+}
+
+/// The same file, changed.
+fn changed(change: impl FnOnce(&mut serde_json::Value)) -> String {
+    let mut value: serde_json::Value = serde_json::from_str(&file(1.0)).unwrap();
+    change(&mut value);
+    value.to_string()
+}
+
+#[test]
+fn times_that_no_clock_measured_are_refused() {
+    for (what, time, said) in
+        [("negative", json!(-1), "-1.0"), ("zero", json!(0), "0.0"), ("none", json!(null), "null")]
+    {
+        let samples = changed(|file| file["rows"][1]["samples"] = json!(vec![time.clone(); 20]));
+        let folder = folder(&[("a", &file(1.0)), (what, &samples)]);
+        let row = format!(
+            "{what}: row 2 (epoch adam of 4096, cpu, 1 thread, hot): number 1 of `samples` is {said}, "
+        );
+        for arguments in [format!("{what} a"), format!("a {what}"), format!("{what} {what} --json")] {
+            refused(&folder, &format!("compare {arguments}"), &[&row, "a time is above 0 s and finite"]);
+        }
+    }
+    let copies = changed(|file| file["rows"][0]["beside"] = json!(vec![0.0; 20]));
+    let folder = folder(&[("a", &file(1.0)), ("copies", &copies)]);
+    refused(&folder, "compare a copies", &["copies: row 1 (step", "number 1 of `beside` is 0.0"]);
+}
+
+/// A thousand rows of the same work against a thousand would be a million lines.
+#[test]
+fn a_row_is_there_once() {
+    let many = changed(|file| {
+        let rows = file["rows"].as_array().unwrap().clone();
+        file["rows"] = std::iter::repeat_n(rows, 1000).flatten().collect();
+    });
+    let folder = folder(&[("a", &file(1.0)), ("many", &many)]);
+    for arguments in ["many many", "a many", "many a"] {
+        let parts = ["many: rows 1 and 3 are of the same work (step adam of 4096, cpu, 1 thread, hot)"];
+        refused(&folder, &format!("compare {arguments}"), &parts);
+    }
+}
+
+#[test]
+fn many_works_are_compared_in_no_time() {
+    let many = changed(|file| {
+        let row = file["rows"][0].clone();
+        let of = |size: u64| {
+            let mut row = row.clone();
+            row["size"] = size.into();
+            row
+        };
+        file["rows"] = (1..=20_000).map(of).collect();
+    });
+    let folder = folder(&[("many", &many)]);
+    let compared = json(&folder, "compare many many --json");
+    assert_eq!(
+        (&compared["same"], compared["rows"].as_array().unwrap().len()),
+        (&json!(20_000), 20_000)
+    );
+}
+
+/// What a row says of its visits is not believed where it does not add up.
+#[test]
+fn visits_that_do_not_add_up_are_not_believed() {
+    let visits = changed(|file| file["rows"][0]["visits"] = json!([u64::MAX, 21]));
+    let folder = folder(&[("a", &file(1.0)), ("visits", &visits)]);
+    assert_eq!(json(&folder, "compare a visits --json")["same"], 2);
 }
 
 #[test]

@@ -149,9 +149,8 @@ fn rows_come_to_the_same_numbers_in_every_format_and_through_a_pipe() {
             let fit: Value = serde_json::from_str(&fit).unwrap();
             assert_eq!((&fit["data"]["samples"], &fit["data"]["features"]), (&60.into(), &2.into()));
             let predictions = piped(path, &format!("predict m.safetensors {data}"), bytes);
-            let sweep = format!(
-                "sweep {data} --device cpu --epochs 2 --batch-size 10 --lr 0.1 --lr 0.01 --json"
-            );
+            let sweep =
+                format!("sweep {data} --device cpu --epochs 2 --batch-size 10 --lr 0.1,0.01 --json");
             let sweep: Value = serde_json::from_str(&piped(path, &sweep, bytes)).unwrap();
             (fitted(&fit), predictions, sweep["optimizers"].clone())
         };

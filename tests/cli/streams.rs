@@ -1,5 +1,7 @@
 //! The command as a user runs it: exit codes, what goes to which stream, and what is left on disk.
 
+mod environment;
+
 use crate::command::HANG;
 use crate::common;
 
@@ -225,7 +227,7 @@ fn reproduce_arrives_where_the_series_does() {
     let report = json(&folder, "reproduce --json --plot .");
     assert_eq!(report["pass"], true);
     let rows = report["rows"].as_array().unwrap();
-    assert_eq!(rows.len(), 7 * 2 * (1 + devices().len()));
+    assert_eq!(rows.len(), 9 * 2 * (1 + devices().len()));
     for row in rows {
         let published = match (row["algorithm"].as_str().unwrap(), row["variant"].as_str().unwrap()) {
             ("momentum", _) => Some((2.499982141031187, 1.0000022781248525)),
@@ -235,6 +237,21 @@ fn reproduce_arrives_where_the_series_does() {
             _ => None,
         };
         assert_eq!(row["pass"], true, "{row}");
+        // Of the figures in the articles, with the loss over all rows.
+        let figure = match (row["algorithm"].as_str().unwrap(), row["variant"].as_str().unwrap()) {
+            ("rmsprop_article", "published") => {
+                Some((20, 1.7328788754733273, 0.9588054014593544, 0.204399151))
+            }
+            ("rmsprop_article", _) => Some((20, 1.7339250339004542, 1.0016312105106244, 0.204003150)),
+            ("adam_article", _) => Some((100, 2.515841775708289, 1.0006921167986251, 8.7065611e-5)),
+            _ => None,
+        };
+        if let Some((updates, m, b, mse)) = figure {
+            let error = (number(&row["m"]) - m).abs().max((number(&row["b"]) - b).abs());
+            let (line, loss) = if row["device"] == "f64" { (1e-12, 1e-8) } else { (5e-5, 1e-2) };
+            assert_eq!(row["updates"], updates, "{row}");
+            assert!(error <= line && (number(&row["mse"]) / mse - 1.0).abs() <= loss, "{row}");
+        }
         for field in ["published_m", "published_b"] {
             assert_eq!(row[field].is_null(), published.is_none(), "{row}");
         }
@@ -244,7 +261,7 @@ fn reproduce_arrives_where_the_series_does() {
         }
     }
     let names = names(&folder);
-    assert_eq!(names.len(), 8, "{names:?}");
+    assert_eq!(names.len(), 10, "{names:?}");
     assert!(names.iter().all(|name| name.ends_with(".svg")), "{names:?}");
 }
 

@@ -240,6 +240,8 @@ fn values_are_limited() {
     let grads = [-1e30, -2.0, -1.5, -1.0, -0.0, 1.0, 1.5, 1.75, f32::MAX];
     let after = step(gpu, &optimizer, &[&grads]);
     assert_eq!(params(&after), [[1.5, 1.5, 1.5, 1.0, 0.0, -1.0, -1.5, -1.5, -1.5]]);
+    let unlimited = self::optimizer(gpu, plain_sgd(), limited(f64::INFINITY), &[&[0.0; 9]]);
+    assert_eq!(params(&step(gpu, &unlimited, &[&grads])), [grads.map(|g| -g)]);
     for limit in [0.3, 0.01] {
         follow_random(gpu, limited(limit), 3, 1.0);
     }
@@ -382,7 +384,9 @@ mod norm {
         let Some(gpu) = Gpu::get() else { return };
         let grads = [vec![3.0, 0.0], vec![-4.0]];
         for place in PLACES {
-            for clip in [ClipNorm::Torch(5.01), ClipNorm::Optax(5.01), ClipNorm::Torch(8e37)] {
+            let unlimited = f64::INFINITY;
+            let clips = [5.01, 8e37, unlimited].map(ClipNorm::Torch);
+            for clip in clips.into_iter().chain([5.01, unlimited].map(ClipNorm::Optax)) {
                 let control = measure(gpu, place, clipped(clip), &grads);
                 assert_eq!(control.grad_factor, 1.0, "{clip:?}");
                 assert!((control.norm - 5.0).abs() < 1e-5);

@@ -311,7 +311,7 @@ fn conditioning_out_of_its_range() {
     let (device, queue) = noop(Limits::default());
     let default = Conditioning::default();
     let optimizer = adam(&device).build().unwrap();
-    for bad in [0.0, -1.0, f64::NAN, f64::INFINITY, 1e-39, 1e38] {
+    for bad in [0.0, -1.0, f64::NAN, f64::NEG_INFINITY, 1e-39, 1e38] {
         let clips = [ClipNorm::Torch(bad), ClipNorm::Optax(bad)].map(Some);
         let cases = clips
             .map(|clip_norm| ("clip_norm", Conditioning { clip_norm, ..default }))
@@ -328,6 +328,13 @@ fn conditioning_out_of_its_range() {
         let error = optimizer.set_grad_scale(&queue, bad).unwrap_err();
         assert_names(&error, &["grad_scale", &format!("{bad:?}")]);
     }
+    // PyTorch takes a limit that is none, and no such scale.
+    let (none, clip_norm) = (f64::INFINITY, Some(ClipNorm::Torch(f64::INFINITY)));
+    let unlimited = Conditioning { clip_norm, clip_value: Some(none), ..default };
+    adam(&device).conditioning(unlimited).build().unwrap();
+    let error = refused(adam(&device).conditioning(Conditioning { grad_scale: none, ..default }));
+    assert_names(&error, &["grad_scale", "inf"]);
+    assert_names(&optimizer.set_grad_scale(&queue, none).unwrap_err(), &["grad_scale", "inf"]);
 }
 
 #[test]
