@@ -23,6 +23,7 @@ mod svmlight;
 pub use error::{At, BadRow, DataError, Skipped};
 pub use file_data::FileData;
 pub use statistics::Column;
+pub(crate) use statistics::ColumnSums;
 
 use layout::Layout;
 use pass::Opened;
