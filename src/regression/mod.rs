@@ -47,6 +47,10 @@ pub struct Problem {
     pub scaling: Option<Scaling>,
     /// The rows of the file that were left out.
     pub skipped: Skipped,
+    /// What weights are multiplied by.
+    weight_scale: f64,
+    /// In which order the rows of a streamed file come, where some are held out.
+    order: Option<Arc<held_out::Order>>,
     source: Source,
 }
 
@@ -138,6 +142,7 @@ impl Problem {
             weighted: file.weighted,
             offset: file.offset,
             skipped: file.skipped.clone(),
+            weight_scale: scaling::of_weights(file.greatest_weight),
             ..Self::of_shape(file.features())
         }
         .from(Source::File(Arc::new(file))))
@@ -173,6 +178,8 @@ impl Problem {
             truth: None,
             scaling: None,
             skipped: Skipped::default(),
+            weight_scale: 1.0,
+            order: None,
             source: Source::Table { x: Arc::default(), sides: Arc::default() },
         }
     }
