@@ -29,7 +29,7 @@ pub use keep::Keep;
 pub use memory::{CHUNK, Fitting, Memory, MemoryError, MemoryPlan, Needs};
 pub use run::{train, train_keeping};
 pub use state::{Best, LoopState, Numbers, RunState, Skips, WorkerState};
-pub use stopping::{EarlyStopping, score};
+pub use stopping::{Basis, Criterion, EarlyStopping, Undefined, score};
 pub use submissions::{Rate, Submissions, Work};
 
 use crate::batch::Batch;
@@ -216,6 +216,8 @@ pub struct Report {
     pub evaluation: Evaluation,
     /// And on those that were held out.
     pub validation: Option<Evaluation>,
+    /// What early stopping went by, where it was asked for.
+    pub stopping: Option<Basis>,
     /// Time spent training, without the updates that were checked and without losses over all rows.
     pub training: Duration,
     /// Time spent on verification.

@@ -74,13 +74,16 @@ pub fn train_keeping(
     run.report(last, observer)
 }
 
-/// An f32 near the targets' mean: that of the first rows.
-fn near_mean(problem: &Problem) -> Result<f64, ProblemError> {
-    let rows = problem.rows.min(4096);
-    let (_, sides) = problem.rows_of::<f32>(&Batch::new(0, rows))?;
-    let first_targets = sides.iter().step_by(problem.side());
-    let mean = first_targets.map(|&y| f64::from(y)).sum::<f64>() / rows as f64;
-    Ok((mean as f32).into())
+/// An f32 near the targets' mean over so many rows from `first` on: that of the first of them which weigh something.
+fn near_mean(problem: &Problem, first: u64, rows: u64) -> Result<f64, ProblemError> {
+    let (_, sides) = problem.rows_of::<f32>(&Batch::new(first, rows.min(4096)))?;
+    let weighs = |side: &&[f32]| !problem.weighted || side[problem.targets] > 0.0;
+    let (mut sum, mut count) = (0.0, 0.0f64);
+    for side in sides.chunks(problem.side()).filter(weighs) {
+        sum += f64::from(side[0]);
+        count += 1.0;
+    }
+    Ok(((sum / count.max(1.0)) as f32).into())
 }
 
 /// A run that has begun.
@@ -111,7 +114,7 @@ impl<'a> Run<'a> {
         stop: &'a AtomicBool,
         from: Option<&RunState>,
     ) -> Result<Self, TrainError> {
-        let shift = near_mean(problem)?;
+        let shift = near_mean(problem, 0, problem.rows)?;
         let progress = match from {
             Some(state) => {
                 worker.restore(&state.worker)?;
@@ -121,6 +124,10 @@ impl<'a> Run<'a> {
         };
         let epochs = match &plan.stopping {
             Some(stopping) => {
+                let shift = match stopping.validation_rows {
+                    0 => shift,
+                    rows => near_mean(problem, plan.rows, rows)?,
+                };
                 Some(Epochs::new(*stopping, progress.watched.clone(), worker, plan, shift)?)
             }
             None => None,
@@ -356,7 +363,7 @@ impl<'a> Run<'a> {
             (_, traced) => traced,
         };
         self.worker.take_average()?;
-        let evaluation = self.evaluate(0, *rows)?;
+        let evaluation = self.evaluate(0, *rows, self.shift)?;
         let loss = evaluation.mean_loss();
         self.watch(self.done, loss)?;
         self.compare(loss);
@@ -366,7 +373,10 @@ impl<'a> Run<'a> {
             .map_err(TrainError::Observer)?;
         let validation = match stopping.map_or(0, |stopping| stopping.validation_rows) {
             0 => None,
-            held_out => Some(self.evaluate(*rows, held_out)?),
+            held_out => {
+                let shift = near_mean(self.problem, *rows, held_out)?;
+                Some(self.evaluate(*rows, held_out, shift)?)
+            }
         };
         let params = self.worker.params()?;
         Ok(Report {
@@ -380,6 +390,7 @@ impl<'a> Run<'a> {
             objective: loss + recipe.penalty.of(&params[..recipe.model.weights()]),
             evaluation,
             validation,
+            stopping: self.epochs.as_ref().map(Epochs::basis),
             training: self.pace.training(),
             verifying: self.pace.verifying(),
             params,
@@ -387,8 +398,8 @@ impl<'a> Run<'a> {
         })
     }
 
-    fn evaluate(&mut self, first: u64, rows: u64) -> Result<Evaluation, TrainError> {
-        evaluate(self.worker, self.problem, self.stop, (first, rows, self.shift), self.done)
+    fn evaluate(&mut self, first: u64, rows: u64, shift: f64) -> Result<Evaluation, TrainError> {
+        evaluate(self.worker, self.problem, self.stop, (first, rows, shift), self.done)
     }
 }
 
