@@ -4,7 +4,7 @@ use super::epochs::Epochs;
 use super::keep::Keep;
 use super::pace::Pace;
 use super::state::{Best, LoopState, RunState, Skips, WorkerState};
-use super::{Plan, Progress, Report, TrainError, VerifyEvery, Worker};
+use super::{Cause, Plan, Progress, Report, TrainError, VerifyEvery, Worker};
 use crate::Evaluation;
 use crate::batch::Batch;
 use crate::regression::{Problem, ProblemError};
@@ -38,6 +38,18 @@ pub fn train(
 /// Those of [`train`]. [`Keep::state`] is then a state that can be gone on from, if there was any: where states
 /// are saved, after an interruption that of the last update.
 pub fn train_keeping(
+    problem: &Problem,
+    plan: &Plan,
+    worker: &mut dyn Worker,
+    stop: &AtomicBool,
+    observer: &mut dyn FnMut(Progress) -> Result<(), String>,
+    keep: &mut Keep,
+) -> Result<Report, TrainError> {
+    let trained = run_all(problem, plan, worker, stop, observer, keep);
+    trained.map_err(|error| error.explained(problem, plan))
+}
+
+fn run_all(
     problem: &Problem,
     plan: &Plan,
     worker: &mut dyn Worker,
@@ -163,7 +175,7 @@ impl<'a> Run<'a> {
         let started = Instant::now();
         let worker = self.worker.save()?;
         if !worker.is_finite() {
-            return Err(TrainError::Overflow { update: self.done });
+            return Err(TrainError::Overflow { update: self.done, cause: Cause::Unknown });
         }
         let progress = LoopState {
             update: self.done,
@@ -190,7 +202,7 @@ impl<'a> Run<'a> {
         if !grown && (loss.is_finite() || self.plan.max_skips > 0) {
             return Ok(());
         }
-        Err(TrainError::Diverged { update, loss, initial_loss })
+        Err(TrainError::Diverged { update, loss, initial_loss, cause: Cause::Unknown })
     }
 
     /// Makes one update that is checked, or some that are not, at most `until`, and returns their losses.
@@ -293,7 +305,7 @@ impl<'a> Run<'a> {
         self.skips.in_a_row += 1;
         let skips = self.skips.in_a_row;
         if skips >= self.plan.max_skips {
-            return Err(TrainError::Skipped { update, skips });
+            return Err(TrainError::Skipped { update, skips, cause: Cause::Unknown });
         }
         Ok(false)
     }
@@ -355,7 +367,7 @@ impl<'a> Run<'a> {
         let Plan { recipe, rows, stopping, .. } = self.plan;
         // A moment that is infinite keeps its parameter where it is, and no loss tells of it.
         if !self.worker.save()?.is_finite() {
-            return Err(TrainError::Overflow { update: self.done });
+            return Err(TrainError::Overflow { update: self.done, cause: Cause::Unknown });
         }
         // As a trace has them: ahead of the average.
         let traced = match (self.plan.trace, traced) {
@@ -418,7 +430,7 @@ fn initial_loss(
     let loss = initial.mean_loss();
     // What is skipped may well be why.
     if !loss.is_finite() && plan.max_skips == 0 {
-        return Err(TrainError::NotFinite { loss });
+        return Err(TrainError::NotFinite { loss, cause: Cause::Unknown });
     }
     Ok(loss)
 }
