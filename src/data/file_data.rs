@@ -1,6 +1,6 @@
 use super::layout::Layout;
 use super::pass::{Opened, Pass};
-use super::statistics::{Column, Distinct};
+use super::statistics::{Column, ColumnSums, Distinct};
 use super::{Columns, DataError, Note, Skipped};
 use std::fmt::{self, Debug, Formatter};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -47,6 +47,10 @@ pub struct FileData {
     pub target_values: Option<Vec<f64>>,
     /// The least value of any target; infinite where there are no targets.
     pub least_target: f64,
+    /// The greatest value of any target; minus infinity where there are no targets.
+    pub greatest_target: f64,
+    /// The greatest weight of a row; 0 where rows have none.
+    pub greatest_weight: f64,
     store: Store,
 }
 
@@ -56,18 +60,23 @@ impl FileData {
         let layout = opened.layout.clone();
         let mut pass = opened.pass()?;
         let mut cells = vec![0.0; layout.columns.len()];
-        let mut columns = vec![Column::NONE; layout.features];
+        let mut columns = vec![ColumnSums::NONE; layout.features];
         let mut distinct = Distinct::new(layout.targets == 1);
         let mut checksum = crc32fast::Hasher::new();
         let mut held = Some(Held::new(opened.source.single(), &layout, memory));
         let (mut rows, mut least_target) = (0, f64::INFINITY);
+        let (mut greatest_target, mut greatest_weight) = (f64::NEG_INFINITY, 0.0f64);
         while pass.next(&mut cells)? {
             rows += 1;
             checksum.update(bytemuck::cast_slice(&cells));
             let (x, sides) = cells.split_at(layout.features);
-            columns.iter_mut().zip(x).for_each(|(column, &value)| column.add(value, rows as f64));
+            columns.iter_mut().zip(x).for_each(|(column, &value)| column.add(value));
             sides.first().into_iter().for_each(|&target| distinct.add(target));
             least_target = sides[..layout.targets].iter().copied().fold(least_target, f64::min);
+            greatest_target = sides[..layout.targets].iter().copied().fold(greatest_target, f64::max);
+            if layout.weighted {
+                greatest_weight = greatest_weight.max(sides[layout.targets]);
+            }
             held = held.and_then(|held| held.with(x, sides));
         }
         // What was checked is to be what is trained on.
@@ -101,9 +110,11 @@ impl FileData {
             offset: layout.offset.is_some(),
             skipped: pass.skipped,
             about: Arc::new(about),
-            columns,
+            columns: columns.iter().map(ColumnSums::column).collect(),
             target_values: distinct.values(),
             least_target,
+            greatest_target,
+            greatest_weight,
             store: match held {
                 Some(held) => Store::Held(held),
                 None => {

@@ -31,6 +31,7 @@ pub use error::{At, BadRow, DataError, Skipped};
 pub use file_data::{About, FileData};
 pub use format::Format;
 pub use statistics::Column;
+pub(crate) use statistics::ColumnSums;
 
 use input::Input;
 use layout::Layout;

@@ -51,6 +51,10 @@ pub struct Problem {
     pub skipped: Skipped,
     /// What is known of the file, where rows come from one.
     pub file: Option<Arc<About>>,
+    /// What weights are multiplied by.
+    weight_scale: f64,
+    /// In which order the rows of a streamed file come, where some are held out.
+    order: Option<Arc<held_out::Order>>,
     source: Source,
 }
 
@@ -143,6 +147,7 @@ impl Problem {
             offset: file.offset,
             skipped: file.skipped.clone(),
             file: Some(file.about.clone()),
+            weight_scale: scaling::of_weights(file.greatest_weight),
             ..Self::of_shape(file.features())
         }
         .from(Source::File(Arc::new(file))))
@@ -180,6 +185,8 @@ impl Problem {
             scaling: None,
             skipped: Skipped::default(),
             file: None,
+            weight_scale: 1.0,
+            order: None,
             source: Source::Table { x: Arc::default(), sides: Arc::default() },
         }
     }
@@ -236,8 +243,21 @@ impl Problem {
             self.classes = Some(found);
         } else {
             (self.classes, self.class_names) = (None, None);
-            if matches!(loss, Loss::Poisson) && self.has_negative_targets() {
-                return refuse(&self.name, "a target is negative, and poisson counts from 0".into());
+            if matches!(loss, Loss::Poisson) {
+                let (least, greatest) = self.target_range();
+                let most = Loss::MAX_LOG_MEAN;
+                if least < 0.0 {
+                    let reason = "a target is negative, and poisson counts from 0".into();
+                    return refuse(&self.name, reason);
+                }
+                if greatest > most.exp() {
+                    let reason = format!(
+                        "a target is {greatest:e}, and poisson counts up to e^{most} = {:.6e}: give it in a \
+                         larger unit",
+                        most.exp()
+                    );
+                    return refuse(&self.name, reason);
+                }
             }
         }
         let loss = match (&self.classes, loss) {
@@ -272,12 +292,15 @@ impl Problem {
         }
     }
 
-    fn has_negative_targets(&self) -> bool {
+    /// The least and the greatest target of a Poisson regression; of a synthetic one they are in order.
+    fn target_range(&self) -> (f64, f64) {
         match &self.source {
-            Source::Synthetic(..) => false,
-            Source::File(file) => file.least_target < 0.0,
+            Source::Synthetic(..) => (0.0, 0.0),
+            Source::File(file) => (file.least_target, file.greatest_target),
             Source::Table { sides, .. } => {
-                sides.chunks(self.side()).any(|side| side[..self.targets].iter().any(|&y| y < 0.0))
+                let targets = sides.chunks(self.side()).flat_map(|side| &side[..self.targets]);
+                let widen = |(least, greatest): (f64, f64), &y: &f64| (least.min(y), greatest.max(y));
+                targets.fold((f64::INFINITY, f64::NEG_INFINITY), widen)
             }
         }
     }
@@ -351,5 +374,13 @@ mod tests {
         assert_eq!(error, "t: the target has 3 different values, and logistic needs two classes");
         let error = problem.model(Loss::Poisson, true).unwrap_err().to_string();
         assert_eq!(error, "t: a target is negative, and poisson counts from 0");
+        let mut counts = Problem::table("t", 1, vec![0.0; 2], vec![0.0, Loss::MAX_LOG_MEAN.exp()]);
+        counts.model(Loss::Poisson, true).unwrap();
+        let mut counts = Problem::table("t", 1, vec![0.0; 2], vec![0.0, 4e16]);
+        let error = counts.model(Loss::Poisson, true).unwrap_err().to_string();
+        assert!(
+            error.starts_with("t: a target is 4e16, and poisson counts up to e^38 = 3.18559"),
+            "{error}"
+        );
     }
 }

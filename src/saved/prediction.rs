@@ -37,11 +37,11 @@ impl SavedModel {
     }
 
     /// The means μ(z) that scores stand for: the score itself; the probability of the second class; the
-    /// probabilities of all; or e^z, where z counts as 30 if it is larger, as in training.
+    /// probabilities of all; or e^z, and the largest f64 where that is larger.
     pub fn means(&self, scores: &[f64]) -> Vec<f64> {
         match self.model.loss {
             Loss::Logistic => scores.iter().map(|&z| logistic(z)).collect(),
-            Loss::Poisson => scores.iter().map(|z| z.min(Loss::MAX_LOG_MEAN).exp()).collect(),
+            Loss::Poisson => scores.iter().map(|&z| power(z)).collect(),
             Loss::Softmax { .. } => scores.chunks(self.model.outputs).flat_map(softmax).collect(),
             Loss::Mse | Loss::SquaredError | Loss::Huber { .. } | Loss::Quantile { .. } => {
                 scores.to_vec()
@@ -77,6 +77,12 @@ impl SavedModel {
             _ => None,
         }
     }
+}
+
+/// eᶻ, finite where z is.
+fn power(z: f64) -> f64 {
+    let power = z.exp();
+    if power == f64::INFINITY { f64::MAX } else { power }
 }
 
 /// 1 / (1 + e⁻ᶻ), by a power that cannot overflow.

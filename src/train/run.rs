@@ -4,7 +4,7 @@ use super::epochs::Epochs;
 use super::keep::Keep;
 use super::pace::Pace;
 use super::state::{Best, LoopState, RunState, Skips, WorkerState};
-use super::{Plan, Progress, Report, TrainError, VerifyEvery, Worker};
+use super::{Cause, Plan, Progress, Report, TrainError, VerifyEvery, Worker};
 use crate::Evaluation;
 use crate::batch::Batch;
 use crate::regression::{Problem, ProblemError};
@@ -45,6 +45,18 @@ pub fn train_keeping(
     observer: &mut dyn FnMut(Progress) -> Result<(), String>,
     keep: &mut Keep,
 ) -> Result<Report, TrainError> {
+    let trained = run_all(problem, plan, worker, stop, observer, keep);
+    trained.map_err(|error| error.explained(problem, plan))
+}
+
+fn run_all(
+    problem: &Problem,
+    plan: &Plan,
+    worker: &mut dyn Worker,
+    stop: &AtomicBool,
+    observer: &mut dyn FnMut(Progress) -> Result<(), String>,
+    keep: &mut Keep,
+) -> Result<Report, TrainError> {
     let mut run = Run::new(problem, plan, worker, stop, keep.state.as_ref())?;
     let began = run.done;
     let mut trace = Vec::new();
@@ -74,13 +86,16 @@ pub fn train_keeping(
     run.report(last, observer)
 }
 
-/// An f32 near the targets' mean: that of the first rows.
-fn near_mean(problem: &Problem) -> Result<f64, ProblemError> {
-    let rows = problem.rows.min(4096);
-    let (_, sides) = problem.rows_of::<f32>(&Batch::new(0, rows))?;
-    let first_targets = sides.iter().step_by(problem.side());
-    let mean = first_targets.map(|&y| f64::from(y)).sum::<f64>() / rows as f64;
-    Ok((mean as f32).into())
+/// An f32 near the targets' mean over so many rows from `first` on: that of the first of them which weigh something.
+fn near_mean(problem: &Problem, first: u64, rows: u64) -> Result<f64, ProblemError> {
+    let (_, sides) = problem.rows_of::<f32>(&Batch::new(first, rows.min(4096)))?;
+    let weighs = |side: &&[f32]| !problem.weighted || side[problem.targets] > 0.0;
+    let (mut sum, mut count) = (0.0, 0.0f64);
+    for side in sides.chunks(problem.side()).filter(weighs) {
+        sum += f64::from(side[0]);
+        count += 1.0;
+    }
+    Ok(((sum / count.max(1.0)) as f32).into())
 }
 
 /// A run that has begun.
@@ -111,7 +126,7 @@ impl<'a> Run<'a> {
         stop: &'a AtomicBool,
         from: Option<&RunState>,
     ) -> Result<Self, TrainError> {
-        let shift = near_mean(problem)?;
+        let shift = near_mean(problem, 0, problem.rows)?;
         let progress = match from {
             Some(state) => {
                 worker.restore(&state.worker)?;
@@ -121,6 +136,10 @@ impl<'a> Run<'a> {
         };
         let epochs = match &plan.stopping {
             Some(stopping) => {
+                let shift = match stopping.validation_rows {
+                    0 => shift,
+                    rows => near_mean(problem, plan.rows, rows)?,
+                };
                 Some(Epochs::new(*stopping, progress.watched.clone(), worker, plan, shift)?)
             }
             None => None,
@@ -156,7 +175,7 @@ impl<'a> Run<'a> {
         let started = Instant::now();
         let worker = self.worker.save()?;
         if !worker.is_finite() {
-            return Err(TrainError::Overflow { update: self.done });
+            return Err(TrainError::Overflow { update: self.done, cause: Cause::Unknown });
         }
         let progress = LoopState {
             update: self.done,
@@ -183,7 +202,7 @@ impl<'a> Run<'a> {
         if !grown && (loss.is_finite() || self.plan.max_skips > 0) {
             return Ok(());
         }
-        Err(TrainError::Diverged { update, loss, initial_loss })
+        Err(TrainError::Diverged { update, loss, initial_loss, cause: Cause::Unknown })
     }
 
     /// Makes one update that is checked, or some that are not, at most `until`, and returns their losses.
@@ -286,7 +305,7 @@ impl<'a> Run<'a> {
         self.skips.in_a_row += 1;
         let skips = self.skips.in_a_row;
         if skips >= self.plan.max_skips {
-            return Err(TrainError::Skipped { update, skips });
+            return Err(TrainError::Skipped { update, skips, cause: Cause::Unknown });
         }
         Ok(false)
     }
@@ -348,7 +367,7 @@ impl<'a> Run<'a> {
         let Plan { recipe, rows, stopping, .. } = self.plan;
         // A moment that is infinite keeps its parameter where it is, and no loss tells of it.
         if !self.worker.save()?.is_finite() {
-            return Err(TrainError::Overflow { update: self.done });
+            return Err(TrainError::Overflow { update: self.done, cause: Cause::Unknown });
         }
         // As a trace has them: ahead of the average.
         let traced = match (self.plan.trace, traced) {
@@ -356,7 +375,7 @@ impl<'a> Run<'a> {
             (_, traced) => traced,
         };
         self.worker.take_average()?;
-        let evaluation = self.evaluate(0, *rows)?;
+        let evaluation = self.evaluate(0, *rows, self.shift)?;
         let loss = evaluation.mean_loss();
         self.watch(self.done, loss)?;
         self.compare(loss);
@@ -366,7 +385,10 @@ impl<'a> Run<'a> {
             .map_err(TrainError::Observer)?;
         let validation = match stopping.map_or(0, |stopping| stopping.validation_rows) {
             0 => None,
-            held_out => Some(self.evaluate(*rows, held_out)?),
+            held_out => {
+                let shift = near_mean(self.problem, *rows, held_out)?;
+                Some(self.evaluate(*rows, held_out, shift)?)
+            }
         };
         let params = self.worker.params()?;
         Ok(Report {
@@ -380,6 +402,7 @@ impl<'a> Run<'a> {
             objective: loss + recipe.penalty.of(&params[..recipe.model.weights()]),
             evaluation,
             validation,
+            stopping: self.epochs.as_ref().map(Epochs::basis),
             training: self.pace.training(),
             verifying: self.pace.verifying(),
             params,
@@ -387,8 +410,8 @@ impl<'a> Run<'a> {
         })
     }
 
-    fn evaluate(&mut self, first: u64, rows: u64) -> Result<Evaluation, TrainError> {
-        evaluate(self.worker, self.problem, self.stop, (first, rows, self.shift), self.done)
+    fn evaluate(&mut self, first: u64, rows: u64, shift: f64) -> Result<Evaluation, TrainError> {
+        evaluate(self.worker, self.problem, self.stop, (first, rows, shift), self.done)
     }
 }
 
@@ -407,7 +430,7 @@ fn initial_loss(
     let loss = initial.mean_loss();
     // What is skipped may well be why.
     if !loss.is_finite() && plan.max_skips == 0 {
-        return Err(TrainError::NotFinite { loss });
+        return Err(TrainError::NotFinite { loss, cause: Cause::Unknown });
     }
     Ok(loss)
 }

@@ -3,18 +3,18 @@
 use super::super::device::Description;
 use super::super::{Failure, output};
 use super::Arguments;
+use super::metrics::Metrics;
 use super::placement::MemoryReport;
 use serde::Serialize;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
 use wgpu_optim::data::Note;
 use wgpu_optim::metrics::roc_auc;
 use wgpu_optim::regression::{Problem, Scaling};
 use wgpu_optim::saved::{Precision, SavedModel};
 use wgpu_optim::text::printable;
-use wgpu_optim::train::{Best, Plan, Report, StreamTimes, Submissions, score};
+use wgpu_optim::train::{Basis, Best, Criterion, Plan, Report, StreamTimes, Submissions, Undefined};
 use wgpu_optim::verify::Verification;
-use wgpu_optim::{Batch, Evaluation, Loss, Model};
+use wgpu_optim::{Batch, Loss, Model};
 
 /// Rows that an AUC is taken of: it is exact, and sorts them.
 const AUC_ROWS: u64 = 1 << 20;
@@ -38,10 +38,12 @@ pub struct Run {
     /// The loss and the penalty.
     objective: f64,
     /// On the rows that it was trained on.
-    metrics: BTreeMap<&'static str, f64>,
+    metrics: Metrics,
     /// On those that were held out.
     #[serde(skip_serializing_if = "Option::is_none")]
-    validation: Option<BTreeMap<&'static str, f64>>,
+    validation: Option<Metrics>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    early_stopping: Option<Stopping>,
     seconds: f64,
     verify_seconds: f64,
     rows_per_second: f64,
@@ -65,6 +67,41 @@ pub struct Run {
     pub points: Vec<(f64, f64)>,
     #[serde(skip)]
     params: Vec<f64>,
+}
+
+/// What early stopping went by.
+#[derive(Serialize)]
+struct Stopping {
+    criterion: Criterion,
+    /// The score of the rows held out, where there are any.
+    score: Option<&'static str>,
+    /// Why it did not go by that.
+    undefined: Option<Undefined>,
+}
+
+impl Stopping {
+    fn new(loss: &Loss, basis: Basis, holds_out: bool) -> Self {
+        let score = match loss {
+            Loss::Logistic | Loss::Softmax { .. } => "accuracy",
+            Loss::Poisson => "d2",
+            _ => "r2",
+        };
+        let Basis { criterion, undefined } = basis;
+        Stopping { criterion, score: holds_out.then_some(score), undefined }
+    }
+
+    /// What is to be said of it, if anything.
+    fn note(&self) -> Option<String> {
+        let (reason, score) = (self.undefined?, self.score?);
+        let instead = match self.criterion {
+            Criterion::Score => return None,
+            Criterion::HeldOutLoss => "the loss of the rows held out",
+            Criterion::TrainingLoss => "the training loss",
+        };
+        Some(format!(
+            "Early stopping goes by {instead}, not by its score: {score} is undefined there, as {reason}."
+        ))
+    }
 }
 
 /// What it took to bring rows to the device.
@@ -131,28 +168,6 @@ pub fn loss_name(loss: &Loss) -> &'static str {
     }
 }
 
-/// What a model is measured by.
-fn metrics(loss: &Loss, on: &Evaluation) -> BTreeMap<&'static str, f64> {
-    let named: Vec<(&'static str, f64)> = match loss {
-        Loss::Logistic | Loss::Softmax { .. } => {
-            vec![
-                ("accuracy", on.accuracy()),
-                ("log_loss", on.mean_loss()),
-                ("deviance", on.mean_deviance()),
-            ]
-        }
-        Loss::Poisson => vec![
-            ("deviance", on.mean_deviance()),
-            ("d2", score(loss, on, on.null_poisson_deviance())),
-            ("mse", on.mean_squared_error()),
-            ("mae", on.mean_absolute_error()),
-        ],
-        _ => vec![("r2", on.r2()), ("mse", on.mean_squared_error()), ("mae", on.mean_absolute_error())],
-    };
-    // JSON has no infinity, and of a single row there is no R².
-    named.into_iter().filter(|(_, value)| value.is_finite()).collect()
-}
-
 /// The area under the ROC curve of the first rows.
 fn auc(problem: &Problem, model: &Model, params: &[f64], rows: u64) -> Result<Option<f64>, Failure> {
     let rows = rows.min(AUC_ROWS);
@@ -199,10 +214,10 @@ impl Run {
         let rows_per_second = if seconds > 0.0 { report.timed_rows as f64 / seconds } else { f64::NAN };
         let truth = problem.truth.as_ref().filter(|truth| truth.len() == report.params.len());
         let distance = truth.map(|truth| distance(model, truth, &report.params));
-        let mut measured = metrics(&model.loss, &report.evaluation);
+        let mut measured = Metrics::new(&model.loss, &report.evaluation);
         if matches!(model.loss, Loss::Logistic) {
             let auc = auc(problem, model, &report.params, plan.rows)?;
-            measured.extend(auc.map(|auc| ("auc", auc)));
+            measured.add("auc", auc.ok_or("all rows are of one class"));
         }
         let (weights, intercepts) = report.params.split_at(model.weights());
         let (weights, intercept) = match model.outputs {
@@ -222,7 +237,10 @@ impl Run {
             best: report.best,
             objective: report.objective,
             metrics: measured,
-            validation: report.validation.map(|evaluation| metrics(&model.loss, &evaluation)),
+            early_stopping: report
+                .stopping
+                .map(|basis| Stopping::new(&model.loss, basis, report.validation.is_some())),
+            validation: report.validation.map(|on| Metrics::new(&model.loss, &on)),
             seconds,
             verify_seconds: report.verifying.as_secs_f64(),
             rows_per_second,
@@ -297,6 +315,11 @@ impl Run {
         }
     }
 
+    /// What is to be said of how it stopped early, or would have.
+    pub fn note(&self) -> Option<String> {
+        self.early_stopping.as_ref()?.note()
+    }
+
     fn verified(&self) -> String {
         match &self.verification {
             None => "off".into(),
@@ -313,17 +336,13 @@ impl Run {
 
     /// What is told of a run below the table.
     fn remarks(&self, loss: &Loss) -> Vec<String> {
-        let of = |metrics: &BTreeMap<&str, f64>| {
-            let each = metrics.iter().map(|(name, value)| format!("{name} {value:.6}"));
-            each.collect::<Vec<_>>().join(", ")
-        };
         let mut remarks = Vec::new();
         // Squared errors without more are in the table.
         if !matches!(loss, Loss::Mse) {
-            remarks.push(format!("{}: {}", self.optimizer, of(&self.metrics)));
+            remarks.push(format!("{}: {}", self.optimizer, self.metrics.text()));
         }
         if let Some(validation) = &self.validation {
-            remarks.push(format!("{}: on the rows held out {}", self.optimizer, of(validation)));
+            remarks.push(format!("{}: on the rows held out {}", self.optimizer, validation.text()));
         }
         if self.skipped > 0 {
             let (name, skipped) = (self.optimizer, self.skipped);

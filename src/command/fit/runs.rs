@@ -150,7 +150,14 @@ impl Fit<'_> {
         };
         let report = report.map_err(|failure| failure.of(name))?;
         let points = std::mem::take(&mut session.standings[index].points);
-        Run::new(plan, &self.problem, report, points)
+        let run = Run::new(plan, &self.problem, report, points)?;
+        // Each optimizer comes to the same on the same rows, and it is said once.
+        if let Some(note) =
+            run.note().filter(|note| !session.runs.iter().any(|run| run.note().as_ref() == Some(note)))
+        {
+            output::note(&note);
+        }
+        Ok(run)
     }
 
     /// What a run that has ended says, with where it can be gone on from.
