@@ -12,6 +12,8 @@ const VERIFY_SHARE: f64 = 0.03;
 
 pub struct Pace {
     verify: VerifyEvery,
+    /// The last update of the plan, from 0: there all state is alive.
+    last: u64,
     training: Duration,
     verifying: Duration,
     rows: u64,
@@ -20,9 +22,10 @@ pub struct Pace {
 }
 
 impl Pace {
-    pub fn new(verify: VerifyEvery) -> Self {
+    pub fn new(verify: VerifyEvery, updates: u64) -> Self {
         Pace {
             verify,
+            last: updates.saturating_sub(1),
             training: Duration::ZERO,
             verifying: Duration::ZERO,
             rows: 0,
@@ -41,6 +44,8 @@ impl Pace {
         match self.verify {
             VerifyEvery::Never => false,
             VerifyEvery::Updates(k) => done.is_multiple_of(k.max(1)),
+            // Whatever it costs: the first update starts from zeros, where most terms do not show.
+            VerifyEvery::Budget if done == self.last => true,
             VerifyEvery::Budget => match self.last_check {
                 None => true,
                 Some(last) => {
@@ -55,6 +60,7 @@ impl Pace {
     pub fn until_check(&self, done: u64) -> u64 {
         match self.verify {
             VerifyEvery::Updates(k) => k.max(1) - done % k.max(1),
+            VerifyEvery::Budget if done < self.last => self.last - done,
             VerifyEvery::Never | VerifyEvery::Budget => u64::MAX,
         }
     }
@@ -103,7 +109,7 @@ mod tests {
 
     #[test]
     fn submissions_grow_to_their_length_and_shrink_past_it() {
-        let mut pace = Pace::new(VerifyEvery::Never);
+        let mut pace = Pace::new(VerifyEvery::Never, 1000);
         assert_eq!(pace.updates(256), 1);
         pace.ran(1, 10, MS);
         assert_eq!(pace.updates(256), 4);
@@ -118,7 +124,7 @@ mod tests {
 
     #[test]
     fn the_first_update_is_checked_and_then_as_many_as_the_budget_allows() {
-        let mut pace = Pace::new(VerifyEvery::Budget);
+        let mut pace = Pace::new(VerifyEvery::Budget, 1000);
         assert!(pace.check_is_due(0));
         pace.checked(MS);
         assert!(!pace.check_is_due(1));
@@ -129,8 +135,17 @@ mod tests {
     }
 
     #[test]
+    fn the_last_update_is_checked_whatever_the_budget_is() {
+        let mut pace = Pace::new(VerifyEvery::Budget, 8);
+        pace.checked(1000 * MS);
+        pace.ran(1, 10, MS);
+        let due: Vec<u64> = (1..8).filter(|&done| pace.check_is_due(done)).collect();
+        assert_eq!((due, pace.until_check(3)), (vec![7], 4));
+    }
+
+    #[test]
     fn every_kth_update_is_checked_from_the_first() {
-        let pace = Pace::new(VerifyEvery::Updates(3));
+        let pace = Pace::new(VerifyEvery::Updates(3), 1000);
         let due: Vec<u64> = (0..8).filter(|&done| pace.check_is_due(done)).collect();
         assert_eq!(due, [0, 3, 6]);
         assert_eq!(pace.until_check(4), 2);

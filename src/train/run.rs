@@ -3,12 +3,12 @@
 use super::epochs::Epochs;
 use super::keep::Keep;
 use super::pace::Pace;
-use super::state::{Best, LoopState, RunState, Skips, WorkerState};
+use super::state::{Best, LoopState, Numbers, RunState, Skips, WorkerState};
 use super::{Cause, Plan, Progress, Report, TrainError, VerifyEvery, Worker};
 use crate::Evaluation;
 use crate::batch::Batch;
 use crate::regression::{Problem, ProblemError};
-use crate::verify::{self, Verification};
+use crate::verify::{self, ObservedStep, Verification};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
@@ -153,7 +153,8 @@ impl<'a> Run<'a> {
             worker,
             stop,
             shift,
-            pace: Pace::new(plan.verify).after((training, timed_rows), verifying),
+            pace: Pace::new(plan.verify, plan.batches.updates())
+                .after((training, timed_rows), verifying),
             verification: progress.verification.or(verifies.then(Verification::new)),
             epochs,
             initial_loss: progress.initial_loss,
@@ -238,20 +239,68 @@ impl<'a> Run<'a> {
 
     /// Makes an update, and again in f64.
     fn check(&mut self, lr: f64, trace: &mut Vec<Vec<f64>>) -> Result<f64, TrainError> {
-        let (plan, model) = (self.plan, &self.plan.recipe.model);
-        let batch = plan.batches.get(self.done);
-        let sample = verify::sample(batch, self.problem.features * model.outputs, self.done + 1);
-        let step = self.worker.run_observed(batch, lr, sample)?;
+        let plan = self.plan;
+        let ahead = self.average_to_check()?;
+        let step = self.observe(lr)?;
         let loss = f64::from(step.gradient.loss);
         let made = self.was_made(self.done + 1, loss)?;
-        if let (true, Some(report)) = (made, &mut self.verification) {
-            verify::check(report, &plan.recipe, self.problem, &step)?;
+        if made {
+            self.compare_step(&step, ahead)?;
         }
         if plan.trace {
             let snapshot = if made { &step.after } else { &step.before };
             trace.push(snapshot.params.iter().map(|&p| p.into()).collect());
         }
         Ok(loss)
+    }
+
+    /// Makes the next update, and tells all of it.
+    fn observe(&mut self, lr: f64) -> Result<ObservedStep, TrainError> {
+        let (plan, model) = (self.plan, &self.plan.recipe.model);
+        let batch = plan.batches.get(self.done);
+        let sample = verify::sample(batch, self.problem.features * model.outputs, self.done + 1);
+        Ok(self.worker.run_observed(batch, lr, sample)?)
+    }
+
+    /// The moving average, where there is one and updates are checked.
+    fn average_to_check(&mut self) -> Result<Option<Numbers>, TrainError> {
+        match self.plan.recipe.average {
+            Some(_) => Ok(self.worker.save()?.average),
+            None => Ok(None),
+        }
+    }
+
+    /// Compares an update that was made with its definition; `ahead` is the average ahead of it.
+    fn compare_step(&mut self, step: &ObservedStep, ahead: Option<Numbers>) -> Result<(), TrainError> {
+        let behind = self.average_to_check()?;
+        let Some(report) = &mut self.verification else { return Ok(()) };
+        verify::check(report, &self.plan.recipe, self.problem, step)?;
+        if let (Some(decay), Some(ahead), Some(behind)) = (self.plan.recipe.average, ahead, behind) {
+            let (ahead, behind) = (ahead.singles(), behind.singles());
+            verify::check_average(report, decay, step.t, &ahead, &step.after.params, &behind);
+        }
+        Ok(())
+    }
+
+    /// Checks one update more where the run ended at one that nobody knew to be the last: it is made from the
+    /// state that the run ended with, and taken back.
+    fn check_end(&mut self) -> Result<(), TrainError> {
+        let checked = self.verification.as_ref().map(Verification::last_update);
+        let due =
+            self.plan.verify == VerifyEvery::Budget && checked.is_some_and(|last| last < self.done);
+        if !due || self.done >= self.plan.batches.updates() {
+            return Ok(());
+        }
+        let started = Instant::now();
+        let state = self.worker.save()?;
+        let factor = self.epochs.as_ref().map_or(1.0, |epochs| epochs.watched.factor);
+        let step = self.observe(self.plan.learning_rate.at(self.done) * factor)?;
+        if step.gradient.loss.is_finite() && self.worker.save()?.is_finite() {
+            self.compare_step(&step, state.average.clone())?;
+        }
+        self.worker.restore(&state)?;
+        self.pace.checked(started.elapsed());
+        Ok(())
     }
 
     /// Makes updates of which some may be skipped: where they come to something that is not finite they are
@@ -369,6 +418,7 @@ impl<'a> Run<'a> {
         if !self.worker.save()?.is_finite() {
             return Err(TrainError::Overflow { update: self.done, cause: Cause::Unknown });
         }
+        self.check_end()?;
         // As a trace has them: ahead of the average.
         let traced = match (self.plan.trace, traced) {
             (true, None) => Some(self.worker.params()?),

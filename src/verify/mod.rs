@@ -6,8 +6,10 @@ mod bounds;
 mod faults;
 mod report;
 pub mod suite;
+mod terms;
 
 pub use crate::cpu::Bounded;
+use crate::cpu::Number;
 pub(crate) use bounds::exactly;
 pub use bounds::{gradient, sums, update};
 pub use report::{Verification, Worst};
@@ -86,7 +88,7 @@ pub fn check(
     problem: &Problem,
     step: &ObservedStep,
 ) -> Result<(), ProblemError> {
-    report.checks += 1;
+    report.checked(step.t, &terms::names(recipe), terms::seen(recipe, step));
     let seen = step.sample.as_ref().unwrap_or(&step.gradient);
     let (x, sides) = problem.rows_of::<f32>(&seen.batch)?;
     let rows = Rows { x: &x, sides: &sides };
@@ -100,6 +102,25 @@ pub fn check(
         report.compare(step.t, name, actual, expected);
     }
     Ok(())
+}
+
+/// Compares the parameters' moving average behind an update with its definition, from the average ahead of the
+/// update and the parameters behind it.
+pub fn check_average(
+    report: &mut Verification,
+    decay: f64,
+    t: u64,
+    before: &[f32],
+    params: &[f32],
+    after: &[f32],
+) {
+    let (decay, rest) = (Bounded::near(decay), Bounded::near(1.0 - decay));
+    let expected = before.iter().zip(params).map(|(&average, &param)| match t {
+        1 => Bounded::exactly(param),
+        _ => decay * Bounded::exactly(average) + rest * Bounded::exactly(param),
+    });
+    report.compare(t, terms::AVERAGE, after, &expected.collect::<Vec<_>>());
+    report.see(terms::AVERAGE);
 }
 
 #[cfg(test)]

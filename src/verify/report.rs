@@ -15,6 +15,15 @@ pub struct Verification {
     pub worst: Option<Worst>,
     /// Whether every error is within its bound.
     pub pass: bool,
+    /// The updates that were checked, of a run; of more than [`LISTED`](Self::LISTED) the first and the last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub updates: Vec<u64>,
+    /// The terms of the update that a check could see, by PyTorch's names: their inputs were not zero.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub terms: Vec<String>,
+    /// Those of the recipe that no check could see.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub terms_not_seen: Vec<String>,
 }
 
 /// One compared value.
@@ -45,6 +54,39 @@ fn or_nan<'de, D: Deserializer<'de>, T: Deserialize<'de> + Float>(
 }
 
 impl Verification {
+    /// The most updates that are listed.
+    pub const LISTED: usize = 64;
+
+    /// Counts a check of an update, which could see some of the terms there are.
+    pub(super) fn checked(
+        &mut self,
+        update: u64,
+        all: &[&str],
+        seen: impl Iterator<Item = &'static str>,
+    ) {
+        self.checks += 1;
+        if self.updates.len() == Self::LISTED {
+            self.updates.remove(Self::LISTED / 2);
+        }
+        self.updates.push(update);
+        seen.for_each(|term| self.see(term));
+        let unseen = all.iter().filter(|term| self.terms.iter().all(|seen| seen != *term));
+        self.terms_not_seen = unseen.map(|term| term.to_string()).collect();
+    }
+
+    /// Counts a term as one that a check could see.
+    pub(super) fn see(&mut self, term: &str) {
+        if !self.terms.iter().any(|known| known == term) {
+            self.terms.push(term.into());
+        }
+        self.terms_not_seen.retain(|unseen| unseen != term);
+    }
+
+    /// The last update that was checked; 0 for none.
+    pub fn last_update(&self) -> u64 {
+        self.updates.last().copied().unwrap_or(0)
+    }
+
     /// A report without checks yet.
     pub fn new() -> Self {
         Verification { pass: true, ..Self::default() }
