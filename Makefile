@@ -8,7 +8,10 @@ VULKAN_DRIVERS = /usr/share/vulkan/icd.d /usr/local/share/vulkan/icd.d /etc/vulk
 SWIFTSHADER = /usr/lib/chromium/vk_swiftshader_icd.json
 
 # cargo-nextest where it is installed, else cargo's own runner; doc tests are run apart from either.
-RUN_TESTS = $(CARGO) $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo nextest run || echo test --lib --bins --tests) --no-fail-fast
+RUN_TESTS = $(CARGO) $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo nextest run || echo test) --no-fail-fast
+
+# The program as the tests have built it.
+BUILT = $(shell $(CARGO) metadata --no-deps --format-version 1 | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/debug/wgpu-optim
 
 help:
 	@echo 'make test     format, lints, docs and all tests (installs Mesa lavapipe if no Vulkan driver is found)'
@@ -21,23 +24,27 @@ help:
 	@echo 'make table    the README tables of what was measured, from benches/results'
 	@echo 'make picture  the README picture'
 
+# Targets that need the dev-dependencies share what these are compiled to: the documentation of the library by itself
+# would have wgpu checked again, without the features that tests add. Without `cli` the same code runs in fewer tests:
+# all of it is compiled by clippy, and what is large or long is run once.
 test: vulkan
 	$(CARGO) fmt --check
 	$(CARGO) clippy --all-targets --features parquet -- -D warnings
-	$(CARGO) clippy --no-default-features --lib -- -D warnings
 	$(CARGO) clippy --no-default-features --features cpu --all-targets -- -D warnings
-	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --no-deps
+	$(CARGO) clippy --no-default-features --lib -- -D warnings
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --no-deps --features parquet --lib --examples
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --no-deps --no-default-features --lib
-	$(RUN_TESTS) --features parquet
-	$(RUN_TESTS) --no-default-features --features cpu
+	$(RUN_TESTS) --features parquet --lib --bins --tests
+	$(RUN_TESTS) --no-default-features --features cpu --lib --test optimizer --test regression
 	$(CARGO) test --doc --features parquet
-	$(MAKE) verify
+	$(MAKE) verify PROGRAM='"$(BUILT)"'
 
-# By the binary that the tests have built; its speed is the adapters'. Drivers that are named in the environment
-# are the only ones.
+# Drivers that are named in the environment are the only ones.
+PROGRAM = $(CARGO) run --features parquet --
+
 verify: vulkan swiftshader
 	VK_ADD_DRIVER_FILES="$${VK_ADD_DRIVER_FILES:-$$(ls $(SWIFTSHADER) 2>/dev/null)}" \
-		$(CARGO) run --features parquet -- verify --quick --adapter all
+		$(PROGRAM) verify --quick --adapter all
 
 # Only on Linux: elsewhere a driver comes with the system.
 vulkan:

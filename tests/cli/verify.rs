@@ -40,7 +40,7 @@ fn every_check_says_what_it_found() {
 
 #[test]
 fn a_seed_draws_the_same_inputs_and_another_one_others() {
-    let of = |seed| json(&["--quick", "--group", "conditioning", "--json", "--seed", seed]);
+    let of = |seed| json(&["--quick", "--group", "evaluations", "--json", "--seed", seed]);
     let first = of("1");
     assert_eq!(first["adapters"], of("1")["adapters"]);
     assert_ne!(first["adapters"], of("2")["adapters"]);

@@ -11,7 +11,7 @@ pub struct Fault {
     /// What is wrong.
     pub name: &'static str,
     /// The group of the suite that is run with it.
-    group: &'static str,
+    pub(super) group: &'static str,
     /// What the names of the rules' variants that are run with it have in common.
     rules: &'static str,
     edits: &'static [seeded::Edit],

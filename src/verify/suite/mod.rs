@@ -154,13 +154,56 @@ mod tests {
         assert_passes(&trajectories::GROUP);
     }
 
-    #[test]
-    fn every_seeded_fault_is_caught() {
+    /// The groups in which faults show: one test each, so that they run side by side.
+    const SHOWING: [&str; 6] =
+        ["updates", "step state", "conditioning", "gradients", "synthetic", "descents"];
+
+    /// Every fault that is seeded into the kernels of a group is caught.
+    #[track_caller]
+    fn assert_caught(group: &str) {
         let Some(gpu) = adapter() else { return };
         let mut seeding = Seeding::new(&gpu, 1);
-        for fault in FAULTS {
+        let mut seeded = FAULTS.iter().filter(|fault| fault.group == group).peekable();
+        assert!(seeded.peek().is_some() && SHOWING.contains(&group), "{group}");
+        for fault in seeded {
             let caught = seeding.seed(fault);
             assert!(!caught.caught_by.is_empty(), "{}", fault.name);
         }
+    }
+
+    #[test]
+    fn every_seeded_fault_shows_in_a_group_that_is_tested() {
+        let missed = FAULTS.iter().find(|fault| !SHOWING.contains(&fault.group));
+        assert!(missed.is_none(), "{missed:?}");
+    }
+
+    #[test]
+    fn faults_of_updates_are_caught() {
+        assert_caught("updates");
+    }
+
+    #[test]
+    fn faults_of_the_step_state_are_caught() {
+        assert_caught("step state");
+    }
+
+    #[test]
+    fn faults_of_conditioning_are_caught() {
+        assert_caught("conditioning");
+    }
+
+    #[test]
+    fn faults_of_gradients_are_caught() {
+        assert_caught("gradients");
+    }
+
+    #[test]
+    fn faults_of_synthetic_rows_are_caught() {
+        assert_caught("synthetic");
+    }
+
+    #[test]
+    fn faults_of_descents_are_caught() {
+        assert_caught("descents");
     }
 }
