@@ -18,6 +18,8 @@ mod run;
 mod state;
 mod stopping;
 mod submissions;
+#[cfg(test)]
+mod verdict;
 
 pub use batches::{Batches, Shuffle};
 pub use cause::Cause;

@@ -514,3 +514,29 @@ fn what_does_not_go_together_is_named() {
     refused(HERE, "fit --virtual --device-memory 100", &["--virtual", "--device-memory"]);
     refused(HERE, "fit blog --device cpu --seed 1", &["--seed goes with", "`blog`"]);
 }
+
+#[test]
+fn the_verdict_says_which_updates_and_terms_were_verified() {
+    let folder = folder(&[("d.csv", "a,y\n1,2\n2,4\n3,6\n4,8\n")]);
+    for device in devices() {
+        let fit =
+            format!("fit d.csv --device {device} --optimizer adamw --weight-decay 0.1 --batch-size 1");
+        let report = json(&folder, &format!("{fit} --epochs 20 --json"));
+        let verification = &report["runs"][0]["verification"];
+        let updates = verification["updates"].as_array().unwrap();
+        assert_eq!((updates.first(), updates.last()), (Some(&1.into()), Some(&80.into())), "{device}");
+        let terms = ["lr", "beta1", "beta2", "bias_correction", "weight_decay"];
+        assert!(
+            verification["terms"].as_array().unwrap().iter().all(|term| terms.iter().any(|t| term == t))
+        );
+        assert_eq!(verification["terms"].as_array().unwrap().len(), terms.len(), "{verification}");
+        assert!(verification.get("terms_not_seen").is_none(), "{verification}");
+
+        let alone = run(&folder, &format!("{fit} --steps 1"));
+        assert_eq!(alone.code, 0, "{}", alone.stderr);
+        assert!(alone.stdout.contains("ok in part: 1 check, "), "{}", alone.stdout);
+        assert!(alone.stdout.contains("verified update 1, with lr; NOT beta1, "), "{}", alone.stdout);
+        let never = run(&folder, &format!("{fit} --steps 1 --no-verify"));
+        assert!(never.stdout.contains("nothing was verified (--no-verify)"), "{}", never.stdout);
+    }
+}

@@ -324,19 +324,49 @@ impl Run {
         match &self.verification {
             None => "off".into(),
             Some(report) => {
-                let verdict = if report.pass { "ok" } else { "FAIL" };
+                // What no check could see is not ok.
+                let verdict = match (report.pass, report.terms_not_seen.is_empty()) {
+                    (false, _) => "FAIL",
+                    (true, true) => "ok",
+                    (true, false) => "ok in part",
+                };
                 let worst = report.worst.as_ref().map_or(String::new(), |worst| {
                     format!(" ({}[{}], update {})", worst.quantity, worst.element, worst.update)
                 });
                 let (checks, ratio) = (report.checks, report.worst_ratio);
-                format!("{verdict}: {checks} checks, worst {ratio:.2} of bound{worst}")
+                let plural = if checks == 1 { "" } else { "s" };
+                format!("{verdict}: {checks} check{plural}, worst {ratio:.2} of bound{worst}")
+            }
+        }
+    }
+
+    /// Which updates were checked, and which of their terms.
+    fn coverage(&self) -> String {
+        let name = self.optimizer;
+        let Some(report) = &self.verification else {
+            return format!("{name}: nothing was verified (--no-verify)");
+        };
+        let (checks, listed) = (report.checks as usize, &report.updates);
+        let numbers =
+            |updates: &[u64]| updates.iter().map(u64::to_string).collect::<Vec<_>>().join(", ");
+        let updates = match &listed[..] {
+            [] => return format!("{name}: no update was verified"),
+            [one] => format!("update {one}"),
+            few if few.len() <= 6 => format!("updates {}", numbers(few)),
+            [first, .., last] => format!("{checks} updates from {first} to {last}"),
+        };
+        let seen = format!("{name}: verified {updates}, with {}", report.terms.join(", "));
+        match &report.terms_not_seen[..] {
+            [] => seen,
+            unseen => {
+                format!("{seen}; NOT {}, whose inputs were zero in every check", unseen.join(", "))
             }
         }
     }
 
     /// What is told of a run below the table.
     fn remarks(&self, loss: &Loss) -> Vec<String> {
-        let mut remarks = Vec::new();
+        let mut remarks = vec![self.coverage()];
         // Squared errors without more are in the table.
         if !matches!(loss, Loss::Mse) {
             remarks.push(format!("{}: {}", self.optimizer, self.metrics.text()));
