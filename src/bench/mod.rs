@@ -22,7 +22,8 @@ mod training;
 mod turns;
 mod validation;
 
-pub use machine::{Machine, available_memory, processor as processor_name};
+pub use crate::machine::available_memory;
+pub use machine::{Machine, processor as processor_name};
 pub use plan::Works;
 pub use report::{Calibrated, Calibration, LeftOut, Rates, Report, Row, SCHEMA, Shape, Validation};
 pub use size::{Size, number};

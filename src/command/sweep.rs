@@ -145,22 +145,21 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let device = Description::of(&device);
     let shown: Vec<Dimension> =
         Dimension::ALL.into_iter().filter(|&d| d == Dimension::Lr || arguments.grid.varies(d)).collect();
-    if arguments.json {
-        output::json(&results.json(&device, &effort, &checks))?;
-    } else {
-        output::text(&results.table(&device, &effort, &checks, &shown))?;
-    }
-    if let Some(path) = &arguments.csv {
-        results.csv(path)?;
-    }
-    if let Some(path) = &arguments.plot {
-        results.map(arguments.sides())?.save(path)?;
-    }
-    checks.verdict()?;
-    if results.all_diverged() {
-        return Err(Failure::Check("every fit diverged: lower learning rates may help".into()));
-    }
-    Ok(())
+    // Each for itself: one that cannot be written takes no other with it.
+    let written = arguments.csv.as_ref().map_or(Ok(()), |path| results.csv(path));
+    let drawn = arguments.plot.as_ref().map_or(Ok(()), |path| {
+        let map = results.map(arguments.sides())?;
+        map.save(path).map_err(Failure::from)
+    });
+    let printed = match arguments.json {
+        true => output::json(&results.json(&device, &effort, &checks)),
+        false => output::text(&results.table(&device, &effort, &checks, &shown)),
+    };
+    let verdict = checks.verdict().and_then(|()| match results.all_diverged() {
+        true => Err(Failure::Check("every fit diverged: lower learning rates may help".into())),
+        false => Ok(()),
+    });
+    Failure::of_all([written, drawn, printed, verdict].into_iter().filter_map(Result::err).collect())
 }
 
 impl Arguments {
