@@ -112,7 +112,9 @@ impl Mount {
         let (mut place, mut kind) = (place.split(' ').skip(3), kind.split(' '));
         let (root, point) = (place.next()?, place.next()?);
         let of_version = kind.next()? == version.file_system
-            && version.option.is_none_or(|option| kind.nth(1).is_some_and(|all| all.split(',').any(|o| o == option)));
+            && version
+                .option
+                .is_none_or(|option| kind.nth(1).is_some_and(|all| all.split(',').any(|o| o == option)));
         // A space in a path.
         let path = |text: &str| PathBuf::from(text.replace("\\040", " "));
         of_version.then(|| Mount { root: path(root), point: path(point) })
@@ -175,7 +177,10 @@ mod tests {
     #[test]
     fn nothing_is_limited_where_nothing_says_so() {
         assert_eq!(allowed(&[]), None);
-        assert_eq!(allowed(&[("proc/self/limits", LIMITS), ("proc/self/status", "VmSize:\t10 kB\n")]), None);
+        assert_eq!(
+            allowed(&[("proc/self/limits", LIMITS), ("proc/self/status", "VmSize:\t10 kB\n")]),
+            None
+        );
         let group = ("sys/fs/cgroup/pod/app/memory.max", "max\n");
         assert_eq!(allowed(&[V2[0], V2[1], group]), None);
     }
@@ -247,7 +252,9 @@ mod tests {
     fn limits_of_the_process_count() {
         let gb = 1_000_000_000;
         let limits = |data: &str, space: &str| {
-            let text = format!("Max data size  {data}  unlimited  bytes\nMax address space  {space}  unlimited  bytes\n");
+            let text = format!(
+                "Max data size  {data}  unlimited  bytes\nMax address space  {space}  unlimited  bytes\n"
+            );
             let status = "Name:\tx\nVmPeak:\t  900000 kB\nVmSize:\t  100000 kB\nVmData:\t   50000 kB\n";
             allowed(&[("proc/self/limits", &text), ("proc/self/status", status)])
         };

@@ -153,7 +153,10 @@ pub fn run(
     gpu: Option<&Gpu>,
     observer: &mut dyn FnMut(Progress),
 ) -> Result<Report, BenchError> {
-    let memory = Memory::new(options.stream_bytes());
+    // A software adapter has its streams in the same memory.
+    let software = gpu.is_some_and(|gpu| gpu.info.device_type == wgpu::DeviceType::Cpu);
+    let more = if software { options.stream_bytes().saturating_mul(2) } else { 0 };
+    let memory = Memory::new(options.stream_bytes(), more)?;
     let device = gpu.map(|gpu| Device::new(gpu, &memory, options.stream_bytes())).transpose()?;
     let all = machine::threads();
     let counts = if all > 1 { vec![1, all] } else { vec![1] };

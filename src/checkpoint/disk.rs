@@ -145,12 +145,13 @@ impl UnfinishedFile {
 }
 
 impl Write for UnfinishedFile {
+    // Without the temporary name, which says nothing to whoever reads the error.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.file.write(bytes)
+        self.file.as_file().write(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
+        self.file.as_file().flush()
     }
 }
 
@@ -219,5 +220,9 @@ fn give(to: &File, from: &Metadata) -> io::Result<()> {
 }
 
 fn permit(file: &File, permissions: Permissions) -> io::Result<()> {
-    if file.metadata()?.permissions() == permissions { Ok(()) } else { file.set_permissions(permissions) }
+    if file.metadata()?.permissions() == permissions {
+        Ok(())
+    } else {
+        file.set_permissions(permissions)
+    }
 }

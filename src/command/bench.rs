@@ -114,9 +114,10 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         let page = page::page(&report)?;
         Whole::write(path, |file| file.write_all(page.as_bytes()))?.name()
     });
-    let csv = arguments.csv.as_deref().map_or(Ok(()), |path| {
-        Whole::write(path, |file| csv::write(file, &report))?.name()
-    });
+    let csv = arguments
+        .csv
+        .as_deref()
+        .map_or(Ok(()), |path| Whole::write(path, |file| csv::write(file, &report))?.name());
     let printed = match arguments.json {
         true => output::json(&report),
         false => output::text(&table::text(&report)),

@@ -51,7 +51,8 @@ impl Log {
         // A run that came to its end has given the log its name.
         let partial = partial(path);
         // One that is empty was made to be locked, and no more.
-        let holds_lines = |path: &&Path| path.metadata().is_ok_and(|file| file.is_file() && file.len() > 0);
+        let holds_lines =
+            |path: &&Path| path.metadata().is_ok_and(|file| file.is_file() && file.len() > 0);
         if let Some(earlier) = [&*partial, path].into_iter().find(holds_lines) {
             let error = |error: &dyn Display| Failure::Input(format!("{}: {error}", earlier.display()));
             let mut bytes = std::fs::read(earlier).map_err(|e| error(&e))?;
@@ -77,7 +78,8 @@ impl Log {
         let partial = partial(path);
         let error = |error| Failure::Input(format!("{}: {error}", partial.display()));
         let locked = lock_partial(&partial)?;
-        let written = output::Whole::write(&partial, |file| file.write_all(&lines)).and_then(|file| file.name());
+        let written =
+            output::Whole::write(&partial, |file| file.write_all(&lines)).and_then(|file| file.name());
         if let Err(failure) = written {
             if partial.metadata().is_ok_and(|file| file.len() == 0) {
                 // It was made to be locked.
@@ -190,7 +192,8 @@ fn lock(file: &File, path: &Path) -> Result<(), Failure> {
 fn is_at(file: &File, path: &Path) -> bool {
     use std::os::unix::fs::MetadataExt;
     let place = |found: std::fs::Metadata| (found.dev(), found.ino());
-    matches!((file.metadata(), path.symlink_metadata()), (Ok(a), Ok(b)) if place(a) == place(b))
+    let (open, there) = (file.metadata().ok().map(place), path.symlink_metadata().ok().map(place));
+    open.is_some() && open == there
 }
 
 #[cfg(not(unix))]

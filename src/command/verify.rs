@@ -4,7 +4,6 @@ mod page;
 mod report;
 
 use super::device::{Choice, Description};
-use super::output::Whole;
 use super::{Failure, output};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};

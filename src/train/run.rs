@@ -14,6 +14,8 @@ use std::time::Instant;
 
 /// A loss that grew by this factor since the start will not come back.
 const DIVERGED: f64 = 1e6;
+/// Numbers of X that are read at once only for the targets beside them.
+const READ: u64 = 1 << 22;
 /// Numbers of X between two looks at whether to stop, where all rows are evaluated.
 const EVALUATED: u64 = 1 << 28;
 
@@ -74,13 +76,16 @@ pub fn train_keeping(
     run.report(last, observer)
 }
 
-/// An f32 near the targets' mean: that of the first rows.
+/// An f32 near the targets' mean: that of the first rows, of which a few are in memory at a time.
 fn near_mean(problem: &Problem) -> Result<f64, ProblemError> {
     let rows = problem.rows.min(4096);
-    let (_, sides) = problem.rows_of::<f32>(&Batch::new(0, rows))?;
-    let first_targets = sides.iter().step_by(problem.side());
-    let mean = first_targets.map(|&y| f64::from(y)).sum::<f64>() / rows as f64;
-    Ok((mean as f32).into())
+    let part = (READ / problem.features.max(1) as u64).clamp(1, rows.max(1));
+    let mut sum = 0.0;
+    for first in (0..rows).step_by(part as usize) {
+        let (_, sides) = problem.rows_of::<f32>(&Batch::new(first, part.min(rows - first)))?;
+        sides.iter().step_by(problem.side()).for_each(|&y| sum += f64::from(y));
+    }
+    Ok(((sum / rows as f64) as f32).into())
 }
 
 /// A run that has begun.

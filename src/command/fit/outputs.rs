@@ -93,7 +93,8 @@ impl Outputs {
         let (Some(parent), Some(name)) = (file.parent(), file.file_name()) else { return Ok(()) };
         let why = if folder.as_ref() == Some(&file) {
             "is the folder of the checkpoints"
-        } else if folder.as_deref() == Some(parent) && name.to_str().is_some_and(Checkpoints::uses_name) {
+        } else if folder.as_deref() == Some(parent) && name.to_str().is_some_and(Checkpoints::uses_name)
+        {
             "has a name that the checkpoints in this folder use"
         } else {
             return Ok(());
@@ -112,10 +113,7 @@ impl Outputs {
         let command: Vec<_> =
             std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
         let version = env!("CARGO_PKG_VERSION");
-        write(
-            &folder.join(CONFIG),
-            &json!({ "version": version, "command": command, "runs": runs }),
-        )
+        write(&folder.join(CONFIG), &json!({ "version": version, "command": command, "runs": runs }))
     }
 
     /// Writes a report into the folder of the run.

@@ -154,7 +154,7 @@ impl Fit<'_> {
         // What was trained is there, and is worth its results.
         session.unwritten.extend(unwritten.map(|failure| failure.of(name)));
         let points = std::mem::take(&mut session.standings[index].points);
-        Run::new(plan, &self.problem, report, points)
+        Ok(Run::new(plan, &self.problem, report, points))
     }
 
     /// What a run that has ended says, with where it can be gone on from.

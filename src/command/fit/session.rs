@@ -106,7 +106,8 @@ impl Session {
         for (plan, Standing { told, .. }) in fit.plans.iter().zip(&self.standings) {
             let name = plan.recipe.rule.name();
             let lines = kept.iter().filter(|logged| logged.optimizer == name);
-            let (last, due) = (lines.map(|logged| logged.update).max().unwrap_or(0), told - told % fit.log_every);
+            let (last, due) =
+                (lines.map(|logged| logged.update).max().unwrap_or(0), told - told % fit.log_every);
             if last < due {
                 output::note(&format!(
                     "warning: {}: lines of {name} from update {} to {told} are missing",

@@ -96,7 +96,10 @@ pub fn save<P: Picture>(picture: &P, path: &Path) -> Result<(), PlotError> {
         file.present()?;
         // The drawing library does not say whether it could write the last bytes.
         if !std::fs::read(temp.path()).map_err(io_error)?.ends_with(END_OF_PNG) {
-            return Err(io_error(io::Error::new(io::ErrorKind::WriteZero, "it was not written to its end")));
+            return Err(io_error(io::Error::new(
+                io::ErrorKind::WriteZero,
+                "it was not written to its end",
+            )));
         }
     }
     temp.sync().map_err(io_error)?;
