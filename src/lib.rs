@@ -109,6 +109,8 @@ mod evaluation;
 pub mod gpu;
 mod loss;
 #[cfg(feature = "cli")]
+mod machine;
+#[cfg(feature = "cli")]
 pub mod metrics;
 mod model;
 mod penalty;

@@ -192,16 +192,6 @@ pub fn threads() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// Memory that is free, in bytes, and a lot where the system does not say.
-pub fn available_memory() -> u64 {
-    let mut system = System::new();
-    system.refresh_memory();
-    match system.available_memory() {
-        0 => 1 << 40,
-        bytes => bytes,
-    }
-}
-
 /// The processor's last cache, where the system tells: Linux does.
 pub fn cache_bytes() -> Option<u64> {
     let caches = std::fs::read_dir("/sys/devices/system/cpu/cpu0/cache").ok()?;

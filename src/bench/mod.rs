@@ -22,7 +22,8 @@ mod training;
 mod turns;
 mod validation;
 
-pub use machine::{Machine, available_memory, processor as processor_name};
+pub use crate::machine::available_memory;
+pub use machine::{Machine, processor as processor_name};
 pub use plan::Works;
 pub use report::{Calibrated, Calibration, LeftOut, Rates, Report, Row, SCHEMA, Shape, Validation};
 pub use size::{Size, number};
@@ -152,7 +153,10 @@ pub fn run(
     gpu: Option<&Gpu>,
     observer: &mut dyn FnMut(Progress),
 ) -> Result<Report, BenchError> {
-    let memory = Memory::new(options.stream_bytes());
+    // A software adapter has its streams in the same memory.
+    let software = gpu.is_some_and(|gpu| gpu.info.device_type == wgpu::DeviceType::Cpu);
+    let more = if software { options.stream_bytes().saturating_mul(2) } else { 0 };
+    let memory = Memory::new(options.stream_bytes(), more)?;
     let device = gpu.map(|gpu| Device::new(gpu, &memory, options.stream_bytes())).transpose()?;
     let all = machine::threads();
     let counts = if all > 1 { vec![1, all] } else { vec![1] };

@@ -1,13 +1,13 @@
 //! What is measured: which works at which sizes, on which devices, and whether they fit.
 
 use super::job::{Job, Kind, Targets};
-use super::machine::available_memory;
 use super::report::LeftOut;
 use super::size::{MOST, Size};
 use super::training::{self, EPOCH, EPOCH_BATCHES, FIT, TARGET};
 use super::turns::{self, VISITS};
 use super::{BenchError, Options, step};
 use crate::gpu::Gpu;
+use crate::machine::available_memory;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -4,6 +4,7 @@ use super::BenchError;
 use super::turns::Timed;
 use crate::cpu::prefetch::{BLOCK, ahead};
 use crate::cpu::random::philox;
+use crate::machine::available_memory;
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
@@ -21,17 +22,32 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// Allocates and writes them, of so many bytes each.
-    pub fn new(bytes: u64) -> Self {
-        let streams = [1.0, 2.0].map(|scale| {
-            let mut stream = vec![0.0; (bytes / 4) as usize];
+    /// Allocates and writes them, of so many bytes each. `more` bytes are to be available besides.
+    ///
+    /// # Errors
+    /// [`BenchError::Memory`].
+    pub fn new(bytes: u64, more: u64) -> Result<Self, BenchError> {
+        let (needed, available) = (bytes.saturating_mul(2).saturating_add(more), available_memory());
+        let error = || BenchError::Memory {
+            what: format!("a copy between streams of {bytes} bytes (--stream)"),
+            needed,
+            available,
+            memory: "the host's memory",
+        };
+        if needed > available {
+            return Err(error());
+        }
+        let stream = |scale: f32| -> Result<Vec<f32>, BenchError> {
+            let mut stream = Vec::new();
+            stream.try_reserve_exact((bytes / 4) as usize).map_err(|_| error())?;
+            stream.resize((bytes / 4) as usize, 0.0);
             let tasks = stream.par_chunks_mut(TASK);
             tasks.for_each(|task| {
                 task.iter_mut().zip(1u16..).for_each(|(x, i)| *x = scale * f32::from(i))
             });
-            stream
-        });
-        Memory { streams: Mutex::new(streams) }
+            Ok(stream)
+        };
+        Ok(Memory { streams: Mutex::new([stream(1.0)?, stream(2.0)?]) })
     }
 
     /// Goes through all of both.

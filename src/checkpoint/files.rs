@@ -3,13 +3,11 @@
 use super::CheckpointError;
 use std::ffi::OsString;
 use std::fmt::Debug;
-use std::fs::{File, TryLockError};
 use std::io::{self, Write};
 use std::path::Path;
 
-/// What the names of files begin with that are not whole yet: those of a program that was killed are left
-/// behind.
-const UNFINISHED: &str = ".wgpu-optim-";
+/// The names of files that are not whole yet begin with this. A program that is killed leaves them behind.
+pub(super) const UNFINISHED: &str = ".wgpu-optim-";
 
 /// Where checkpoints are kept.
 pub trait Files: Debug + Send + Sync {
@@ -20,12 +18,16 @@ pub trait Files: Debug + Send + Sync {
     fn create_folder(&self, folder: &Path) -> io::Result<()>;
     /// Begins a file without a name of its own. What is dropped without having been given one is gone.
     fn begin(&self, folder: &Path) -> io::Result<Box<dyn Unfinished>>;
-    /// All of a file.
-    fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
+    /// All of a regular file of at most `most` bytes. A longer one is refused without being read.
+    fn read(&self, path: &Path, most: u64) -> io::Result<Vec<u8>>;
     /// The names of what is in a folder.
     fn list(&self, folder: &Path) -> io::Result<Vec<OsString>>;
     /// Removes a file.
     fn remove(&self, path: &Path) -> io::Result<()>;
+    /// Renames a file, and replaces what has that name.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Removes a file that was begun by a program that is gone. A file that is still being written stays.
+    fn remove_abandoned(&self, path: &Path) -> io::Result<()>;
     /// Brings the names in a folder to the disk.
     fn sync_folder(&self, folder: &Path) -> io::Result<()>;
     /// Keeps others out until what is returned is dropped; `None` if somebody else does that already.
@@ -38,73 +40,6 @@ pub trait Unfinished: Write + Send {
     fn sync(&mut self) -> io::Result<()>;
     /// Gives it its name, which another file may have had until now.
     fn rename(self: Box<Self>, path: &Path) -> io::Result<()>;
-}
-
-/// The file system.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Disk;
-
-impl Files for Disk {
-    fn create_folder(&self, folder: &Path) -> io::Result<()> {
-        std::fs::create_dir_all(folder)
-    }
-
-    fn begin(&self, folder: &Path) -> io::Result<Box<dyn Unfinished>> {
-        let mut builder = tempfile::Builder::new();
-        builder.prefix(UNFINISHED);
-        // A temporary file is for its owner alone, but this one is to be a file like any other.
-        #[cfg(unix)]
-        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-        Ok(Box::new(OnDisk(builder.tempfile_in(folder)?)))
-    }
-
-    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        std::fs::read(path)
-    }
-
-    fn list(&self, folder: &Path) -> io::Result<Vec<OsString>> {
-        std::fs::read_dir(folder)?.map(|entry| Ok(entry?.file_name())).collect()
-    }
-
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        std::fs::remove_file(path)
-    }
-
-    fn sync_folder(&self, folder: &Path) -> io::Result<()> {
-        // Elsewhere a folder cannot be opened, and its names need no asking for.
-        if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
-    }
-
-    fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Send + Sync>>> {
-        let file = File::options().create(true).truncate(false).write(true).open(path)?;
-        match file.try_lock() {
-            Ok(()) => Ok(Some(Box::new(file))),
-            Err(TryLockError::WouldBlock) => Ok(None),
-            Err(TryLockError::Error(error)) => Err(error),
-        }
-    }
-}
-
-struct OnDisk(tempfile::NamedTempFile);
-
-impl Write for OnDisk {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.0.flush()
-    }
-}
-
-impl Unfinished for OnDisk {
-    fn sync(&mut self) -> io::Result<()> {
-        self.0.as_file().sync_all()
-    }
-
-    fn rename(self: Box<Self>, path: &Path) -> io::Result<()> {
-        self.0.persist(path).map(drop).map_err(|error| error.error)
-    }
 }
 
 /// Writes a file that is under its name only when it is whole and on the disk: until then what was there
@@ -126,16 +61,16 @@ pub fn write_whole<'a>(
     files.sync_folder(folder).map_err(CheckpointError::doing("syncing the folder", folder))
 }
 
-/// Removes from a folder what programs have left behind that were killed while they wrote. No other one may write
-/// there.
+/// Removes the unfinished files in a folder whose writers were killed. Files that another program is writing stay,
+/// and so do those that this program may not remove.
 ///
 /// # Errors
-/// [`CheckpointError::File`].
+/// [`CheckpointError::File`] if the folder cannot be listed.
 pub fn remove_unfinished(files: &dyn Files, folder: &Path) -> Result<(), CheckpointError> {
     for name in files.list(folder).map_err(CheckpointError::doing("listing", folder))? {
         if name.as_encoded_bytes().starts_with(UNFINISHED.as_bytes()) {
-            let path = folder.join(name);
-            files.remove(&path).map_err(CheckpointError::doing("removing", &path))?;
+            // It may be somebody else's, or be gone by now.
+            let _ = files.remove_abandoned(&folder.join(name));
         }
     }
     Ok(())

@@ -1,23 +1,29 @@
 //! A folder of checkpoints, the last few of each run.
 
 use super::CheckpointError;
-use super::files::{Files, remove_unfinished};
+use super::files::{Files, UNFINISHED, remove_unfinished};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 const EXTENSION: &str = ".safetensors";
 const LOCK: &str = "lock";
+/// A damaged checkpoint gets this at the end of its name when the run has gone on without it.
+const DAMAGED: &str = ".damaged";
 
 /// A folder that checkpoints are kept in, by one program at a time.
 ///
-/// A file is named after its run and the update it was made at: `adam-512.safetensors`.
+/// A file is named after its run and the update it was made at: `adam-512.safetensors`. A file that was found to be
+/// damaged is renamed to `adam-512.safetensors.damaged` once a newer checkpoint of the run is written.
 pub struct Checkpoints {
     files: Arc<dyn Files>,
     folder: PathBuf,
     keep: usize,
+    max_bytes: u64,
+    /// Files that were read and found to be damaged.
+    damaged: Mutex<BTreeSet<PathBuf>>,
     _lock: Box<dyn Send + Sync>,
 }
 
@@ -40,7 +46,7 @@ impl fmt::Debug for Checkpoints {
 
 impl Checkpoints {
     /// Opens a folder, which is made where it is not there, to keep the last `keep` checkpoints of each run, at
-    /// least one. What a program has left behind that was killed while it wrote is removed.
+    /// least one. Unfinished files of programs that were killed are removed.
     ///
     /// # Errors
     /// [`CheckpointError::InUse`] while another program has it open; [`CheckpointError::File`].
@@ -51,7 +57,19 @@ impl Checkpoints {
         let lock = files.lock(&lock_path).map_err(doing("locking", &lock_path))?;
         let Some(lock) = lock else { return Err(CheckpointError::InUse { folder: folder.into() }) };
         remove_unfinished(&*files, folder)?;
-        Ok(Checkpoints { files, folder: folder.into(), keep: keep.max(1), _lock: lock })
+        let (folder, keep, damaged) = (folder.into(), keep.max(1), Mutex::default());
+        Ok(Checkpoints { files, folder, keep, max_bytes: u64::MAX, damaged, _lock: lock })
+    }
+
+    /// The same, for checkpoints of at most so many bytes: longer files are refused without being read.
+    pub fn with_max_bytes(self, max_bytes: u64) -> Self {
+        Checkpoints { max_bytes, ..self }
+    }
+
+    /// Whether a name in the folder is one that checkpoints use: the lock, a checkpoint of any run, or an unfinished
+    /// file.
+    pub fn uses_name(name: &str) -> bool {
+        name == LOCK || name.starts_with(UNFINISHED) || run_and_update(name).is_some()
     }
 
     /// The folder.
@@ -65,12 +83,10 @@ impl Checkpoints {
     /// [`CheckpointError::File`].
     pub fn list(&self, run: &str) -> Result<Vec<(u64, PathBuf)>, CheckpointError> {
         let names = self.names()?;
-        let update = |name: &str| -> Option<u64> {
-            name.strip_prefix(run)?.strip_prefix('-')?.strip_suffix(EXTENSION)?.parse().ok()
-        };
         let found = names.iter().filter_map(|name| {
             let name = name.to_str()?;
-            Some((update(name)?, self.folder.join(name)))
+            let (of, update) = run_and_update(name)?;
+            (of == run).then(|| (update, self.folder.join(name)))
         });
         let mut found: Vec<_> = found.collect();
         found.sort();
@@ -82,10 +98,7 @@ impl Checkpoints {
     /// # Errors
     /// [`CheckpointError::File`].
     pub fn runs(&self) -> Result<BTreeSet<String>, CheckpointError> {
-        let run = |name: &OsString| {
-            let (run, update) = name.to_str()?.strip_suffix(EXTENSION)?.rsplit_once('-')?;
-            update.parse::<u64>().is_ok().then(|| run.to_string())
-        };
+        let run = |name: &OsString| Some(run_and_update(name.to_str()?)?.0.to_string());
         Ok(self.names()?.iter().filter_map(run).collect())
     }
 
@@ -93,8 +106,8 @@ impl Checkpoints {
         self.files.list(&self.folder).map_err(CheckpointError::doing("listing", &self.folder))
     }
 
-    /// Writes a checkpoint of a run with `write`, to the path that it is given, and removes those that are too
-    /// old, or further than this one.
+    /// Writes a checkpoint of a run with `write`, to the path that it is given. Then it removes checkpoints that are
+    /// too old, and renames those that [`latest`](Self::latest) found to be damaged. No other file is touched.
     ///
     /// # Errors
     /// Those of `write`; [`CheckpointError::File`]. What there was before is there still.
@@ -106,21 +119,33 @@ impl Checkpoints {
     ) -> Result<PathBuf, CheckpointError> {
         let path = self.folder.join(format!("{run}-{update}{EXTENSION}"));
         write(&*self.files, &path)?;
-        let all = self.list(run)?;
-        let (done, undone) = all.split_at(all.partition_point(|(at, _)| *at <= update));
-        // What is ahead of the run is damaged, or it would have been gone on with.
-        let old = done[..done.len().saturating_sub(self.keep)].iter().chain(undone);
-        for (_, old) in old {
+        self.damaged().remove(&path);
+        let mut good = Vec::new();
+        for (at, path) in self.list(run)? {
+            if !self.damaged().contains(&path) {
+                good.push((at, path));
+                continue;
+            }
+            let mut aside = path.clone().into_os_string();
+            aside.push(DAMAGED);
+            let renamed = self.files.rename(&path, Path::new(&aside));
+            renamed.map_err(CheckpointError::doing("renaming", &path))?;
+            self.damaged().remove(&path);
+        }
+        let done = good.partition_point(|(at, _)| *at <= update);
+        for (_, old) in &good[..done.saturating_sub(self.keep)] {
             self.files.remove(old).map_err(CheckpointError::doing("removing", old))?;
         }
         Ok(path)
     }
 
-    /// The last checkpoint of a run that `read` finds good, of those that are damaged or cannot be read the next
-    /// older one; `None` where there is none at all.
+    /// The last checkpoint of a run that `read` finds good; instead of one that is damaged the next older one; `None`
+    /// where there is none at all. A file is damaged if its bytes were read and are wrong. A file that cannot be read
+    /// may be good, and nothing older is taken in its place.
     ///
     /// # Errors
-    /// [`CheckpointError::NoneGood`]; what else `read` refuses a good one for.
+    /// [`CheckpointError::File`] if a file cannot be read; [`CheckpointError::NoneGood`] if all are damaged; what else
+    /// `read` refuses a good one for.
     pub fn latest<T>(
         &self,
         run: &str,
@@ -128,10 +153,12 @@ impl Checkpoints {
     ) -> Result<Option<Latest<T>>, CheckpointError> {
         let mut damaged = Vec::new();
         for (_, path) in self.list(run)?.into_iter().rev() {
-            let bytes = self.files.read(&path).map_err(CheckpointError::doing("reading", &path));
-            match bytes.and_then(|bytes| read(&path, &bytes)) {
+            let bytes = self.files.read(&path, self.max_bytes);
+            let bytes = bytes.map_err(CheckpointError::doing("reading", &path))?;
+            match read(&path, &bytes) {
                 Ok(checkpoint) => return Ok(Some(Latest { checkpoint, path, damaged })),
-                Err(error @ (CheckpointError::Damaged { .. } | CheckpointError::File { .. })) => {
+                Err(error @ CheckpointError::Damaged { .. }) => {
+                    self.damaged().insert(path);
                     damaged.push(error);
                 }
                 Err(error) => return Err(error),
@@ -142,4 +169,14 @@ impl Checkpoints {
             false => Err(CheckpointError::NoneGood { folder: self.folder.clone(), errors: damaged }),
         }
     }
+
+    fn damaged(&self) -> MutexGuard<'_, BTreeSet<PathBuf>> {
+        self.damaged.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The run and the update that a checkpoint is named after.
+fn run_and_update(name: &str) -> Option<(&str, u64)> {
+    let (run, update) = name.strip_suffix(EXTENSION)?.rsplit_once('-')?;
+    Some((run, update.parse().ok()?))
 }

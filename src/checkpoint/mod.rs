@@ -4,6 +4,7 @@
 //! machine may stop at any time: what is found under the name is the old file or the new one. Every tensor has a
 //! checksum, which safetensors by itself does not have, and so has what is said of them.
 
+mod disk;
 mod error;
 mod files;
 mod folder;
@@ -11,8 +12,9 @@ mod optimizer;
 mod sealed;
 mod tensor_file;
 
+pub use disk::{Disk, UnfinishedFile};
 pub use error::CheckpointError;
-pub use files::{Disk, Files, Unfinished, remove_unfinished};
+pub use files::{Files, Unfinished, remove_unfinished};
 pub use folder::{Checkpoints, Latest};
 pub(crate) use sealed::{Kind, Sealed, json};
 #[cfg(feature = "cli")]

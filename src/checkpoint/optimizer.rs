@@ -1,6 +1,7 @@
 //! The state of an optimizer in a file.
 
-use super::files::{Disk, Files};
+use super::disk::Disk;
+use super::files::Files;
 use super::{CheckpointError, Kind, Sealed, Tensor, TensorFile, json};
 use crate::cpu::StepState;
 use crate::gpu::{Control, GroupState, OptimizerState, TensorState};
@@ -32,7 +33,7 @@ impl OptimizerState {
     /// # Errors
     /// [`CheckpointError::File`], and those of [`read`](Self::read).
     pub fn load(path: &Path) -> Result<Self, CheckpointError> {
-        let bytes = Disk.read(path).map_err(CheckpointError::doing("reading", path))?;
+        let bytes = Disk.read(path, u64::MAX).map_err(CheckpointError::doing("reading", path))?;
         Self::read(path, &bytes)
     }
 

@@ -110,20 +110,19 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let report = report?;
     remark(&report);
 
-    let page = arguments.html.as_deref().map(|path| {
+    let page = arguments.html.as_deref().map_or(Ok(()), |path| {
         let page = page::page(&report)?;
-        Whole::write(path, |file| file.write_all(page.as_bytes()))
+        Whole::write(path, |file| file.write_all(page.as_bytes()))?.name()
     });
-    let csv = arguments.csv.as_deref().map(|path| Whole::write(path, |file| csv::write(file, &report)));
-    let (page, csv) = (page.transpose()?, csv.transpose()?);
-    if arguments.json {
-        output::json(&report)?;
-    } else {
-        output::text(&table::text(&report))?;
-    }
-    page.map(Whole::name).transpose()?;
-    csv.map(Whole::name).transpose()?;
-    Ok(())
+    let csv = arguments
+        .csv
+        .as_deref()
+        .map_or(Ok(()), |path| Whole::write(path, |file| csv::write(file, &report))?.name());
+    let printed = match arguments.json {
+        true => output::json(&report),
+        false => output::text(&table::text(&report)),
+    };
+    Failure::of_all([page, csv, printed].into_iter().filter_map(Result::err).collect())
 }
 
 /// What a reader of the numbers must know.

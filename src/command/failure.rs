@@ -16,18 +16,45 @@ pub enum Failure {
     Input(String),
     /// Somebody pressed Ctrl-C, or the like; with the exit code that says what.
     Interrupted(String, u8),
+    /// More than one of these.
+    Several(Vec<Failure>),
 }
 
 impl Failure {
     /// Says what is wrong on standard error, and gives the exit code.
     pub fn report(self) -> ExitCode {
-        let code = match &self {
+        self.each().into_iter().for_each(|failure| output::note(&format!("error: {failure}")));
+        ExitCode::from(self.code())
+    }
+
+    /// Of several failures one for all of them. Each part of the work has then been done for itself.
+    pub fn of_all(mut failures: Vec<Failure>) -> Result<(), Failure> {
+        match failures.len() {
+            0 => Ok(()),
+            1 => failures.pop().map_or(Ok(()), Err),
+            _ => Err(Failure::Several(failures)),
+        }
+    }
+
+    /// Of several failures bad input or a result that cannot be written comes before an interruption, and that before
+    /// a failed check: who runs the program again must first see to it that the results can be written.
+    fn code(&self) -> u8 {
+        match self {
             Failure::Check(_) => 1,
             Failure::Input(_) => 2,
             Failure::Interrupted(_, code) => *code,
-        };
-        output::note(&format!("error: {self}"));
-        ExitCode::from(code)
+            Failure::Several(failures) => {
+                let codes: Vec<u8> = failures.iter().map(Failure::code).collect();
+                if codes.contains(&2) { 2 } else { codes.into_iter().max().unwrap_or(1) }
+            }
+        }
+    }
+
+    fn each(&self) -> Vec<&Failure> {
+        match self {
+            Failure::Several(failures) => failures.iter().flat_map(Failure::each).collect(),
+            one => vec![one],
+        }
     }
 
     /// The same, with the name of what failed.
@@ -45,15 +72,26 @@ impl Failure {
             Failure::Check(message) => Failure::Check(change(message)),
             Failure::Input(message) => Failure::Input(change(message)),
             Failure::Interrupted(message, code) => Failure::Interrupted(change(message), code),
+            Failure::Several(mut failures) => {
+                let last = failures.pop().map(|last| last.with(change));
+                failures.extend(last);
+                Failure::Several(failures)
+            }
         }
     }
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let (Failure::Check(message) | Failure::Input(message) | Failure::Interrupted(message, _)) =
-            self;
-        f.write_str(message)
+        match self {
+            Failure::Check(message) | Failure::Input(message) | Failure::Interrupted(message, _) => {
+                f.write_str(message)
+            }
+            Failure::Several(failures) => {
+                let all: Vec<String> = failures.iter().map(Failure::to_string).collect();
+                f.write_str(&all.join("; "))
+            }
+        }
     }
 }
 

@@ -39,7 +39,7 @@ struct Fit<'a> {
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let outputs = Outputs::of(arguments)?;
     let fit = Fit::new(arguments, &outputs)?;
-    let device = arguments.device.open()?;
+    let device = arguments.device.open().map_err(|failure| fit.without_device(failure))?;
     let description = Description::of(&device);
     let mut session = Session::open(&fit, &outputs, &description)?;
     let outcome = fit.on(device, &mut session);

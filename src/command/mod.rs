@@ -65,13 +65,13 @@ impl Command {
 }
 
 /// Runs the command. Exits with 0 when all is well, 1 when a check failed or training diverged, 2 for
-/// bad usage or bad input, 128 and the signal's number when interrupted: 130 by Ctrl-C, 143 by SIGTERM.
+/// bad usage, bad input or a result that could not be written, 128 and the signal's number when interrupted: 130 by Ctrl-C, 143 by SIGTERM.
 pub fn run() -> ExitCode {
     let command = Cli::parse().command;
     if command.lists_adapters() {
         environment::provide_runtime_folder();
     }
-    let result = match command {
+    let result = signals::survive_file_size_limit().and_then(|()| match command {
         Command::Fit(arguments) => fit::run(&arguments),
         Command::Sweep(arguments) => sweep::run(&arguments),
         Command::Predict(arguments) => predict::run(&arguments),
@@ -82,7 +82,7 @@ pub fn run() -> ExitCode {
         Command::Compare(arguments) => compare::run(&arguments),
         Command::Shaders(arguments) => shaders::run(&arguments),
         Command::Devices(arguments) => devices::run(&arguments),
-    };
+    });
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),

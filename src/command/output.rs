@@ -5,8 +5,7 @@ use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
 use serde::Serialize;
 use std::io::{BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
-use tempfile::NamedTempFile;
-use wgpu_optim::checkpoint::{Disk, Files, Unfinished};
+use wgpu_optim::checkpoint::{Disk, Files, Unfinished, remove_unfinished};
 use wgpu_optim::text::printable_lines;
 
 /// Writes text and a new line to standard output. Control characters of names are escaped.
@@ -43,30 +42,55 @@ pub fn table(header: &[&str], left: usize, rows: impl IntoIterator<Item = Vec<St
 }
 
 /// Refuses, ahead of the work, a file that could not be written after it or would overwrite one of
-/// `others`, which it then belongs to.
+/// `others`, which it then belongs to. What programs that were killed have left in its folder is removed.
 pub fn check_file(flag: &str, path: &Path, others: &mut Vec<PathBuf>) -> Result<(), Failure> {
     let refuse = |why: &str| Err(Failure::Input(format!("{flag} {}: {why}", path.display())));
     if path.exists() && !path.is_file() {
         return refuse("is there and is not a regular file");
     }
-    let Ok(folder) = folder_of(path).canonicalize() else { return refuse("there is no such folder") };
-    let Some(name) = path.file_name() else { return refuse("is not the name of a file") };
-    let full = folder.join(name);
+    let full = match full_path(path) {
+        Ok(Some(full)) => full,
+        Ok(None) => return refuse("is not the name of a file"),
+        Err(error) if error.kind() == ErrorKind::NotFound => return refuse("there is no such folder"),
+        Err(error) => return refuse(&error.to_string()),
+    };
     if others.contains(&full) || path.canonicalize().is_ok_and(|path| others.contains(&path)) {
         return refuse("would overwrite the data or another output");
     }
+    if let Err(error) = try_to_write(&full) {
+        return refuse(&error.to_string());
+    }
+    // Nobody waits for it.
+    let _ = remove_unfinished(&Disk, folder_of(&full));
     others.push(full);
     Ok(())
 }
 
-/// A temporary file in the folder of `path`, to be given that name once it is whole.
-pub fn unnamed(path: &Path, suffix: &str) -> std::io::Result<NamedTempFile> {
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".wgpu-optim-").suffix(suffix);
-    // A temporary file is for its owner alone, but this one is to be a file like any other.
+/// The path of a file that need not be there, in its real folder; `None` where the path has no file's name.
+pub fn full_path(path: &Path) -> std::io::Result<Option<PathBuf>> {
+    // A path's file name is found ahead of these.
+    let text = path.as_os_str().as_encoded_bytes();
+    let separator = |byte: &u8| std::path::is_separator(char::from(*byte));
+    let is_folder = text.last().is_some_and(separator)
+        || text.strip_suffix(b".").and_then(|text| text.last()).is_some_and(separator);
+    let folder = folder_of(path).canonicalize()?;
+    Ok(path.file_name().filter(|_| !is_folder).map(|name| folder.join(name)))
+}
+
+/// Whether a file could be made in the folder of `path`, and be given that name.
+fn try_to_write(path: &Path) -> std::io::Result<()> {
+    let made = Disk.begin_with_suffix(folder_of(path), "")?;
     #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    builder.tempfile_in(folder_of(path))
+    if let Ok(there) = path.symlink_metadata() {
+        use std::os::unix::fs::MetadataExt;
+        let (me, folder) = (made.path().symlink_metadata()?.uid(), folder_of(path).metadata()?);
+        let sticky = folder.mode() & 0o1000 != 0;
+        if sticky && me != 0 && ![there.uid(), folder.uid()].contains(&me) {
+            return Err(ErrorKind::PermissionDenied.into());
+        }
+    }
+    drop(made);
+    Ok(())
 }
 
 /// A file that is whole but for its name.

@@ -6,6 +6,20 @@ use signal_hook::flag;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+/// Lets a write past the limit on the length of files (`ulimit -f`) fail with an error, as on a full disk, instead of
+/// having the signal end the program.
+#[cfg(unix)]
+pub fn survive_file_size_limit() -> Result<(), Failure> {
+    let registered = flag::register(signal_hook::consts::SIGXFSZ, Arc::default());
+    registered.map(drop).map_err(|error| Failure::Input(format!("signals: {error}")))
+}
+
+/// Elsewhere there is no such signal.
+#[cfg(not(unix))]
+pub fn survive_file_size_limit() -> Result<(), Failure> {
+    Ok(())
+}
+
 /// Whether the program was asked to end.
 #[derive(Clone, Debug, Default)]
 pub struct Signals {

@@ -19,6 +19,7 @@ use report::{Effort, Results, Side};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 use train::Plan;
+use wgpu_optim::bench::available_memory;
 use wgpu_optim::cpu::evaluate;
 use wgpu_optim::cpu::gradient::Rows;
 use wgpu_optim::regression::Problem;
@@ -118,6 +119,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let updates = orders[0].updates();
     let draw = Draw::new(settings.len() * seeds, updates);
     let mut checks = Checks::new(&draw, updates * (settings.len() * seeds) as u64);
+    arguments.check_memory(&problem, &model, settings.len() * seeds)?;
     let plan = Plan { problem: &problem, model, settings: &settings, orders, draw };
     let (x, sides) = problem.materialize::<f64>()?;
     let loss_of = |params: &[f32]| {
@@ -141,22 +143,21 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let device = Description::of(&device);
     let shown: Vec<Dimension> =
         Dimension::ALL.into_iter().filter(|&d| d == Dimension::Lr || arguments.grid.varies(d)).collect();
-    if arguments.json {
-        output::json(&results.json(&device, &effort, &checks))?;
-    } else {
-        output::text(&results.table(&device, &effort, &checks, &shown))?;
-    }
-    if let Some(path) = &arguments.csv {
-        results.csv(path)?;
-    }
-    if let Some(path) = &arguments.plot {
-        results.map(arguments.sides())?.save(path)?;
-    }
-    checks.verdict()?;
-    if results.all_diverged() {
-        return Err(Failure::Check("every fit diverged: lower learning rates may help".into()));
-    }
-    Ok(())
+    // Each for itself: one that cannot be written takes no other with it.
+    let written = arguments.csv.as_ref().map_or(Ok(()), |path| results.csv(path));
+    let drawn = arguments.plot.as_ref().map_or(Ok(()), |path| {
+        let map = results.map(arguments.sides())?;
+        map.save(path).map_err(Failure::from)
+    });
+    let printed = match arguments.json {
+        true => output::json(&results.json(&device, &effort, &checks)),
+        false => output::text(&results.table(&device, &effort, &checks, &shown)),
+    };
+    let verdict = checks.verdict().and_then(|()| match results.all_diverged() {
+        true => Err(Failure::Check("every fit diverged: lower learning rates may help".into())),
+        false => Ok(()),
+    });
+    Failure::of_all([written, drawn, printed, verdict].into_iter().filter_map(Result::err).collect())
 }
 
 impl Arguments {
@@ -215,6 +216,22 @@ impl Arguments {
             Batches::Epochs { rows, size, updates, shuffle }
         };
         Ok((0..self.seeds).map(order).collect())
+    }
+
+    /// Refuses what does not fit, before it is allocated: the rows in f32 and in f64, and what is trained on them.
+    fn check_memory(&self, problem: &Problem, model: &Model, fits: usize) -> Result<(), Failure> {
+        let (rows, numbers) = (problem.rows, (problem.features + problem.side()) as u64);
+        let of_rows = rows.saturating_mul(numbers).saturating_mul(12);
+        // Parameters, their gradient and two moments at the most, and the list that they are in.
+        let of_fits = (fits as u64).saturating_mul(16 * model.params() as u64 + 64);
+        let (needed, available) = (of_rows.saturating_add(of_fits), available_memory());
+        if needed <= available {
+            return Ok(());
+        }
+        Err(Failure::Input(format!(
+            "{fits} fits of {} parameters to {rows} rows need {needed} bytes of memory, and {available} are available",
+            model.params()
+        )))
     }
 
     /// What the plot is over.

@@ -4,7 +4,6 @@ mod page;
 mod report;
 
 use super::device::{Choice, Description};
-use super::output::Whole;
 use super::{Failure, output};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -85,14 +84,13 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     bar.finish_and_clear();
     report.conclude();
 
-    let page = arguments.html.as_ref().map(|path| page::write(&report, path)).transpose()?;
-    page.map(Whole::name).transpose()?;
-    if arguments.json {
-        output::json(&report)?;
-    } else {
-        output::text(&report.text())?;
-    }
-    if report.pass { Ok(()) } else { Err(Failure::Check(report.failures())) }
+    let page = arguments.html.as_ref().map_or(Ok(()), |path| page::write(&report, path)?.name());
+    let printed = match arguments.json {
+        true => output::json(&report),
+        false => output::text(&report.text()),
+    };
+    let verdict = if report.pass { Ok(()) } else { Err(Failure::Check(report.failures())) };
+    Failure::of_all([page, printed, verdict].into_iter().filter_map(Result::err).collect())
 }
 
 /// The adapters asked for; of all those that can run the kernels, and why not is said of the others.

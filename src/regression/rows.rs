@@ -5,7 +5,11 @@ use crate::Error;
 use crate::batch::Batch;
 use crate::cpu::Real;
 use crate::data::DataError;
+use crate::machine::available_memory;
 use rayon::prelude::*;
+
+/// Of fewer bytes it is not asked whether they are available, which takes longer than many a batch.
+const LARGE: u64 = 1 << 26;
 
 impl Problem {
     /// Writes the rows from `first` on, as many as `sides` are of, rounded to the type asked for. What a
@@ -112,10 +116,18 @@ impl Problem {
     }
 
     fn zeros<R: Real>(&self, rows: u64, width: usize) -> Result<Vec<R>, Error> {
+        let needed = rows.saturating_mul(width as u64).saturating_mul(size_of::<R>() as u64);
         let error = || Error::OutOfMemory {
             what: "the rows on the host",
-            reason: format!("{rows} rows × {width} numbers"),
+            reason: format!(
+                "{rows} rows × {width} numbers need {needed} bytes, and {} are available",
+                available_memory()
+            ),
         };
+        // The system may promise more than it has.
+        if needed > LARGE && needed > available_memory() {
+            return Err(error());
+        }
         let len = usize::try_from(rows).ok().and_then(|rows| rows.checked_mul(width));
         let len = len.ok_or_else(error)?;
         let mut values = Vec::new();

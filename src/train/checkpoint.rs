@@ -152,6 +152,13 @@ impl RunState {
         KIND.write(files, path, TensorFile { texts, tensors: tensors.collect() })
     }
 
+    /// More bytes than the file of such a run has: numbers that are all f64, and 64 MiB for what describes them. A
+    /// smaller file of another run is read, and refused by what differs.
+    pub fn most_bytes(plan: &Plan) -> u64 {
+        let numbers = (names(plan).len() as u64).saturating_mul(plan.recipe.model.params() as u64);
+        numbers.saturating_mul(8).saturating_add(1 << 26)
+    }
+
     /// The state that the bytes of a file hold, every one of which is checked, and what made it.
     ///
     /// # Errors

@@ -6,11 +6,11 @@ use super::gpu_epochs::{self, EpochsWorker};
 use super::gpu_evaluation::Evaluating;
 use super::gpu_state::read_back_bytes;
 use super::{Batches, Recipe};
-use crate::bench::available_memory;
 use crate::cpu::gradient::SLICE;
 use crate::gpu::{
     Descending, Descent, Epochs, Generator, Gpu, Gradient, Layout, Purpose, Shape, most_runs,
 };
+use crate::machine::available_memory;
 use crate::regression::Problem;
 use crate::{Error, Model};
 use serde::Serialize;

@@ -14,6 +14,8 @@ use std::time::Instant;
 
 /// A loss that grew by this factor since the start will not come back.
 const DIVERGED: f64 = 1e6;
+/// Numbers of X that are read at once only for the targets beside them.
+const READ: u64 = 1 << 22;
 /// Numbers of X between two looks at whether to stop, where all rows are evaluated.
 const EVALUATED: u64 = 1 << 28;
 
@@ -87,13 +89,18 @@ fn run_all(
 }
 
 /// An f32 near the targets' mean over so many rows from `first` on: that of the first of them which weigh something.
+/// A few rows are in memory at a time.
 fn near_mean(problem: &Problem, first: u64, rows: u64) -> Result<f64, ProblemError> {
-    let (_, sides) = problem.rows_of::<f32>(&Batch::new(first, rows.min(4096)))?;
+    let rows = rows.min(4096);
+    let part = (READ / problem.features.max(1) as u64).clamp(1, rows.max(1));
     let weighs = |side: &&[f32]| !problem.weighted || side[problem.targets] > 0.0;
     let (mut sum, mut count) = (0.0, 0.0f64);
-    for side in sides.chunks(problem.side()).filter(weighs) {
-        sum += f64::from(side[0]);
-        count += 1.0;
+    for at in (0..rows).step_by(part as usize) {
+        let (_, sides) = problem.rows_of::<f32>(&Batch::new(first + at, part.min(rows - at)))?;
+        for side in sides.chunks(problem.side()).filter(weighs) {
+            sum += f64::from(side[0]);
+            count += 1.0;
+        }
     }
     Ok(((sum / count.max(1.0)) as f32).into())
 }

@@ -3,7 +3,7 @@
 #![allow(dead_code, reason = "every test file uses its own part of this")]
 
 use crate::common::Random;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::io::{self, Error, Write};
 use std::path::{Path, PathBuf};
@@ -31,6 +31,7 @@ struct State {
     /// The names as they are on the disk, and what has been done to them since.
     durable: BTreeMap<PathBuf, usize>,
     changes: Vec<Change>,
+    unreadable: BTreeSet<PathBuf>,
     locked: bool,
     fault: Option<(usize, Fault)>,
     crashed: bool,
@@ -106,6 +107,15 @@ impl MemoryFiles {
         state.names.iter().map(|(path, &file)| (path.clone(), state.contents[file].0.clone())).collect()
     }
 
+    /// Lets a file be one that cannot be read, or can be again.
+    pub fn set_readable(&self, path: &Path, readable: bool) {
+        let mut state = self.state();
+        match readable {
+            true => state.unreadable.remove(path),
+            false => state.unreadable.insert(path.into()),
+        };
+    }
+
     /// Writes a file without more ado.
     pub fn put(&self, path: &Path, bytes: &[u8]) {
         let mut state = self.state();
@@ -156,10 +166,17 @@ impl Files for MemoryFiles {
         Ok(Box::new(InMemory { files: self.clone(), path, file }))
     }
 
-    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+    fn read(&self, path: &Path, most: u64) -> io::Result<Vec<u8>> {
         let state = self.state();
         let file = state.names.get(path).ok_or(io::ErrorKind::NotFound)?;
-        Ok(state.contents[*file].0.clone())
+        let bytes = &state.contents[*file].0;
+        if state.unreadable.contains(path) {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
+        if bytes.len() as u64 > most {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        Ok(bytes.clone())
     }
 
     fn list(&self, folder: &Path) -> io::Result<Vec<OsString>> {
@@ -173,6 +190,17 @@ impl Files for MemoryFiles {
         state.operate(format!("remove {}", path.display()))?;
         state.change(Change::Remove(path.into()));
         Ok(())
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut state = self.state();
+        state.operate(format!("rename {}", from.display()))?;
+        state.change(Change::Rename(from.into(), to.into()));
+        Ok(())
+    }
+
+    fn remove_abandoned(&self, path: &Path) -> io::Result<()> {
+        self.remove(path)
     }
 
     fn sync_folder(&self, _: &Path) -> io::Result<()> {

@@ -236,7 +236,7 @@ fn a_damaged_checkpoint_is_passed_over_and_told_of() {
     let checkpoints = Kept::open(&files);
     kept.states[..2].iter().for_each(|state| kept.save(&checkpoints, state).unwrap());
     let newest = Path::new(FOLDER).join(format!("{RUN}-2.safetensors"));
-    let mut bytes = files.read(&newest).unwrap();
+    let mut bytes = files.read(&newest, u64::MAX).unwrap();
     *bytes.last_mut().unwrap() ^= 1;
     files.put(&newest, &bytes);
     let read = |path: &Path, bytes: &[u8]| kept.read(path, bytes);
@@ -250,16 +250,95 @@ fn a_damaged_checkpoint_is_passed_over_and_told_of() {
 }
 
 #[test]
-fn what_is_damaged_does_not_outlive_what_is_good() {
+fn what_is_damaged_is_kept_under_another_name_once_there_is_a_newer_checkpoint() {
     let (files, kept) = (MemoryFiles::default(), Kept::new());
     let checkpoints = Checkpoints::open(Arc::new(files.clone()), Path::new(FOLDER), 1).unwrap();
     kept.save(&checkpoints, &kept.states[3]).unwrap();
     files.put(&Path::new(FOLDER).join(format!("{RUN}-9.safetensors")), b"damaged");
     assert_eq!(kept.latest(&checkpoints), Some(4));
+    assert_eq!(files.all().len(), 2);
     kept.save(&checkpoints, &kept.states[5]).unwrap();
     assert_eq!(kept.latest(&checkpoints), Some(6));
-    assert_eq!(files.all().len(), 1);
+    let names: Vec<_> = files.all().into_iter().map(|(path, _)| path).collect();
+    let expected = ["6.safetensors", "9.safetensors.damaged"];
+    assert_eq!(names, expected.map(|name| Path::new(FOLDER).join(format!("{RUN}-{name}"))));
     assert!(checkpoints.runs().unwrap().into_iter().eq([RUN]));
+}
+
+#[test]
+fn a_checkpoint_that_cannot_be_read_is_an_error_and_nothing_is_changed() {
+    let (files, kept) = (MemoryFiles::default(), Kept::new());
+    let checkpoints = Kept::open(&files);
+    kept.states[..2].iter().for_each(|state| kept.save(&checkpoints, state).unwrap());
+    let newest = Path::new(FOLDER).join(format!("{RUN}-2.safetensors"));
+    files.set_readable(&newest, false);
+    let before = files.all();
+    let error = checkpoints.latest(RUN, |path, bytes| kept.read(path, bytes)).unwrap_err();
+    assert!(matches!(&error, CheckpointError::File { path, .. } if *path == newest), "{error}");
+    assert_eq!(files.all(), before);
+    files.set_readable(&newest, true);
+    assert_eq!(kept.latest(&checkpoints), Some(2));
+}
+
+#[test]
+fn a_newer_checkpoint_that_nobody_found_damaged_is_never_removed() {
+    let (files, kept) = (MemoryFiles::default(), Kept::new());
+    let checkpoints = Checkpoints::open(Arc::new(files.clone()), Path::new(FOLDER), 1).unwrap();
+    kept.save(&checkpoints, &kept.states[8]).unwrap();
+    kept.save(&checkpoints, &kept.states[3]).unwrap();
+    assert_eq!(checkpoints.list(RUN).unwrap().len(), 2);
+    assert_eq!(kept.latest(&checkpoints), Some(9));
+}
+
+#[test]
+fn a_file_longer_than_a_checkpoint_can_be_is_refused_unread() {
+    let (files, kept) = (MemoryFiles::default(), Kept::new());
+    let checkpoints = Kept::open(&files).with_max_bytes(10_000);
+    kept.save(&checkpoints, &kept.states[3]).unwrap();
+    files.put(&Path::new(FOLDER).join(format!("{RUN}-9.safetensors")), &[0; 10_001]);
+    let read = |path: &Path, bytes: &[u8]| {
+        assert!(bytes.len() <= 10_000);
+        kept.read(path, bytes)
+    };
+    let error = checkpoints.latest(RUN, read).unwrap_err().to_string();
+    assert!(error.starts_with("reading /checkpoints/1-adam-9.safetensors: "), "{error}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_file_that_is_replaced_keeps_its_permissions() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::TempDir::new().unwrap();
+    let (kept, path) = (Kept::new(), folder.path().join("a"));
+    let mode = || std::fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+    kept.write(&Disk, &path, &kept.states[0]).unwrap();
+    std::fs::write(folder.path().join("new"), "").unwrap();
+    let default = std::fs::metadata(folder.path().join("new")).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(), default);
+    for other in [0o600, 0o664] {
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(other)).unwrap();
+        kept.write(&Disk, &path, &kept.states[1]).unwrap();
+        assert_eq!(mode(), other);
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn only_unfinished_files_whose_writer_is_gone_are_removed() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let mut written = Disk.begin(folder.path()).unwrap();
+    std::fs::write(folder.path().join(".wgpu-optim-left"), "by a program that was killed").unwrap();
+    std::os::unix::fs::symlink("/dev/null", folder.path().join(".wgpu-optim-link")).unwrap();
+    drop(Checkpoints::open(Arc::new(Disk), folder.path(), 2).unwrap());
+    let names = || -> Vec<String> {
+        let entries = folder.path().read_dir().unwrap();
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    };
+    assert!(!names().contains(&".wgpu-optim-left".into()));
+    assert_eq!(names().iter().filter(|name| name.starts_with(".wgpu-optim-")).count(), 2);
+    std::io::Write::write_all(&mut written, b"whole").unwrap();
+    written.rename(&folder.path().join("a")).unwrap();
+    assert_eq!(std::fs::read(folder.path().join("a")).unwrap(), b"whole");
 }
 
 #[test]

@@ -45,7 +45,10 @@ struct Desk {
     waiting: Option<(usize, RunState)>,
     writing: bool,
     closed: bool,
-    error: Option<String>,
+    /// Why the last checkpoint of each run is not written, where it is not.
+    errors: Vec<Option<String>>,
+    /// Why the log was not brought to the disk ahead of a checkpoint.
+    log_error: Option<String>,
     /// The last file of each run that was written.
     written: Vec<Option<PathBuf>>,
     /// What is brought to the disk ahead of a checkpoint, so that it is not behind it.
@@ -60,7 +63,9 @@ impl Keeping {
         arguments: &KeepingArguments,
         device: String,
     ) -> Result<(Self, Vec<Option<RunState>>), Failure> {
+        let most = fit.plans.iter().map(RunState::most_bytes).max().unwrap_or(u64::MAX);
         let checkpoints = Checkpoints::open(Arc::new(Disk), folder, arguments.keep as usize)?;
+        let checkpoints = checkpoints.with_max_bytes(most);
         let kept = fit.plans.iter().enumerate().map(|(i, plan)| {
             let configuration = Configuration::new(&fit.problem, plan)?;
             Ok(Kept {
@@ -101,7 +106,7 @@ impl Keeping {
             output::note(&format!("{} holds no checkpoint yet: the run begins.", folder.display()));
         }
         let written = vec![None; kept.len()];
-        let desk = Mutex::new(Desk { written, ..Desk::default() });
+        let desk = Mutex::new(Desk { errors: vec![None; kept.len()], written, ..Desk::default() });
         let shared = Arc::new(Shared { checkpoints, kept, made_by, desk, changed: Condvar::new() });
         let writer = {
             let shared = shared.clone();
@@ -128,24 +133,25 @@ impl Keeping {
         self.shared.desk().log = Some(log);
     }
 
-    /// Has a state written while training goes on. The error is that of an earlier one.
-    pub fn save(&self, run: usize, state: &RunState) -> Result<(), String> {
-        let mut desk = self.shared.desk();
-        if let Some(error) = &desk.error {
-            return Err(error.clone());
-        }
-        desk.waiting = Some((run, state.clone()));
+    /// Has a state written while training goes on. A checkpoint that cannot be written does not end a run: it is told
+    /// once, the next one is tried again, and [`finish`](Self::finish) says whether the last one is there.
+    pub fn save(&self, run: usize, state: &RunState) {
+        self.shared.desk().waiting = Some((run, state.clone()));
         self.shared.changed.notify_all();
-        Ok(())
     }
 
-    /// Waits until what was to be written is.
-    pub fn finish(&self) -> Result<(), Failure> {
+    /// Waits until what was to be written is. The error is that of the last checkpoint of this run.
+    pub fn finish(&self, run: usize) -> Result<(), Failure> {
         let mut desk = self.shared.desk();
-        while (desk.waiting.is_some() || desk.writing) && desk.error.is_none() {
+        while desk.waiting.is_some() || desk.writing {
             desk = self.shared.wait(desk);
         }
-        desk.error.clone().map_or(Ok(()), |error| Err(Failure::Input(error)))
+        desk.errors[run].clone().map_or(Ok(()), |error| Err(Failure::Input(error)))
+    }
+
+    /// Why the log may not be on the disk, if it may not.
+    pub fn log_error(&self) -> Option<Failure> {
+        self.shared.desk().log_error.clone().map(Failure::Input)
     }
 
     /// The last file that was written of a run.
@@ -188,16 +194,26 @@ impl Shared {
             desk.writing = true;
             let log = desk.log.as_ref().map(File::try_clone);
             drop(desk);
-            let written = match log {
-                Some(log) => log.and_then(|log| log.sync_data()).map_err(|e| format!("the log: {e}")),
-                None => Ok(()),
-            };
-            let written = written.and_then(|()| self.write_one(run, &state).map_err(|e| e.to_string()));
+            // A checkpoint is worth more than the log, which may be behind it then.
+            let synced = log.map_or(Ok(()), |log| log.and_then(|log| log.sync_data()));
+            let written = self.write_one(run, &state);
             desk = self.desk();
             desk.writing = false;
+            if let (Err(error), None) = (synced, &desk.log_error) {
+                desk.log_error = Some(format!("the log: {error}"));
+            }
             match written {
-                Ok(path) => desk.written[run] = Some(path),
-                Err(error) => desk.error = Some(format!("checkpoint: {error}")),
+                Ok(path) => {
+                    desk.written[run] = Some(path);
+                    desk.errors[run] = None;
+                }
+                Err(error) => {
+                    let error = format!("checkpoint: {error}");
+                    if desk.errors[run].is_none() {
+                        output::note(&format!("warning: {error}: the run goes on, and tries again"));
+                    }
+                    desk.errors[run] = Some(error);
+                }
             }
             self.changed.notify_all();
         }

@@ -6,7 +6,13 @@ use super::keeping::Keeping;
 use serde::Serialize;
 use serde_json::json;
 use std::path::{Path, PathBuf};
-use wgpu_optim::checkpoint::{Disk, remove_unfinished};
+use wgpu_optim::checkpoint::Checkpoints;
+
+/// The configuration of a run in its folder, and its reports.
+const CONFIG: &str = "config.json";
+pub const REPORT: &str = "report.json";
+pub const VERIFICATION: &str = "verification.json";
+const OF_FOLDER: [&str; 3] = [CONFIG, REPORT, VERIFICATION];
 
 /// The files that are asked for one by one, or as a folder of a run.
 #[derive(Clone, Debug, Default)]
@@ -60,15 +66,18 @@ impl Outputs {
             .filter_map(|path| path.canonicalize().ok())
             .collect();
         let partial = outputs.log.as_deref().map(log::partial);
-        for (flag, path) in [
-            ("--log", &outputs.log),
-            ("--log", &partial),
-            ("--plot", &outputs.plot),
-            ("--out", &outputs.out),
-        ] {
-            if let Some(path) = path {
-                output::check_file(flag, path, &mut seen)?;
-            }
+        let one = |flag, path: &Option<PathBuf>| path.clone().map(|path| (flag, path));
+        let files = [
+            one("--log", &outputs.log),
+            one("--log", &partial),
+            one("--plot", &outputs.plot),
+            one("--out", &outputs.out),
+        ];
+        let of_folder = |folder: &PathBuf| OF_FOLDER.map(|name| ("--run-dir", folder.join(name)));
+        let reports = outputs.folder.iter().flat_map(of_folder);
+        for (flag, path) in files.into_iter().flatten().chain(reports) {
+            output::check_file(flag, &path, &mut seen)?;
+            outputs.check_beside_checkpoints(flag, &path)?;
         }
         if let Some(path) = &outputs.plot {
             plot::check_extension(path)?;
@@ -76,10 +85,26 @@ impl Outputs {
         Ok(outputs)
     }
 
+    /// Refuses a file that would be taken for one of the run's checkpoints, or for their lock.
+    fn check_beside_checkpoints(&self, flag: &str, path: &Path) -> Result<(), Failure> {
+        let full = |path: &Path| output::full_path(path).ok().flatten();
+        let (Some(checkpoints), Some(file)) = (&self.checkpoints, full(path)) else { return Ok(()) };
+        let folder = checkpoints.canonicalize().ok().or_else(|| full(checkpoints));
+        let (Some(parent), Some(name)) = (file.parent(), file.file_name()) else { return Ok(()) };
+        let why = if folder.as_ref() == Some(&file) {
+            "is the folder of the checkpoints"
+        } else if folder.as_deref() == Some(parent) && name.to_str().is_some_and(Checkpoints::uses_name)
+        {
+            "has a name that the checkpoints in this folder use"
+        } else {
+            return Ok(());
+        };
+        Err(Failure::Input(format!("{flag} {}: {why}", path.display())))
+    }
+
     /// Writes what the run is, ahead of it, where nobody else writes.
     pub fn configuration(&self, keeping: &Keeping) -> Result<(), Failure> {
         let Some(folder) = &self.folder else { return Ok(()) };
-        remove_unfinished(&Disk, folder)?;
         let runs = keeping.kept().iter().map(|kept| {
             let fields = kept.configuration.fields();
             json!({ "name": kept.name, "updates": kept.plan.batches.updates(), "configuration": fields })
@@ -88,10 +113,7 @@ impl Outputs {
         let command: Vec<_> =
             std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
         let version = env!("CARGO_PKG_VERSION");
-        write(
-            &folder.join("config.json"),
-            &json!({ "version": version, "command": command, "runs": runs }),
-        )
+        write(&folder.join(CONFIG), &json!({ "version": version, "command": command, "runs": runs }))
     }
 
     /// Writes a report into the folder of the run.

@@ -91,7 +91,12 @@ impl Fit<'_> {
             plan = match fitting.smaller(&limits, &plan)? {
                 Some(plan) => plan,
                 None => {
-                    let message = format!("{error}; the fit needs {needed} bytes on the device");
+                    let available = match report.available {
+                        Some(available) => format!(", and {available} are available"),
+                        None => String::new(),
+                    };
+                    let message =
+                        format!("{error}; the fit needs {needed} bytes on the device{available}");
                     return Err(Failure::Input(message));
                 }
             };
@@ -100,6 +105,24 @@ impl Fit<'_> {
                 "The device has no {needed} bytes: the rows take turns on it, {chunk} bytes at a time."
             ));
         }
+    }
+
+    /// An adapter that cannot be opened for want of memory does not say of how much.
+    pub fn without_device(&self, failure: Failure) -> Failure {
+        if !failure.to_string().to_lowercase().contains("memory") {
+            return failure;
+        }
+        let recipes = self.recipes();
+        let placement = self.wanted().unwrap_or(Placement::Resident);
+        let Ok(needs) = self.fitting(&recipes).needs(&Default::default(), placement) else {
+            return failure;
+        };
+        let (needed, available) = (needs.total(), Memory::of(None, None).host);
+        let hint =
+            if self.problem.generator().is_some() { " (--virtual needs none for rows)" } else { "" };
+        failure.and(&format!(
+            "besides the device the fit needs {needed} bytes of memory, and {available} are available{hint}"
+        ))
     }
 
     /// All rows in the host's memory, unless they are made or read when they are needed.

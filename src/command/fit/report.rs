@@ -18,6 +18,8 @@ use wgpu_optim::{Batch, Loss, Model};
 
 /// Rows that an AUC is taken of: it is exact, and sorts them.
 const AUC_ROWS: u64 = 1 << 20;
+/// Numbers of X that are held for it at once.
+const AUC_NUMBERS: u64 = 1 << 20;
 
 /// More features than these are not listed in a table.
 const MOST_NAMES: usize = 16;
@@ -171,19 +173,26 @@ pub fn loss_name(loss: &Loss) -> &'static str {
 /// The area under the ROC curve of the first rows.
 fn auc(problem: &Problem, model: &Model, params: &[f64], rows: u64) -> Result<Option<f64>, Failure> {
     let rows = rows.min(AUC_ROWS);
-    let (x, sides) = problem.rows_of::<f32>(&Batch::new(0, rows))?;
     let side = model.side();
     let (weights, intercept) = params.split_at(model.features);
-    let score = |(i, x): (usize, &[f32])| {
-        let dot: f64 = x.iter().zip(weights).map(|(&x, w)| f64::from(x) * w).sum();
-        let offset = model.offset_at().map_or(0.0, |at| f64::from(sides[i * side + at]));
-        dot + intercept.first().unwrap_or(&0.0) + offset
-    };
-    let scores: Vec<f64> = x.chunks(model.features).enumerate().map(score).collect();
-    let column = |at: usize| sides.iter().skip(at).step_by(side).map(|&y| y.into()).collect();
-    let (y, weights): (Vec<f64>, Option<Vec<f64>>) = (column(0), model.weight_at().map(column));
+    let (mut scores, mut y, mut of_rows) =
+        (Vec::new(), Vec::new(), model.weight_at().map(|_| Vec::new()));
+    // So many at a time that they fit where one batch did.
+    let part = (AUC_NUMBERS / model.features as u64).max(1);
+    for first in (0..rows).step_by(part as usize) {
+        let (x, sides) = problem.rows_of::<f32>(&Batch::new(first, part.min(rows - first)))?;
+        for (x, side) in x.chunks(model.features).zip(sides.chunks(side)) {
+            let dot: f64 = x.iter().zip(weights).map(|(&x, w)| f64::from(x) * w).sum();
+            let offset = model.offset_at().map_or(0.0, |at| f64::from(side[at]));
+            scores.push(dot + intercept.first().unwrap_or(&0.0) + offset);
+            y.push(f64::from(side[0]));
+            if let (Some(of_rows), Some(at)) = (&mut of_rows, model.weight_at()) {
+                of_rows.push(f64::from(side[at]));
+            }
+        }
+    }
     // Of one class alone there is none.
-    Ok(roc_auc(&y, &scores, weights.as_deref()).ok())
+    Ok(roc_auc(&y, &scores, of_rows.as_deref()).ok())
 }
 
 /// Euclidean, and for a softmax up to what is added to all classes, which changes no probability.
@@ -202,12 +211,7 @@ fn distance(model: &Model, truth: &[f64], params: &[f64]) -> f64 {
 }
 
 impl Run {
-    pub fn new(
-        plan: &Plan,
-        problem: &Problem,
-        report: Report,
-        points: Vec<(f64, f64)>,
-    ) -> Result<Self, Failure> {
+    pub fn new(plan: &Plan, problem: &Problem, report: Report, points: Vec<(f64, f64)>) -> Self {
         let model = &plan.recipe.model;
         let seconds = report.training.as_secs_f64();
         // Updates that were checked are timed with the checks.
@@ -216,8 +220,14 @@ impl Run {
         let distance = truth.map(|truth| distance(model, truth, &report.params));
         let mut measured = Metrics::new(&model.loss, &report.evaluation);
         if matches!(model.loss, Loss::Logistic) {
-            let auc = auc(problem, model, &report.params, plan.rows)?;
-            measured.add("auc", auc.ok_or("all rows are of one class"));
+            // What was trained is not lost because one number cannot be told of it.
+            match auc(problem, model, &report.params, plan.rows) {
+                Ok(auc) => measured.add("auc", auc.ok_or("all rows are of one class")),
+                Err(failure) => {
+                    output::note(&format!("warning: {}: no AUC: {failure}", plan.recipe.rule.name()));
+                    measured.add("auc", Err("the rows could not be read"));
+                }
+            }
         }
         let (weights, intercepts) = report.params.split_at(model.weights());
         let (weights, intercept) = match model.outputs {
@@ -227,7 +237,7 @@ impl Run {
                 (json!(rows), if model.intercept { json!(intercepts) } else { Value::Null })
             }
         };
-        Ok(Run {
+        Run {
             optimizer: plan.recipe.rule.name(),
             updates: report.updates,
             skipped: report.skipped,
@@ -254,7 +264,7 @@ impl Run {
             verification: report.verification,
             points,
             params: report.params,
-        })
+        }
     }
 
     /// With what streaming came to since `before`.

@@ -34,7 +34,7 @@ impl Fit<'_> {
             stood = now;
             output::note(&format!("warning: {} was lost: {reason}", gpu.info.name));
             // The copy on the host may be newer than the last checkpoint.
-            session.save_copy()?;
+            session.save_copy();
             let name = format!("{}:{}", gpu.info.backend, gpu.info.name);
             let opened = match attempts {
                 ATTEMPTS => outcome.map(|()| gpu.clone()),
@@ -127,13 +127,16 @@ impl Fit<'_> {
                 points.extend(point.map(|loss| (update as f64, loss)));
             }
             if let Some(log) = log.as_mut().filter(|_| due || loss.is_some()) {
-                log.add(name, &progress, loss)?;
+                log.add(name, &progress, loss);
             }
             *told = update;
             Ok(())
         };
         let keeping = keeping.as_ref();
-        let mut save = |state: &RunState| keeping.map_or(Ok(()), |keeping| keeping.save(index, state));
+        let mut save = |state: &RunState| {
+            keeping.into_iter().for_each(|keeping| keeping.save(index, state));
+            Ok(())
+        };
         let mut keep = Keep::new(&mut save);
         (keep.state, keep.copies) = (state.take(), copies);
         if let Some(keeping) = keeping {
@@ -143,14 +146,15 @@ impl Fit<'_> {
             train_keeping(&self.problem, plan, worker, &self.signals.stop, &mut observe, &mut keep);
         *state = keep.state.take();
         bar.finish();
-        let finished = keeping.map_or(Ok(()), |keeping| keeping.finish());
-        let report = match (report, finished) {
-            (Ok(report), finished) => finished.map(|()| report),
-            (Err(error), finished) => Err(self.failure(error, finished.err(), session, index)),
+        let unwritten = keeping.and_then(|keeping| keeping.finish(index).err());
+        let report = match report {
+            Ok(report) => report,
+            Err(error) => return Err(self.failure(error, unwritten, session, index).of(name)),
         };
-        let report = report.map_err(|failure| failure.of(name))?;
+        // What was trained is there, and is worth its results.
+        session.unwritten.extend(unwritten.map(|failure| failure.of(name)));
         let points = std::mem::take(&mut session.standings[index].points);
-        let run = Run::new(plan, &self.problem, report, points)?;
+        let run = Run::new(plan, &self.problem, report, points);
         // Each optimizer comes to the same on the same rows, and it is said once.
         if let Some(note) =
             run.note().filter(|note| !session.runs.iter().any(|run| run.note().as_ref() == Some(note)))

@@ -3,7 +3,7 @@
 use super::super::log::{Log, Logged};
 use super::super::{Failure, output};
 use super::keeping::Keeping;
-use super::outputs::Outputs;
+use super::outputs::{self, Outputs};
 use super::report::Run;
 use super::{Fit, report};
 use crate::command::device::Description;
@@ -17,6 +17,8 @@ pub struct Session {
     pub keeping: Option<Keeping>,
     /// Where the run of each plan stands.
     pub standings: Vec<Standing>,
+    /// Why a result is not there that was to be written as training went on.
+    pub unwritten: Vec<Failure>,
 }
 
 /// Where a run stands.
@@ -60,8 +62,9 @@ impl Session {
             None => (None, vec![None; fit.plans.len()]),
         };
         let standings = fit.plans.iter().zip(states).map(|(plan, state)| Standing::of(plan, state));
+        let standings = standings.collect();
         let mut session =
-            Session { runs: Vec::new(), log: None, keeping, standings: standings.collect() };
+            Session { runs: Vec::new(), log: None, keeping, standings, unwritten: Vec::new() };
         if let Some(path) = &outputs.log {
             session.open_log(fit, path)?;
         }
@@ -81,6 +84,7 @@ impl Session {
             };
             let (log, kept) = Log::go_on(path, with_line, keeps)?;
             self.log = Some(log);
+            self.note_missing_lines(fit, path, &kept);
             for logged in kept {
                 let Some(run) = place(&logged) else { continue };
                 let Standing { told, points, .. } = &mut self.standings[run];
@@ -97,19 +101,34 @@ impl Session {
         Ok(())
     }
 
+    /// Says where the log of an earlier run ends before its checkpoint.
+    fn note_missing_lines(&self, fit: &Fit, path: &Path, kept: &[Logged]) {
+        for (plan, Standing { told, .. }) in fit.plans.iter().zip(&self.standings) {
+            let name = plan.recipe.rule.name();
+            let lines = kept.iter().filter(|logged| logged.optimizer == name);
+            let (last, due) =
+                (lines.map(|logged| logged.update).max().unwrap_or(0), told - told % fit.log_every);
+            if last < due {
+                output::note(&format!(
+                    "warning: {}: lines of {name} from update {} to {told} are missing",
+                    path.display(),
+                    last + 1
+                ));
+            }
+        }
+    }
+
     /// The update after which the run stands that is not made yet.
     pub fn update(&self) -> u64 {
         self.standings.get(self.runs.len()).map_or(0, Standing::update)
     }
 
     /// Saves where that run stands.
-    pub fn save_copy(&self) -> Result<(), Failure> {
+    pub fn save_copy(&self) {
         let run = self.runs.len();
-        let (Some(keeping), Some(state)) = (&self.keeping, &self.standings[run].state) else {
-            return Ok(());
-        };
-        keeping.save(run, state).map_err(Failure::Input)?;
-        keeping.finish()
+        if let (Some(keeping), Some(state)) = (&self.keeping, &self.standings[run].state) {
+            keeping.save(run, state);
+        }
     }
 
     /// How the updates of all runs stand, to see whether there is progress.
@@ -117,7 +136,8 @@ impl Session {
         self.standings.iter().map(|standing| standing.told + standing.update()).sum()
     }
 
-    /// Tells what was done, whatever became of the rest: on standard output, and in files where all went well.
+    /// Tells what was done, whatever became of the rest: on standard output, and in files where all went well. Each
+    /// result is written for itself, the model first, and what could not be written is told when all others are there.
     pub fn close(
         self,
         fit: &Fit,
@@ -125,29 +145,33 @@ impl Session {
         device: Description,
         outcome: Result<(), Failure>,
     ) -> Result<(), Failure> {
-        let Session { runs, log, keeping, .. } = self;
-        if runs.is_empty() {
-            return outcome;
-        }
+        let Session { runs, log, keeping, unwritten: mut failures, .. } = self;
+        let trained = outcome.is_ok();
         let report = report::json(device.clone(), &fit.problem, &fit.model, &runs);
-        if fit.arguments.output.json {
-            output::json(&report)?;
-        } else {
-            output::text(&report::table(&device, &fit.problem, &fit.model, &runs))?;
+        if let (true, Some(path), Some(run)) = (trained, &outputs.out, runs.last()) {
+            let saved = run.saved(&fit.problem, &fit.model, fit.arguments).save(path);
+            failures.extend(saved.err().map(Failure::from));
         }
-        outcome?;
         if let Some(log) = log {
-            log.finish()?;
+            let ended = if trained { log.finish() } else { log.error().map_or(Ok(()), Err) };
+            failures.extend(ended.err());
         }
-        if let Some(path) = &outputs.plot {
-            fit.draw(path, &runs)?;
+        failures.extend(keeping.as_ref().and_then(Keeping::log_error));
+        if trained {
+            let drawn = outputs.plot.as_ref().map_or(Ok(()), |path| fit.draw(path, &runs));
+            let reported = outputs.report(outputs::REPORT, &report);
+            let verified = outputs.report(outputs::VERIFICATION, &report::verifications(&runs));
+            failures.extend([drawn, reported, verified].into_iter().filter_map(Result::err));
         }
-        if let (Some(path), Some(run)) = (&outputs.out, runs.last()) {
-            run.saved(&fit.problem, &fit.model, fit.arguments).save(path)?;
+        if !runs.is_empty() {
+            let printed = match fit.arguments.output.json {
+                true => output::json(&report),
+                false => output::text(&report::table(&device, &fit.problem, &fit.model, &runs)),
+            };
+            failures.extend(printed.err());
         }
-        outputs.report("report.json", &report)?;
-        outputs.report("verification.json", &report::verifications(&runs))?;
         drop(keeping);
-        report::verdict(&runs)
+        failures.extend(outcome.and_then(|()| report::verdict(&runs)).err());
+        Failure::of_all(failures)
     }
 }

@@ -1,7 +1,7 @@
 //! How a picture becomes a file: SVG or PNG, without any font or library of the system.
 
 use std::error::Error;
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use plotters::coord::Shift;
@@ -10,10 +10,14 @@ use plotters::style::register_font;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use crate::command::output;
+use wgpu_optim::checkpoint::{Disk, Files, Unfinished};
 
 /// Plotters draws at whole units, with hard edges. A picture therefore has this many units to a
 /// pixel: the view box of the SVG scales them down, the PNG averages them.
 pub const SCALE: u32 = 4;
+
+/// The last chunk of every PNG.
+const END_OF_PNG: &[u8] = b"\0\0\0\0IEND\xaeB`\x82";
 
 /// Why a chart was not written.
 #[derive(Debug, thiserror::Error)]
@@ -79,9 +83,10 @@ pub fn check_extension(path: &Path) -> Result<(), PlotError> {
 pub fn save<P: Picture>(picture: &P, path: &Path) -> Result<(), PlotError> {
     let is_svg = is_svg(path)?;
     let io_error = |error| PlotError::Io { path: path.into(), error };
-    let temp = output::unnamed(path, ".png").map_err(io_error)?;
+    let folder = output::folder_of(path);
+    let mut temp = Disk.begin_with_suffix(folder, ".png").map_err(io_error)?;
     if is_svg {
-        std::fs::write(&temp, svg(picture)?).map_err(io_error)?;
+        temp.write_all(svg(picture)?.as_bytes()).map_err(io_error)?;
     } else {
         let mut pixels = vec![0; (P::DRAWN.0 * P::DRAWN.1 * 3) as usize];
         picture.draw(BitMapBackend::with_buffer(&mut pixels, P::DRAWN), 2)?;
@@ -89,9 +94,17 @@ pub fn save<P: Picture>(picture: &P, path: &Path) -> Result<(), PlotError> {
         let file = BitMapBackend::new(temp.path(), P::SIZE).into_drawing_area();
         file.draw(&image.ok_or_else(|| PlotError::Draw("wrong image size".into()))?)?;
         file.present()?;
+        // The drawing library does not say whether it could write the last bytes.
+        if !std::fs::read(temp.path()).map_err(io_error)?.ends_with(END_OF_PNG) {
+            return Err(io_error(io::Error::new(
+                io::ErrorKind::WriteZero,
+                "it was not written to its end",
+            )));
+        }
     }
-    temp.persist(path).map_err(|e| io_error(e.error))?;
-    Ok(())
+    temp.sync().map_err(io_error)?;
+    Box::new(temp).rename(path).map_err(io_error)?;
+    Disk.sync_folder(folder).map_err(io_error)
 }
 
 /// A picture as the text of an SVG file.
