@@ -1,6 +1,6 @@
 //! Which column is what: in training, and of other files in predictions.
 
-use crate::command::{Outcome, folder, json, number, numbers, refused, run};
+use crate::command::{Outcome, folder, json, names, number, numbers, refused, run, wait_until};
 use serde_json::json;
 use std::path::Path;
 
@@ -238,4 +238,57 @@ fn a_header_is_recognised_or_refused_by_rule() {
     let report = json(&folder, &format!("fit years.csv --header {fit}"));
     assert_eq!(report["data"]["feature_names"], json!(["2019", "2020"]));
     assert_eq!(numbers(&report["runs"][0]["weights"]).len(), 2);
+}
+
+/// Rows of an .npy file of two columns.
+fn ramp(path: &Path, sign: f64) {
+    let header = "{'descr': '<f8', 'fortran_order': False, 'shape': (2000, 2), }\n";
+    let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
+    bytes.extend((header.len() as u16).to_le_bytes());
+    bytes.extend(header.as_bytes());
+    for i in 0..2000 {
+        let x = f64::from(i % 50) / 50.0;
+        bytes.extend([x, sign * x].iter().flat_map(|value| value.to_le_bytes()));
+    }
+    std::fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn a_file_that_changes_while_it_is_streamed_ends_the_run_with_its_checkpoint() {
+    let folder = folder(&[]);
+    let path = folder.path();
+    ramp(&path.join("rows.npy"), 1.0);
+    let fit = |steps: u64| {
+        format!(
+            "fit rows.npy --stream --device cpu --optimizer adam --lr 0.01 --steps {steps} --batch-size 100 \
+             --no-verify --json"
+        )
+    };
+    let saving = "--checkpoint c --checkpoint-every 20";
+    let child = std::process::Command::new(env!("CARGO_BIN_EXE_wgpu-optim"))
+        .current_dir(path)
+        .args(format!("{} {saving}", fit(1 << 40)).split_whitespace())
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let saved = || {
+        let update =
+            |name: &String| name.strip_prefix("1-adam-")?.strip_suffix(".safetensors")?.parse().ok();
+        let folder = path.join("c");
+        if folder.is_dir() { names(folder).iter().filter_map(update).max() } else { None::<u64> }
+    };
+    wait_until("a checkpoint", || saved().is_some());
+    ramp(&path.join("rows.npy"), -1.0);
+    let output = child.wait_with_output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{stderr}");
+    assert!(stderr.contains("rows.npy: was changed while it was read"), "{stderr}");
+    // The last checkpoint is of the rows that it began with alone: with these it goes on to the same bits.
+    ramp(&path.join("rows.npy"), 1.0);
+    let steps = saved().unwrap() + 20;
+    let resumed = json(path, &format!("{} {saving} --resume", fit(steps)));
+    let whole = json(path, &fit(steps));
+    let result = |report: &serde_json::Value| report["runs"][0]["weights"].clone();
+    assert_eq!(result(&resumed), result(&whole));
 }

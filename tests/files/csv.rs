@@ -1,7 +1,9 @@
 use crate::harmless::memory::peak;
 use crate::{folder, message, named, opened, rows, skip};
 use std::path::Path;
-use wgpu_optim::data::{At, DataError, FileOptions, Offset, OnBadRow, Targets, open};
+use wgpu_optim::data::{
+    At, CsvOptions, DataError, DecimalMark, FileOptions, Offset, OnBadRow, Separator, Targets, open,
+};
 
 #[test]
 fn csv_columns_are_features_targets_weight_and_offset() {
@@ -128,5 +130,150 @@ fn a_row_without_an_end_is_refused_before_it_fills_the_memory() {
         let line = if name == "quote.csv" { 4 } else { start.lines().count() as u64 };
         assert!(matches!(error, DataError::LongRow { line: found, .. } if found == line), "{error}");
         assert!(bytes < 512 << 20, "{name}: {bytes}");
+    }
+}
+
+#[test]
+fn a_quote_that_is_never_closed_is_an_error_whatever_becomes_of_bad_rows() {
+    let rows = |from: usize, to: usize| (from..to).map(|i| format!("{i},1,{i}\n")).collect::<String>();
+    let lost = |middle: &str, end: &str| format!("a,b,y\n{}{middle}{}{end}", rows(1, 3), rows(4, 500));
+    for (text, part) in [
+        (lost("3,\"1,3\n", ""), "line 4: a quote that opens here is never closed"),
+        (lost("\"3,1,3\n", ""), "line 4: a quote that opens here is never closed"),
+        (lost("3,1,\"3\n", ""), "line 4: a quote that opens here is never closed"),
+        // A second one closes it, and the lines between are one row.
+        (
+            lost("3,\"1,3\n", "500,1,\"500\n"),
+            "line 4: a quote that opens here closes in the middle of a cell on line 501",
+        ),
+        (lost("3,\"1,3\n", "500,1\",500\n"), "line 4: quotes make one row of the lines up to line 501"),
+    ] {
+        for options in [FileOptions::default(), skip()] {
+            let message = message("d.csv", &text, &options);
+            assert!(message.contains(part), "no `{part}`: {message}");
+        }
+        let windows = message("d.csv", text.replace('\n', "\r\n"), &skip());
+        assert!(windows.contains(part), "no `{part}`: {windows}");
+    }
+    assert!(
+        message("d.csv", "a,y\n1,\"2", &skip())
+            .contains("line 2: a quote that opens here is never closed")
+    );
+    // A text of several lines that is no number is none of our business where nobody looks at it.
+    let text = "a,note,y\n1,\"two\nlines\",2\n3,\"\",4\n";
+    let options = FileOptions { exclude: vec!["note".into()], ..FileOptions::default() };
+    assert_eq!(rows_of(text, &options), (vec![1.0, 3.0], vec![2.0, 4.0]));
+}
+
+fn rows_of(text: &str, options: &FileOptions) -> (Vec<f64>, Vec<f64>) {
+    rows(&opened("d.csv", text.as_bytes(), options).unwrap())
+}
+
+#[test]
+fn lines_end_in_a_carriage_return_too() {
+    for end in ["\r", "\n", "\r\n"] {
+        let text = ["a,b,y", "1,2,3", "4,5,6", "", "7,x,9"].join(end);
+        let message = message("d.csv", text, &FileOptions::default());
+        assert!(
+            message.ends_with("line 5, row 3, column `b`: `x` is not a number"),
+            "{end:?}: {message}"
+        );
+    }
+}
+
+#[test]
+fn what_separates_cells_is_found_out_or_said() {
+    let x = (vec![1.5, 2.0, 4.0, 5.5, 7.0, 9.0], vec![3.25, 6.0, -2.5]);
+    for text in [
+        "age;weight;price\n1,5;2;3,25\n4;5,5;6\n7;9;-2,5\n",
+        "age;weight;price\n1.5;2;3.25\n4;5.5;6\n7;9;-2.5\n",
+        "age\tweight\tprice\n1.5\t2\t3.25\n4\t5.5\t6\n7\t9\t-2.5\n",
+        "age|weight|price\n1.5|2|3.25\n4|5.5|6\n7|9|-2.5\n",
+        "  age weight  price\n  1.5      2   3.25\n  4      5.5   6  \n\n  7      9  -2.5\n",
+        "# prices\n# of 2026\nage,weight,price\n1.5,2,3.25\n4,5.5,6\n7,9,-2.5\n",
+        "# age,weight,price\n1.5,2,3.25\n4,5.5,6\n7,9,-2.5\n",
+    ] {
+        let data = opened("d.csv", text.as_bytes(), &FileOptions::default()).unwrap();
+        assert_eq!((data.names.join(" "), rows(&data)), ("age weight".into(), x.clone()), "{text}");
+    }
+    let said = |separator, decimal| FileOptions {
+        csv: CsvOptions { separator: Some(separator), decimal: Some(decimal), header: None },
+        ..FileOptions::default()
+    };
+    let text = "age/weight/price\n1,5/2/3,25\n4/5,5/6\n7/9/-2,5\n";
+    assert_eq!(rows_of(text, &said(Separator::Byte(b'/'), DecimalMark::Comma)), x);
+    // Two marks in one file: one of them may be for thousands.
+    let text = "a;y\n1,5;2\n1.500;3\n";
+    let error = message("d.csv", text, &FileOptions::default());
+    assert!(
+        error.contains("line 3, row 2, column `a`: `1.500` is not a number with the decimal mark `,`"),
+        "{error}"
+    );
+    let error = message("d.csv", "a\ty\n1,5\t2\n", &FileOptions::default());
+    assert!(error.ends_with("`1,5` is not a number with the decimal mark `.` (--decimal ,)"), "{error}");
+    let one = message("d.csv", "a/b/y\n1/2/3\n", &FileOptions::default());
+    assert!(one.contains("its header is one cell, `a/b/y`, where cells are separated by `,`"), "{one}");
+}
+
+#[test]
+fn an_index_that_pandas_wrote_is_left_out() {
+    for (text, left_out) in [
+        (",a,y\n0,1,2\n1,3,4\n", true),
+        ("Unnamed: 0,a,y\n12,1,2\n40,3,4\n", true),
+        ("\"\",a,y\n1,1,2\n2,3,4\n", true),
+        ("i,a,y\n0,1,2\n1,3,4\n", false),
+    ] {
+        let data = opened("d.csv", text.as_bytes(), &FileOptions::default()).unwrap();
+        assert_eq!(
+            (data.names.contains(&"a".into()), data.features()),
+            (true, 1 + usize::from(!left_out))
+        );
+        assert_eq!(data.about.notes.len(), usize::from(left_out), "{text}");
+    }
+    // A first column without a name that counts nothing may be anything.
+    let error = message("d.csv", ",a,y\n0.5,1,2\n0.25,3,4\n", &FileOptions::default());
+    assert!(error.contains("column 1 has no name"), "{error}");
+}
+
+#[test]
+fn what_a_file_says_is_printable() {
+    let text = "a,\u{1b}]0;title\u{7}y\n\u{1b}[31mRED\u{1b}[0m\u{7},1\n";
+    let error = message("d.csv", text, &FileOptions::default());
+    assert!(error.ends_with("column `a`: `\\u{1b}[31mRED\\u{1b}[0m\\u{7}` is not a number"), "{error}");
+    let error = message("d.csv", text, &named(&["z"]));
+    assert!(error.ends_with("the columns are a, \\u{1b}]0;title\\u{7}y"), "{error}");
+    let error = message("d.csv", "a,\"b\nc\"\n1,x\n", &FileOptions::default());
+    assert!(error.ends_with("column `b\\nc`: `x` is not a number"), "{error}");
+}
+
+#[test]
+fn formats_that_are_not_read_are_named() {
+    let zip = b"PK\x03\x04\x14\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x0b\0\0\0[Content_Ty";
+    for (name, bytes, part) in [
+        ("d.arff", &b"@relation r\n@data\n1,2\n"[..], "an ARFF file"),
+        ("d.xlsx", zip, "an Excel workbook"),
+        ("d.zip", zip, "a zip archive"),
+        ("d.csv", zip, "a zip archive"),
+        ("d.json", b"[{\"a\": 1}]", "a JSON file"),
+        ("d.csv", b"\xFF\xFEa\0,\0b\0", "text in UTF-16"),
+        ("d.csv", b"\xFD7zXZ\0", "compressed with xz"),
+        ("d.md", b"# Rows\nof words\nand lines\n", "it was read as CSV because of its extension"),
+        ("d.csv.gz", b"\x1f\x8b\x08\0\0", "cannot be decompressed as gzip"),
+        (
+            "d.npz",
+            b"PK\x05\x06\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0",
+            "must have one array, or the arrays X and y",
+        ),
+    ] {
+        let error = message(name, bytes, &FileOptions::default());
+        assert!(error.contains(part), "{name}: no `{part}`: {error}");
+    }
+    let folder = folder();
+    let error = open(folder.path(), &FileOptions::default()).unwrap_err();
+    assert!(error.to_string().contains("is a directory"), "{error}");
+    #[cfg(unix)]
+    for device in ["/dev/zero", "/dev/null"] {
+        let error = open(Path::new(device), &FileOptions::default()).unwrap_err();
+        assert!(error.to_string().ends_with("is a device, and a file of rows is needed"), "{error}");
     }
 }

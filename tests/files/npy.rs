@@ -127,3 +127,24 @@ fn bad_npy_rows_are_named_by_row_and_column() {
     let reason = data.skipped.first[1].to_string();
     assert_eq!(reason, "row 3, column `x2`: 1e300 is beyond the range of f32");
 }
+
+#[test]
+fn npy_of_half_precision_and_of_booleans_is_read() {
+    let half = |values: &[u16]| values.iter().flat_map(|bits| bits.to_le_bytes()).collect::<Vec<u8>>();
+    let mut bytes = npy_header("{'descr': '<f2', 'fortran_order': False, 'shape': (3, 3), }", 0);
+    // 1 2 3, 4 5 6, 65504 2⁻²⁴ −0.5
+    bytes.extend(half(&[0x3C00, 0x4000, 0x4200, 0x4400, 0x4500, 0x4600, 0x7BFF, 0x0001, 0xB800]));
+    let data = opened("x.npy", &bytes, &FileOptions::default()).unwrap();
+    assert_eq!(rows(&data).0, [1.0, 2.0, 4.0, 5.0, 65504.0, 2f64.powi(-24)]);
+    assert_eq!(rows(&data).1, [3.0, 6.0, -0.5]);
+    let mut infinite = npy_header("{'descr': '>f2', 'fortran_order': False, 'shape': (1, 2), }", 0);
+    infinite.extend([0x3C, 0x00, 0x7C, 0x00]);
+    let error = message("x.npy", &infinite, &FileOptions::default());
+    assert!(error.ends_with("column `x2`: inf is beyond the range of f32"), "{error}");
+    let mut truth = npy_header("{'descr': '|b1', 'fortran_order': False, 'shape': (2, 2), }", 0);
+    truth.extend([1, 0, 0, 1]);
+    let labels = FileOptions { labels: true, ..FileOptions::default() };
+    let data = opened("x.npy", &truth, &labels).unwrap();
+    assert_eq!(rows(&data), (vec![1.0, 0.0], vec![0.0, 1.0]));
+    assert_eq!(data.about.labels, Some(vec!["False".into(), "True".into()]));
+}

@@ -113,3 +113,43 @@ fn parquet_columns_are_read_by_their_types() {
     let data = opened("d.parquet", &bytes, &FileOptions { on_bad_row: OnBadRow::Skip, ..options });
     assert_eq!(rows(&data.unwrap()), (vec![4.0], vec![-9.0]));
 }
+
+/// `pandas.DataFrame({"a": …, "b": …, "y": …})` without some of its rows, by `to_parquet` of pandas 2.
+#[test]
+fn the_index_of_a_pandas_frame_is_left_out() {
+    let bytes = include_bytes!("../data/pandas_index.parquet");
+    let data = opened("d.parquet", bytes, &FileOptions::default()).unwrap();
+    assert_eq!((data.names.join(" "), data.target_names.join(" ")), ("a b".into(), "y".into()));
+    assert_eq!(rows(&data).1, [3.0, 6.0, 2.0, 5.0]);
+    assert_eq!(data.about.notes.len(), 1);
+    let data = opened("d.parquet", bytes, &named(&["__index_level_0__"])).unwrap();
+    assert_eq!(rows(&data).1, [12.0, 40.0, 41.0, 90.0]);
+}
+
+#[test]
+fn labels_in_parquet_are_words_or_booleans() {
+    let schema = "message m { required double a; required binary kind (UTF8); required boolean good; }";
+    let bytes = file(schema, 2, Compression::GZIP(Default::default()), &|writer, group| {
+        match writer {
+            ColumnWriter::DoubleColumnWriter(writer) => writer.write_batch(&[1.0, 2.0], None, None),
+            ColumnWriter::ByteArrayColumnWriter(writer) => {
+                let words = [["dog", "cat"], ["cow", "dog"]][group].map(ByteArray::from);
+                writer.write_batch(&words, None, None)
+            }
+            ColumnWriter::BoolColumnWriter(writer) => writer.write_batch(&[true, false], None, None),
+            _ => unreachable!(),
+        }
+        .unwrap();
+    });
+    let labels = |target: &str, left: &str| FileOptions {
+        labels: true,
+        exclude: vec![left.into()],
+        ..named(&[target])
+    };
+    let data = opened("d.parquet", &bytes, &labels("kind", "good")).unwrap();
+    assert_eq!(data.about.labels, Some(["cat", "cow", "dog"].map(String::from).into()));
+    assert_eq!(rows(&data).1, [2.0, 0.0, 1.0, 2.0]);
+    let data = opened("d.parquet", &bytes, &labels("good", "kind")).unwrap();
+    assert_eq!(data.about.labels, Some(["False", "True"].map(String::from).into()));
+    assert_eq!(rows(&data).1, [1.0, 0.0, 1.0, 0.0]);
+}

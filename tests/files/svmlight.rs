@@ -1,5 +1,5 @@
 use crate::{message, opened, rows, skip};
-use wgpu_optim::data::{FileOptions, Targets};
+use wgpu_optim::data::{FileOptions, Targets, ZeroBased};
 
 #[test]
 fn svmlight_rows_are_dense() {
@@ -49,4 +49,20 @@ fn an_svmlight_index_is_bounded() {
     let wide = FileOptions { features: Some(1 << 21), ..FileOptions::default() };
     assert!(message("d.svm", text, &wide).contains("2097152 features"));
     assert!(message("d.svm", "", &FileOptions::default()).contains("no features"));
+}
+
+#[test]
+fn indices_begin_at_0_where_one_of_them_is_0() {
+    let text = "1.5 0:1 2:2\n-1 0:2 1:3\n2 0:4 1:1\n";
+    let data = opened("d.svm", text.as_bytes(), &FileOptions::default()).unwrap();
+    assert_eq!(rows(&data), (vec![1.0, 0.0, 2.0, 2.0, 3.0, 0.0, 4.0, 1.0, 0.0], vec![1.5, -1.0, 2.0]));
+    let with = |zero_based| FileOptions { zero_based, ..FileOptions::default() };
+    let error = message("d.svm", text, &with(ZeroBased::No));
+    assert!(
+        error.contains("line 1:5, row 1: the index 0 is not in 1 … 1048576 (--zero-based yes"),
+        "{error}"
+    );
+    let ones = "1 1:5\n2 2:7\n";
+    let width = |zero_based| opened("d.svm", ones.as_bytes(), &with(zero_based)).unwrap().features();
+    assert_eq!([ZeroBased::Auto, ZeroBased::No, ZeroBased::Yes].map(width), [2, 2, 3]);
 }
