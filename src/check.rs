@@ -48,6 +48,13 @@ impl Check {
         self.that(holds, field, value, "1.18e-38 ≤ value ≤ 8.5e37")
     }
 
+    /// A [`divisor`](Self::divisor), or infinite: what has no limit.
+    pub fn limit(&self, field: &'static str, value: f64) -> Result<(), Error> {
+        let range = "1.18e-38 ≤ value ≤ 8.5e37, or inf";
+        let divisor = self.divisor(field, value);
+        self.that(value == f64::INFINITY || divisor.is_ok(), field, value, range)
+    }
+
     /// A device may flush anything below the smallest normal f32 to zero, and eps guards a division.
     pub fn eps(&self, eps: f64) -> Result<(), Error> {
         let holds = eps >= f64::from(f32::MIN_POSITIVE) && eps <= f64::from(f32::MAX);

@@ -49,13 +49,16 @@ impl Evaluation {
     /// has 1 if it is met exactly and 0 if not.
     pub fn r2(&self) -> f64 {
         self.mean(|&[squares, _, sum, sum_of_squares]| {
-            let total = sum_of_squares - sum * sum / self.weight;
-            // What rounding leaves of a constant.
-            if total <= 1e-12 * sum_of_squares || total <= 0.0 {
+            if is_constant(sum, sum_of_squares, self.weight) {
                 return if squares == 0.0 { 1.0 } else { 0.0 };
             }
-            1.0 - squares / total
+            1.0 - squares / (sum_of_squares - sum * sum / self.weight)
         })
+    }
+
+    /// Whether the targets of an output are all alike, but for rounding: R² then tells no model from another.
+    pub fn has_constant_target(&self) -> bool {
+        self.outputs.iter().any(|&[_, _, sum, squares]| is_constant(sum, squares, self.weight))
     }
 
     /// The share of rows whose likeliest class is theirs.
@@ -63,9 +66,11 @@ impl Evaluation {
         self.correct / self.weight
     }
 
-    /// Twice what the mean loss is above that of a model that knows y: the mean deviance.
+    /// Twice what the mean loss is above that of a model that knows y: the mean deviance, which is 0 where rounding
+    /// alone makes it less.
     pub fn mean_deviance(&self) -> f64 {
-        2.0 * (self.loss - self.saturated) / self.weight
+        let deviance = 2.0 * (self.loss - self.saturated) / self.weight;
+        if deviance < 0.0 { 0.0 } else { deviance }
     }
 
     /// The mean Poisson deviance of a model that predicts the targets' mean for every row; not a number where
@@ -85,6 +90,12 @@ impl Evaluation {
     }
 }
 
+/// Whether rounding alone is left of Σ s (y − ȳ)², from Σ s y and Σ s y².
+fn is_constant(sum: f64, sum_of_squares: f64, weight: f64) -> bool {
+    let total = sum_of_squares - sum * sum / weight;
+    total <= 1e-12 * sum_of_squares || total <= 0.0
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -100,5 +111,6 @@ mod tests {
         assert_eq!((sums(0.0).r2(), sums(2.0).r2()), (1.0, 0.0));
         let constant = Evaluation { weight: 3.0, outputs: vec![[0.0; 4]], ..Evaluation::default() };
         assert_eq!(constant.r2(), 1.0);
+        assert!(constant.has_constant_target() && !sums(1.0).has_constant_target());
     }
 }

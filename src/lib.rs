@@ -123,6 +123,8 @@ pub mod schedule;
 #[cfg(feature = "cli")]
 pub mod series;
 #[cfg(feature = "cli")]
+pub mod text;
+#[cfg(feature = "cli")]
 pub mod train;
 #[cfg(feature = "cli")]
 pub mod verify;

@@ -33,7 +33,7 @@ pub enum Loss {
     /// μ = 1 / (1 + e⁻ᶻ); scikit-learn's `log_loss`.
     Logistic,
     /// μ − y z with μ = eᶻ, half the Poisson deviance but for what depends on y alone; a straight line
-    /// from z = 30 on.
+    /// from z = 38 on. y is at most e³⁸.
     Poisson,
     /// ln Σₖ e^zₖ − z_y, the negative log-likelihood of a class y ∈ {0 … `classes` − 1} under
     /// μₖ = e^zₖ / Σ e^z: multinomial logistic regression.
@@ -44,8 +44,9 @@ pub enum Loss {
 }
 
 impl Loss {
-    /// The largest score that Poisson regression takes as it is.
-    pub const MAX_LOG_MEAN: f64 = 30.0;
+    /// The largest score that Poisson regression takes as it is, and the logarithm of its largest count: e³⁸ is
+    /// 3.19e16. That far f32 holds the sum of the squares of 2¹⁶ rows, and Adam's squares of their gradients.
+    pub const MAX_LOG_MEAN: f64 = 38.0;
     /// The most classes or outputs of a model.
     pub const MAX_OUTPUTS: u32 = 1 << 12;
 

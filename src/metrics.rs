@@ -253,10 +253,7 @@ pub fn half_deviance(
         }
         Loss::Poisson => {
             check(y, "y", "≥ 0", |y| y >= 0.0)?;
-            Ok(rows.mean(|i| {
-                let score = if scores[i] > Loss::MAX_LOG_MEAN { Loss::MAX_LOG_MEAN } else { scores[i] };
-                half_poisson(y[i], y[i].ln() - score, score.exp())
-            }))
+            Ok(rows.mean(|i| half_poisson(y[i], y[i].ln() - scores[i], scores[i].exp())))
         }
         Loss::Logistic | Loss::Softmax { .. } => log_loss(y, scores, outputs, weights),
     }

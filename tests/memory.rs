@@ -261,10 +261,16 @@ fn no_submission_of_a_large_batch_is_long() {
     worker.run(&[Batch::new(0, 1)], &[1e-3], None).unwrap();
     worker.evaluate(0, 1, 0.0).unwrap();
     data.take_submissions();
-    worker.run(&[Batch::new(0, rows)], &[1e-3], None).unwrap();
-    worker.evaluate(0, rows, 0.0).unwrap();
-    let Submissions { count, longest } = data.take_submissions();
-    assert!(count > 2, "{count} submissions");
-    assert!(longest < Submissions::BUDGET, "one of {count} submissions took {longest:?}");
+    // What others do on the machine makes a submission longer, but not every time.
+    let mut seen = Vec::new();
+    let short = (0..10).any(|_| {
+        worker.run(&[Batch::new(0, rows)], &[1e-3], None).unwrap();
+        worker.evaluate(0, rows, 0.0).unwrap();
+        let submissions = data.take_submissions();
+        seen.push(submissions);
+        assert!(submissions.count > 2, "{} submissions", submissions.count);
+        submissions.longest < Submissions::BUDGET
+    });
+    assert!(short, "{seen:?}");
     assert_eq!(data.take_submissions(), Submissions::default());
 }

@@ -1,13 +1,13 @@
-// Poisson regression: μ − y z with μ = eᶻ, and the straight line that goes on from z = 30.
+// Poisson regression: μ − y z with μ = eᶻ, and the straight line that goes on from z = 38.
 
 fn point(z: f32, y: f32) -> Point {
-    let held = min(z, 30.0);
+    let held = min(z, 38.0);
     let mean = exponential(held);
     return Point(mean - y, (mean - y * z) + mean * (z - held));
 }
 
 fn mean(z: f32) -> f32 {
-    return exponential(min(z, 30.0));
+    return exponential(min(z, 38.0));
 }
 
 // The loss of a model that knows y: μ = y.

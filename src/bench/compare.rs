@@ -28,68 +28,15 @@
 //! machine, is another copy. Samples without visits are taken for five of as many, in their order.
 
 mod effect;
+mod file;
 
 pub use effect::{Effect, FLOOR, MOST, Verdict, effect};
+pub use file::{File, FileError, MOST_VARIANTS};
 
-use super::report::{Row, SCHEMA, Shape};
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use super::report::{Row, Shape};
+use serde::Serialize;
+use std::collections::HashMap;
 use std::fmt;
-
-/// A file that is compared.
-#[derive(Clone, Debug, Deserialize)]
-pub struct File {
-    /// [`SCHEMA`].
-    pub schema: u32,
-    /// Whose program wrote it; none for this one.
-    #[serde(default)]
-    pub peer: Option<String>,
-    /// What it was measured on.
-    #[serde(default)]
-    pub machine: Value,
-    /// What plain streams came to.
-    #[serde(default)]
-    pub calibration: Value,
-    /// What was measured.
-    pub rows: Vec<Row>,
-}
-
-/// Why a file cannot be compared.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum FileError {
-    /// It is no JSON of a benchmark.
-    #[error("no benchmark's JSON: {0}")]
-    Json(#[from] serde_json::Error),
-    /// It has another version.
-    #[error("its schema is {0}, and {SCHEMA} is read")]
-    Schema(Value),
-}
-
-impl File {
-    /// Reads one.
-    ///
-    /// # Errors
-    /// [`FileError`]
-    pub fn read(json: &str) -> Result<Self, FileError> {
-        // Another schema may have other rows: that is said of it, not what its rows lack.
-        let value: Value = serde_json::from_str(json)?;
-        match value.get("schema") {
-            None => Ok(serde_json::from_value(value)?),
-            Some(schema) if *schema == SCHEMA => Ok(serde_json::from_value(value)?),
-            Some(schema) => Err(FileError::Schema(schema.clone())),
-        }
-    }
-
-    /// Whether its machine gave a copy the same at both ends of the run, as far as is known.
-    pub fn is_stable(&self) -> bool {
-        self.calibration.get("stable").and_then(Value::as_bool).unwrap_or(true)
-    }
-
-    fn processor(&self) -> Option<&str> {
-        self.machine.get("cpu")?.as_str()
-    }
-}
 
 /// A row that both files have.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -105,7 +52,7 @@ pub struct Compared {
 }
 
 /// What rows have in common.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct Key {
     /// `step`, `gradient`, `epoch` or `fit`.
     pub work: String,
@@ -190,33 +137,45 @@ pub fn files(a: &File, b: &File) -> Comparison {
         _ => true,
     };
     let paired = !with_peer && same_machine;
-    let matches = |a: &Row, b: &Row| {
-        let hot = |row: &Row| matches!(row.cache.as_deref(), None | Some("hot"));
-        let (mut one, mut other) = (Key::of(a), Key::of(b));
-        if with_peer && hot(a) && hot(b) {
-            (one.cache, other.cache) = (None, None);
-        }
-        one == other && (with_peer || a.variant == b.variant)
-    };
+    let (of_a, of_b) = (by_match(&a.rows, with_peer), by_match(&b.rows, with_peer));
     let mut rows = Vec::new();
     for a in &a.rows {
-        for b in b.rows.iter().filter(|b| matches(a, b)) {
+        for b in of_b.get(&match_of(a, with_peer)).into_iter().flatten() {
             let variants = [a.variant.clone(), b.variant.clone()];
             rows.push(Compared { key: Key::of(a), variants, effect: effect(a, b, paired) });
         }
     }
-    let alone = |row: &&Row, others: &[Row]| !others.iter().any(|other| matches(row, other));
-    Comparison {
-        rows,
-        only_a: a.rows.iter().filter(|row| alone(row, &b.rows)).map(Key::of).collect(),
-        only_b: b.rows.iter().filter(|row| alone(row, &a.rows)).map(Key::of).collect(),
-        same_machine,
+    let alone = |rows: &[Row], others: &HashMap<Match, Vec<&Row>>| {
+        let alone = |row: &&Row| !others.contains_key(&match_of(row, with_peer));
+        rows.iter().filter(alone).map(Key::of).collect()
+    };
+    Comparison { rows, only_a: alone(&a.rows, &of_b), only_b: alone(&b.rows, &of_a), same_machine }
+}
+
+/// What rows of two files have in common if they are compared, where it is of this program's files: the variant too.
+type Match<'a> = (Key, Option<&'a str>);
+
+/// Another program's rows have variants of its own, each of which is compared; and no cache where it is not told.
+fn match_of(row: &Row, with_peer: bool) -> Match<'_> {
+    let mut key = Key::of(row);
+    if with_peer && key.cache.as_deref() == Some("hot") {
+        key.cache = None;
     }
+    (key, row.variant.as_deref().filter(|_| !with_peer))
+}
+
+fn by_match(rows: &[Row], with_peer: bool) -> HashMap<Match<'_>, Vec<&Row>> {
+    let mut found: HashMap<Match, Vec<&Row>> = HashMap::new();
+    for row in rows {
+        found.entry(match_of(row, with_peer)).or_default().push(row);
+    }
+    found
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::Value;
 
     fn row(samples: Vec<Option<f64>>, beside: Vec<f64>) -> Row {
         let value = serde_json::json!({
@@ -251,14 +210,5 @@ mod tests {
         assert_eq!(compared.rows.len(), 2);
         assert_eq!(compared.rows[1].variants, [None, Some("foreach".into())]);
         assert!(!compared.rows[0].effect.paired && compared.only_b.is_empty());
-    }
-
-    #[test]
-    fn other_files_are_refused() {
-        let error = |json: &str| File::read(json).unwrap_err().to_string();
-        assert_eq!(error(r#"{"schema": 2, "rows": []}"#), "its schema is 2, and 1 is read");
-        assert!(error("{}").contains("schema"));
-        assert!(error(r#"{"schema": 1, "rows": [{"work": "step"}]}"#).contains("missing field"));
-        assert!(error("[").contains("no benchmark's JSON"));
     }
 }

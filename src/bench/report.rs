@@ -99,7 +99,7 @@ impl Calibration {
 }
 
 /// Rows of X, numbers in each, and rows of a batch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Shape {
     /// Rows.
     pub rows: u64,

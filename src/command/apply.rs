@@ -2,6 +2,7 @@
 
 mod device;
 mod files;
+mod passed;
 mod state;
 mod steps;
 
@@ -11,8 +12,10 @@ use super::{Failure, output};
 use clap::{Args, ValueEnum};
 use device::Device;
 use files::{Element, TensorFile, write};
+use passed::Passed;
 use serde::Serialize;
 use state::Parameter;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use steps::Processor;
 use wgpu_optim::Rule;
@@ -25,15 +28,16 @@ pub struct Arguments {
     /// The optimizer
     #[arg(long, value_enum, value_name = "NAME")]
     optimizer: Optimizer,
-    /// The parameters: a safetensors file, all F32 (--device f64: or F64)
+    /// The parameters: a safetensors file, F32 where there is a gradient (--device f64: or F64); a tensor of another
+    /// type, such as a counter, comes out as it went in
     #[arg(long, value_name = "FILE")]
     params: PathBuf,
     /// The gradients, one file a step, in this order; a parameter that a file lacks is not stepped
     #[arg(long, value_name = "FILE", required = true, num_args = 1..)]
     grads: Vec<PathBuf>,
     /// The optimizer's state: tensors `<parameter>.exp_avg` and so on, under PyTorch's names, and
-    /// `<parameter>.step`; nadam's `<parameter>.mu_product` follows from the step, and is written but not
-    /// read [default: none, every parameter starts at step 0]
+    /// `<parameter>.step`, which sgd and lion can do without; nadam's `<parameter>.mu_product` follows from the
+    /// step, and is written but not read [default: none, every parameter starts at step 0]
     #[arg(long, value_name = "FILE")]
     state: Option<PathBuf>,
     /// Where the parameters go
@@ -46,7 +50,8 @@ pub struct Arguments {
     /// takes a software adapter; `f64` is the definition
     #[arg(long, value_enum, default_value_t = Where::Auto, value_name = "KIND")]
     device: Where,
-    /// The adapter whose name contains this (see `devices`); implies `--device gpu`
+    /// The adapter whose name contains this (see `devices`); implies `--device gpu` [default: WGPU_ADAPTER_NAME of
+    /// the environment]
     #[arg(long, value_name = "NAME")]
     adapter: Option<String>,
     /// Print JSON
@@ -61,7 +66,7 @@ pub struct Arguments {
     /// What the gradients were multiplied by [default: 1]
     #[arg(long, value_name = "S", help_heading = "Gradients", allow_negative_numbers = true)]
     grad_scale: Option<f64>,
-    /// The largest norm that all gradients may have together
+    /// The largest norm that all gradients may have together; `inf` measures it, and clips nothing
     #[arg(long, value_name = "MAX", help_heading = "Gradients", allow_negative_numbers = true)]
     clip_norm: Option<f64>,
     /// Whose formula --clip-norm is: torch multiplies by min(1, MAX / (norm + 1e-6)), optax by MAX / norm
@@ -69,7 +74,7 @@ pub struct Arguments {
     #[arg(long, value_enum, default_value_t = ClipNormAs::Torch, value_name = "LIBRARY", help_heading = "Gradients")]
     #[arg(requires = "clip_norm")]
     clip_norm_as: ClipNormAs,
-    /// The largest absolute value of an element
+    /// The largest absolute value of an element; `inf` is no limit
     #[arg(long, value_name = "MAX", help_heading = "Gradients", allow_negative_numbers = true)]
     clip_value: Option<f64>,
     /// Skips a step with a gradient that is infinite or not a number
@@ -227,11 +232,11 @@ impl Arguments {
         let shapes = shapes(&parameters);
         let device = Device::new(gpu, plan, parameters)?;
         for path in &self.grads {
-            device.step(&read_grads(path, &shapes)?)?;
+            device.step(&self.read_grads(path, &shapes, &files.passed)?)?;
         }
         let (parameters, counters) = device.finish()?;
         self.write(plan, &files, &parameters)?;
-        Ok((counters, rows(parameters)))
+        Ok((counters, files.rows(parameters)))
     }
 
     fn on_processor<R: Element + Float>(&self, plan: &Plan) -> Result<(Counters, Vec<Row>), Failure> {
@@ -239,11 +244,11 @@ impl Arguments {
         let shapes = shapes(&parameters);
         let mut processor = Processor::new(plan, parameters);
         for path in &self.grads {
-            processor.step(read_grads(path, &shapes)?);
+            processor.step(self.read_grads(path, &shapes, &files.passed)?);
         }
         let (parameters, counters) = processor.finish();
         self.write(plan, &files, &parameters)?;
-        Ok((counters, rows(parameters)))
+        Ok((counters, files.rows(parameters)))
     }
 
     fn read<R: Element>(&self, plan: &Plan) -> Result<(Files, Vec<Parameter<R>>), Failure> {
@@ -251,8 +256,35 @@ impl Arguments {
         let state = self.state.as_deref().map(TensorFile::read).transpose()?;
         let parameters = Parameter::read_all(&plan.rule, &params, state.as_ref())?;
         let metadata = |file: &TensorFile| file.metadata().cloned();
-        let files = Files { params: metadata(&params), state: state.as_ref().and_then(metadata) };
+        let files = Files {
+            params: metadata(&params),
+            state: state.as_ref().and_then(metadata),
+            names: params.names(),
+            passed: Passed::read_all::<R>(&params, state.as_ref())?,
+        };
         Ok((files, parameters))
+    }
+
+    /// One step's gradients, for parameters of these names and shapes.
+    fn read_grads<R: Element>(
+        &self,
+        path: &Path,
+        shapes: &[(String, Vec<usize>)],
+        passed: &[Passed],
+    ) -> Result<Grads<R>, Failure> {
+        let file = TensorFile::read(path)?;
+        let known: HashSet<&String> = shapes.iter().map(|(name, _)| name).collect();
+        if let Some(name) = file.names().iter().find(|name| !known.contains(name)) {
+            let refuse = |passed: &Passed| passed.refuse::<R>(&self.params, path);
+            let passed = passed.iter().find(|passed| passed.name() == name);
+            return Err(
+                passed.map_or_else(|| file.error(name, "is the gradient of no parameter"), refuse)
+            );
+        }
+        let read = |(name, shape): &(String, Vec<usize>)| {
+            file.has(name).then(|| file.elements_of(name, shape)).transpose()
+        };
+        shapes.iter().map(read).collect()
     }
 
     /// Both files get their names when both are whole.
@@ -262,39 +294,50 @@ impl Arguments {
         files: &Files,
         parameters: &[Parameter<R>],
     ) -> Result<(), Failure> {
-        let tensors = parameters.iter().map(Parameter::output).collect();
+        let mut tensors: Vec<_> = parameters.iter().map(Parameter::output).collect();
+        tensors.extend(files.passed.iter().map(Passed::output));
         let out = write(&self.out, files.params.as_ref(), tensors)?;
         if let Some(path) = &self.state_out {
-            let tensors = parameters.iter().flat_map(|p| p.state(&plan.rule)).collect();
+            let mut tensors: Vec<_> = parameters.iter().flat_map(|p| p.state(&plan.rule)).collect();
+            tensors.extend(files.passed.iter().flat_map(Passed::state));
             write(path, files.state.as_ref(), tensors)?.name()?;
         }
         out.name()
     }
 }
 
-/// What the files say of themselves besides their tensors.
+/// What the files hold besides the parameters that may be stepped.
 struct Files {
     params: Metadata,
     state: Metadata,
+    /// Of all tensors, in their order.
+    names: Vec<String>,
+    passed: Vec<Passed>,
 }
 
-type Metadata = Option<std::collections::HashMap<String, String>>;
+impl Files {
+    /// A row for each tensor of the file, in its order.
+    fn rows<R>(&self, parameters: Vec<Parameter<R>>) -> Vec<Row> {
+        let of_parameter =
+            |p: Parameter<R>| Row { name: p.name, shape: p.shape, steps_taken: p.taken, step: p.step };
+        let of_passed = |p: &Passed| Row {
+            name: p.name().into(),
+            shape: p.shape().to_vec(),
+            steps_taken: 0,
+            step: p.step,
+        };
+        let mut rows: Vec<Row> =
+            parameters.into_iter().map(of_parameter).chain(self.passed.iter().map(of_passed)).collect();
+        let places: HashMap<&String, usize> = self.names.iter().zip(0..).collect();
+        rows.sort_by_key(|row| places.get(&row.name).copied());
+        rows
+    }
+}
+
+type Metadata = Option<HashMap<String, String>>;
 
 fn shapes<R>(parameters: &[Parameter<R>]) -> Vec<(String, Vec<usize>)> {
     parameters.iter().map(|p| (p.name.clone(), p.shape.clone())).collect()
-}
-
-/// One step's gradients, for parameters of these names and shapes.
-fn read_grads<R: Element>(path: &Path, shapes: &[(String, Vec<usize>)]) -> Result<Grads<R>, Failure> {
-    let file = TensorFile::read(path)?;
-    let known: std::collections::HashSet<&String> = shapes.iter().map(|(name, _)| name).collect();
-    if let Some(name) = file.names().iter().find(|name| !known.contains(name)) {
-        return Err(file.error(name, "is the gradient of no parameter"));
-    }
-    let read = |(name, shape): &(String, Vec<usize>)| {
-        file.has(name).then(|| file.elements_of(name, shape)).transpose()
-    };
-    shapes.iter().map(read).collect()
 }
 
 fn read_rates(path: &Path) -> Result<Vec<f64>, Failure> {
@@ -311,11 +354,6 @@ fn read_rates(path: &Path) -> Result<Vec<f64>, Failure> {
         return Err(error("line 1 is missing: there must be a learning rate".into()));
     }
     Ok(rates)
-}
-
-fn rows<R>(parameters: Vec<Parameter<R>>) -> Vec<Row> {
-    let row = |p: Parameter<R>| Row { name: p.name, shape: p.shape, steps_taken: p.taken, step: p.step };
-    parameters.into_iter().map(row).collect()
 }
 
 impl Report {

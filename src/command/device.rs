@@ -16,7 +16,8 @@ pub struct DeviceArguments {
     #[arg(long, value_enum, default_value_t = Choice::Auto, value_name = "KIND")]
     pub device: Choice,
     /// The adapter whose name contains this (see `devices`), or the best one of a backend, `vulkan`, `metal`,
-    /// `dx12` or `gl`, or both as in `gl:llvmpipe`; implies `--device gpu`
+    /// `dx12` or `gl`, or both as in `gl:llvmpipe`; implies `--device gpu` [default: WGPU_ADAPTER_NAME of the
+    /// environment, where WGPU_BACKEND says which backends there are, as for every program that uses wgpu]
     #[arg(long, value_name = "NAME")]
     pub adapter: Option<String>,
 }
@@ -54,7 +55,7 @@ impl DeviceArguments {
             return Ok(None);
         }
         let hardware = match Gpu::open_hardware() {
-            Err(refused @ OpenError::Refused { .. }) => {
+            Err(refused @ (OpenError::Refused { .. } | OpenError::Environment { .. })) => {
                 output::note(&format!("{refused}. Using the processor."));
                 return Ok(None);
             }

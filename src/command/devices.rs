@@ -4,7 +4,7 @@ use super::device::{Description, type_name};
 use super::{Failure, output};
 use clap::Args;
 use serde::Serialize;
-use wgpu_optim::gpu::{adapters, check_adapter};
+use wgpu_optim::gpu::{OpenError, adapters, check_adapter};
 use wgpu_optim::wgpu::{Adapter, Features};
 
 #[derive(Args)]
@@ -40,7 +40,15 @@ struct Row {
 }
 
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let adapters: Vec<Row> = adapters().iter().map(row).collect();
+    let found = adapters()?;
+    let adapters: Vec<Row> = found.iter().map(row).collect();
+    if found.is_empty() {
+        let why = OpenError::no_adapter(None, &[]);
+        // To a program the empty list says as much, unless it is the environment that leaves everything out.
+        if !arguments.json || matches!(why, OpenError::Environment { .. }) {
+            output::note(&format!("{why}. Everything also runs on the processor."));
+        }
+    }
     let cpu = Description::of(&None);
     if arguments.json {
         return output::json(&Listing { adapters, cpu });
@@ -65,9 +73,6 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         if let Some(refused) = refused {
             output::text(&format!("{name} ({backend}) cannot run the kernels: {refused}"))?;
         }
-    }
-    if adapters.is_empty() {
-        output::note("No adapter: is a Vulkan driver installed? Everything also runs on the processor.");
     }
     output::text(&cpu.line())
 }

@@ -2,6 +2,7 @@
 
 mod arguments;
 mod keeping;
+mod metrics;
 mod outputs;
 mod placement;
 mod report;

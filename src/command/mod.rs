@@ -3,8 +3,10 @@
 mod apply;
 mod bench;
 mod compare;
+mod data;
 mod device;
 mod devices;
+mod environment;
 mod failure;
 mod fit;
 mod log;
@@ -55,10 +57,20 @@ enum Command {
     Devices(devices::Arguments),
 }
 
+impl Command {
+    /// Whether it may look for adapters.
+    fn lists_adapters(&self) -> bool {
+        !matches!(self, Command::Predict(_) | Command::Compare(_) | Command::Shaders(_))
+    }
+}
+
 /// Runs the command. Exits with 0 when all is well, 1 when a check failed or training diverged, 2 for
 /// bad usage, bad input or a result that could not be written, 128 and the signal's number when interrupted: 130 by Ctrl-C, 143 by SIGTERM.
 pub fn run() -> ExitCode {
     let command = Cli::parse().command;
+    if command.lists_adapters() {
+        environment::provide_runtime_folder();
+    }
     let result = signals::survive_file_size_limit().and_then(|()| match command {
         Command::Fit(arguments) => fit::run(&arguments),
         Command::Sweep(arguments) => sweep::run(&arguments),

@@ -6,9 +6,11 @@ use serde::Serialize;
 use std::io::{BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use wgpu_optim::checkpoint::{Disk, Files, Unfinished, remove_unfinished};
+use wgpu_optim::text::printable_lines;
 
-/// Writes text and a new line to standard output.
+/// Writes text and a new line to standard output. Control characters of names are escaped.
 pub fn text(text: &str) -> Result<(), Failure> {
+    let text = printable_lines(text);
     let mut out = std::io::stdout().lock();
     let written = writeln!(out, "{text}").and_then(|()| out.flush());
     match written {
@@ -129,8 +131,8 @@ pub fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Tells the user something that is no data.
+/// Tells the user something that is no data. Control characters of names are escaped.
 pub fn note(text: &str) {
     // Nobody may be listening.
-    let _ = writeln!(std::io::stderr(), "{text}");
+    let _ = writeln!(std::io::stderr(), "{}", printable_lines(text));
 }

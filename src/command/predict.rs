@@ -1,11 +1,12 @@
 //! `predict`: what a trained model makes of other rows.
 
+use super::data::ReadArguments;
 use super::{Failure, output};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde::Serialize;
 use std::io::{BufWriter, ErrorKind, Write};
 use std::path::PathBuf;
-use wgpu_optim::data::{FileData, FileOptions, Offset, OnBadRow, Skipped, Targets, open};
+use wgpu_optim::data::{FileData, FileOptions, Offset, Skipped, Targets, ZeroBased, open};
 use wgpu_optim::saved::SavedModel;
 
 /// Numbers of X that are held at once.
@@ -16,8 +17,8 @@ pub struct Arguments {
     /// The trained model
     #[arg(value_name = "MODEL")]
     model: PathBuf,
-    /// The rows: a file .csv, .npy, .svm, .svmlight, .libsvm or .parquet. Features go by their names where
-    /// the file has names, and other columns are not looked at
+    /// The rows: a file as `fit` takes it, or `-` for standard input. Features go by their names where the file
+    /// has names, and by the places that they had in training where it has none
     #[arg(value_name = "DATA")]
     data: PathBuf,
     /// Where the predictions go, as CSV [default: standard output]
@@ -32,18 +33,11 @@ pub struct Arguments {
     /// The column whose logarithm is the offset
     #[arg(long, value_name = "COLUMN")]
     exposure: Option<String>,
-    /// What to do with a row that has no prediction: `skip` leaves it out and says so
-    #[arg(long, value_enum, default_value_t = BadRow::Error, value_name = "WHAT")]
-    on_bad_row: BadRow,
+    #[command(flatten)]
+    read: ReadArguments,
     /// Print as JSON what was done
     #[arg(long, requires = "out")]
     json: bool,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum BadRow {
-    Error,
-    Skip,
 }
 
 #[derive(Serialize)]
@@ -72,6 +66,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     if data.skipped.count > 0 {
         output::note(&format!("{}: {}", data.name, data.skipped));
     }
+    data.about.notes.iter().for_each(|note| output::note(&format!("{}: {note}", data.name)));
     if arguments.json {
         let loss = saved.model.loss.name();
         output::json(&Report { loss, columns, rows: data.rows, skipped: &data.skipped })?;
@@ -95,16 +90,22 @@ impl Arguments {
             }
             _ => {}
         }
+        let asked = self.read.options();
+        // As in training: whether there is an index 0 in these rows says nothing of the others.
+        let svmlight =
+            saved.columns.as_ref().and_then(|columns| Some((columns.width, columns.first_index?)));
+        let zero_based = match (svmlight, asked.zero_based) {
+            (Some((_, 0)), ZeroBased::Auto) => ZeroBased::Yes,
+            (_, asked) => asked,
+        };
         Ok(FileOptions {
             targets: Targets::None,
             select: Some(saved.names.clone()),
-            features: Some(saved.model.features),
+            trained: saved.columns.clone(),
+            features: Some(svmlight.map_or(saved.model.features, |(width, _)| width)),
+            zero_based,
             offset,
-            on_bad_row: match self.on_bad_row {
-                BadRow::Error => OnBadRow::Error,
-                BadRow::Skip => OnBadRow::Skip,
-            },
-            ..FileOptions::default()
+            ..asked
         })
     }
 
@@ -114,7 +115,7 @@ impl Arguments {
             1 => vec!["prediction".to_string()],
             _ => saved.target_names.iter().map(|name| format!("prediction_{name}")).collect(),
         };
-        let classes = saved.class_values();
+        let classes = saved.class_labels();
         if self.probabilities && classes.is_empty() {
             let (model, loss) = (self.model.display(), saved.model.loss.name());
             return Err(Failure::Input(format!(
@@ -140,6 +141,7 @@ impl Predictions<'_> {
         let mut writer = csv::Writer::from_writer(to);
         writer.write_record(*columns).map_err(io_error)?;
         let (features, side) = (data.features(), data.side());
+        let labels = saved.class_labels();
         let most = (CHUNK / features).max(1) as u64;
         let mut first = 0;
         while first < data.rows {
@@ -149,12 +151,12 @@ impl Predictions<'_> {
             // Beside the features there is the offset, or nothing.
             let scores = saved.scores(&x, data.offset.then_some(&sides));
             let number = |number: &f64| format!("{number:?}");
-            match (saved.labels(&scores), saved.probabilities(&scores)) {
-                (Some(labels), Some(probabilities)) => {
-                    let rows = labels.iter().zip(probabilities.chunks(probabilities.len() / rows));
-                    for (label, probabilities) in rows {
+            match (saved.likeliest(&scores), saved.probabilities(&scores)) {
+                (Some(classes), Some(probabilities)) => {
+                    let rows = classes.iter().zip(probabilities.chunks(probabilities.len() / rows));
+                    for (&class, probabilities) in rows {
                         let cells =
-                            [label.to_string()].into_iter().chain(probabilities.iter().map(number));
+                            [labels[class].clone()].into_iter().chain(probabilities.iter().map(number));
                         writer.write_record(cells.take(columns.len())).map_err(io_error)?;
                     }
                 }

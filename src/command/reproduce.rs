@@ -194,6 +194,7 @@ fn draw(folder: &Path) -> Result<(), Failure> {
         }],
     };
     data.save(&folder.join("data.svg"))?;
+    let mut pictures = 1;
     for algorithm in Algorithm::ALL {
         let variants = match algorithm.defect() {
             Some(_) => vec![Variant::Published, Variant::Corrected],
@@ -216,7 +217,8 @@ fn draw(folder: &Path) -> Result<(), Failure> {
             series,
         };
         chart.save(&folder.join(format!("{}.svg", algorithm.name())))?;
+        pictures += 1;
     }
-    output::note(&format!("Drew eight pictures into {}", folder.display()));
+    output::note(&format!("Drew {pictures} pictures into {}", folder.display()));
     Ok(())
 }

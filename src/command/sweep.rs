@@ -5,6 +5,7 @@ mod grid;
 mod report;
 mod train;
 
+use super::data::{FileArguments, Rest};
 use super::device::{Description, DeviceArguments};
 use super::plot;
 use super::rules::Optimizer;
@@ -21,7 +22,6 @@ use train::Plan;
 use wgpu_optim::bench::available_memory;
 use wgpu_optim::cpu::evaluate;
 use wgpu_optim::cpu::gradient::Rows;
-use wgpu_optim::data::{FileOptions, Targets};
 use wgpu_optim::regression::Problem;
 use wgpu_optim::train::{Batches, Shuffle};
 use wgpu_optim::{Loss, Model};
@@ -31,7 +31,7 @@ const MOST_FITS: usize = 1 << 24;
 
 #[derive(Args)]
 pub struct Arguments {
-    /// The data: `blog` (100 rows of y = 2.5 x + 1), or a file
+    /// The data: `blog` (100 rows of y = 2.5 x + 1), or a file as `fit` takes it; `-` is standard input
     #[arg(default_value = "blog", value_name = "DATA")]
     data: String,
     #[command(flatten)]
@@ -56,15 +56,11 @@ pub struct Arguments {
     #[command(flatten)]
     grid: GridArguments,
 
-    /// The column to predict [default: the last one]
-    #[arg(long, value_name = "NAME", help_heading = "Data")]
-    target: Option<String>,
-    /// The column with the weights of the rows
-    #[arg(long, value_name = "NAME", help_heading = "Data")]
-    sample_weight: Option<String>,
-    /// Scale every feature of a file to mean 0 and standard deviation 1
-    #[arg(long, help_heading = "Data")]
-    standardize: bool,
+    /// The names of the features of a file, with commas between them [default: every column that is nothing else]
+    #[arg(long, value_name = "NAMES", help_heading = "Data")]
+    features: Vec<String>,
+    #[command(flatten)]
+    file: FileArguments,
 
     /// Write every fit to this CSV file
     #[arg(long, value_name = "FILE", help_heading = "Output")]
@@ -182,26 +178,17 @@ impl Arguments {
 
     fn problem(&self) -> Result<(Problem, Model), Failure> {
         let mut problem = if self.data == "blog" {
-            let given = [
-                ("--target", self.target.is_some()),
-                ("--sample-weight", self.sample_weight.is_some()),
-                ("--standardize", self.standardize),
-            ];
+            let mut given = self.file.given();
+            given.push(("--features", !self.features.is_empty()));
             if let Some((flag, _)) = given.iter().find(|(_, given)| *given) {
                 let message = format!("{flag} goes with a file, and the data are `blog`");
                 return Err(Failure::Input(message));
             }
             Problem::blog()
         } else {
-            let target = self.target.clone();
-            let targets = target.map_or(Targets::Last, |target| Targets::Named(vec![target]));
-            let weight = self.sample_weight.clone();
-            let options = FileOptions { targets, weight, ..FileOptions::default() };
-            Problem::file(Path::new(&self.data), &options)?
+            let (features, labels) = (&self.features[..], self.loss.is_classifier());
+            self.file.problem(Path::new(&self.data), Rest { features, labels, ..Rest::default() })?
         };
-        if self.standardize {
-            problem.standardize();
-        }
         let model = problem.model(self.loss, true)?;
         if model.outputs > 1 {
             let message = format!("{} targets: a sweep has models of one", model.outputs);

@@ -19,7 +19,7 @@ pub struct Arguments {
     #[arg(long, value_enum, default_value_t = Choice::Auto, value_name = "KIND")]
     device: Choice,
     /// The adapter whose name contains this (see `devices`), a backend, both as in `gl:llvmpipe`, or `all`
-    /// [default: the best one, software too]
+    /// [default: WGPU_ADAPTER_NAME of the environment, else the best one, software too]
     #[arg(long, value_name = "NAME")]
     adapter: Option<String>,
     /// Fewer sizes and shorter runs: half a minute on a software adapter instead of minutes
@@ -98,7 +98,7 @@ fn open(name: Option<&str>) -> Result<Vec<Gpu>, Failure> {
     if name != Some("all") {
         return Ok(vec![Gpu::open(name)?]);
     }
-    let (mut gpus, adapters) = (Vec::new(), adapters());
+    let (mut gpus, adapters) = (Vec::new(), adapters()?);
     for adapter in &adapters {
         match check_adapter(adapter) {
             Ok(()) => gpus.push(Gpu::of(adapter)?),
@@ -109,8 +109,7 @@ fn open(name: Option<&str>) -> Result<Vec<Gpu>, Failure> {
         }
     }
     if gpus.is_empty() {
-        let adapters = adapters.iter().map(|adapter| adapter.get_info().name).collect();
-        return Err(OpenError::NoAdapter { name: None, adapters }.into());
+        return Err(OpenError::no_adapter(None, &adapters).into());
     }
     Ok(gpus)
 }

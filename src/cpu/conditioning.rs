@@ -27,6 +27,8 @@ pub fn all_finite<'a, R: Real>(grads: impl IntoIterator<Item = &'a [R]>) -> bool
 /// What global-norm clipping multiplies every gradient by.
 pub fn clip_factor(clip: ClipNorm, norm: f64) -> f64 {
     match clip {
+        // No norm is too large, not even an infinite one.
+        _ if clip.max_norm() == f64::INFINITY => 1.0,
         // Not `min`, which would make 1 of what is not a number.
         ClipNorm::Torch(max) if max > norm + 1e-6 => 1.0,
         ClipNorm::Torch(max) => max / (norm + 1e-6),

@@ -28,11 +28,14 @@ pub fn evaluate<R: Real>(model: &Model, rows: Rows<R>, params: &[R], shift: f64)
             continue;
         }
         for ((&z, &y), output) in scores.iter().zip(side.targets).zip(&mut sums.outputs) {
-            sums.loss += weight * loss::point(&model.loss, z, y).loss.f64();
-            sums.saturated += weight * loss::saturated(&model.loss, y).f64();
             let correct = loss::is_correct(&model.loss, z, y);
             sums.correct += if correct { weight / model.outputs as f64 } else { 0.0 };
-            let (error, y) = ((loss::mean(&model.loss, z) - y).f64(), y.f64() - shift);
+            // Of the score as it is: what the loss of large counts is above a perfect model's is the small
+            // difference of the two.
+            let (z, y) = (z.f64(), y.f64());
+            sums.loss += weight * loss::point(&model.loss, z, y).loss;
+            sums.saturated += weight * loss::saturated(&model.loss, y);
+            let (error, y) = (loss::mean(&model.loss, z) - y, y - shift);
             let terms = [error * error, error.abs(), y, y * y];
             output.iter_mut().zip(terms).for_each(|(sum, term)| *sum += weight * term);
         }

@@ -76,12 +76,15 @@ mod tests {
     fn they_are_exact_to_a_few_units() {
         let steps =
             |low: f32, high: f32| (1..=400_000).map(move |i| low + (high - low) * i as f32 / 4e5);
-        let exponential = worst(steps(-87.0, 30.0), exponential, f64::exp);
+        let exponential = worst(steps(-87.0, 88.0), exponential, f64::exp);
         assert!(exponential < EXPONENTIAL_UNITS / 2.0, "{exponential}");
         let one_plus = worst(steps(0.0, 1.0), log_one_plus, f64::ln_1p);
         assert!(one_plus < LOGARITHM_UNITS / 2.0, "{one_plus}");
-        let logarithm = worst(steps(1.0, 5000.0), logarithm, f64::ln);
-        assert!(logarithm < LOGARITHM_UNITS / 2.0, "{logarithm}");
+        // Up to the largest counts, too.
+        for (low, high) in [(1.0, 5000.0), (5000.0, 1e9), (1e9, 4e16)] {
+            let logarithm = worst(steps(low, high), logarithm, f64::ln);
+            assert!(logarithm < LOGARITHM_UNITS / 2.0, "{logarithm} up to {high:e}");
+        }
     }
 
     #[test]

@@ -1,3 +1,4 @@
+use crate::text::printable;
 use std::fmt::{self, Display, Formatter};
 use std::path::{Path, PathBuf};
 
@@ -6,7 +7,7 @@ use std::path::{Path, PathBuf};
 #[non_exhaustive]
 pub enum DataError {
     /// The file cannot be opened or read.
-    #[error("{}: {error}", path.display())]
+    #[error("{}: {error}", shown(path))]
     File {
         /// The file.
         path: PathBuf,
@@ -14,7 +15,7 @@ pub enum DataError {
         error: std::io::Error,
     },
     /// The file as a whole is not what its name says, or holds what is not read.
-    #[error("{}: {reason}", path.display())]
+    #[error("{}: {reason}", shown(path))]
     Format {
         /// The file.
         path: PathBuf,
@@ -22,7 +23,7 @@ pub enum DataError {
         reason: String,
     },
     /// A row cannot be used.
-    #[error("{}: {row}", path.display())]
+    #[error("{}: {row}", shown(path))]
     Row {
         /// The file.
         path: PathBuf,
@@ -30,7 +31,7 @@ pub enum DataError {
         row: BadRow,
     },
     /// A row of a text file is longer than is read into memory.
-    #[error("{}: line {line}: the row has more than {limit} bytes", path.display())]
+    #[error("{}: line {line}: the row has more than {limit} bytes", shown(path))]
     LongRow {
         /// The file.
         path: PathBuf,
@@ -39,8 +40,22 @@ pub enum DataError {
         /// The most bytes a row may have.
         limit: u64,
     },
+    /// Quotes of a text file make one row of several lines, and it is none that can be used.
+    #[error("{}: line {line}: {reason}", shown(path))]
+    Quote {
+        /// The file.
+        path: PathBuf,
+        /// The line that the quote opens on, from 1.
+        line: u64,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// There is no column of that name, or there are several.
-    #[error("{}: {count} columns are called `{name}`; the columns are {available}", path.display())]
+    #[error(
+        "{}: {count} columns are called `{}`; the columns are {available}",
+        shown(path),
+        printable(name)
+    )]
     Column {
         /// The file.
         path: PathBuf,
@@ -52,7 +67,7 @@ pub enum DataError {
         available: String,
     },
     /// One column is asked for twice.
-    #[error("{}: column `{name}` cannot be two things at once", path.display())]
+    #[error("{}: column `{}` cannot be two things at once", shown(path), printable(name))]
     Twice {
         /// The file.
         path: PathBuf,
@@ -60,7 +75,7 @@ pub enum DataError {
         name: String,
     },
     /// Columns that are needed are not there.
-    #[error("{}: there is no column {}", path.display(), quoted(names))]
+    #[error("{}: there is no column {}", shown(path), quoted(names))]
     Missing {
         /// The file.
         path: PathBuf,
@@ -68,7 +83,7 @@ pub enum DataError {
         names: Vec<String>,
     },
     /// There is nothing to learn from.
-    #[error("{name} has no {what}")]
+    #[error("{} has no {what}", printable(name))]
     Empty {
         /// The data set.
         name: String,
@@ -76,7 +91,7 @@ pub enum DataError {
         what: &'static str,
     },
     /// Rows that are not there were asked for.
-    #[error("{name} has {rows} rows: there are no {count} from row {first} on")]
+    #[error("{} has {rows} rows: there are no {count} from row {first} on", printable(name))]
     Range {
         /// The data set.
         name: String,
@@ -87,8 +102,16 @@ pub enum DataError {
         /// How many were asked for.
         count: u64,
     },
+    /// The file cannot be used as the format that it was taken for, as its extension is none that is known.
+    #[error("{error} (it was read as {format} because of its extension; --format says otherwise)")]
+    Guessed {
+        /// What is wrong with it.
+        error: Box<DataError>,
+        /// What it was taken for.
+        format: super::Format,
+    },
     /// The file is no longer what it was when it was opened.
-    #[error("{}: was changed while it was read", path.display())]
+    #[error("{}: was changed while it was read", shown(path))]
     Changed {
         /// The file.
         path: PathBuf,
@@ -105,8 +128,13 @@ impl DataError {
     }
 }
 
+/// A path for a message.
+fn shown(path: &Path) -> String {
+    printable(&path.to_string_lossy()).into_owned()
+}
+
 fn quoted(names: &[String]) -> String {
-    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+    names.iter().map(|name| format!("`{}`", printable(name))).collect::<Vec<_>>().join(", ")
 }
 
 /// A row that cannot be used.
@@ -143,7 +171,7 @@ impl Display for BadRow {
         }
         write!(f, "row {}", self.row)?;
         if let Some(At::Column(name)) = &self.at {
-            write!(f, ", column `{name}`")?;
+            write!(f, ", column `{}`", printable(name))?;
         }
         write!(f, ": {}", self.reason)
     }

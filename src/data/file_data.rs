@@ -1,9 +1,24 @@
 use super::layout::Layout;
 use super::pass::{Opened, Pass};
-use super::statistics::{Column, Distinct};
-use super::{DataError, Skipped};
+use super::statistics::{Column, ColumnSums, Distinct};
+use super::{Columns, DataError, Note, Skipped};
 use std::fmt::{self, Debug, Formatter};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// What is known of a file besides its rows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct About {
+    /// What was found out about the file that nobody asked for.
+    pub notes: Vec<Note>,
+    /// What the weights are called.
+    pub weight_name: Option<String>,
+    /// What the offsets are called.
+    pub offset_name: Option<String>,
+    /// What the columns are, where the file has no names of them.
+    pub places: Option<Columns>,
+    /// The labels in ascending order, where the target is a word: a row has the index of its label.
+    pub labels: Option<Vec<String>>,
+}
 
 /// Rows of a file, every one of which was found to be good when it was opened.
 #[derive(Debug)]
@@ -24,12 +39,18 @@ pub struct FileData {
     pub offset: bool,
     /// The rows that were left out.
     pub skipped: Skipped,
+    /// What else is known of the file.
+    pub about: Arc<About>,
     /// What each feature's values are like.
     pub columns: Vec<Column>,
     /// The different values of a single target in ascending order, if they are at most 4096.
     pub target_values: Option<Vec<f64>>,
     /// The least value of any target; infinite where there are no targets.
     pub least_target: f64,
+    /// The greatest value of any target; minus infinity where there are no targets.
+    pub greatest_target: f64,
+    /// The greatest weight of a row; 0 where rows have none.
+    pub greatest_weight: f64,
     store: Store,
 }
 
@@ -39,18 +60,27 @@ impl FileData {
         let layout = opened.layout.clone();
         let mut pass = opened.pass()?;
         let mut cells = vec![0.0; layout.columns.len()];
-        let mut columns = vec![Column::NONE; layout.features];
+        let mut columns = vec![ColumnSums::NONE; layout.features];
         let mut distinct = Distinct::new(layout.targets == 1);
+        let mut checksum = crc32fast::Hasher::new();
         let mut held = Some(Held::new(opened.source.single(), &layout, memory));
         let (mut rows, mut least_target) = (0, f64::INFINITY);
+        let (mut greatest_target, mut greatest_weight) = (f64::NEG_INFINITY, 0.0f64);
         while pass.next(&mut cells)? {
             rows += 1;
+            checksum.update(bytemuck::cast_slice(&cells));
             let (x, sides) = cells.split_at(layout.features);
-            columns.iter_mut().zip(x).for_each(|(column, &value)| column.add(value, rows as f64));
+            columns.iter_mut().zip(x).for_each(|(column, &value)| column.add(value));
             sides.first().into_iter().for_each(|&target| distinct.add(target));
             least_target = sides[..layout.targets].iter().copied().fold(least_target, f64::min);
+            greatest_target = sides[..layout.targets].iter().copied().fold(greatest_target, f64::max);
+            if layout.weighted {
+                greatest_weight = greatest_weight.max(sides[layout.targets]);
+            }
             held = held.and_then(|held| held.with(x, sides));
         }
+        // What was checked is to be what is trained on.
+        opened.source.check_unchanged()?;
         let name = opened.path.display().to_string();
         if rows == 0 {
             let what = match (pass.skipped.count, opened.source.named()) {
@@ -62,6 +92,14 @@ impl FileData {
         }
         let (names, sides) = layout.names.split_at(layout.features);
         let seekable = pass.skipped.count == 0;
+        let mut beside = sides[layout.targets..].iter().cloned();
+        let about = About {
+            notes: [opened.source.notes(), &layout.notes, &pass.notes()].concat(),
+            weight_name: if layout.weighted { beside.next() } else { None },
+            offset_name: beside.next(),
+            places: layout.places.clone(),
+            labels: layout.labels.as_ref().map(|labels| labels.names.to_vec()),
+        };
         Ok(FileData {
             name,
             names: names.into(),
@@ -71,12 +109,18 @@ impl FileData {
             weighted: layout.weighted,
             offset: layout.offset.is_some(),
             skipped: pass.skipped,
-            columns,
+            about: Arc::new(about),
+            columns: columns.iter().map(ColumnSums::column).collect(),
             target_values: distinct.values(),
             least_target,
+            greatest_target,
+            greatest_weight,
             store: match held {
                 Some(held) => Store::Held(held),
-                None => Store::Streamed { opened, seekable, cursor: Mutex::new(None) },
+                None => {
+                    let whole = (rows, checksum.finalize());
+                    Store::Streamed { opened, seekable, whole, cursor: Mutex::new(None) }
+                }
             },
         })
     }
@@ -115,23 +159,25 @@ impl FileData {
             let (name, rows, count) = (self.name.clone(), self.rows, count as u64);
             return Err(DataError::Range { name, rows, first, count });
         }
-        let (opened, seekable, cursor) = match &self.store {
+        let (opened, seekable, whole, cursor) = match &self.store {
             Store::Held(held) => {
                 held.read(first as usize, (features, x), (side, sides));
                 return Ok(());
             }
-            Store::Streamed { opened, seekable, cursor } => (opened, *seekable, cursor),
+            Store::Streamed { opened, seekable, whole, cursor } => (opened, *seekable, *whole, cursor),
         };
         // Whoever panicked had taken the cursor out of its place.
         let mut place = cursor.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut cursor = place.take().map_or_else(|| Cursor::new(opened), Ok)?;
+        let mut cursor = place.take().map_or_else(|| Cursor::new(opened, whole), Ok)?;
         if cursor.next != first && !(seekable && cursor.seek(first)) {
             if cursor.next > first {
-                cursor = Cursor::new(opened)?;
+                cursor = Cursor::new(opened, whole)?;
             }
             cursor.skip_to(first)?;
         }
         cursor.read((features, x), (side, sides))?;
+        // Behind the reading: rows that were written meanwhile are not used.
+        opened.source.check_unchanged()?;
         *place = Some(cursor);
         Ok(())
     }
@@ -143,6 +189,8 @@ enum Store {
         opened: Opened,
         /// Whether rows of the file and rows that can be used are the same.
         seekable: bool,
+        /// How many rows there are, and the checksum of all their cells.
+        whole: (u64, u32),
         cursor: Mutex<Option<Cursor>>,
     },
 }
@@ -222,26 +270,40 @@ struct Cursor {
     pass: Pass,
     next: u64,
     cells: Vec<f64>,
+    /// Of every cell so far, where none was passed over.
+    checksum: Option<crc32fast::Hasher>,
+    whole: (u64, u32),
 }
 
 impl Cursor {
-    fn new(opened: &Opened) -> Result<Self, DataError> {
+    fn new(opened: &Opened, whole: (u64, u32)) -> Result<Self, DataError> {
         let cells = vec![0.0; opened.layout.columns.len()];
-        Ok(Cursor { pass: opened.pass()?, next: 0, cells })
+        Ok(Cursor { pass: opened.pass()?, next: 0, cells, checksum: Some(Default::default()), whole })
     }
 
     fn seek(&mut self, row: u64) -> bool {
         let found = self.pass.seek(row);
-        self.next = if found { row } else { self.next };
+        if found {
+            self.next = row;
+            self.checksum = (row == 0).then(Default::default);
+        }
         found
     }
 
     fn advance(&mut self) -> Result<(), DataError> {
         self.next += 1;
-        match self.pass.next(&mut self.cells)? {
-            true => Ok(()),
-            false => Err(DataError::Changed { path: self.pass.path().into() }),
+        let mut same = match self.pass.next(&mut self.cells) {
+            Ok(there) => there,
+            // Every row was good when the file was opened.
+            Err(DataError::Row { .. } | DataError::Quote { .. }) => false,
+            Err(error) => return Err(error),
+        };
+        if let Some(checksum) = &mut self.checksum {
+            checksum.update(bytemuck::cast_slice(&self.cells));
+            let (rows, whole) = self.whole;
+            same &= self.next != rows || checksum.clone().finalize() == whole;
         }
+        if same { Ok(()) } else { Err(DataError::Changed { path: self.pass.path().into() }) }
     }
 
     fn skip_to(&mut self, row: u64) -> Result<(), DataError> {

@@ -1,13 +1,15 @@
 //! NumPy's .npy: numbers in two dimensions, rows or columns one after the other.
 //!
-//! The header is read here because a shape is not to be believed: it must not overflow, and neither it nor
-//! the header's own length may ask for more memory than the file has bytes.
+//! It is read here, and not by a crate, for two reasons. A file that is larger than the memory is read from any
+//! row on, in either order, and only the columns that are used. And a shape is not to be believed: it must not
+//! overflow, and neither it nor the header's own length may ask for more memory than the file has bytes.
 
 use super::DataError;
+use super::input::{Input, Reader};
+use super::labels::LabelColumn;
 use super::source::{Fault, Scan, Source, check, check_columns};
-use std::fs::File;
+use half::f16;
 use std::io::{Read, Seek, SeekFrom};
-use std::path::{Path, PathBuf};
 
 /// The longest header: NumPy itself refuses to read longer ones.
 const LONGEST_HEADER: usize = 10_000;
@@ -22,8 +24,10 @@ pub struct Npy {
 
 impl Npy {
     /// With the targets in a file of their own, or as the last column.
-    pub fn open(path: &Path, y: Option<&Path>) -> Result<Self, DataError> {
-        let x = Array::open(path)?;
+    pub fn open(x: Input, y: Option<Input>) -> Result<Self, DataError> {
+        let path = x.path().to_path_buf();
+        let path = path.as_path();
+        let x = Array::open(x)?;
         if x.dimensions != 2 {
             let reason = format!("X has {} dimensions, and must have 2", x.dimensions);
             return Err(DataError::format(path, reason));
@@ -38,9 +42,9 @@ impl Npy {
             let y = Array::open(y)?;
             if y.rows != arrays[0].rows {
                 let reason = format!("has {} rows, and X has {}", y.rows, arrays[0].rows);
-                return Err(DataError::format(&y.path, reason));
+                return Err(DataError::format(y.input.path(), reason));
             }
-            check_columns(&y.path, y.width)?;
+            check_columns(y.input.path(), y.width)?;
             match y.width {
                 1 => columns.push("y".into()),
                 width => columns.extend((1..=width).map(|column| format!("y{column}"))),
@@ -65,21 +69,36 @@ impl Source for Npy {
     }
 
     fn single(&self) -> bool {
-        self.arrays[0].number == Number::F4
+        matches!(self.arrays[0].number, Number::F2 | Number::F4)
     }
 
-    fn scan(&self, columns: &[usize]) -> Result<Box<dyn Scan>, DataError> {
+    fn input(&self) -> &Input {
+        &self.arrays[0].input
+    }
+
+    fn check_unchanged(&self) -> Result<(), DataError> {
+        self.arrays.iter().try_for_each(|array| array.input.check_unchanged())
+    }
+
+    /// Those of an array of booleans, as NumPy prints them.
+    fn labels(&self, column: usize) -> Result<Option<Vec<String>>, DataError> {
+        let array = &self.arrays[usize::from(column >= self.arrays[0].width)];
+        let booleans = array.number == Number::Boolean;
+        Ok(booleans.then(|| ["False", "True"].map(String::from).into()))
+    }
+
+    fn scan(&self, columns: &[usize], _: Option<LabelColumn>) -> Result<Box<dyn Scan>, DataError> {
         let features = self.arrays[0].width;
-        let open = |(i, array): (usize, &Array)| -> Result<Block, DataError> {
+        let open = |(i, array): (usize, &Array)| -> Block {
             let own = |(cell, &column): (usize, &usize)| {
                 let own = (column >= features) as usize == i;
                 own.then(|| (cell, column - i * features))
             };
             let columns = columns.iter().enumerate().filter_map(own).collect();
-            let file = File::open(&array.path).map_err(|error| DataError::file(&array.path, error))?;
-            Ok(Block { array: array.clone(), file, columns, bytes: Vec::new(), first: 0, rows: 0 })
+            let file = array.input.reader();
+            Block { array: array.clone(), file, columns, bytes: Vec::new(), first: 0, rows: 0 }
         };
-        let blocks = self.arrays.iter().enumerate().map(open).collect::<Result<_, _>>()?;
+        let blocks = self.arrays.iter().enumerate().map(open).collect();
         let names = columns.iter().map(|&column| self.columns[column].clone()).collect();
         Ok(Box::new(Rows { blocks, names, rows: self.arrays[0].rows, next: 0 }))
     }
@@ -114,7 +133,7 @@ impl Scan for Rows {
 /// Some rows of an array, as their bytes.
 struct Block {
     array: Array,
-    file: File,
+    file: Reader,
     /// Which cell is which column.
     columns: Vec<(usize, usize)>,
     bytes: Vec<u8>,
@@ -125,7 +144,7 @@ struct Block {
 impl Block {
     fn row(&mut self, row: u64, cells: &mut [f64]) -> Result<(), DataError> {
         if !(self.first..self.first + self.rows as u64).contains(&row) {
-            self.read(row).map_err(|error| DataError::file(&self.array.path, error))?;
+            self.read(row).map_err(|error| self.failure(error))?;
         }
         let (at, Array { number, big, size, .. }) = ((row - self.first) as usize, &self.array);
         for (i, &(cell, column)) in self.columns.iter().enumerate() {
@@ -134,6 +153,15 @@ impl Block {
             cells[cell] = number.value(&self.bytes[element * size..][..*size], *big);
         }
         Ok(())
+    }
+
+    fn failure(&self, error: std::io::Error) -> DataError {
+        let path = self.array.input.path();
+        match error.kind() {
+            // Its length was right when it was opened.
+            std::io::ErrorKind::UnexpectedEof => DataError::Changed { path: path.into() },
+            _ => DataError::file(path, error),
+        }
     }
 
     /// Reads rows from this one on: whole, or where columns are what lies together, those that are needed.
@@ -162,7 +190,7 @@ impl Block {
 /// What the header says, which the file's length agrees with.
 #[derive(Clone)]
 struct Array {
-    path: PathBuf,
+    input: Input,
     /// Where the header ends.
     start: u64,
     number: Number,
@@ -176,17 +204,17 @@ struct Array {
 }
 
 impl Array {
-    fn open(path: &Path) -> Result<Self, DataError> {
-        let failed = |error| DataError::file(path, error);
-        let mut file = File::open(path).map_err(failed)?;
-        let length = file.metadata().map_err(failed)?.len();
+    fn open(input: Input) -> Result<Self, DataError> {
         let mut bytes = Vec::new();
-        file.by_ref().take(LONGEST_HEADER as u64 + 12).read_to_end(&mut bytes).map_err(failed)?;
-        Self::parse(path, &bytes, length).map_err(|reason| DataError::format(path, reason))
+        let read = input.reader().take(LONGEST_HEADER as u64 + 12).read_to_end(&mut bytes);
+        read.map_err(|error| DataError::file(input.path(), error))?;
+        let path = input.path().to_path_buf();
+        Self::parse(input, &bytes).map_err(|reason| DataError::Format { path, reason })
     }
 
-    /// Of the first bytes of a file of this length.
-    fn parse(path: &Path, bytes: &[u8], length: u64) -> Result<Self, String> {
+    /// Of a file of these first bytes.
+    fn parse(input: Input, bytes: &[u8]) -> Result<Self, String> {
+        let length = input.len();
         let rest = bytes.strip_prefix(b"\x93NUMPY").ok_or("is no .npy file")?;
         let (at, header) = match *rest {
             [1, _, a, b, ..] => (10, u16::from_le_bytes([a, b]) as usize),
@@ -228,7 +256,7 @@ impl Array {
         let held = length.saturating_sub(start as u64);
         match (needed, usize::try_from(width)) {
             (Some(needed), Ok(width)) if needed == held => Ok(Array {
-                path: path.into(),
+                input,
                 start: start as u64,
                 number,
                 size,
@@ -246,6 +274,8 @@ impl Array {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Number {
+    Boolean,
+    F2,
     F4,
     F8,
     Signed,
@@ -263,6 +293,8 @@ impl Number {
         let unsigned = u64::from_le_bytes(word);
         let unused = 64 - 8 * bytes.len() as u32;
         match self {
+            Number::Boolean => f64::from(unsigned != 0),
+            Number::F2 => f16::from_bits(unsigned as u16).into(),
             Number::F4 => f32::from_bits(unsigned as u32).into(),
             Number::F8 => f64::from_bits(unsigned),
             Number::Signed => (((unsigned << unused) as i64) >> unused) as f64,
@@ -280,20 +312,22 @@ fn element(descr: &str) -> Result<(Number, usize, bool), String> {
     let (name, _) = name.ok_or("its `descr` is not a string")?;
     let big = name.starts_with('>');
     let (number, size) = match name.trim_start_matches(['<', '>', '|', '=']) {
+        "b1" => (Number::Boolean, 1),
+        "f2" => (Number::F2, 2),
         "f4" => (Number::F4, 4),
         "f8" => (Number::F8, 8),
         "i1" => (Number::Signed, 1),
         "i2" => (Number::Signed, 2),
         "i4" => (Number::Signed, 4),
         "i8" => (Number::Signed, 8),
-        "u1" | "b1" => (Number::Unsigned, 1),
+        "u1" => (Number::Unsigned, 1),
         "u2" => (Number::Unsigned, 2),
         "u4" => (Number::Unsigned, 4),
         "u8" => (Number::Unsigned, 8),
         "O" => return Err("holds pickled objects, which are not read".into()),
         _ => {
             return Err(format!(
-                "holds elements of the type `{name}`, and must hold f4, f8 or integers"
+                "holds elements of the type `{name}`, and must hold f2, f4, f8, integers or booleans"
             ));
         }
     };

@@ -1,6 +1,6 @@
 use super::layout::Layout;
 use super::source::{Fault, Scan, Source};
-use super::{BadRow, DataError, OnBadRow, Skipped};
+use super::{BadRow, DataError, Note, OnBadRow, Skipped};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ pub struct Opened {
 
 impl Opened {
     pub fn pass(&self) -> Result<Pass, DataError> {
-        let scan = self.source.scan(&self.layout.columns)?;
+        let scan = self.source.scan(&self.layout.columns, self.layout.labels.clone())?;
         Ok(Pass { opened: self.clone(), scan, row: 0, skipped: Skipped::default() })
     }
 }
@@ -64,6 +64,11 @@ impl Pass {
         let found = self.scan.seek(row);
         self.row = if found { row } else { self.row };
         found
+    }
+
+    /// What was found out about the file so far.
+    pub fn notes(&self) -> Vec<Note> {
+        self.scan.notes()
     }
 
     pub fn path(&self) -> &Path {

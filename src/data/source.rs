@@ -1,6 +1,9 @@
 //! What every format is read through: columns of numbers, row after row.
 
-use super::{At, DataError};
+use super::input::Input;
+use super::labels::LabelColumn;
+use super::{At, DataError, Note, Separator};
+use crate::text::shortened;
 use std::path::Path;
 
 /// The most columns of a file: what is kept of each would outgrow a file that has little but columns.
@@ -24,8 +27,52 @@ pub trait Source: Send + Sync {
         false
     }
 
-    /// Begins a pass over the rows, of which only these columns are looked at.
-    fn scan(&self, columns: &[usize]) -> Result<Box<dyn Scan>, DataError>;
+    /// Columns that number the rows, and are neither features nor targets unless somebody says so.
+    fn index_columns(&self) -> &[Index] {
+        &[]
+    }
+
+    /// What was found out about the file, and not asked for.
+    fn notes(&self) -> &[Note] {
+        &[]
+    }
+
+    /// The bytes.
+    fn input(&self) -> &Input;
+
+    /// What separates cells, where something does.
+    fn separator(&self) -> Option<Separator> {
+        None
+    }
+
+    /// The index that the first feature has in the file, where rows have indices.
+    fn first_index(&self) -> Option<usize> {
+        None
+    }
+
+    /// An error if a file is not what it was when it was opened.
+    fn check_unchanged(&self) -> Result<(), DataError> {
+        self.input().check_unchanged()
+    }
+
+    /// The different labels in a column in ascending order, where they are words; it takes a pass over the
+    /// rows.
+    fn labels(&self, _column: usize) -> Result<Option<Vec<String>>, DataError> {
+        Ok(None)
+    }
+
+    /// Begins a pass over the rows, of which only these columns are looked at. A column of labels is read as
+    /// their indices.
+    fn scan(&self, columns: &[usize], labels: Option<LabelColumn>) -> Result<Box<dyn Scan>, DataError>;
+}
+
+/// A column that numbers the rows.
+#[derive(Clone, Copy, Debug)]
+pub struct Index {
+    /// Which it is.
+    pub column: usize,
+    /// How that is known.
+    pub why: &'static str,
 }
 
 /// A pass over the rows of a file.
@@ -37,6 +84,11 @@ pub trait Scan: Send {
     /// The line on which the last row begins, where there are lines.
     fn line(&mut self) -> Result<Option<u64>, DataError> {
         Ok(None)
+    }
+
+    /// What was found out about the file on the way.
+    fn notes(&self) -> Vec<Note> {
+        Vec::new()
     }
 
     /// Goes on at this row of the file, from 0; `false` where that takes a pass from the start.
@@ -73,13 +125,23 @@ pub fn check_columns(path: &Path, count: usize) -> Result<(), DataError> {
     Err(DataError::format(path, format!("has {count} columns, and at most {MOST_COLUMNS} are read")))
 }
 
-/// A cell's value from its text.
-pub fn number(cell: &[u8]) -> Result<f64, String> {
+/// The most characters of a cell in a message.
+const SHOWN: usize = 40;
+
+/// A cell's value from its text, with this decimal mark.
+pub fn number(cell: &[u8], mark: u8) -> Result<f64, String> {
     if cell.is_empty() {
         return Err("the cell is empty".into());
     }
-    let value = std::str::from_utf8(cell).ok().and_then(|text| text.parse().ok());
-    check(value.ok_or_else(|| format!("`{}` is not a number", shortened(cell)))?)
+    let not_a_number = || format!("`{}` is not a number", shortened(cell, SHOWN));
+    let text = std::str::from_utf8(cell).map_err(|_| not_a_number())?;
+    let value = match mark {
+        // No number has two marks, or one of the other kind.
+        b',' if text.contains('.') => None,
+        b',' => text.replacen(',', ".", 1).parse().ok(),
+        _ => text.parse().ok(),
+    };
+    check(value.ok_or_else(not_a_number)?)
 }
 
 /// A value, which f32 must hold too: that is what a device computes with.
@@ -90,15 +152,5 @@ pub fn check(value: f64) -> Result<f64, String> {
         Err(format!("{value:?} is beyond the range of f32"))
     } else {
         Ok(value)
-    }
-}
-
-/// A text for a message, which a cell need not be short enough for.
-pub fn shortened(text: &[u8]) -> String {
-    const MOST: usize = 40;
-    let text = String::from_utf8_lossy(&text[..text.len().min(4 * MOST)]).into_owned();
-    match text.char_indices().nth(MOST) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text,
     }
 }

@@ -11,17 +11,45 @@ pub struct Column {
     pub max: f64,
 }
 
-impl Column {
-    pub(super) const NONE: Column =
-        Column { mean: 0.0, squares: 0.0, min: f64::INFINITY, max: f64::NEG_INFINITY };
+/// The sums behind a [`Column`]. They are taken of differences from the first value, so that what all values have
+/// in common (the years ahead of a timestamp) costs no digit.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ColumnSums {
+    count: f64,
+    first: f64,
+    /// The mean difference from the first value.
+    mean: f64,
+    squares: f64,
+    min: f64,
+    max: f64,
+}
 
-    /// Counts a value: the `count`th, from 1.
-    pub(super) fn add(&mut self, value: f64, count: f64) {
-        let from = value - self.mean;
-        self.mean += from / count;
-        self.squares += from * (value - self.mean);
+impl ColumnSums {
+    pub const NONE: ColumnSums = ColumnSums {
+        count: 0.0,
+        first: 0.0,
+        mean: 0.0,
+        squares: 0.0,
+        min: f64::INFINITY,
+        max: f64::NEG_INFINITY,
+    };
+
+    pub fn add(&mut self, value: f64) {
+        if self.count == 0.0 {
+            self.first = value;
+        }
+        self.count += 1.0;
+        let value_from_first = value - self.first;
+        let from = value_from_first - self.mean;
+        self.mean += from / self.count;
+        self.squares += from * (value_from_first - self.mean);
         self.min = self.min.min(value);
         self.max = self.max.max(value);
+    }
+
+    pub fn column(&self) -> Column {
+        let ColumnSums { first, mean, squares, min, max, .. } = *self;
+        Column { mean: first + mean, squares, min, max }
     }
 }
 
@@ -61,9 +89,12 @@ mod tests {
     #[test]
     fn a_column_is_what_its_values_are() {
         let values = [1e6 + 4.0, 1e6 + 7.0, 1e6 + 13.0, 1e6 + 16.0];
-        let mut column = Column::NONE;
-        (1..).zip(values).for_each(|(count, value)| column.add(value, count.into()));
-        assert_eq!(column, Column { mean: 1e6 + 10.0, squares: 90.0, min: 1e6 + 4.0, max: 1e6 + 16.0 });
+        let mut sums = ColumnSums::NONE;
+        values.into_iter().for_each(|value| sums.add(value));
+        assert_eq!(
+            sums.column(),
+            Column { mean: 1e6 + 10.0, squares: 90.0, min: 1e6 + 4.0, max: 1e6 + 16.0 }
+        );
     }
 
     #[test]

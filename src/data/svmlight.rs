@@ -1,34 +1,69 @@
-//! svmlight and libsvm: `target index:value …` a line, with indices from 1 in ascending order.
+//! svmlight and libsvm: `target index:value …` a line, with indices from 1 or from 0 in ascending order.
+//!
+//! No crate that is kept up reads it: the lines are read here.
 
-use super::source::{Fault, MOST_COLUMNS, Scan, Source, number, shortened};
-use super::{At, DataError};
-use std::fs::File;
+use super::input::{Input, Reader};
+use super::labels::LabelColumn;
+use super::source::{Fault, MOST_COLUMNS, Scan, Source, number};
+use super::{At, DataError, Note, ZeroBased};
+use crate::text::shortened;
 use std::io::{BufRead, BufReader, Read};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// The most bytes of a line: it is held in memory.
 const LIMIT: u64 = 64 << 20;
 /// The largest index: rows are dense.
 const MOST: usize = MOST_COLUMNS;
+/// The most characters of a word in a message.
+const SHOWN: usize = 40;
 
 pub struct SvmLight {
-    path: PathBuf,
+    input: Input,
     /// The features, and last the target.
     columns: Vec<String>,
-    /// The largest index that a row may have.
+    indices: Indices,
+    notes: Vec<Note>,
+}
+
+/// Which indices a row may have.
+#[derive(Clone, Copy, Debug)]
+struct Indices {
+    first: usize,
     most: usize,
 }
 
 impl SvmLight {
-    /// With so many features, or as many as the largest index that is found.
-    pub fn open(path: &Path, features: Option<usize>) -> Result<Self, DataError> {
+    /// With so many features, or as many as the indices that are found. Where it is not said whether indices
+    /// begin at 0, they do if one of them is 0, which is scikit-learn's rule; it is looked for only where the
+    /// number of features is not given, as that takes a pass over the file.
+    pub fn open(
+        input: Input,
+        features: Option<usize>,
+        zero_based: ZeroBased,
+    ) -> Result<Self, DataError> {
+        let path = input.path();
         if let Some(given) = features.filter(|&given| given > MOST) {
             return Err(DataError::format(path, format!("{given} features are more than {MOST}")));
         }
-        let width = features.map_or_else(|| Lines::of(path)?.largest(), Ok)?;
+        let (first, width) = match (features, zero_based) {
+            (Some(given), _) => (usize::from(zero_based != ZeroBased::Yes), given),
+            (None, _) => {
+                let range = Lines::of(&input).range()?;
+                let from_zero = match zero_based {
+                    ZeroBased::Auto => range.is_some_and(|(least, _)| least == 0),
+                    given => given == ZeroBased::Yes,
+                };
+                let largest = range.map(|(_, largest)| largest);
+                let width = largest.map_or(0, |largest| largest + usize::from(from_zero));
+                (usize::from(!from_zero), width)
+            }
+        };
         let names = (1..=width).map(|index| format!("x{index}"));
         let columns = names.chain(["y".into()]).collect();
-        Ok(SvmLight { path: path.into(), columns, most: features.unwrap_or(MOST) })
+        let most = features.map_or(MOST - 1 + first, |given| (given + first).saturating_sub(1));
+        let found = first == 0 && zero_based == ZeroBased::Auto;
+        let notes = if found { vec![Note::ZeroBased] } else { Vec::new() };
+        Ok(SvmLight { input, columns, indices: Indices { first, most }, notes })
     }
 }
 
@@ -41,16 +76,28 @@ impl Source for SvmLight {
         false
     }
 
-    fn scan(&self, columns: &[usize]) -> Result<Box<dyn Scan>, DataError> {
+    fn input(&self) -> &Input {
+        &self.input
+    }
+
+    fn notes(&self) -> &[Note] {
+        &self.notes
+    }
+
+    fn first_index(&self) -> Option<usize> {
+        Some(self.indices.first)
+    }
+
+    fn scan(&self, columns: &[usize], _: Option<LabelColumn>) -> Result<Box<dyn Scan>, DataError> {
         let width = self.columns.len() - 1;
-        let (lines, row) = (Lines::of(&self.path)?, vec![0.0; width + 1]);
-        Ok(Box::new(Rows { lines, most: self.most, columns: columns.into(), row }))
+        let (lines, row) = (Lines::of(&self.input), vec![0.0; width + 1]);
+        Ok(Box::new(Rows { lines, indices: self.indices, columns: columns.into(), row }))
     }
 }
 
 struct Rows {
     lines: Lines,
-    most: usize,
+    indices: Indices,
     columns: Vec<usize>,
     /// The features, and last the target.
     row: Vec<f64>,
@@ -64,8 +111,9 @@ impl Scan for Rows {
         self.row.fill(0.0);
         if let Some((target, features)) = self.row.split_last_mut() {
             // An index that no row had when the largest was sought is of a file that changed.
-            *target = parse(&self.lines.text, self.most, |index, value| {
-                features.get_mut(index - 1).into_iter().for_each(|feature| *feature = value);
+            let first = self.indices.first;
+            *target = parse(&self.lines.text, self.indices, |index, value| {
+                features.get_mut(index - first).into_iter().for_each(|feature| *feature = value);
             })?;
         }
         cells.iter_mut().zip(&self.columns).for_each(|(cell, column)| *cell = self.row[*column]);
@@ -80,15 +128,15 @@ impl Scan for Rows {
 /// Lines with something in them, one at a time.
 struct Lines {
     path: PathBuf,
-    file: BufReader<File>,
+    file: BufReader<Reader>,
     text: Vec<u8>,
     line: u64,
 }
 
 impl Lines {
-    fn of(path: &Path) -> Result<Self, DataError> {
-        let file = File::open(path).map_err(|error| DataError::file(path, error))?;
-        Ok(Lines { path: path.into(), file: BufReader::new(file), text: Vec::new(), line: 0 })
+    fn of(input: &Input) -> Self {
+        let file = BufReader::new(input.reader());
+        Lines { path: input.path().into(), file, text: Vec::new(), line: 0 }
     }
 
     /// Goes to the next line that is not empty but for a comment.
@@ -121,30 +169,37 @@ impl Lines {
         }
     }
 
-    /// The largest index of the lines that can be used.
-    fn largest(mut self) -> Result<usize, DataError> {
-        let mut largest = 0;
+    /// The least and the largest index of the lines that can be used.
+    fn range(mut self) -> Result<Option<(usize, usize)>, DataError> {
+        let mut range: Option<(usize, usize)> = None;
+        let any = Indices { first: 0, most: MOST };
         while self.advance()? {
-            let mut last = 0;
-            if parse(&self.text, MOST, |index, _| last = index).is_ok() {
-                largest = largest.max(last);
+            let mut row = None;
+            let see = |index, _| row = Some((row.map_or(index, |(least, _)| least), index));
+            if let (Ok(_), Some((least, largest))) = (parse(&self.text, any, see), row) {
+                let (a, b) = range.unwrap_or((least, largest));
+                range = Some((a.min(least), b.max(largest)));
             }
         }
-        Ok(largest)
+        Ok(range)
     }
 }
 
 /// The target of a line; its entries are given to `entry` as they are read.
-fn parse(line: &[u8], most: usize, mut entry: impl FnMut(usize, f64)) -> Result<f64, Fault> {
+fn parse(
+    line: &[u8],
+    Indices { first, most }: Indices,
+    mut entry: impl FnMut(usize, f64),
+) -> Result<f64, Fault> {
     let mut words = words(line);
     let bad = |at: usize, reason: String| Fault::Row(Some(At::Byte(at + 1)), reason);
     let (at, word) = words.next().unwrap_or((0, b""));
-    let target = number(word).map_err(|reason| bad(at, reason))?;
-    let mut last = 0;
+    let target = number(word, b'.').map_err(|reason| bad(at, reason))?;
+    let mut last = None;
     for (at, word) in words {
         let colon = word.iter().position(|&byte| byte == b':');
         let Some(colon) = colon else {
-            return Err(bad(at, format!("`{}` is not `index:value`", shortened(word))));
+            return Err(bad(at, format!("`{}` is not `index:value`", shortened(word, SHOWN))));
         };
         let (index, value) = (&word[..colon], &word[colon + 1..]);
         if index == b"qid" {
@@ -152,17 +207,18 @@ fn parse(line: &[u8], most: usize, mut entry: impl FnMut(usize, f64)) -> Result<
         }
         let number_of = |text: &[u8]| std::str::from_utf8(text).ok()?.parse::<i128>().ok();
         let Some(number_of) = number_of(index) else {
-            return Err(bad(at, format!("`{}` is not an index", shortened(index))));
+            return Err(bad(at, format!("`{}` is not an index", shortened(index, SHOWN))));
         };
-        let Some(index) = usize::try_from(number_of).ok().filter(|index| (1..=most).contains(index))
+        let Some(index) = usize::try_from(number_of).ok().filter(|index| (first..=most).contains(index))
         else {
-            return Err(bad(at, format!("the index {number_of} is not in 1 … {most}")));
+            let hint = if number_of == 0 { " (--zero-based yes takes indices from 0)" } else { "" };
+            return Err(bad(at, format!("the index {number_of} is not in {first} … {most}{hint}")));
         };
-        if index <= last {
+        if let Some(last) = last.filter(|&last| index <= last) {
             return Err(bad(at, format!("the index {index} is not above {last}, the one before it")));
         }
-        last = index;
-        entry(index, number(value).map_err(|reason| bad(at + colon + 1, reason))?);
+        last = Some(index);
+        entry(index, number(value, b'.').map_err(|reason| bad(at + colon + 1, reason))?);
     }
     Ok(target)
 }

@@ -237,6 +237,8 @@ fn slots(groups: &[ParamGroup], tensors: &[usize]) -> Vec<u8> {
 fn constants(conditioning: &Conditioning, micro_batches: u32) -> Vec<(&'static str, f64)> {
     let (clip, max_norm) = match conditioning.clip_norm {
         None => (0.0, 1.0),
+        // The norm is measured, and nothing is clipped; WGSL has no infinite constant.
+        Some(clip) if clip.max_norm() == f64::INFINITY => (0.0, 1.0),
         Some(ClipNorm::Torch(max)) => (1.0, max),
         Some(ClipNorm::Optax(max)) => (2.0, max),
     };

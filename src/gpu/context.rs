@@ -1,6 +1,7 @@
 //! A device of one's own, for programs that have none: the command's adapter choice and its blocking
 //! waits. A library user brings a [`wgpu::Device`] and needs nothing of this.
 
+use super::environment::Environment;
 use super::{OPTIONAL_FEATURES, needs, required_limits};
 use crate::Error;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -28,12 +29,24 @@ pub struct Gpu {
 #[non_exhaustive]
 pub enum OpenError {
     /// No adapter answers to the name, or there is none at all.
-    #[error("no GPU adapter{}; there {}", .name.as_ref().map_or(String::new(), |n| format!(" is of the backend `{n}`, or has a name that contains it")), found(.adapters))]
+    #[error("no GPU adapter{}; there {}", .name.as_ref().map_or(String::new(), |n| format!(" is of the backend `{n}`, or has a name that contains it")), found(.adapters, .restriction.as_deref()))]
     NoAdapter {
         /// The name asked for.
         name: Option<String>,
         /// The adapters there are.
         adapters: Vec<String>,
+        /// What has left out others, if anything.
+        restriction: Option<String>,
+    },
+    /// A variable of the environment has no meaning, or asks for what is not there.
+    #[error("{variable} is `{value}`: {why}")]
+    Environment {
+        /// Its name.
+        variable: &'static str,
+        /// Its value.
+        value: String,
+        /// What is wrong with it.
+        why: String,
     },
     /// The adapter cannot run the kernels.
     #[error("{adapter} cannot run the kernels: {reason}")]
@@ -53,13 +66,34 @@ pub enum OpenError {
     },
 }
 
-fn found(adapters: &[String]) -> String {
-    match adapters {
-        [] => "is none on this machine (is a Vulkan driver installed? Mesa's \
+fn found(adapters: &[String], restriction: Option<&str>) -> String {
+    match (adapters, restriction) {
+        ([], _) => "is none on this machine (is a Vulkan driver installed? Mesa's \
                mesa-vulkan-drivers brings a software one)"
             .into(),
-        _ => format!("are: {}", adapters.join(", ")),
+        (_, None) => format!("are: {}", adapters.join(", ")),
+        (_, Some(restriction)) => format!("are, while {restriction}: {}", adapters.join(", ")),
     }
+}
+
+impl OpenError {
+    /// None of these adapters, which are all that the environment lets be used, answers to `name`, or to
+    /// `WGPU_ADAPTER_NAME` where there is no name.
+    pub fn no_adapter(name: Option<&str>, adapters: &[Adapter]) -> Self {
+        Environment::read().map_or_else(|error| error, |environment| none(&environment, name, adapters))
+    }
+}
+
+fn none(environment: &Environment, name: Option<&str>, adapters: &[Adapter]) -> OpenError {
+    if let Some(error) = environment.no_backend().filter(|_| adapters.is_empty()) {
+        return error;
+    }
+    let adapters: Vec<String> = adapters.iter().map(|adapter| described(&adapter.get_info())).collect();
+    let restriction = environment.restriction();
+    let there = found(&adapters, restriction.as_deref());
+    let of_variable = environment.no_name(&there).filter(|_| name.is_none());
+    let name = name.map(str::to_string);
+    of_variable.unwrap_or(OpenError::NoAdapter { name, adapters, restriction })
 }
 
 /// An adapter as it is told from others: the same card may be there in several backends.
@@ -67,10 +101,18 @@ fn described(info: &AdapterInfo) -> String {
     format!("{} ({})", info.name, info.backend)
 }
 
-/// Every adapter of this machine: hardware first, and of it the most powerful kinds. GL, for what has no other
-/// backend, comes behind the others.
-pub fn adapters() -> Vec<Adapter> {
+/// Every adapter of this machine, of the backends of `WGPU_BACKEND` if that is set: hardware first, and of it the most
+/// powerful kinds. GL, for what has no other backend, comes behind the others.
+///
+/// # Errors
+/// [`OpenError::Environment`]
+pub fn adapters() -> Result<Vec<Adapter>, OpenError> {
+    Ok(adapters_of(&Environment::read()?))
+}
+
+fn adapters_of(environment: &Environment) -> Vec<Adapter> {
     let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle_from_env();
+    descriptor.backends = environment.backends();
     // Checks of indirect dispatches cap buffers at 4 GiB, and nothing here dispatches indirectly.
     descriptor.flags.remove(wgpu::InstanceFlags::VALIDATION_INDIRECT_CALL);
     let instance = Instance::new(descriptor);
@@ -127,26 +169,41 @@ fn first<'a>(adapters: impl Iterator<Item = &'a Adapter>) -> Result<Option<Gpu>,
 }
 
 impl Gpu {
-    /// The best adapter that [answers to](answers_to) `name`, whatever its kind: software too.
+    /// The best adapter that [answers to](answers_to) `name`, whatever its kind: software too. Without a name it is
+    /// the one of `WGPU_ADAPTER_NAME`, if that is set.
     ///
     /// # Errors
     /// [`OpenError`]; with [`OpenError::NoAdapter`] the adapters there are.
     pub fn open(name: Option<&str>) -> Result<Self, OpenError> {
-        let adapters = adapters();
-        let wanted = |adapter: &&Adapter| name.is_none_or(|name| answers_to(&adapter.get_info(), name));
-        first(adapters.iter().filter(wanted))?.ok_or_else(|| OpenError::NoAdapter {
-            name: name.map(str::to_string),
-            adapters: adapters.iter().map(|adapter| described(&adapter.get_info())).collect(),
-        })
+        let environment = Environment::read()?;
+        let adapters = adapters_of(&environment);
+        let wanted = |adapter: &&Adapter| match name {
+            Some(name) => answers_to(&adapter.get_info(), name),
+            None => environment.allows(&adapter.get_info().name),
+        };
+        first(adapters.iter().filter(wanted))?.ok_or_else(|| none(&environment, name, &adapters))
     }
 
-    /// The best hardware adapter, if there is any.
+    /// The best hardware adapter, if there is any; where `WGPU_ADAPTER_NAME` is set, the best one of that name, whatever
+    /// its kind.
     ///
     /// # Errors
-    /// [`OpenError::Device`] if it gives no device, [`OpenError::Refused`] if none can run the kernels.
+    /// [`OpenError::Device`] if it gives no device, [`OpenError::Refused`] if none can run the kernels,
+    /// [`OpenError::Environment`] if there is nothing of what the environment asks for.
     pub fn open_hardware() -> Result<Option<Self>, OpenError> {
-        let hardware = |adapter: &&Adapter| adapter.get_info().device_type != DeviceType::Cpu;
-        first(adapters().iter().filter(hardware))
+        let environment = Environment::read()?;
+        let adapters = adapters_of(&environment);
+        let wanted = |adapter: &&Adapter| match environment.adapter_name() {
+            Some(_) => environment.allows(&adapter.get_info().name),
+            None => adapter.get_info().device_type != DeviceType::Cpu,
+        };
+        let opened = first(adapters.iter().filter(wanted))?;
+        // Without hardware there is the processor; that the environment asks in vain has to be said.
+        let in_vain = opened.is_none() && (environment.adapter_name().is_some() || adapters.is_empty());
+        match none(&environment, None, &adapters) {
+            error @ OpenError::Environment { .. } if in_vain => Err(error),
+            _ => Ok(opened),
+        }
     }
 
     /// A device of this adapter.

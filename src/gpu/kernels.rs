@@ -43,13 +43,14 @@ impl Options {
         let frame = rule.frame();
         let planes = self.planes(rule);
         let conditioning = &self.conditioning;
+        let clip_value = conditioning.clip_value.filter(|limit| limit.is_finite());
         let decay = self.average.unwrap_or(0.0);
         let mut overrides = vec![
             ("PLANES", planes.count().max(1) as f64),
             flag("ACCUMULATES", self.micro_batches > 1),
             ("ACCUMULATOR", planes.moments as f64),
-            flag("CLIPPED", conditioning.clip_value.is_some()),
-            ("CLIP_VALUE", conditioning.clip_value.unwrap_or(0.0)),
+            flag("CLIPPED", clip_value.is_some()),
+            ("CLIP_VALUE", clip_value.unwrap_or(0.0)),
             flag("WRITE_BACK", conditioning.write_back),
             flag("MAXIMIZE", frame.maximize),
             flag("COUPLED", frame.coupled != 0.0),

@@ -14,6 +14,8 @@ mod context;
 mod control;
 mod descent;
 mod dispatch;
+#[cfg(feature = "cli")]
+mod environment;
 mod epochs;
 mod evaluation;
 mod gradient;

@@ -4,6 +4,130 @@ use super::{Problem, ProblemError, Source};
 use crate::batch::Window;
 use std::sync::Arc;
 
+/// Rows that a draw looks at together where there are more than a window can have.
+const TOGETHER: u64 = 1 << 31;
+const WORD: u64 = u64::BITS as u64;
+/// Words between two counts.
+const BLOCK: usize = 8;
+
+/// Which rows are held out, and so in which order rows come: those to train on as they are in the data, then those
+/// held out. A bit a row, and a count every 512: a streamed file's rows need no more memory than that.
+pub(super) struct Order {
+    rows: u64,
+    kept: u64,
+    held_out: Vec<u64>,
+    /// How many are held out ahead of each block of words.
+    ahead: Vec<u64>,
+}
+
+impl Order {
+    /// Draws `held` of the rows. It depends on the three numbers alone.
+    ///
+    /// Up to 2³² − 1 rows they are the first ones of a window's shuffle of all rows. Of more, every 2³¹ consecutive
+    /// rows are drawn from by themselves, in proportion to their number.
+    fn draw(rows: u64, held: u64, seed: u64) -> Self {
+        let part = if u32::try_from(rows).is_ok() { rows.max(1) } else { TOGETHER };
+        Self::draw_by(part, rows, held, seed)
+    }
+
+    /// As [`draw`](Self::draw), from `part` rows at a time.
+    fn draw_by(part: u64, rows: u64, held: u64, seed: u64) -> Self {
+        let mut held_out = vec![0; rows.div_ceil(WORD) as usize];
+        let share = |rows_ahead: u64| {
+            (u128::from(held) * u128::from(rows_ahead) / u128::from(rows.max(1))) as u64
+        };
+        for (index, first) in (0..rows).step_by(part as usize).enumerate() {
+            let many = part.min(rows - first);
+            let key = [seed as u32 ^ (index as u32).wrapping_mul(0x9e37_79b9), (seed >> 32) as u32];
+            let window = Window { first, rows: many as u32, key };
+            for place in 0..share(first + many) - share(first) {
+                let row = first + u64::from(window.row(place as u32));
+                held_out[(row / WORD) as usize] |= 1 << (row % WORD);
+            }
+        }
+        let (mut ahead, mut sum) = (Vec::with_capacity(held_out.len().div_ceil(BLOCK)), 0);
+        for block in held_out.chunks(BLOCK) {
+            ahead.push(sum);
+            sum += block.iter().map(|word: &u64| u64::from(word.count_ones())).sum::<u64>();
+        }
+        Order { rows, kept: rows - held, held_out, ahead }
+    }
+
+    /// The row of the data at a place of the order.
+    fn row(&self, place: u64) -> u64 {
+        let held = place >= self.kept;
+        let mut left = if held { place - self.kept } else { place };
+        let before = |block: usize| {
+            let ones = self.ahead[block];
+            if held { ones } else { (block * BLOCK) as u64 * WORD - ones }
+        };
+        // The last block with no more than these ahead of it.
+        let (mut low, mut high) = (0, self.ahead.len());
+        while high - low > 1 {
+            let middle = low.midpoint(high);
+            if before(middle) <= left { low = middle } else { high = middle }
+        }
+        left -= before(low);
+        let mut word = low * BLOCK;
+        loop {
+            let mut bits = self.of_kind(word, held);
+            let count = u64::from(bits.count_ones());
+            if left < count {
+                (0..left).for_each(|_| bits &= bits - 1);
+                return word as u64 * WORD + u64::from(bits.trailing_zeros());
+            }
+            left -= count;
+            word += 1;
+        }
+    }
+
+    /// A word's rows that are held out, or those that are not.
+    fn of_kind(&self, word: usize, held: bool) -> u64 {
+        if held { self.held_out[word] } else { !self.held_out[word] }
+    }
+
+    /// Calls `with` for all that comes at `count` places from `place` on: its place from `place` on, its first row, and
+    /// how many rows in a row of the data it is.
+    pub(super) fn runs<E>(
+        &self,
+        place: u64,
+        count: u64,
+        mut with: impl FnMut(u64, u64, u64) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut done = 0;
+        while done < count {
+            let held = place + done >= self.kept;
+            let end = if held { self.rows } else { self.kept };
+            let most = (count - done).min(end - (place + done));
+            let first = self.row(place + done);
+            let many = self.alike(first, held, most);
+            with(done, first, many)?;
+            done += many;
+        }
+        Ok(())
+    }
+
+    /// How many rows from `first` on are of one kind, up to `most`.
+    fn alike(&self, first: u64, held: bool, most: u64) -> u64 {
+        let mut row = first;
+        while row < first + most {
+            let (word, bit) = ((row / WORD) as usize, row % WORD);
+            let alike = u64::from((!self.of_kind(word, held) >> bit).trailing_zeros()).min(WORD - bit);
+            row += alike;
+            if alike < WORD - bit {
+                break;
+            }
+        }
+        (row - first).min(most)
+    }
+}
+
+impl std::fmt::Debug for Order {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        write!(f, "Order({} rows, {} kept)", self.rows, self.kept)
+    }
+}
+
 impl Problem {
     /// How many rows a share of them is, at least one and not all.
     ///
@@ -17,23 +141,23 @@ impl Problem {
         Ok(((self.rows as f64 * fraction).ceil() as u64).clamp(1, self.rows - 1))
     }
 
-    /// Puts a share of the rows behind all others, and returns how many they are. Those of a table or of a
-    /// file in memory are drawn by `seed`, and all others keep their order; the rows of a synthetic problem
-    /// are all alike, and those of a streamed file stay where they are: they are the last ones.
+    /// Puts a share of the rows behind all others, which keep their order, and returns how many they are. They are
+    /// drawn by `seed`, and which they are does not depend on where rows are: those of a streamed file are those of
+    /// the same file in memory. The rows of a synthetic problem are independent draws already: the last ones are
+    /// held out, and what they are depends on the problem's own seed.
+    ///
+    /// A streamed file is read from its start once for the rows to train on, and once for those held out.
     ///
     /// # Errors
     /// [`ProblemError`] if there is one row alone, or the file cannot be read.
     pub fn hold_out(&mut self, fraction: f64, seed: u64) -> Result<u64, ProblemError> {
         let held = self.share(fraction)?;
-        let drawn = !matches!(self.source, Source::Synthetic(..)) && !self.is_streamed();
-        let Some(rows) = u32::try_from(self.rows).ok().filter(|_| drawn) else { return Ok(held) };
-        let window = Window { first: 0, rows, key: [seed as u32, (seed >> 32) as u32] };
-        let mut out: Vec<u64> = (0..held as u32).map(|i| window.row(i).into()).collect();
-        out.sort_unstable();
-        let kept = (0..self.rows).filter(|row| out.binary_search(row).is_err());
-        let order: Vec<u64> = kept.chain(out.iter().copied()).collect();
-
         let (x, sides) = match &self.source {
+            Source::Synthetic(..) => return Ok(held),
+            Source::File(_) if self.is_streamed() => {
+                self.order = Some(Arc::new(Order::draw(self.rows, held, seed)));
+                return Ok(held);
+            }
             Source::Table { x, sides } => (x.to_vec(), sides.to_vec()),
             Source::File(file) => {
                 let mut x = vec![0.0; self.rows as usize * self.features];
@@ -41,11 +165,15 @@ impl Problem {
                 file.read(0, &mut x, &mut sides)?;
                 (x, sides)
             }
-            Source::Synthetic(..) => return Ok(held),
         };
+        let order = Order::draw(self.rows, held, seed);
         let reorder = |from: Vec<f64>, width: usize| {
-            let row = |&row: &u64| &from[row as usize * width..][..width];
-            Arc::new(order.iter().flat_map(row).copied().collect())
+            let mut to = Vec::with_capacity(from.len());
+            let Ok(()) = order.runs::<std::convert::Infallible>(0, self.rows, |_, first, rows| {
+                to.extend(&from[first as usize * width..][..rows as usize * width]);
+                Ok(())
+            });
+            Arc::new(to)
         };
         let (features, side) = (self.features, self.side());
         self.source = Source::Table { x: reorder(x, features), sides: reorder(sides, side) };
@@ -56,6 +184,63 @@ impl Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    fn rows(order: &Order) -> Vec<u64> {
+        (0..order.rows).map(|place| order.row(place)).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn an_order_has_every_row_once_and_runs_are_of_it(
+            rows_of_data in 2u64..5000, fraction in 0.0f64..1.0, seed: u64, part in 1u64..3000,
+            first in 0.0f64..1.0,
+        ) {
+            let held = ((rows_of_data as f64 * fraction) as u64).clamp(1, rows_of_data - 1);
+            for order in [
+                Order::draw(rows_of_data, held, seed),
+                Order::draw_by(part, rows_of_data, held, seed),
+            ] {
+                let all = rows(&order);
+                let (kept, out) = all.split_at(order.kept as usize);
+                prop_assert_eq!(out.len() as u64, held);
+                prop_assert!(kept.is_sorted() && out.is_sorted());
+                let mut sorted = all.clone();
+                sorted.sort_unstable();
+                prop_assert!(sorted.into_iter().eq(0..rows_of_data));
+                let first = (rows_of_data as f64 * first) as u64;
+                let mut seen = Vec::new();
+                let Ok(()) = order.runs::<std::convert::Infallible>(
+                    first, rows_of_data - first, |at, row, many| {
+                        assert_eq!(at as usize, seen.len());
+                        seen.extend(row..row + many);
+                        Ok(())
+                    });
+                prop_assert_eq!(&seen, &all[first as usize..]);
+            }
+        }
+    }
+
+    /// The draw of earlier versions, row for row.
+    #[test]
+    fn held_out_rows_are_the_first_of_a_windows_shuffle() {
+        for (count, held, seed) in [(100u32, 10, 7u64), (60, 6, 1), (4097, 410, u64::MAX - 3)] {
+            let window = Window { first: 0, rows: count, key: [seed as u32, (seed >> 32) as u32] };
+            let mut out: Vec<u64> = (0..held).map(|i| window.row(i).into()).collect();
+            out.sort_unstable();
+            let order = Order::draw(count.into(), held.into(), seed);
+            assert_eq!(rows(&order)[(count - held) as usize..], out);
+        }
+    }
+
+    #[test]
+    fn parts_give_up_rows_in_proportion() {
+        let order = Order::draw_by(1000, 3500, 350, 5);
+        let out = &rows(&order)[3150..];
+        let of = |part: u64| out.iter().filter(|&&row| row / 1000 == part).count();
+        assert_eq!([of(0), of(1), of(2), of(3)], [100, 100, 100, 50]);
+        assert!(!out[..100].iter().zip(&out[100..200]).all(|(a, b)| a + 1000 == *b));
+    }
 
     #[test]
     fn held_out_rows_are_drawn_and_put_behind_all_others() {

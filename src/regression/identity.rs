@@ -24,6 +24,9 @@ impl Problem {
             "classes": self.classes,
             "standardized": self.scaling.is_some(),
         });
+        if let Some(names) = &self.class_names {
+            identity["class_names"] = json!(names);
+        }
         match &self.source {
             Source::Synthetic(_, _, options) => {
                 identity["kind"] = "synthetic".into();

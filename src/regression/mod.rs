@@ -11,7 +11,7 @@ pub use scaling::Scaling;
 
 use crate::check::Check;
 use crate::cpu::synthetic::{Options, Synthetic, Truth};
-use crate::data::{self, DataError, FileData, FileOptions, Skipped, Targets};
+use crate::data::{self, About, DataError, FileData, FileOptions, Skipped, Targets};
 use crate::{Error, Loss, Model};
 use std::path::Path;
 use std::sync::Arc;
@@ -41,12 +41,20 @@ pub struct Problem {
     /// The labels of the classes in ascending order, where the target is a class: a row then has the index
     /// of its label.
     pub classes: Option<Vec<f64>>,
+    /// What the classes are called, where labels are words: one for each of [`classes`](Self::classes).
+    pub class_names: Option<Vec<String>>,
     /// The parameters that made y, as a [`Model`] has them, where they are known.
     pub truth: Option<Vec<f64>>,
     /// How the features were scaled, where they were.
     pub scaling: Option<Scaling>,
     /// The rows of the file that were left out.
     pub skipped: Skipped,
+    /// What is known of the file, where rows come from one.
+    pub file: Option<Arc<About>>,
+    /// What weights are multiplied by.
+    weight_scale: f64,
+    /// In which order the rows of a streamed file come, where some are held out.
+    order: Option<Arc<held_out::Order>>,
     source: Source,
 }
 
@@ -138,6 +146,8 @@ impl Problem {
             weighted: file.weighted,
             offset: file.offset,
             skipped: file.skipped.clone(),
+            file: Some(file.about.clone()),
+            weight_scale: scaling::of_weights(file.greatest_weight),
             ..Self::of_shape(file.features())
         }
         .from(Source::File(Arc::new(file))))
@@ -170,9 +180,13 @@ impl Problem {
             weighted: false,
             offset: false,
             classes: None,
+            class_names: None,
             truth: None,
             scaling: None,
             skipped: Skipped::default(),
+            file: None,
+            weight_scale: 1.0,
+            order: None,
             source: Source::Table { x: Arc::default(), sides: Arc::default() },
         }
     }
@@ -221,11 +235,29 @@ impl Problem {
                 );
                 return refuse(&self.name, reason);
             }
+            // Labels may be there that no row has which can be used.
+            let of = |names: &Vec<String>| {
+                found.iter().filter_map(|&i| names.get(i as usize).cloned()).collect()
+            };
+            self.class_names = self.file.as_ref().and_then(|file| file.labels.as_ref()).map(of);
             self.classes = Some(found);
         } else {
-            self.classes = None;
-            if matches!(loss, Loss::Poisson) && self.has_negative_targets() {
-                return refuse(&self.name, "a target is negative, and poisson counts from 0".into());
+            (self.classes, self.class_names) = (None, None);
+            if matches!(loss, Loss::Poisson) {
+                let (least, greatest) = self.target_range();
+                let most = Loss::MAX_LOG_MEAN;
+                if least < 0.0 {
+                    let reason = "a target is negative, and poisson counts from 0".into();
+                    return refuse(&self.name, reason);
+                }
+                if greatest > most.exp() {
+                    let reason = format!(
+                        "a target is {greatest:e}, and poisson counts up to e^{most} = {:.6e}: give it in a \
+                         larger unit",
+                        most.exp()
+                    );
+                    return refuse(&self.name, reason);
+                }
             }
         }
         let loss = match (&self.classes, loss) {
@@ -260,12 +292,15 @@ impl Problem {
         }
     }
 
-    fn has_negative_targets(&self) -> bool {
+    /// The least and the greatest target of a Poisson regression; of a synthetic one they are in order.
+    fn target_range(&self) -> (f64, f64) {
         match &self.source {
-            Source::Synthetic(..) => false,
-            Source::File(file) => file.least_target < 0.0,
+            Source::Synthetic(..) => (0.0, 0.0),
+            Source::File(file) => (file.least_target, file.greatest_target),
             Source::Table { sides, .. } => {
-                sides.chunks(self.side()).any(|side| side[..self.targets].iter().any(|&y| y < 0.0))
+                let targets = sides.chunks(self.side()).flat_map(|side| &side[..self.targets]);
+                let widen = |(least, greatest): (f64, f64), &y: &f64| (least.min(y), greatest.max(y));
+                targets.fold((f64::INFINITY, f64::NEG_INFINITY), widen)
             }
         }
     }
@@ -339,5 +374,13 @@ mod tests {
         assert_eq!(error, "t: the target has 3 different values, and logistic needs two classes");
         let error = problem.model(Loss::Poisson, true).unwrap_err().to_string();
         assert_eq!(error, "t: a target is negative, and poisson counts from 0");
+        let mut counts = Problem::table("t", 1, vec![0.0; 2], vec![0.0, Loss::MAX_LOG_MEAN.exp()]);
+        counts.model(Loss::Poisson, true).unwrap();
+        let mut counts = Problem::table("t", 1, vec![0.0; 2], vec![0.0, 4e16]);
+        let error = counts.model(Loss::Poisson, true).unwrap_err().to_string();
+        assert!(
+            error.starts_with("t: a target is 4e16, and poisson counts up to e^38 = 3.18559"),
+            "{error}"
+        );
     }
 }

@@ -29,7 +29,18 @@ impl Problem {
             }
             Source::File(file) => {
                 let (mut from_x, mut from_sides) = (vec![0.0; x.len()], vec![0.0; sides.len()]);
-                file.read(first, &mut from_x, &mut from_sides)?;
+                let (features, side) = (self.features, self.side());
+                match &self.order {
+                    None => file.read(first, &mut from_x, &mut from_sides)?,
+                    Some(order) => {
+                        let count = (x.len() / features) as u64;
+                        order.runs(first, count, |at, row, many| {
+                            let (at, many) = (at as usize, many as usize);
+                            let x = &mut from_x[at * features..][..many * features];
+                            file.read(row, x, &mut from_sides[at * side..][..many * side])
+                        })?;
+                    }
+                }
                 self.round(&from_x, &from_sides, x, sides);
             }
             Source::Synthetic(problem, truth, _) => {
@@ -60,6 +71,12 @@ impl Problem {
             }
         }
         sides.iter_mut().zip(from_sides).for_each(|(to, &from)| *to = R::of(from));
+        if self.weighted && self.weight_scale != 1.0 {
+            let weights = from_sides.iter().skip(self.targets).step_by(self.side());
+            for (to, weight) in sides.iter_mut().skip(self.targets).step_by(self.side()).zip(weights) {
+                *to = R::of(weight * self.weight_scale);
+            }
+        }
         if let Some(classes) = &self.classes {
             let targets = from_sides.iter().step_by(self.side());
             for (to, y) in sides.iter_mut().step_by(self.side()).zip(targets) {

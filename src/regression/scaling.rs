@@ -1,5 +1,5 @@
 use crate::cpu::Real;
-use crate::data::Column;
+use crate::data::{Column, ColumnSums};
 
 /// Mean and standard deviation of each feature.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
@@ -10,29 +10,47 @@ pub struct Scaling {
     pub scale: Vec<f64>,
 }
 
-/// What to divide by: a constant column differs from its mean by rounding alone.
-fn scale(mean: f64, variance: f64) -> f64 {
-    let deviation = variance.sqrt();
-    if deviation <= 1e-12 * mean.abs() { 1.0 } else { deviation }
+/// Rows up to which the rule for constant columns grows with them.
+const CONSTANT_ROWS: f64 = 1000.0;
+
+/// The divisor of a column: 1 if it is constant but for rounding.
+///
+/// scikit-learn calls a column constant if its variance is at most n·u·var + (n·mean·u)², u = 2⁻⁵², which is how far
+/// the rounding of its sums may have come. The sums here are of differences, and that far only values themselves
+/// may be rounded: n counts for no more than [`CONSTANT_ROWS`], so that a long column of timestamps keeps its scale.
+fn scale(mean: f64, variance: f64, rows: f64) -> f64 {
+    let rounding = rows.min(CONSTANT_ROWS) * f64::EPSILON;
+    let constant = variance <= rounding * variance + (mean * rounding).powi(2);
+    if constant { 1.0 } else { variance.sqrt() }
+}
+
+/// What weights are multiplied by, so that the greatest comes to lie in [1, 2): a loss that is a weighted mean does
+/// not depend on it, but sums in f32 do. A power of two, which changes no digit of any weight.
+pub(super) fn of_weights(greatest: f64) -> f64 {
+    if greatest == 0.0 {
+        return 1.0;
+    }
+    const EXPONENT: u64 = 0x7ff << 52;
+    let power = f64::from_bits(greatest.to_bits() & EXPONENT);
+    1.0 / power.clamp(f64::MIN_POSITIVE, 2f64.powi(1022))
 }
 
 impl Scaling {
     /// Over all rows of `x`, dividing by their number (not by one less).
     pub fn fit(x: &[f64], features: usize) -> Self {
-        let rows = (x.len() / features) as f64;
-        let column = |j: usize| x.iter().skip(j).step_by(features);
-        let mean: Vec<f64> = (0..features).map(|j| column(j).sum::<f64>() / rows).collect();
-        let of = |(j, &mean): (usize, &f64)| {
-            scale(mean, column(j).map(|x| (x - mean).powi(2)).sum::<f64>() / rows)
-        };
-        let scale = mean.iter().enumerate().map(of).collect();
-        Scaling { mean, scale }
+        let mut sums = vec![ColumnSums::NONE; features];
+        for row in x.chunks_exact(features) {
+            sums.iter_mut().zip(row).for_each(|(sums, &value)| sums.add(value));
+        }
+        let columns: Vec<Column> = sums.iter().map(ColumnSums::column).collect();
+        Self::of_columns(&columns, (x.len() / features) as u64)
     }
 
     /// Of columns whose values have been seen.
     pub fn of_columns(columns: &[Column], rows: u64) -> Self {
         let mean = columns.iter().map(|column| column.mean).collect();
-        let of = |column: &Column| scale(column.mean, column.squares / rows as f64);
+        let rows = rows as f64;
+        let of = |column: &Column| scale(column.mean, column.squares / rows, rows);
         Scaling { mean, scale: columns.iter().map(of).collect() }
     }
 
@@ -56,6 +74,47 @@ impl Scaling {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// Differences of multiples of 2⁻¹⁰ from 2³⁰ are exact, and so are all sums' inputs.
+        #[test]
+        fn what_is_added_to_a_whole_column_does_not_change_its_scale(
+            values in prop::collection::vec(-1000i32..1000, 2..50), shift in -(1i64 << 30)..1 << 30,
+        ) {
+            let column = |shift: f64| -> Vec<f64> {
+                values.iter().map(|&value| f64::from(value) / 1024.0 + shift).collect()
+            };
+            let (here, there) = (Scaling::fit(&column(0.0), 1), Scaling::fit(&column(shift as f64), 1));
+            prop_assert_eq!(&here.scale, &there.scale);
+            prop_assert!((there.mean[0] - shift as f64 - here.mean[0]).abs() <= shift.abs() as f64 * f64::EPSILON);
+        }
+    }
+
+    #[test]
+    fn the_greatest_weight_comes_to_lie_between_one_and_two() {
+        for weight in [1.0, 1.5, 7.0, 1e36, 1e-40, f64::MIN_POSITIVE, f64::MAX / 4.0] {
+            let scaled = weight * of_weights(weight);
+            assert!((1.0..2.0).contains(&scaled), "{weight}: {scaled}");
+        }
+        assert_eq!([0.0, 1.0, 1.99].map(of_weights), [1.0; 3]);
+    }
+
+    /// scikit-learn's rule, on both sides of it.
+    #[test]
+    fn a_column_is_constant_if_it_differs_by_rounding_alone() {
+        let alternating = |mean: f64, deviation: f64, rows: usize| -> f64 {
+            let sign = |i: usize| if i.is_multiple_of(2) { deviation } else { -deviation };
+            Scaling::fit(&(0..rows).map(|i| mean + sign(i)).collect::<Vec<f64>>(), 1).scale[0]
+        };
+        // n·mean·u is 200 · 2⁶⁰ · 2⁻⁵² = 51 200.
+        let mean = (1u64 << 60) as f64;
+        assert_eq!(alternating(mean, 51_200.0 + 256.0, 200), 51_200.0 + 256.0);
+        assert_eq!(alternating(mean, 51_200.0 - 256.0, 200), 1.0);
+        assert_eq!(alternating(0.0, 1e-100, 200), 1e-100);
+        // Of more rows it is the same deviation from 1000 rows on.
+        assert_eq!(alternating(mean, 256_000.0 + 256.0, 100_000), 256_000.0 + 256.0);
+    }
 
     #[test]
     fn features_get_mean_zero_and_deviation_one_and_constants_stay_finite() {

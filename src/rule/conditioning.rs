@@ -10,9 +10,12 @@ use crate::check::Check;
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "checkpoint", derive(serde::Serialize, serde::Deserialize))]
 pub struct Conditioning {
-    /// The largest norm that all gradients of the optimizer may have together. Default `None`.
+    /// The largest norm that all gradients of the optimizer may have together. An infinite one, which PyTorch has too,
+    /// clips nothing, and the norm is measured all the same. Default `None`.
     pub clip_norm: Option<ClipNorm>,
-    /// The largest absolute value of an element, > 0 (`torch.nn.utils.clip_grad_value_`). Default `None`.
+    /// The largest absolute value of an element, > 0 (`torch.nn.utils.clip_grad_value_`). An infinite one limits
+    /// nothing. Default `None`.
+    #[cfg_attr(feature = "checkpoint", serde(with = "limit::option"))]
     pub clip_value: Option<f64>,
     /// What the gradients were multiplied by (the scale of the loss), > 0: they are divided by it.
     /// Default 1.
@@ -31,9 +34,9 @@ pub struct Conditioning {
 #[cfg_attr(feature = "checkpoint", derive(serde::Serialize, serde::Deserialize))]
 pub enum ClipNorm {
     /// g · min(1, max_norm / (norm + 1e-6)): `torch.nn.utils.clip_grad_norm_`.
-    Torch(f64),
+    Torch(#[cfg_attr(feature = "checkpoint", serde(with = "limit"))] f64),
     /// g where norm < max_norm, else g · max_norm / norm: `optax.clip_by_global_norm`.
-    Optax(f64),
+    Optax(#[cfg_attr(feature = "checkpoint", serde(with = "limit"))] f64),
 }
 
 impl ClipNorm {
@@ -69,9 +72,64 @@ impl Conditioning {
     /// [`Error::HyperParameter`], naming the first field out of its range, its value and the range.
     pub fn validate(&self) -> Result<(), Error> {
         let check = Check("conditioning");
-        check.divisor("clip_norm", self.clip_norm.map_or(1.0, |clip| clip.max_norm()))?;
-        check.divisor("clip_value", self.clip_value.unwrap_or(1.0))?;
+        check.limit("clip_norm", self.clip_norm.map_or(1.0, |clip| clip.max_norm()))?;
+        check.limit("clip_value", self.clip_value.unwrap_or(1.0))?;
         check.divisor("grad_scale", self.grad_scale)
+    }
+}
+
+/// A limit in a file. JSON has no number for one that is infinite: there it is a word.
+#[cfg(feature = "checkpoint")]
+mod limit {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[derive(Serialize, Deserialize)]
+    #[serde(untagged)]
+    enum Limit {
+        Finite(f64),
+        Infinite(Word),
+    }
+
+    #[derive(Serialize, Deserialize)]
+    enum Word {
+        #[serde(rename = "inf")]
+        Infinity,
+    }
+
+    impl From<f64> for Limit {
+        fn from(value: f64) -> Self {
+            if value == f64::INFINITY { Limit::Infinite(Word::Infinity) } else { Limit::Finite(value) }
+        }
+    }
+
+    impl From<Limit> for f64 {
+        fn from(limit: Limit) -> Self {
+            match limit {
+                Limit::Finite(value) => value,
+                Limit::Infinite(Word::Infinity) => f64::INFINITY,
+            }
+        }
+    }
+
+    pub fn serialize<S: Serializer>(value: &f64, to: S) -> Result<S::Ok, S::Error> {
+        Limit::from(*value).serialize(to)
+    }
+
+    pub fn deserialize<'a, D: Deserializer<'a>>(from: D) -> Result<f64, D::Error> {
+        Limit::deserialize(from).map(f64::from)
+    }
+
+    pub mod option {
+        use super::Limit;
+        use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+        pub fn serialize<S: Serializer>(value: &Option<f64>, to: S) -> Result<S::Ok, S::Error> {
+            value.map(Limit::from).serialize(to)
+        }
+
+        pub fn deserialize<'a, D: Deserializer<'a>>(from: D) -> Result<Option<f64>, D::Error> {
+            Ok(Option::<Limit>::deserialize(from)?.map(f64::from))
+        }
     }
 }
 
@@ -82,7 +140,7 @@ mod tests {
     #[test]
     fn values_out_of_range_are_named() {
         Conditioning::default().validate().unwrap();
-        for bad in [0.0, -1.0, f64::NAN, f64::INFINITY, 1e-40, 1e38] {
+        for bad in [0.0, -1.0, f64::NAN, f64::NEG_INFINITY, 1e-40, 1e38] {
             let default = Conditioning::default();
             let message = |conditioning: Conditioning| conditioning.validate().unwrap_err().to_string();
             let clip_norm = Some(ClipNorm::Torch(bad));
@@ -90,5 +148,37 @@ mod tests {
             assert!(message(Conditioning { clip_value: Some(bad), ..default }).contains("clip_value"));
             assert!(message(Conditioning { grad_scale: bad, ..default }).contains("grad_scale"));
         }
+    }
+
+    #[test]
+    fn a_limit_may_be_infinite_and_a_scale_may_not() {
+        let default = Conditioning::default();
+        let (clip_norm, clip_value) = (Some(ClipNorm::Optax(f64::INFINITY)), Some(f64::INFINITY));
+        let infinite = Conditioning { clip_norm, clip_value, ..default };
+        infinite.validate().unwrap();
+        assert!(infinite.measures());
+        let scaled = Conditioning { grad_scale: f64::INFINITY, ..default };
+        assert!(scaled.validate().unwrap_err().to_string().contains("grad_scale is inf"));
+    }
+
+    #[cfg(feature = "checkpoint")]
+    #[test]
+    fn limits_are_read_as_they_were_written() {
+        for limit in [0.1, 5.0, 1.5e-38, f64::INFINITY] {
+            for clip_norm in [None, Some(ClipNorm::Torch(limit)), Some(ClipNorm::Optax(limit))] {
+                for clip_value in [None, Some(limit)] {
+                    let written = Conditioning { clip_norm, clip_value, ..Conditioning::default() };
+                    let json = serde_json::to_string(&written).unwrap();
+                    assert_eq!(serde_json::from_str::<Conditioning>(&json).unwrap(), written, "{json}");
+                }
+            }
+        }
+        // As it was before there were infinite ones.
+        let json = serde_json::json!({
+            "clip_norm": { "Torch": 2.0 }, "clip_value": null, "grad_scale": 1.0, "write_back": false,
+            "skip_nonfinite": false,
+        });
+        let read: Conditioning = serde_json::from_value(json).unwrap();
+        assert_eq!(read.clip_norm, Some(ClipNorm::Torch(2.0)));
     }
 }

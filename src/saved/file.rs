@@ -65,6 +65,8 @@ impl SavedModel {
             names: file.json("names")?,
             target_names: file.json("target_names")?,
             classes: optional("classes")?.map(|(values, _)| values),
+            class_names: file.optional_json("class_names")?,
+            columns: file.optional_json("columns")?,
             scaling: match (mean, scale) {
                 (None, None) => None,
                 (mean, scale) => Some(Scaling {
@@ -106,15 +108,19 @@ impl SavedModel {
 
     fn metadata(&self) -> Texts {
         let json = |value: serde_json::Value| value.to_string();
-        [
+        let optional = [
+            ("class_names", self.class_names.as_ref().map(|names| serde_json::json!(names))),
+            ("columns", self.columns.as_ref().map(|columns| serde_json::json!(columns))),
+        ];
+        let optional = optional.into_iter().filter_map(|(key, value)| Some((key, json(value?))));
+        let always = [
             (VERSION_KEY, VERSION.to_string()),
             ("model", json(serde_json::json!(self.model))),
             ("names", json(serde_json::json!(self.names))),
             ("target_names", json(serde_json::json!(self.target_names))),
             ("training", json(serde_json::json!(self.training))),
-        ]
-        .map(|(key, value)| (key.into(), value))
-        .into()
+        ];
+        always.into_iter().chain(optional).map(|(key, value)| (key.into(), value)).collect()
     }
 }
 
@@ -133,6 +139,10 @@ impl File<'_> {
 
     fn json<T: DeserializeOwned>(&self, key: &'static str) -> Result<T, SavedError> {
         serde_json::from_str(self.text(key)?).map_err(|error| self.error(key, error.to_string()))
+    }
+
+    fn optional_json<T: DeserializeOwned>(&self, key: &'static str) -> Result<Option<T>, SavedError> {
+        self.metadata.contains_key(key).then(|| self.json(key)).transpose()
     }
 
     /// A tensor's elements, and what they are stored as.

@@ -6,6 +6,7 @@ mod prediction;
 
 pub use error::SavedError;
 
+use crate::data::Columns;
 use crate::regression::Scaling;
 use crate::{Loss, Model};
 use std::collections::{BTreeMap, HashSet};
@@ -27,6 +28,10 @@ pub struct SavedModel {
     pub target_names: Vec<String>,
     /// The values of the target that the classes stand for: 0, 1, … where there are none.
     pub classes: Option<Vec<f64>>,
+    /// What the classes are called, where labels are words.
+    pub class_names: Option<Vec<String>>,
+    /// What the columns were of the file that it was trained on, where that had no names.
+    pub columns: Option<Columns>,
     /// How features are scaled ahead of the weights.
     pub scaling: Option<Scaling>,
     /// How the model was trained, in words of whoever did.
@@ -47,6 +52,12 @@ impl SavedModel {
     /// The values of the target that the classes stand for, none if the model is no classifier.
     pub fn class_values(&self) -> Vec<f64> {
         self.classes.clone().unwrap_or_else(|| (0..self.class_count()).map(f64::from).collect())
+    }
+
+    /// The labels of the classes as texts, none if the model is no classifier.
+    pub fn class_labels(&self) -> Vec<String> {
+        let of_values = || self.class_values().iter().map(f64::to_string).collect();
+        self.class_names.clone().unwrap_or_else(of_values)
     }
 
     fn class_count(&self) -> u32 {
@@ -86,6 +97,14 @@ impl SavedModel {
             within("classes", labels, f64::MAX)?;
             let different: HashSet<u64> = labels.iter().map(|label| (label + 0.0).to_bits()).collect();
             length("different classes", different.len(), classes)?;
+        }
+        if let Some(names) = &self.class_names {
+            length("class_names", names.len(), classes)?;
+            let different: HashSet<&String> = names.iter().collect();
+            length("different class_names", different.len(), classes)?;
+        }
+        if self.columns.as_ref().is_some_and(|columns| !columns.is_valid(model.features)) {
+            return Err(("columns", format!("do not fit {} features", model.features)));
         }
         if let Some(Scaling { mean, scale }) = &self.scaling {
             length("mean", mean.len(), model.features)?;

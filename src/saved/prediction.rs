@@ -37,11 +37,11 @@ impl SavedModel {
     }
 
     /// The means μ(z) that scores stand for: the score itself; the probability of the second class; the
-    /// probabilities of all; or e^z, where z counts as 30 if it is larger, as in training.
+    /// probabilities of all; or e^z, and the largest f64 where that is larger.
     pub fn means(&self, scores: &[f64]) -> Vec<f64> {
         match self.model.loss {
             Loss::Logistic => scores.iter().map(|&z| logistic(z)).collect(),
-            Loss::Poisson => scores.iter().map(|z| z.min(Loss::MAX_LOG_MEAN).exp()).collect(),
+            Loss::Poisson => scores.iter().map(|&z| power(z)).collect(),
             Loss::Softmax { .. } => scores.chunks(self.model.outputs).flat_map(softmax).collect(),
             Loss::Mse | Loss::SquaredError | Loss::Huber { .. } | Loss::Quantile { .. } => {
                 scores.to_vec()
@@ -62,15 +62,27 @@ impl SavedModel {
     /// The most probable class of each row, as the value of the target that it stands for; `None` if the
     /// model is no classifier.
     pub fn labels(&self, scores: &[f64]) -> Option<Vec<f64>> {
-        let labels = self.class_values();
+        let values = self.class_values();
+        Some(self.likeliest(scores)?.into_iter().map(|class| values[class]).collect())
+    }
+
+    /// The most probable class of each row, as its place among the labels; `None` if the model is no
+    /// classifier.
+    pub fn likeliest(&self, scores: &[f64]) -> Option<Vec<usize>> {
         match self.model.loss {
-            Loss::Logistic => Some(scores.iter().map(|&z| labels[usize::from(z > 0.0)]).collect()),
+            Loss::Logistic => Some(scores.iter().map(|&z| usize::from(z > 0.0)).collect()),
             Loss::Softmax { .. } => {
-                Some(scores.chunks(self.model.outputs).map(|z| labels[first_of_largest(z)]).collect())
+                Some(scores.chunks(self.model.outputs).map(first_of_largest).collect())
             }
             _ => None,
         }
     }
+}
+
+/// eᶻ, finite where z is.
+fn power(z: f64) -> f64 {
+    let power = z.exp();
+    if power == f64::INFINITY { f64::MAX } else { power }
 }
 
 /// 1 / (1 + e⁻ᶻ), by a power that cannot overflow.

@@ -50,7 +50,7 @@ fn on_cpu<R: Float>(
                 let mut published = published::Sgd { lr, rows };
                 return Ok(walk(algorithm, &x, &y, |params, g| published.update(params, g)));
             }
-            (Algorithm::RmsProp, Rule::RmsProp(rule)) => {
+            (Algorithm::RmsProp | Algorithm::RmsPropArticle, Rule::RmsProp(rule)) => {
                 let (alpha, eps) = (R::of(rule.alpha), R::of(rule.eps));
                 let mut published = published::RmsProp { lr, alpha, eps, square_avg: [R::zero(); 2] };
                 return Ok(walk(algorithm, &x, &y, |params, g| published.update(params, g)));
@@ -105,7 +105,7 @@ fn on_gpu(
     let start = [start.0, start.1];
     let rule = algorithm.rule();
     match (variant, algorithm, rule) {
-        (Variant::Published, Algorithm::RmsProp, _) => {
+        (Variant::Published, Algorithm::RmsProp | Algorithm::RmsPropArticle, _) => {
             // What is published looks from the intercept at the slope: here both are weights, of x and of 1.
             let (x, y) = problem.materialize::<f64>()?;
             let x = x.into_iter().flat_map(|x| [x, 1.0]).collect();

@@ -1,6 +1,6 @@
 //! What a run keeps of its epochs, for stopping early.
 
-use super::stopping::{EarlyStopping, Verdict, Watched, score};
+use super::stopping::{Basis, Criterion, EarlyStopping, Verdict, Watched, score};
 use super::{Plan, TrainError, Worker};
 
 /// What is known of the epochs so far.
@@ -8,13 +8,15 @@ pub struct Epochs<'a> {
     pub watched: Watched,
     stopping: EarlyStopping,
     plan: &'a Plan,
+    basis: Basis,
+    /// Near the mean of the targets held out.
     shift: f64,
     /// The mean deviance of a constant model on the rows held out.
     null_deviance: f64,
 }
 
 impl<'a> Epochs<'a> {
-    /// Goes on from what is known.
+    /// Goes on from what is known; `shift` is near the mean of the targets held out.
     pub fn new(
         stopping: EarlyStopping,
         watched: Option<Watched>,
@@ -22,13 +24,20 @@ impl<'a> Epochs<'a> {
         plan: &'a Plan,
         shift: f64,
     ) -> Result<Self, TrainError> {
-        let mut null_deviance = 1.0;
-        if stopping.validation_rows > 0 && matches!(plan.recipe.model.loss, crate::Loss::Poisson) {
-            let all = worker.evaluate(plan.rows, stopping.validation_rows, shift)?;
-            null_deviance = all.null_poisson_deviance();
-        }
-        let watched = watched.unwrap_or_default();
-        Ok(Epochs { watched, stopping, plan, shift, null_deviance })
+        let held_out = match stopping.validation_rows {
+            0 => None,
+            rows => Some(worker.evaluate(plan.rows, rows, shift)?),
+        };
+        let mut watched = watched.unwrap_or_default();
+        let new = || Basis::new(&plan.recipe.model.loss, held_out.as_ref());
+        let basis = *watched.basis.get_or_insert_with(new);
+        let null_deviance = held_out.map_or(f64::NAN, |all| all.null_poisson_deviance());
+        Ok(Epochs { watched, stopping, plan, basis, shift, null_deviance })
+    }
+
+    /// What it goes by.
+    pub fn basis(&self) -> Basis {
+        self.basis
     }
 
     /// An update was made from so many rows.
@@ -39,14 +48,29 @@ impl<'a> Epochs<'a> {
 
     /// Ends an epoch; whether training is to end with it.
     pub fn end(&mut self, worker: &mut dyn Worker, lr: f64) -> Result<bool, TrainError> {
-        let watched = match self.stopping.validation_rows {
-            0 => self.watched.loss / self.watched.rows as f64,
-            rows => {
-                let held_out = worker.evaluate(self.plan.rows, rows, self.shift)?;
-                -score(&self.plan.recipe.model.loss, &held_out, self.null_deviance)
+        let training_loss = self.watched.loss / self.watched.rows as f64;
+        (self.watched.loss, self.watched.rows) = (0.0, 0);
+        let held_out = match self.basis.criterion {
+            Criterion::TrainingLoss => None,
+            _ => Some(worker.evaluate(self.plan.rows, self.stopping.validation_rows, self.shift)?),
+        };
+        let value = loop {
+            let value = match (self.basis.criterion, &held_out) {
+                (Criterion::Score, Some(held_out)) => {
+                    -score(&self.plan.recipe.model.loss, held_out, self.null_deviance)
+                }
+                (Criterion::HeldOutLoss, Some(held_out)) => held_out.mean_loss(),
+                _ => training_loss,
+            };
+            match self.basis.next() {
+                // It is neither better nor worse than another.
+                Some(next) if !value.is_finite() => {
+                    self.basis = next;
+                    self.watched.go_by(next);
+                }
+                _ => break value,
             }
         };
-        (self.watched.loss, self.watched.rows) = (0.0, 0);
-        Ok(self.watched.epoch(&self.stopping, watched, lr) == Verdict::Stop)
+        Ok(self.watched.epoch(&self.stopping, value, lr) == Verdict::Stop)
     }
 }

@@ -1,6 +1,7 @@
 //! The training loop: batches → gradient → step → what is to be told about it.
 
 mod batches;
+mod cause;
 mod checkpoint;
 mod cpu;
 mod epochs;
@@ -19,6 +20,7 @@ mod stopping;
 mod submissions;
 
 pub use batches::{Batches, Shuffle};
+pub use cause::Cause;
 pub use checkpoint::{Configuration, MadeBy};
 pub use cpu::{CpuWorker, Float};
 pub use gpu::GpuWorker;
@@ -29,7 +31,7 @@ pub use keep::Keep;
 pub use memory::{CHUNK, Fitting, Memory, MemoryError, MemoryPlan, Needs};
 pub use run::{train, train_keeping};
 pub use state::{Best, LoopState, Numbers, RunState, Skips, WorkerState};
-pub use stopping::{EarlyStopping, score};
+pub use stopping::{Basis, Criterion, EarlyStopping, Undefined, score};
 pub use submissions::{Rate, Submissions, Work};
 
 use crate::batch::Batch;
@@ -216,6 +218,8 @@ pub struct Report {
     pub evaluation: Evaluation,
     /// And on those that were held out.
     pub validation: Option<Evaluation>,
+    /// What early stopping went by, where it was asked for.
+    pub stopping: Option<Basis>,
     /// Time spent training, without the updates that were checked and without losses over all rows.
     pub training: Duration,
     /// Time spent on verification.
@@ -232,8 +236,7 @@ pub struct Report {
 pub enum TrainError {
     /// The loss is no number any more, or has grown beyond all return.
     #[error(
-        "diverged at update {update}: the loss is {loss:e}, and was {initial_loss:e} at the start; \
-         a lower learning rate, or features on one scale (--standardize), may help"
+        "diverged at update {update}: the loss is {loss:e}, and was {initial_loss:e} at the start{cause}"
     )]
     Diverged {
         /// The update, from 1, whose batch showed it first.
@@ -242,32 +245,36 @@ pub enum TrainError {
         loss: f64,
         /// The loss over all rows at the start.
         initial_loss: f64,
+        /// Why, as far as the data tell.
+        cause: Cause,
     },
     /// The parameters are no numbers any more, or their moments.
-    #[error(
-        "diverged at update {update}: a parameter or a moment is not finite; a lower learning rate, or features \
-         on one scale (--standardize), may help"
-    )]
+    #[error("diverged at update {update}: a parameter or a moment is not finite{cause}")]
     Overflow {
         /// The last update made.
         update: u64,
+        /// Why, as far as the data tell.
+        cause: Cause,
     },
     /// As many updates in a row as may be came to something that is not finite.
     #[error(
-        "{skips} updates in a row, up to update {update}, came to what is not finite and were skipped; a lower \
-         learning rate, or data on one scale (--standardize), may help"
+        "{skips} updates in a row, up to update {update}, came to what is not finite and were skipped{cause}"
     )]
     Skipped {
         /// The last one of them.
         update: u64,
         /// How many they are.
         skips: u32,
+        /// Why, as far as the data tell.
+        cause: Cause,
     },
     /// The loss is no number before anything was done.
-    #[error("the loss is {loss:e} before the first update: features or targets are too large for f32")]
+    #[error("the loss is {loss:e} before the first update{cause}")]
     NotFinite {
         /// The loss over all rows.
         loss: f64,
+        /// Why, as far as the data tell.
+        cause: Cause,
     },
     /// There is nothing to learn from.
     #[error("every row to train on has weight 0")]

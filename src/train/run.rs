@@ -4,7 +4,7 @@ use super::epochs::Epochs;
 use super::keep::Keep;
 use super::pace::Pace;
 use super::state::{Best, LoopState, RunState, Skips, WorkerState};
-use super::{Plan, Progress, Report, TrainError, VerifyEvery, Worker};
+use super::{Cause, Plan, Progress, Report, TrainError, VerifyEvery, Worker};
 use crate::Evaluation;
 use crate::batch::Batch;
 use crate::regression::{Problem, ProblemError};
@@ -47,6 +47,18 @@ pub fn train_keeping(
     observer: &mut dyn FnMut(Progress) -> Result<(), String>,
     keep: &mut Keep,
 ) -> Result<Report, TrainError> {
+    let trained = run_all(problem, plan, worker, stop, observer, keep);
+    trained.map_err(|error| error.explained(problem, plan))
+}
+
+fn run_all(
+    problem: &Problem,
+    plan: &Plan,
+    worker: &mut dyn Worker,
+    stop: &AtomicBool,
+    observer: &mut dyn FnMut(Progress) -> Result<(), String>,
+    keep: &mut Keep,
+) -> Result<Report, TrainError> {
     let mut run = Run::new(problem, plan, worker, stop, keep.state.as_ref())?;
     let began = run.done;
     let mut trace = Vec::new();
@@ -76,16 +88,21 @@ pub fn train_keeping(
     run.report(last, observer)
 }
 
-/// An f32 near the targets' mean: that of the first rows, of which a few are in memory at a time.
-fn near_mean(problem: &Problem) -> Result<f64, ProblemError> {
-    let rows = problem.rows.min(4096);
+/// An f32 near the targets' mean over so many rows from `first` on: that of the first of them which weigh something. A
+/// few rows are in memory at a time.
+fn near_mean(problem: &Problem, first: u64, rows: u64) -> Result<f64, ProblemError> {
+    let rows = rows.min(4096);
     let part = (READ / problem.features.max(1) as u64).clamp(1, rows.max(1));
-    let mut sum = 0.0;
-    for first in (0..rows).step_by(part as usize) {
-        let (_, sides) = problem.rows_of::<f32>(&Batch::new(first, part.min(rows - first)))?;
-        sides.iter().step_by(problem.side()).for_each(|&y| sum += f64::from(y));
+    let weighs = |side: &&[f32]| !problem.weighted || side[problem.targets] > 0.0;
+    let (mut sum, mut count) = (0.0, 0.0f64);
+    for at in (0..rows).step_by(part as usize) {
+        let (_, sides) = problem.rows_of::<f32>(&Batch::new(first + at, part.min(rows - at)))?;
+        for side in sides.chunks(problem.side()).filter(weighs) {
+            sum += f64::from(side[0]);
+            count += 1.0;
+        }
     }
-    Ok(((sum / rows as f64) as f32).into())
+    Ok(((sum / count.max(1.0)) as f32).into())
 }
 
 /// A run that has begun.
@@ -116,7 +133,7 @@ impl<'a> Run<'a> {
         stop: &'a AtomicBool,
         from: Option<&RunState>,
     ) -> Result<Self, TrainError> {
-        let shift = near_mean(problem)?;
+        let shift = near_mean(problem, 0, problem.rows)?;
         let progress = match from {
             Some(state) => {
                 worker.restore(&state.worker)?;
@@ -126,6 +143,10 @@ impl<'a> Run<'a> {
         };
         let epochs = match &plan.stopping {
             Some(stopping) => {
+                let shift = match stopping.validation_rows {
+                    0 => shift,
+                    rows => near_mean(problem, plan.rows, rows)?,
+                };
                 Some(Epochs::new(*stopping, progress.watched.clone(), worker, plan, shift)?)
             }
             None => None,
@@ -161,7 +182,7 @@ impl<'a> Run<'a> {
         let started = Instant::now();
         let worker = self.worker.save()?;
         if !worker.is_finite() {
-            return Err(TrainError::Overflow { update: self.done });
+            return Err(TrainError::Overflow { update: self.done, cause: Cause::Unknown });
         }
         let progress = LoopState {
             update: self.done,
@@ -188,7 +209,7 @@ impl<'a> Run<'a> {
         if !grown && (loss.is_finite() || self.plan.max_skips > 0) {
             return Ok(());
         }
-        Err(TrainError::Diverged { update, loss, initial_loss })
+        Err(TrainError::Diverged { update, loss, initial_loss, cause: Cause::Unknown })
     }
 
     /// Makes one update that is checked, or some that are not, at most `until`, and returns their losses.
@@ -291,7 +312,7 @@ impl<'a> Run<'a> {
         self.skips.in_a_row += 1;
         let skips = self.skips.in_a_row;
         if skips >= self.plan.max_skips {
-            return Err(TrainError::Skipped { update, skips });
+            return Err(TrainError::Skipped { update, skips, cause: Cause::Unknown });
         }
         Ok(false)
     }
@@ -353,7 +374,7 @@ impl<'a> Run<'a> {
         let Plan { recipe, rows, stopping, .. } = self.plan;
         // A moment that is infinite keeps its parameter where it is, and no loss tells of it.
         if !self.worker.save()?.is_finite() {
-            return Err(TrainError::Overflow { update: self.done });
+            return Err(TrainError::Overflow { update: self.done, cause: Cause::Unknown });
         }
         // As a trace has them: ahead of the average.
         let traced = match (self.plan.trace, traced) {
@@ -361,7 +382,7 @@ impl<'a> Run<'a> {
             (_, traced) => traced,
         };
         self.worker.take_average()?;
-        let evaluation = self.evaluate(0, *rows)?;
+        let evaluation = self.evaluate(0, *rows, self.shift)?;
         let loss = evaluation.mean_loss();
         self.watch(self.done, loss)?;
         self.compare(loss);
@@ -371,7 +392,10 @@ impl<'a> Run<'a> {
             .map_err(TrainError::Observer)?;
         let validation = match stopping.map_or(0, |stopping| stopping.validation_rows) {
             0 => None,
-            held_out => Some(self.evaluate(*rows, held_out)?),
+            held_out => {
+                let shift = near_mean(self.problem, *rows, held_out)?;
+                Some(self.evaluate(*rows, held_out, shift)?)
+            }
         };
         let params = self.worker.params()?;
         Ok(Report {
@@ -385,6 +409,7 @@ impl<'a> Run<'a> {
             objective: loss + recipe.penalty.of(&params[..recipe.model.weights()]),
             evaluation,
             validation,
+            stopping: self.epochs.as_ref().map(Epochs::basis),
             training: self.pace.training(),
             verifying: self.pace.verifying(),
             params,
@@ -392,8 +417,8 @@ impl<'a> Run<'a> {
         })
     }
 
-    fn evaluate(&mut self, first: u64, rows: u64) -> Result<Evaluation, TrainError> {
-        evaluate(self.worker, self.problem, self.stop, (first, rows, self.shift), self.done)
+    fn evaluate(&mut self, first: u64, rows: u64, shift: f64) -> Result<Evaluation, TrainError> {
+        evaluate(self.worker, self.problem, self.stop, (first, rows, shift), self.done)
     }
 }
 
@@ -412,7 +437,7 @@ fn initial_loss(
     let loss = initial.mean_loss();
     // What is skipped may well be why.
     if !loss.is_finite() && plan.max_skips == 0 {
-        return Err(TrainError::NotFinite { loss });
+        return Err(TrainError::NotFinite { loss, cause: Cause::Unknown });
     }
     Ok(loss)
 }

@@ -6,8 +6,11 @@ use crate::common;
 use assert_cmd::Command;
 use serde_json::Value;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
+
+/// Longer than anything here takes on a machine that has much else to do: it only ends a test that hangs.
+pub const HANG: Duration = Duration::from_secs(30 * 60);
 
 /// How a run of the command ended.
 pub struct Outcome {
@@ -20,7 +23,7 @@ pub struct Outcome {
 pub fn run(folder: impl AsRef<Path>, arguments: &str) -> Outcome {
     let mut command = Command::new(env!("CARGO_BIN_EXE_wgpu-optim"));
     command.current_dir(&folder).args(arguments.split_whitespace());
-    let output = command.timeout(Duration::from_secs(60)).output().unwrap();
+    let output = command.timeout(HANG).output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     let (stdout, stderr) = (text(output.stdout), text(output.stderr));
     assert!(!stderr.contains("panicked"), "{arguments}: {stderr}");
@@ -52,6 +55,16 @@ pub fn refused_whole(folder: impl AsRef<Path>, arguments: &str, parts: &[&str]) 
     let before = names(&folder);
     refused(&folder, arguments, parts);
     assert_eq!(names(&folder), before, "{arguments}");
+}
+
+/// Waits for what must happen.
+#[track_caller]
+pub fn wait_until(what: &str, mut happened: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !happened() {
+        assert!(started.elapsed() < HANG, "{what}: not within {HANG:?}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
 }
 
 /// What a folder holds.

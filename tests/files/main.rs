@@ -1,4 +1,5 @@
-//! Files as data sets: what is read, what is refused, and what either costs.
+//! Files as data sets: what is read, what is refused, and what either costs. Models and checkpoints in files
+//! that are damaged.
 
 #![cfg(feature = "cli")]
 
@@ -6,12 +7,14 @@ mod any;
 mod csv;
 #[path = "../common/damage.rs"]
 mod damage;
+mod foreign_checkpoints;
 #[path = "../harmless/mod.rs"]
 mod harmless;
 mod hostile;
 mod npy;
 #[cfg(feature = "parquet")]
 mod parquet;
+mod saved;
 mod svmlight;
 
 use harmless::memory;

@@ -114,7 +114,8 @@ fn ends(values: &[f64]) -> (f64, f64) {
 fn visits(row: &Row, ratios: &[f64]) -> Vec<f64> {
     let len = ratios.len();
     let mut lengths: Vec<usize> = row.visits.iter().copied().filter(|&length| length > 0).collect();
-    if lengths.iter().sum::<usize>() != len {
+    let sum = lengths.iter().try_fold(0usize, |sum, &length| sum.checked_add(length));
+    if sum != Some(len) {
         lengths = (0..VISITS).map(|i| (i + 1) * len / VISITS - i * len / VISITS).collect();
     }
     let mut rest = ratios;

@@ -21,6 +21,8 @@ pub struct TensorFile {
 pub trait Element: Real {
     const DTYPE: Dtype;
 
+    /// Whether elements of this type fit into this one.
+    fn holds(dtype: Dtype) -> bool;
     /// The elements of a tensor of this type, in the order of its bytes; `None` if it is of one that does
     /// not fit into this.
     fn read(dtype: Dtype, bytes: &[u8]) -> Option<Vec<Self>>;
@@ -34,6 +36,10 @@ fn words<const N: usize, T>(bytes: &[u8], of: impl Fn([u8; N]) -> T) -> Vec<T> {
 impl Element for f32 {
     const DTYPE: Dtype = Dtype::F32;
 
+    fn holds(dtype: Dtype) -> bool {
+        dtype == Dtype::F32
+    }
+
     fn read(dtype: Dtype, bytes: &[u8]) -> Option<Vec<f32>> {
         (dtype == Dtype::F32).then(|| words(bytes, f32::from_le_bytes))
     }
@@ -45,6 +51,10 @@ impl Element for f32 {
 
 impl Element for f64 {
     const DTYPE: Dtype = Dtype::F64;
+
+    fn holds(dtype: Dtype) -> bool {
+        matches!(dtype, Dtype::F32 | Dtype::F64)
+    }
 
     fn read(dtype: Dtype, bytes: &[u8]) -> Option<Vec<f64>> {
         match dtype {
@@ -91,14 +101,19 @@ impl TensorFile {
     /// The elements of a tensor.
     pub fn elements<R: Element>(&self, name: &str) -> Result<Vec<R>, Failure> {
         let info = self.info(name)?;
-        let mismatch = || {
-            let hint = match (info.dtype, R::DTYPE) {
-                (Dtype::F64, Dtype::F32) => " (--device f64 takes F64)",
-                _ => "",
-            };
-            self.error(name, &format!("is {}, and {} is needed{hint}", info.dtype, R::DTYPE))
-        };
+        let mismatch = || self.error(name, &needed::<R>(info.dtype));
         R::read(info.dtype, self.bytes(info)).ok_or_else(mismatch)
+    }
+
+    pub fn dtype(&self, name: &str) -> Result<Dtype, Failure> {
+        Ok(self.info(name)?.dtype)
+    }
+
+    /// A tensor as it lies in the file.
+    pub fn raw(&self, name: &str) -> Result<Raw, Failure> {
+        let info = self.info(name)?;
+        let (shape, bytes) = (info.shape.clone(), self.bytes(info).to_vec());
+        Ok(Raw { name: name.into(), dtype: info.dtype, shape, bytes })
     }
 
     /// The elements of a tensor that must have this shape.
@@ -148,6 +163,30 @@ impl TensorFile {
     fn bytes(&self, info: &TensorInfo) -> &[u8] {
         let (start, end) = info.data_offsets;
         &self.bytes[self.data + start..self.data + end]
+    }
+}
+
+/// What is to be said where elements of a type are no `R`.
+pub fn needed<R: Element>(dtype: Dtype) -> String {
+    let hint = match (dtype, R::DTYPE) {
+        (Dtype::F64, Dtype::F32) => " (--device f64 takes F64)",
+        _ => "",
+    };
+    format!("is {dtype}, and {} is needed{hint}", R::DTYPE)
+}
+
+/// A tensor of any type, which nobody reads.
+pub struct Raw {
+    pub name: String,
+    pub dtype: Dtype,
+    pub shape: Vec<usize>,
+    bytes: Vec<u8>,
+}
+
+impl Raw {
+    pub fn output(&self) -> Output<'_> {
+        let (name, bytes) = (self.name.clone(), std::borrow::Cow::Borrowed(&self.bytes[..]));
+        Output { name, dtype: self.dtype, shape: &self.shape, bytes }
     }
 }
 

@@ -1,6 +1,6 @@
 //! What an optimizer keeps of each parameter, as tensors `<parameter>.<name>`.
 
-use super::files::{Element, Output, TensorFile};
+use super::files::{Element, Output, Raw, TensorFile};
 use crate::command::Failure;
 use safetensors::tensor::Dtype;
 use std::borrow::Cow;
@@ -23,6 +23,8 @@ pub struct Parameter<R> {
     pub taken: u64,
     /// Whether it came with a state.
     restored: bool,
+    /// As it lies in its file, where it is of another type than what is computed with.
+    original: Option<Raw>,
 }
 
 impl<R: Element> Parameter<R> {
@@ -42,14 +44,17 @@ impl<R: Element> Parameter<R> {
             }
             Ok(parameter)
         };
-        params.names().into_iter().map(read).collect()
+        let names = params.names().into_iter();
+        names.filter(|name| params.dtype(name).is_ok_and(R::holds)).map(read).collect()
     }
 
     fn read(rule: &Rule, params: &TensorFile, name: String) -> Result<Self, Failure> {
         let values: Vec<R> = params.elements(&name)?;
         let moments = vec![vec![R::of(0.0); values.len()]; rule.moments().len()];
         let shape = params.shape(&name)?.to_vec();
-        Ok(Parameter { name, shape, values, moments, step: 0, taken: 0, restored: false })
+        let is_other = params.dtype(&name)? != R::DTYPE;
+        let original = is_other.then(|| params.raw(&name)).transpose()?;
+        Ok(Parameter { name, shape, values, moments, step: 0, taken: 0, restored: false, original })
     }
 
     /// Takes the state that the file has of this parameter: all of it, or none.
@@ -59,20 +64,25 @@ impl<R: Element> Parameter<R> {
         if found.is_empty() {
             return Ok(());
         }
-        if !missing.is_empty() {
+        let step = format!("{}.{STEP}", self.name);
+        let has_begun = missing == [step.clone()] && !counts(rule);
+        if !missing.is_empty() && !has_begun {
             let missing = missing.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
             return Err(state.error(&found[0], &format!("is there without {missing}")));
         }
         for (moment, kept) in self.moments.iter_mut().zip(rule.moments()) {
             *moment = state.elements_of(&format!("{}.{kept}", self.name), &self.shape)?;
         }
-        self.step = state.count(&format!("{}.{STEP}", self.name))?;
+        self.step = if has_begun { 1 } else { state.count(&step)? };
         self.restored = true;
         Ok(())
     }
 
-    /// The parameter as it is written.
+    /// The parameter as it is written: as it was read where it took no step.
     pub fn output(&self) -> Output<'_> {
+        if let Some(original) = self.original.as_ref().filter(|_| self.taken == 0) {
+            return original.output();
+        }
         let (name, bytes) = (self.name.clone(), Cow::Borrowed(R::bytes(&self.values)));
         Output { name, dtype: R::DTYPE, shape: &self.shape, bytes }
     }
@@ -95,6 +105,12 @@ impl<R: Element> Parameter<R> {
         }
         state
     }
+}
+
+/// Whether a step depends on how many there were before it, besides whether there was one. PyTorch's SGD keeps no count,
+/// nor do the common implementations of Lion: what they keep has had its first step.
+fn counts(rule: &Rule) -> bool {
+    !matches!(rule, Rule::Sgd(_) | Rule::Lion(_))
 }
 
 /// Refuses a state of something else than these parameters under this rule.

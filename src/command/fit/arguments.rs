@@ -1,5 +1,6 @@
 //! What a fit can be asked for.
 
+use super::super::data::FileArguments;
 use super::super::device::DeviceArguments;
 use super::super::rules::{Optimizer, RuleArguments};
 use clap::{Args, ValueEnum};
@@ -7,8 +8,8 @@ use std::path::PathBuf;
 
 #[derive(Args)]
 pub struct Arguments {
-    /// The data: `synthetic`, `blog` (100 rows of y = 2.5 x + 1), or a file: CSV with a header line, .npy,
-    /// .svm / .svmlight / .libsvm, or .parquet
+    /// The data: `synthetic`, `blog` (100 rows of y = 2.5 x + 1), or a file: CSV, .npy, .npz,
+    /// .svm / .svmlight / .libsvm or .parquet, plain or as .gz or .zst; `-` is standard input
     #[arg(default_value = "synthetic", value_name = "DATA")]
     pub data: String,
     #[command(flatten)]
@@ -34,8 +35,17 @@ pub struct Arguments {
     pub rule: RuleArguments,
     #[command(flatten)]
     pub synthetic: SyntheticArguments,
+    /// Number of features of synthetic data [default: 64]; of a file the names of its features, with commas
+    /// between them [default: every column that is nothing else]
+    #[arg(long, value_name = "D|NAMES", help_heading = "Data")]
+    pub features: Vec<String>,
+    /// The targets of an .npy file, in an .npy file of their own
+    #[arg(long, value_name = "FILE", help_heading = "Data in a file")]
+    pub y: Option<PathBuf>,
     #[command(flatten)]
     pub file: FileArguments,
+    #[command(flatten)]
+    pub placement: PlacementArguments,
     #[command(flatten)]
     pub keeping: KeepingArguments,
     #[command(flatten)]
@@ -182,9 +192,6 @@ pub struct SyntheticArguments {
     /// Rows [default: 1048576]
     #[arg(long, value_name = "N")]
     pub samples: Option<u64>,
-    /// Features [default: 64]
-    #[arg(long, value_name = "D")]
-    pub features: Option<u32>,
     /// Targets of a squared loss, or classes of a softmax [default: 1, softmax 10]
     #[arg(long, value_name = "K")]
     pub outputs: Option<u32>,
@@ -211,38 +218,10 @@ pub struct SyntheticArguments {
     pub is_virtual: bool,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum BadRow {
-    #[default]
-    Error,
-    Skip,
-}
-
-/// Data in a file.
+/// Where rows are while they are trained on.
 #[derive(Args)]
-#[command(next_help_heading = "Data in a file")]
-pub struct FileArguments {
-    /// A column to predict; several for a squared loss [default: the last one]
-    #[arg(long, value_name = "NAME")]
-    pub target: Vec<String>,
-    /// The column with the weights of the rows
-    #[arg(long, value_name = "NAME")]
-    pub sample_weight: Option<String>,
-    /// The column that is added to the scores
-    #[arg(long, value_name = "NAME", conflicts_with = "exposure")]
-    pub offset: Option<String>,
-    /// The column whose logarithm is added to the scores
-    #[arg(long, value_name = "NAME")]
-    pub exposure: Option<String>,
-    /// The targets of an .npy file, in an .npy file of their own
-    #[arg(long, value_name = "FILE")]
-    pub y: Option<PathBuf>,
-    /// What to do with a row that cannot be used: `skip` leaves it out and says so [default: error]
-    #[arg(long, value_enum, value_name = "WHAT")]
-    pub on_bad_row: Option<BadRow>,
-    /// Scale every feature to mean 0 and standard deviation 1
-    #[arg(long)]
-    pub standardize: bool,
+#[command(next_help_heading = "Memory")]
+pub struct PlacementArguments {
     /// Read the file again in every epoch instead of holding its rows in memory [default: where they do not
     /// fit]
     #[arg(long)]

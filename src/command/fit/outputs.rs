@@ -62,7 +62,7 @@ impl Outputs {
         }
         let mut seen: Vec<PathBuf> = [Path::new(&arguments.data)]
             .into_iter()
-            .chain(arguments.file.y.as_deref())
+            .chain(arguments.y.as_deref())
             .filter_map(|path| path.canonicalize().ok())
             .collect();
         let partial = outputs.log.as_deref().map(log::partial);

@@ -147,7 +147,7 @@ impl Fit<'_> {
     }
 
     fn device_memory(&self) -> Option<u64> {
-        self.arguments.file.device_memory
+        self.arguments.placement.device_memory
     }
 
     /// Where the rows must be, whatever fits.

@@ -3,21 +3,26 @@
 use super::super::device::Description;
 use super::super::{Failure, output};
 use super::Arguments;
+use super::metrics::Metrics;
 use super::placement::MemoryReport;
 use serde::Serialize;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use wgpu_optim::data::Note;
 use wgpu_optim::metrics::roc_auc;
 use wgpu_optim::regression::{Problem, Scaling};
 use wgpu_optim::saved::{Precision, SavedModel};
-use wgpu_optim::train::{Best, Plan, Report, StreamTimes, Submissions, score};
+use wgpu_optim::text::printable;
+use wgpu_optim::train::{Basis, Best, Criterion, Plan, Report, StreamTimes, Submissions, Undefined};
 use wgpu_optim::verify::Verification;
-use wgpu_optim::{Batch, Evaluation, Loss, Model};
+use wgpu_optim::{Batch, Loss, Model};
 
 /// Rows that an AUC is taken of: it is exact, and sorts them.
 const AUC_ROWS: u64 = 1 << 20;
 /// Numbers of X that are held for it at once.
 const AUC_NUMBERS: u64 = 1 << 20;
+
+/// More features than these are not listed in a table.
+const MOST_NAMES: usize = 16;
 
 /// One optimizer's run.
 #[derive(Serialize)]
@@ -35,10 +40,12 @@ pub struct Run {
     /// The loss and the penalty.
     objective: f64,
     /// On the rows that it was trained on.
-    metrics: BTreeMap<&'static str, f64>,
+    metrics: Metrics,
     /// On those that were held out.
     #[serde(skip_serializing_if = "Option::is_none")]
-    validation: Option<BTreeMap<&'static str, f64>>,
+    validation: Option<Metrics>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    early_stopping: Option<Stopping>,
     seconds: f64,
     verify_seconds: f64,
     rows_per_second: f64,
@@ -62,6 +69,41 @@ pub struct Run {
     pub points: Vec<(f64, f64)>,
     #[serde(skip)]
     params: Vec<f64>,
+}
+
+/// What early stopping went by.
+#[derive(Serialize)]
+struct Stopping {
+    criterion: Criterion,
+    /// The score of the rows held out, where there are any.
+    score: Option<&'static str>,
+    /// Why it did not go by that.
+    undefined: Option<Undefined>,
+}
+
+impl Stopping {
+    fn new(loss: &Loss, basis: Basis, holds_out: bool) -> Self {
+        let score = match loss {
+            Loss::Logistic | Loss::Softmax { .. } => "accuracy",
+            Loss::Poisson => "d2",
+            _ => "r2",
+        };
+        let Basis { criterion, undefined } = basis;
+        Stopping { criterion, score: holds_out.then_some(score), undefined }
+    }
+
+    /// What is to be said of it, if anything.
+    fn note(&self) -> Option<String> {
+        let (reason, score) = (self.undefined?, self.score?);
+        let instead = match self.criterion {
+            Criterion::Score => return None,
+            Criterion::HeldOutLoss => "the loss of the rows held out",
+            Criterion::TrainingLoss => "the training loss",
+        };
+        Some(format!(
+            "Early stopping goes by {instead}, not by its score: {score} is undefined there, as {reason}."
+        ))
+    }
 }
 
 /// What it took to bring rows to the device.
@@ -95,9 +137,23 @@ struct Data<'a> {
     name: &'a str,
     samples: u64,
     features: usize,
-    skipped: u64,
+    /// Of several targets a list.
     #[serde(skip_serializing_if = "Option::is_none")]
-    classes: &'a Option<Vec<f64>>,
+    target: Option<Value>,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    feature_names: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sample_weight: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    offset: Option<&'a str>,
+    /// Rows that were left out.
+    skipped: u64,
+    /// What was found out about the file that nobody asked for.
+    #[serde(skip_serializing_if = "<[Note]>::is_empty")]
+    notes: &'a [Note],
+    /// Numbers, or words where labels are words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    classes: Option<Value>,
     /// Weights are those of the scaled features.
     scaling: &'a Option<Scaling>,
 }
@@ -112,28 +168,6 @@ pub fn loss_name(loss: &Loss) -> &'static str {
         Loss::Logistic | Loss::Softmax { .. } => "log loss",
         Loss::Poisson => "Poisson loss",
     }
-}
-
-/// What a model is measured by.
-fn metrics(loss: &Loss, on: &Evaluation) -> BTreeMap<&'static str, f64> {
-    let named: Vec<(&'static str, f64)> = match loss {
-        Loss::Logistic | Loss::Softmax { .. } => {
-            vec![
-                ("accuracy", on.accuracy()),
-                ("log_loss", on.mean_loss()),
-                ("deviance", on.mean_deviance()),
-            ]
-        }
-        Loss::Poisson => vec![
-            ("deviance", on.mean_deviance()),
-            ("d2", score(loss, on, on.null_poisson_deviance())),
-            ("mse", on.mean_squared_error()),
-            ("mae", on.mean_absolute_error()),
-        ],
-        _ => vec![("r2", on.r2()), ("mse", on.mean_squared_error()), ("mae", on.mean_absolute_error())],
-    };
-    // JSON has no infinity, and of a single row there is no R².
-    named.into_iter().filter(|(_, value)| value.is_finite()).collect()
 }
 
 /// The area under the ROC curve of the first rows.
@@ -184,14 +218,17 @@ impl Run {
         let rows_per_second = if seconds > 0.0 { report.timed_rows as f64 / seconds } else { f64::NAN };
         let truth = problem.truth.as_ref().filter(|truth| truth.len() == report.params.len());
         let distance = truth.map(|truth| distance(model, truth, &report.params));
-        let mut measured = metrics(&model.loss, &report.evaluation);
+        let mut measured = Metrics::new(&model.loss, &report.evaluation);
         if matches!(model.loss, Loss::Logistic) {
             // What was trained is not lost because one number cannot be told of it.
-            let auc = auc(problem, model, &report.params, plan.rows).unwrap_or_else(|failure| {
-                output::note(&format!("warning: {}: no AUC: {failure}", plan.recipe.rule.name()));
-                None
-            });
-            measured.extend(auc.map(|auc| ("auc", auc)));
+            let auc = match auc(problem, model, &report.params, plan.rows) {
+                Ok(auc) => auc.ok_or("all rows are of one class"),
+                Err(failure) => {
+                    output::note(&format!("warning: {}: no AUC: {failure}", plan.recipe.rule.name()));
+                    Err("the rows could not be read again")
+                }
+            };
+            measured.add("auc", auc);
         }
         let (weights, intercepts) = report.params.split_at(model.weights());
         let (weights, intercept) = match model.outputs {
@@ -211,7 +248,10 @@ impl Run {
             best: report.best,
             objective: report.objective,
             metrics: measured,
-            validation: report.validation.map(|evaluation| metrics(&model.loss, &evaluation)),
+            early_stopping: report
+                .stopping
+                .map(|basis| Stopping::new(&model.loss, basis, report.validation.is_some())),
+            validation: report.validation.map(|on| Metrics::new(&model.loss, &on)),
             seconds,
             verify_seconds: report.verifying.as_secs_f64(),
             rows_per_second,
@@ -279,9 +319,16 @@ impl Run {
             names: named(&problem.names, problem.features, "x"),
             target_names: named(&problem.target_names, model.targets(), "y"),
             classes: problem.classes.clone(),
+            class_names: problem.class_names.clone(),
+            columns: problem.file.as_ref().and_then(|file| file.places.clone()),
             scaling: problem.scaling.clone(),
             training: training.map(|(key, value)| (key.into(), value)).into(),
         }
+    }
+
+    /// What is to be said of how it stopped early, or would have.
+    pub fn note(&self) -> Option<String> {
+        self.early_stopping.as_ref()?.note()
     }
 
     fn verified(&self) -> String {
@@ -300,17 +347,13 @@ impl Run {
 
     /// What is told of a run below the table.
     fn remarks(&self, loss: &Loss) -> Vec<String> {
-        let of = |metrics: &BTreeMap<&str, f64>| {
-            let each = metrics.iter().map(|(name, value)| format!("{name} {value:.6}"));
-            each.collect::<Vec<_>>().join(", ")
-        };
         let mut remarks = Vec::new();
         // Squared errors without more are in the table.
         if !matches!(loss, Loss::Mse) {
-            remarks.push(format!("{}: {}", self.optimizer, of(&self.metrics)));
+            remarks.push(format!("{}: {}", self.optimizer, self.metrics.text()));
         }
         if let Some(validation) = &self.validation {
-            remarks.push(format!("{}: on the rows held out {}", self.optimizer, of(validation)));
+            remarks.push(format!("{}: on the rows held out {}", self.optimizer, validation.text()));
         }
         if self.skipped > 0 {
             let (name, skipped) = (self.optimizer, self.skipped);
@@ -338,12 +381,26 @@ pub fn json<'a>(
     model: &'a Model,
     runs: &'a [Run],
 ) -> Json<'a> {
+    let file = problem.file.as_deref();
+    let classes = match (&problem.class_names, &problem.classes) {
+        (Some(names), _) => Some(json!(names)),
+        (None, classes) => classes.as_ref().map(|classes| json!(classes)),
+    };
     let data = Data {
         name: &problem.name,
         samples: problem.rows,
         features: problem.features,
+        target: match &problem.target_names[..] {
+            [] => None,
+            [target] => Some(json!(target)),
+            targets => Some(json!(targets)),
+        },
+        feature_names: &problem.names,
+        sample_weight: file.and_then(|file| file.weight_name.as_deref()),
+        offset: file.and_then(|file| file.offset_name.as_deref()),
         skipped: problem.skipped.count,
-        classes: &problem.classes,
+        notes: file.map_or(&[], |file| &file.notes),
+        classes,
         scaling: &problem.scaling,
     };
     Json { device, data, model, runs }
@@ -380,13 +437,31 @@ pub fn table(device: &Description, problem: &Problem, model: &Model, runs: &[Run
         loss if model.outputs > 1 => format!(", {} of {} outputs", loss.name(), model.outputs),
         loss => format!(", {}", loss.name()),
     };
-    let mut lines = vec![
-        format!("{name}: {samples} rows × {features} features{kind}"),
-        device.line(),
-        output::table(&header, 1, rows),
-    ];
+    let mut lines = vec![format!("{name}: {samples} rows × {features} features{kind}")];
+    lines.extend(columns(problem));
+    lines.extend([device.line(), output::table(&header, 1, rows)]);
     lines.extend(runs.iter().flat_map(|run| run.remarks(&model.loss)));
     lines.join("\n")
+}
+
+/// What the columns of a file are, and how many rows were left out.
+fn columns(problem: &Problem) -> Option<String> {
+    let file = problem.file.as_deref()?;
+    let listed = |names: &[String]| {
+        let names = names.iter().map(|name| printable(name));
+        names.collect::<Vec<_>>().join(", ")
+    };
+    let mut parts = vec![format!("target {}", listed(&problem.target_names))];
+    if problem.names.len() <= MOST_NAMES {
+        parts.push(format!("features {}", listed(&problem.names)));
+    }
+    for (what, name) in [("weight", &file.weight_name), ("offset", &file.offset_name)] {
+        parts.extend(name.as_ref().map(|name| format!("{what} {}", printable(name))));
+    }
+    if problem.skipped.count > 0 {
+        parts.push(format!("{} rows left out", problem.skipped.count));
+    }
+    Some(parts.join("; "))
 }
 
 /// A run whose every update was checked has no time of its own.

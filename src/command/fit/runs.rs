@@ -154,7 +154,14 @@ impl Fit<'_> {
         // What was trained is there, and is worth its results.
         session.unwritten.extend(unwritten.map(|failure| failure.of(name)));
         let points = std::mem::take(&mut session.standings[index].points);
-        Ok(Run::new(plan, &self.problem, report, points))
+        let run = Run::new(plan, &self.problem, report, points);
+        // Each optimizer comes to the same on the same rows, and it is said once.
+        if let Some(note) =
+            run.note().filter(|note| !session.runs.iter().any(|run| run.note().as_ref() == Some(note)))
+        {
+            output::note(&note);
+        }
+        Ok(run)
     }
 
     /// What a run that has ended says, with where it can be gone on from.

@@ -1,15 +1,13 @@
 //! From what was asked for to what is done.
 
 use super::super::Failure;
+use super::super::data::Rest;
 use super::super::output;
 use super::arguments::{
-    Arguments, BadRow, FileArguments, LossName, ModelArguments, PenaltyName, RateName,
-    SyntheticArguments, TrainingArguments,
+    Arguments, LossName, ModelArguments, PenaltyName, RateName, SyntheticArguments, TrainingArguments,
 };
 use std::path::Path;
-use wgpu_optim::bench::available_memory;
 use wgpu_optim::cpu::synthetic::{Options, Response};
-use wgpu_optim::data::{FileOptions, Offset, OnBadRow, Targets};
 use wgpu_optim::gpu::Shape;
 use wgpu_optim::regression::Problem;
 use wgpu_optim::schedule::{CosineAnnealing, Exponential, Linear, Step};
@@ -160,10 +158,9 @@ impl TrainingArguments {
 }
 
 impl SyntheticArguments {
-    fn given(&self) -> [(&'static str, bool); 10] {
+    fn given(&self) -> [(&'static str, bool); 9] {
         [
             ("--samples", self.samples.is_some()),
-            ("--features", self.features.is_some()),
             ("--outputs", self.outputs.is_some()),
             ("--noise", self.noise.is_some()),
             ("--outliers", self.outliers.is_some()),
@@ -175,12 +172,12 @@ impl SyntheticArguments {
         ]
     }
 
-    fn problem(&self, loss: &Loss) -> Result<Problem, Failure> {
+    fn problem(&self, loss: &Loss, features: u32) -> Result<Problem, Failure> {
         let response = Response::from(loss);
         let linear = response == Response::Linear;
         let outputs = if matches!(loss, Loss::Softmax { .. }) { 10 } else { 1 };
         let options = Options {
-            features: self.features.unwrap_or(64),
+            features,
             outputs: self.outputs.unwrap_or(outputs),
             response,
             noise: self.noise.unwrap_or(if linear { 0.1 } else { 0.0 }),
@@ -197,64 +194,18 @@ impl SyntheticArguments {
     }
 }
 
-impl FileArguments {
-    fn given(&self) -> [(&'static str, bool); 9] {
-        [
-            ("--target", !self.target.is_empty()),
-            ("--sample-weight", self.sample_weight.is_some()),
-            ("--offset", self.offset.is_some()),
-            ("--exposure", self.exposure.is_some()),
-            ("--y", self.y.is_some()),
-            ("--on-bad-row", self.on_bad_row.is_some()),
-            ("--standardize", self.standardize),
-            ("--stream", self.stream),
-            ("--device-memory", self.device_memory.is_some()),
-        ]
-    }
-
-    fn problem(&self, path: &Path) -> Result<Problem, Failure> {
-        let targets = match &self.target[..] {
-            [] => Targets::Last,
-            names => Targets::Named(names.into()),
-        };
-        let offset = self.offset.clone().map(Offset::Column);
-        let exposure = self.exposure.clone().map(Offset::Exposure);
-        let on_bad_row = match self.on_bad_row.unwrap_or_default() {
-            BadRow::Error => OnBadRow::Error,
-            BadRow::Skip => OnBadRow::Skip,
-        };
-        let options = FileOptions {
-            targets,
-            weight: self.sample_weight.clone(),
-            offset: offset.or(exposure),
-            y: self.y.clone(),
-            on_bad_row,
-            memory: if self.stream { 0 } else { available_memory() / 2 },
-            ..FileOptions::default()
-        };
-        let mut problem = Problem::file(path, &options)?;
-        if problem.skipped.count > 0 {
-            output::note(&format!("{}: {}", problem.name, problem.skipped));
-        }
-        if problem.is_streamed() && !self.stream {
-            output::note("The rows do not fit into memory: the file is read again in every epoch.");
-        }
-        if self.standardize {
-            problem.standardize();
-        }
-        Ok(problem)
-    }
-}
-
 impl Arguments {
     /// The data, and the model of them.
     pub fn problem(&self) -> Result<(Problem, Model), Failure> {
-        let (synthetic, file) = (self.synthetic.given(), self.file.given());
+        let (synthetic, mut file) = (self.synthetic.given(), self.file.given());
         // Streaming to a device is for all data.
-        let file = &file[..file.len() - 1];
-        let (wrong, of): (Vec<_>, _) = match &self.data[..] {
-            "synthetic" => (file.to_vec(), "a file"),
-            "blog" => ([&synthetic[..], file].concat(), "synthetic data or a file"),
+        file.extend([("--y", self.y.is_some()), ("--stream", self.placement.stream)]);
+        let (wrong, of) = match &self.data[..] {
+            "synthetic" => (file, "a file"),
+            "blog" => {
+                let features = [("--features", !self.features.is_empty())];
+                ([&features[..], &synthetic, &file].concat(), "synthetic data or a file")
+            }
             _ => (synthetic.to_vec(), "synthetic data"),
         };
         if let Some((flag, _)) = wrong.iter().find(|(_, given)| *given) {
@@ -264,10 +215,39 @@ impl Arguments {
         let loss = self.model.loss()?;
         let mut problem = match &self.data[..] {
             "blog" => Problem::blog(),
-            "synthetic" => self.synthetic.problem(&loss)?,
-            path => self.file.problem(Path::new(path))?,
+            "synthetic" => self.synthetic.problem(&loss, self.feature_count()?)?,
+            path => self.file_problem(Path::new(path), &loss)?,
         };
         let model = problem.model(loss, self.model.fit_intercept)?;
         Ok((problem, model))
+    }
+
+    fn file_problem(&self, path: &Path, loss: &Loss) -> Result<Problem, Failure> {
+        let stream = self.placement.stream;
+        let rest = Rest {
+            features: &self.features,
+            y: self.y.as_deref(),
+            labels: loss.is_classifier(),
+            memory: stream.then_some(0),
+        };
+        let problem = self.file.problem(path, rest)?;
+        if problem.is_streamed() && !stream {
+            output::note("The rows do not fit into memory: the file is read again in every epoch.");
+        }
+        Ok(problem)
+    }
+
+    /// The number of features of synthetic data.
+    fn feature_count(&self) -> Result<u32, Failure> {
+        match &self.features[..] {
+            [] => Ok(64),
+            [one] => {
+                let count = one.parse();
+                count.map_err(|_| {
+                    input(format!("--features {one}: synthetic data take a number of features"))
+                })
+            }
+            _ => Err(input("--features is there twice, and synthetic data take one number")),
+        }
     }
 }

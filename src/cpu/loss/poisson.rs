@@ -1,7 +1,7 @@
 use super::{Number, Point};
 use crate::Loss;
 
-/// μ − y z with μ = eᶻ, and the straight line that goes on from z = 30.
+/// μ − y z with μ = eᶻ, and the straight line that goes on from z = 38.
 #[inline(always)]
 pub fn point<N: Number>(z: N, y: N) -> Point<N> {
     let held = z.smaller(N::of(Loss::MAX_LOG_MEAN));
@@ -9,7 +9,7 @@ pub fn point<N: Number>(z: N, y: N) -> Point<N> {
     Point { gradient: mean - y, loss: (mean - y * z) + mean * (z - held) }
 }
 
-/// eᶻ, held at z = 30.
+/// eᶻ, held at z = 38.
 #[inline(always)]
 pub fn mean<N: Number>(z: N) -> N {
     z.smaller(N::of(Loss::MAX_LOG_MEAN)).exponential()

@@ -1,0 +1,65 @@
+//! Text from files and from the command line, made safe to print.
+
+use std::borrow::Cow;
+
+/// Escapes whatever a terminal would obey instead of show: control characters, line ends, and marks that
+/// reorder text. `ESC` becomes `\u{1b}`, a line feed `\n`.
+pub fn printable(text: &str) -> Cow<'_, str> {
+    escaped(text, is_unprintable)
+}
+
+/// [`printable`] text of several lines: its line feeds stay.
+pub fn printable_lines(text: &str) -> Cow<'_, str> {
+    escaped(text, |c| c != '\n' && is_unprintable(c))
+}
+
+/// The beginning of a text for a message: at most `most` characters, made [`printable`].
+pub fn shortened(text: &[u8], most: usize) -> String {
+    // A character has at most four bytes.
+    let start = String::from_utf8_lossy(&text[..text.len().min(4 * most)]);
+    match start.char_indices().nth(most) {
+        Some((end, _)) => format!("{}…", printable(&start[..end])),
+        None => printable(&start).into_owned(),
+    }
+}
+
+fn is_unprintable(c: char) -> bool {
+    let reorders =
+        matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    c.is_control() || reorders || matches!(c, '\u{2028}' | '\u{2029}')
+}
+
+fn escaped(text: &str, unprintable: impl Fn(char) -> bool) -> Cow<'_, str> {
+    if !text.contains(&unprintable) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        match c {
+            c if !unprintable(c) => shown.push(c),
+            '\n' | '\r' | '\t' => shown.extend(c.escape_default()),
+            c => shown.extend(c.escape_unicode()),
+        }
+    }
+    Cow::Owned(shown)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_terminal_obeys_is_escaped() {
+        assert_eq!(printable("\u{1b}[31mRED\u{7}"), "\\u{1b}[31mRED\\u{7}");
+        assert_eq!(printable("a\nb\r\tc\u{202e}d\u{85}"), "a\\nb\\r\\tc\\u{202e}d\\u{85}");
+        assert_eq!(printable_lines("a\nb\u{9b}"), "a\nb\\u{9b}");
+        assert!(matches!(printable("größer `als` \\n"), Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn a_long_text_is_cut_at_a_character() {
+        assert_eq!(shortened("ééé".as_bytes(), 2), "éé…");
+        assert_eq!(shortened("ééé".as_bytes(), 3), "ééé");
+        assert_eq!(shortened(b"a\xff\x1b", 3), "a\u{fffd}\\u{1b}");
+    }
+}

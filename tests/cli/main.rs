@@ -1,0 +1,24 @@
+//! The command as a user runs it.
+
+#![cfg(feature = "cli")]
+
+mod apply;
+mod bench;
+mod columns;
+#[path = "../common/command.rs"]
+mod command;
+#[path = "../common/mod.rs"]
+mod common;
+#[path = "../common/damage.rs"]
+mod damage;
+mod fit;
+mod formats;
+#[path = "../common/golden.rs"]
+mod golden;
+mod keeping;
+mod predict;
+mod shaders;
+mod streams;
+mod sweep;
+mod unusual;
+mod verify;

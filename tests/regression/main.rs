@@ -1,0 +1,23 @@
+//! The regressions: gradients, data, training, and runs that are resumed.
+
+mod checkpoint;
+#[path = "../common/mod.rs"]
+mod common;
+mod epochs;
+mod gradient;
+#[cfg(feature = "cli")]
+#[path = "../common/memory_files.rs"]
+mod memory_files;
+mod metrics;
+mod penalty;
+mod placement;
+#[cfg(feature = "cli")]
+#[path = "../common/regressions.rs"]
+mod regressions;
+mod resume;
+mod solvers;
+mod stopping;
+mod synthetic;
+#[cfg(feature = "cli")]
+#[path = "../common/training.rs"]
+mod training;
