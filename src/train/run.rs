@@ -88,8 +88,8 @@ fn run_all(
     run.report(last, observer)
 }
 
-/// An f32 near the targets' mean over so many rows from `first` on: that of the first of them which weigh something.
-/// A few rows are in memory at a time.
+/// An f32 near the targets' mean over so many rows from `first` on: that of the first of them which weigh something. A
+/// few rows are in memory at a time.
 fn near_mean(problem: &Problem, first: u64, rows: u64) -> Result<f64, ProblemError> {
     let rows = rows.min(4096);
     let part = (READ / problem.features.max(1) as u64).clamp(1, rows.max(1));

@@ -16,6 +16,8 @@ mod formats;
 #[path = "../common/golden.rs"]
 mod golden;
 mod keeping;
+mod memory;
+mod outputs;
 mod predict;
 mod shaders;
 mod streams;

@@ -380,9 +380,9 @@ fn output_that_cannot_be_written_is_refused() {
 #[cfg(unix)]
 mod unix {
     use super::*;
+    use crate::command::wait_until;
     use std::io::{BufRead, BufReader};
     use std::process::{Child, Command, Stdio};
-    use std::time::Instant;
 
     fn spawn(folder: &Path, arguments: &str) -> Child {
         let mut command = Command::new(env!("CARGO_BIN_EXE_wgpu-optim"));
@@ -407,13 +407,10 @@ mod unix {
         let folder = folder();
         let fit = "fit --device cpu --steps 100000000 --samples 5000 --features 4 --log log.csv";
         let child = spawn(folder.path(), fit);
-        // The log's first block is on disk once training has begun.
+        // A line below the header is there once training has begun, and with it the handling of signals.
         let partial = folder.path().join("log.csv.partial");
-        let deadline = Instant::now() + Duration::from_secs(30);
-        while partial.metadata().map_or(0, |file| file.len()) == 0 {
-            assert!(Instant::now() < deadline, "no log");
-            std::thread::sleep(Duration::from_millis(10));
-        }
+        let lines = || std::fs::read_to_string(&partial).map_or(0, |text| text.lines().count());
+        wait_until("a line of the log", || lines() > 1);
         let kill = Command::new("sh").args(["-c", &format!("kill -INT {}", child.id())]).status();
         assert!(kill.unwrap().success());
         let output = child.wait_with_output().unwrap();

@@ -221,13 +221,14 @@ impl Run {
         let mut measured = Metrics::new(&model.loss, &report.evaluation);
         if matches!(model.loss, Loss::Logistic) {
             // What was trained is not lost because one number cannot be told of it.
-            match auc(problem, model, &report.params, plan.rows) {
-                Ok(auc) => measured.add("auc", auc.ok_or("all rows are of one class")),
+            let auc = match auc(problem, model, &report.params, plan.rows) {
+                Ok(auc) => auc.ok_or("all rows are of one class"),
                 Err(failure) => {
                     output::note(&format!("warning: {}: no AUC: {failure}", plan.recipe.rule.name()));
-                    measured.add("auc", Err("the rows could not be read"));
+                    Err("the rows could not be read again")
                 }
-            }
+            };
+            measured.add("auc", auc);
         }
         let (weights, intercepts) = report.params.split_at(model.weights());
         let (weights, intercept) = match model.outputs {
