@@ -91,7 +91,7 @@
 //! - `checkpoint`: the state of an optimizer in a file;
 //! - `cli` (default): the command and what it is made of: data sets, metrics, training, verification, measurement,
 //!   the series.
-//! - `parquet`: data sets in Parquet files too.
+//! - `parquet` (default): data sets in Parquet files too.
 
 #![warn(missing_docs)]
 

@@ -13,6 +13,23 @@ pub fn printable_lines(text: &str) -> Cow<'_, str> {
     escaped(text, |c| c != '\n' && is_unprintable(c))
 }
 
+/// [`printable_lines`] of JSON, in which such characters stand in strings alone: as its own escapes.
+pub fn printable_json(json: &str) -> Cow<'_, str> {
+    let unprintable = |c: char| c != '\n' && is_unprintable(c);
+    if !json.contains(unprintable) {
+        return Cow::Borrowed(json);
+    }
+    let mut shown = String::with_capacity(json.len() + 16);
+    for c in json.chars() {
+        match c {
+            // Each of them is one unit of UTF-16.
+            c if unprintable(c) => shown.push_str(&format!("\\u{:04x}", u32::from(c))),
+            c => shown.push(c),
+        }
+    }
+    Cow::Owned(shown)
+}
+
 /// The beginning of a text for a message: at most `most` characters, made [`printable`].
 pub fn shortened(text: &[u8], most: usize) -> String {
     // A character has at most four bytes.
@@ -54,6 +71,15 @@ mod tests {
         assert_eq!(printable("a\nb\r\tc\u{202e}d\u{85}"), "a\\nb\\r\\tc\\u{202e}d\\u{85}");
         assert_eq!(printable_lines("a\nb\u{9b}"), "a\nb\\u{9b}");
         assert!(matches!(printable("größer `als` \\n"), Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn json_stays_json() {
+        let name = "a\u{202e}b\u{85}\u{1b}\n";
+        let json = serde_json::to_string_pretty(&[name]).unwrap();
+        let shown = printable_json(&json);
+        assert!(!shown.contains(|c| c != '\n' && is_unprintable(c)), "{shown}");
+        assert_eq!(serde_json::from_str::<Vec<String>>(&shown).unwrap(), [name]);
     }
 
     #[test]

@@ -6,11 +6,14 @@ use serde::Serialize;
 use std::io::{BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use wgpu_optim::checkpoint::{Disk, Files, Unfinished, remove_unfinished};
-use wgpu_optim::text::printable_lines;
+use wgpu_optim::text::{printable_json, printable_lines};
 
 /// Writes text and a new line to standard output. Control characters of names are escaped.
 pub fn text(text: &str) -> Result<(), Failure> {
-    let text = printable_lines(text);
+    write(&printable_lines(text))
+}
+
+fn write(text: &str) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
     let written = writeln!(out, "{text}").and_then(|()| out.flush());
     match written {
@@ -24,7 +27,7 @@ pub fn text(text: &str) -> Result<(), Failure> {
 /// Writes a value as JSON to standard output.
 pub fn json(value: &impl Serialize) -> Result<(), Failure> {
     let json = serde_json::to_string_pretty(value);
-    text(&json.map_err(|error| Failure::Input(format!("JSON: {error}")))?)
+    write(&printable_json(&json.map_err(|error| Failure::Input(format!("JSON: {error}")))?))
 }
 
 /// A table with a header; columns of numbers are aligned to the right.

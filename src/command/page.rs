@@ -2,6 +2,7 @@
 
 use super::plot::{Picture, PlotError, svg};
 use std::fmt::Write;
+use wgpu_optim::text::printable_lines;
 
 /// Charts are drawn black on white; on dark paper the same colours are exchanged for others.
 const STYLE: &str = "
@@ -100,7 +101,8 @@ impl Page {
 
 fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
+    // XML has no control characters, and a browser none to show.
+    for c in printable_lines(text).chars() {
         match c {
             '&' => escaped.push_str("&amp;"),
             '<' => escaped.push_str("&lt;"),

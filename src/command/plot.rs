@@ -5,6 +5,7 @@ mod canvas;
 pub mod heat;
 
 use std::path::Path;
+use wgpu_optim::text::printable;
 
 use plotters::element::DashedPathElement;
 use plotters::prelude::*;
@@ -113,7 +114,7 @@ impl Picture for Chart {
         let x_axis = Axis::new(finite().map(|p| p.0), self.log_x);
         let y_axis = Axis::new(finite().map(|p| p.1), self.log_y);
         let mut chart = ChartBuilder::on(&root)
-            .caption(&self.title, font(25))
+            .caption(&*printable(&self.title), font(25))
             .margin(px(14))
             .margin_right(px(30))
             .x_label_area_size(px(56))
@@ -127,8 +128,8 @@ impl Picture for Chart {
             .set_all_tick_mark_size(px(4))
             .label_style(font(17))
             .axis_desc_style(font(19))
-            .x_desc(&self.x_label)
-            .y_desc(&self.y_label)
+            .x_desc(&*printable(&self.x_label))
+            .y_desc(&*printable(&self.y_label))
             .draw()?;
 
         let mut fresh = 0;
@@ -180,7 +181,7 @@ impl Picture for Chart {
             };
             let drawn = chart.draw_series(marks)?;
             if !faint {
-                drawn.label(&series.label).legend(key);
+                drawn.label(&*printable(&series.label)).legend(key);
             }
         }
         if self.series.len() > 1 {
@@ -252,6 +253,17 @@ mod tests {
             assert!(chart(false, &[]).save(Path::new(name)).is_err());
         }
         check_extension(Path::new("a/x.PNG")).unwrap();
+    }
+
+    #[test]
+    fn a_picture_has_no_control_characters() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.svg");
+        Chart { title: "\u{1b}[31mrows\u{7}".into(), ..chart(true, &[&[(0.0, 1.0)]]) }
+            .save(&path)
+            .unwrap();
+        let svg = std::fs::read_to_string(path).unwrap();
+        assert!(svg.contains("\\u{1b}[31mrows\\u{7}") && !svg.contains('\u{1b}'), "{svg}");
     }
 
     #[test]
