@@ -123,6 +123,13 @@ impl Rule {
         self
     }
 
+    /// The same rule, descending.
+    #[cfg(feature = "cli")]
+    pub(crate) fn minimizing(mut self) -> Self {
+        of_any!(&mut self, rule => rule.maximize = false);
+        self
+    }
+
     /// PyTorch's names of what the rule keeps for every parameter, in the order in which it is stored.
     pub fn moments(&self) -> &'static [&'static str] {
         match self {

@@ -293,7 +293,8 @@ fn sweep(rig: &Rig, features: usize) -> Result<Option<Check>, Error> {
         .collect();
     let orders = [in_order, shuffled];
     let Descending { model, penalty, max_batch, .. } = case.options;
-    let max_updates = AT_ONCE as u32;
+    // There may be more than are prepared.
+    let max_updates = AT_ONCE as u32 + 4;
     let sweeping = Sweeping { model, penalty, orders: 2, max_batch, max_updates, shuffled: true };
     let (device, samples) = (&rig.gpu.device, case.samples()?);
     let mut sweep = Sweep::new(device, &samples, &settings, &case.data.params, sweeping)?;

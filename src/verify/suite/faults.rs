@@ -188,6 +188,30 @@ pub const FAULTS: &[Fault] = &[
         &[("(step.weight_decay + select(", "(select(")],
     ),
     fault(
+        "decoupled decay of the wrong sign while maximizing",
+        "updates",
+        "decoupled decay, maximize",
+        &[("keep(step.decay * param)", "keep(select(1.0, -1.0, MAXIMIZE) * step.decay * param)")],
+    ),
+    fault(
+        "coupled decay of the wrong sign while maximizing",
+        "updates",
+        "weight decay, maximize",
+        &[(
+            "(step.weight_decay + select(",
+            "(select(1.0, -1.0, MAXIMIZE) * step.weight_decay + select(",
+        )],
+    ),
+    fault(
+        "moments left alone at a learning rate of 0",
+        "updates",
+        "adam",
+        &[(
+            "let param = load_param(i);\n    let penalized",
+            "if step.lr == 0.0 { return; }\n    let param = load_param(i);\n    let penalized",
+        )],
+    ),
+    fault(
         "first step dampened",
         "updates",
         "dampening",
@@ -207,6 +231,36 @@ pub const FAULTS: &[Fault] = &[
         "step state",
         "sgd",
         &[("state.t = add64(state.t, ONE);", "state.t.x += 1u;")],
+    ),
+    fault(
+        "tensors from the 4097th on not advanced",
+        "step state",
+        "sgd",
+        &[(
+            "if tensor < arrayLength(&states) {\n        advance_tensor(tensor);",
+            "if tensor < min(arrayLength(&states), 4096u) {\n        advance_tensor(tensor);",
+        )],
+    ),
+    fault(
+        "tensors from the 1025th on advanced as another",
+        "step state",
+        "sgd",
+        &[(
+            "if tensor < arrayLength(&states) {\n        advance_tensor(tensor);",
+            "if tensor < arrayLength(&states) {\n        advance_tensor(tensor % 1024u);",
+        )],
+    ),
+    fault(
+        "rows of another batch where fewer updates are prepared than may be",
+        "descents",
+        "sgd",
+        &[("(order * part.prepared + update)", "(order * MAX_UPDATES + update)")],
+    ),
+    fault(
+        "steps skipped in a row counted on behind one that is taken",
+        "conditioning",
+        "sgd",
+        &[("control.skipped_in_a_row = 0u;", "")],
     ),
     fault(
         "learning rate of the step before",

@@ -65,17 +65,27 @@ pub fn checks(rig: &Rig, packed: bool) -> Result<Vec<Check>, Error> {
             cases.push((value, Span::new(&grads.buffer, grads.offset + at * 4, 1)));
             place += 1;
         }
+        // A step that is taken ends what was skipped in a row.
+        rig.run(|pass| optimizer.record(pass))?;
         let before = held(rig, optimizer)?;
         let verdicts = verdicts(rig, optimizer, &cases)?;
         let after = held(rig, optimizer)?;
+        let mut in_a_row = 0;
         let expected = cases.iter().flat_map(|(value, _)| {
             let taken = all_finite([&[*value][..]]);
-            [u32::from(taken), u32::from(!taken)]
+            in_a_row = if taken { 0 } else { in_a_row + 1 };
+            [u32::from(taken), u32::from(!taken), in_a_row]
         });
         let kernel = format!("gradient norm/{}", storage(packed));
         let case = format!("a gradient with {name}");
         let expected: Vec<u32> = expected.collect();
-        let check = Check::words(&kernel, &case, "taken and skipped steps", &verdicts, &expected);
+        let check = Check::words(
+            &kernel,
+            &case,
+            "taken and skipped steps, and those skipped in a row",
+            &verdicts,
+            &expected,
+        );
         checks.push(match signed[0].is_finite() {
             true => check,
             false => {
@@ -86,7 +96,7 @@ pub fn checks(rig: &Rig, packed: bool) -> Result<Vec<Check>, Error> {
     Ok(checks)
 }
 
-/// How many steps each case takes, and how many it skips.
+/// How many steps each case takes, how many it skips, and how many have been skipped in a row behind it.
 fn verdicts(rig: &Rig, optimizer: &Optimizer, cases: &[(f32, Span)]) -> Result<Vec<u32>, Error> {
     let values: Vec<f32> = cases.iter().map(|(value, _)| *value).chain([ELSEWHERE]).collect();
     let values = rig.span(&values).buffer;
@@ -106,7 +116,8 @@ fn verdicts(rig: &Rig, optimizer: &Optimizer, cases: &[(f32, Span)]) -> Result<V
     }
     let controls: Vec<Control> = rig.gpu.wait(staging.read())?;
     let counted = |pair: &[Control]| {
-        [pair[1].steps - pair[0].steps, pair[1].skipped - pair[0].skipped].map(|steps| steps as u32)
+        let [taken, skipped] = [pair[1].steps - pair[0].steps, pair[1].skipped - pair[0].skipped];
+        [taken as u32, skipped as u32, pair[1].skipped_in_a_row]
     };
     Ok(controls.windows(2).flat_map(counted).collect())
 }

@@ -3,8 +3,9 @@
 use super::variants::plain;
 use super::{Check, Compared, Group, Rig, SuiteError};
 use crate::cpu::{Bounded, Number, StepState, one_minus_power};
-use crate::gpu::{Control, ReadBack};
+use crate::gpu::{Arena, Control, ReadBack};
 use crate::{Error, Optimizer, Rule, Sgd, Span};
+use wgpu::BufferUsages;
 
 pub const GROUP: Group = Group { name: "step state", run };
 
@@ -22,6 +23,7 @@ fn run(rig: &Rig, checks: &mut Vec<Check>) -> Result<(), SuiteError> {
     checks.push(learning_rates(rig, 3)?);
     // More tensors than a workgroup has threads: deciding and advancing are two dispatches then.
     checks.push(learning_rates(rig, 131)?);
+    checks.push(many_tensors(rig, if rig.full() { 65_579 } else { 16_411 })?);
     Ok(())
 }
 
@@ -82,6 +84,28 @@ fn learning_rates(rig: &Rig, tensors: usize) -> Result<Check, Error> {
     let control: Control =
         bytemuck::pod_read_unaligned(bytemuck::cast_slice(&words(rig, optimizer.control())?));
     Ok(check.and(Check::words("", "", "steps", &[control.steps as u32], &[8])))
+}
+
+/// An arena of so many tensors of one element: each takes its own step, on numbers that every device adds up alike.
+fn many_tensors(rig: &Rig, count: usize) -> Result<Check, Error> {
+    let names: Vec<String> = (0..count).map(|i| format!("t{i}")).collect();
+    let shapes = names.iter().map(|name| (&name[..], &[1][..]));
+    let arena = Arena::new(&rig.gpu.device, BufferUsages::empty(), shapes)?;
+    let start = |i: usize| (i % 251) as f32;
+    for (i, tensor) in arena.tensors().iter().enumerate() {
+        tensor.params.iter().for_each(|span| rig.write(span, &[start(i)]));
+        tensor.grads.iter().for_each(|span| rig.write(span, &[(i % 13) as f32 - 6.0]));
+    }
+    let rates = [0.5, 0.25, 2.0];
+    let rule = Sgd { lr: 0.5, ..Sgd::default() };
+    let optimizer =
+        Optimizer::new(&rig.gpu.device, rule).learning_rates(rates.to_vec()).arena(&arena).build()?;
+    rig.run(|pass| (0..rates.len()).for_each(|_| optimizer.record(pass)))?;
+    let found = super::steps::read(rig, optimizer.tensors())?.concat().concat();
+    let moved = rates.iter().sum::<f32>();
+    let expected: Vec<f32> = (0..count).map(|i| start(i) - moved * ((i % 13) as f32 - 6.0)).collect();
+    let case = format!("an arena of {count} tensors");
+    Ok(Check::exact("step state/tensors", &case, &[Compared::new("params", found, expected)]))
 }
 
 /// A buffer, word for word.

@@ -19,6 +19,9 @@ const SEAMS: usize = 3077;
 /// The steps that are looked at: the first ones and, from other moments, late ones; past 2²⁴ no f32 counts
 /// steps, past 2³² no u32.
 const STEPS: [u64; 6] = [1, 2, 3, 1000, (1 << 24) + 1, (1 << 32) + 1];
+/// The step among them whose learning rate is 0, as at the start of a warm-up: the parameters stay, and the
+/// moments do not.
+const AT_RATE_0: usize = 2;
 /// Sizes of inputs are within 2^±30.
 const OCTAVES: u32 = 30;
 
@@ -81,7 +84,7 @@ impl<'a> Subject<'a> {
         sizes: &[usize],
         limits: Option<(Limits, &str)>,
     ) -> Result<Self, Error> {
-        let mut builder = Optimizer::new(&rig.gpu.device, rule);
+        let mut builder = Optimizer::new(&rig.gpu.device, rule).learning_rates(rates(&rule));
         let mut cases = Vec::new();
         for &len in sizes {
             let case =
@@ -108,7 +111,8 @@ impl<'a> Subject<'a> {
             let mut random = rig.random(&format!("{name}, {case}"));
             tensor.params.iter().for_each(|p| rig.write(p, &random.wides(p.len as usize, OCTAVES)));
         }
-        let optimizer = Optimizer::new(device, rule).arena(&arena).build()?;
+        let optimizer =
+            Optimizer::new(device, rule).learning_rates(rates(&rule)).arena(&arena).build()?;
         Ok(Subject { rig, name, rule, optimizer, cases, guarded: false })
     }
 
@@ -116,7 +120,7 @@ impl<'a> Subject<'a> {
     fn checks(&self) -> Result<Vec<Check>, Error> {
         let (rig, rule, tensors) = (self.rig, &self.rule, self.optimizer.tensors());
         let mut found: Vec<Vec<Compared<Bounded>>> = vec![Vec::new(); tensors.len()];
-        for t in STEPS {
+        for (t, lr) in STEPS.into_iter().zip(rates(rule)) {
             if t > 3 {
                 self.jump(t)?;
             }
@@ -129,7 +133,7 @@ impl<'a> Subject<'a> {
             let before = read(rig, tensors)?;
             rig.run(|pass| self.optimizer.record(pass))?;
             let after = read(rig, tensors)?;
-            let step = exact_step::<Bounded>(rule, t, f64::from(rule.lr() as f32));
+            let step = exact_step::<Bounded>(rule, t, f64::from(lr));
             for (i, (before, after)) in before.iter().zip(after).enumerate() {
                 let mut values: Vec<Vec<Bounded>> = before.iter().map(|v| exactly(v)).collect();
                 let (params, moments) = values.split_at_mut(1);
@@ -180,6 +184,12 @@ impl<'a> Subject<'a> {
         }
         Ok(())
     }
+}
+
+/// The learning rate of each of the steps.
+fn rates(rule: &Rule) -> Vec<f32> {
+    let rate = |i| if i == AT_RATE_0 { 0.0 } else { rule.lr() as f32 };
+    (0..STEPS.len()).map(rate).collect()
 }
 
 /// Ten steps in one submission and in ten, twice: the same bits.

@@ -40,7 +40,7 @@ fn run(rig: &Rig, checks: &mut Vec<Check>) -> Result<(), SuiteError> {
     let all = if rig.full() { rules() } else { plain() };
     // Uphill there is no end.
     let all: Vec<(&str, Rule)> =
-        rig.of_rules(all).into_iter().filter(|(_, rule)| !rule.frame().maximize).collect();
+        rig.of_rules(all).into_iter().map(|(name, rule)| (name, rule.minimizing())).collect();
     let of_losses = [
         ("momentum", Loss::Logistic),
         ("adam", Loss::Poisson),
