@@ -6,6 +6,9 @@ use std::path::Path;
 
 const FIT: &str = "--device cpu --optimizer adam --lr 0.05 --epochs 500";
 
+/// A column of a file, made of y, a and b.
+type Column<'a> = &'a dyn Fn(&[f64; 3]) -> f64;
+
 /// y = 2 a − b + 1.
 fn rows() -> Vec<[f64; 3]> {
     let row = |i: i32| {
@@ -16,7 +19,7 @@ fn rows() -> Vec<[f64; 3]> {
 }
 
 /// Writes columns of numbers as an .npy file.
-fn npy(path: &Path, columns: &[&dyn Fn(&[f64; 3]) -> f64]) {
+fn npy(path: &Path, columns: &[Column]) {
     let rows = rows();
     let (count, width) = (rows.len(), columns.len());
     let header = format!("{{'descr': '<f8', 'fortran_order': False, 'shape': ({count}, {width}), }}\n");
@@ -54,7 +57,7 @@ fn predictions_of_a_file_without_names_know_the_places_of_training() {
     let at = |name: &str| path.join(name);
     npy(&at("features.npy"), &[&a, &b]);
     // The columns that it was trained on, the options, and files that lack some of them with what they need.
-    let cases: &[(&[&dyn Fn(&[f64; 3]) -> f64], &str)] = &[
+    let cases: &[(&[Column], &str)] = &[
         (&[&y, &a, &b], "--target x1"),
         (&[&a, &y, &b], "--target x2"),
         (&[&a, &b, &y], ""),
