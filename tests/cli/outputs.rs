@@ -185,7 +185,7 @@ fn what_cannot_be_written_is_found_before_training() {
 fn special_files_among_checkpoints_are_errors_that_name_them() {
     let folder = folder(&[]);
     let place = |name: &str| folder.path().join(name);
-    ["c", "d", "e", "f", "g"].map(|name| std::fs::create_dir(place(name)).unwrap());
+    ["c", "d", "e", "f", "g"].iter().for_each(|name| std::fs::create_dir(place(name)).unwrap());
     assert_eq!(shell(folder.path(), false, "mkfifo c/lock d/1-adam-5.safetensors").code, 0);
     symlink("/dev/zero", place("e/1-adam-5.safetensors")).unwrap();
     symlink("../new", place("f/lock")).unwrap();

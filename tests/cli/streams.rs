@@ -8,7 +8,6 @@ use crate::common;
 use assert_cmd::Command;
 use serde_json::Value;
 use std::path::Path;
-use std::time::Duration;
 use tempfile::TempDir;
 
 /// The folder of the package, which Cargo runs tests in.
