@@ -15,10 +15,12 @@ mod fit;
 mod formats;
 #[path = "../common/golden.rs"]
 mod golden;
+mod held_out;
 mod keeping;
 mod memory;
 mod outputs;
 mod predict;
+mod scales;
 mod shaders;
 mod streams;
 mod sweep;

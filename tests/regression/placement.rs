@@ -202,7 +202,11 @@ fn files(folder: &TempDir) -> Vec<([Problem; 2], Model)> {
         let mut problems = [held, streamed];
         let models = problems.each_mut().map(|problem| {
             problem.standardize();
-            problem.model(loss, true).unwrap()
+            let model = problem.model(loss, true).unwrap();
+            if exposed {
+                problem.hold_out(0.2, 5).unwrap();
+            }
+            model
         });
         assert_eq!(models[0], models[1]);
         (problems, models[0])
