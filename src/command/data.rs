@@ -9,6 +9,19 @@ use wgpu_optim::data::{
 };
 use wgpu_optim::regression::Problem;
 
+/// The files that are taken, for the help of the commands that take them.
+pub const FILES: &str = "\
+Files of rows:
+  format     recognised by              what is read
+  csv        .csv .tsv .txt, any text   separator , ; tab | or blanks; decimal mark . or ,; names in the first line
+                                        (--no-header for none); lines that begin with # ahead of it are comments
+  npy        .npy, first bytes          float16, 32, 64, integers, booleans; either byte order; C or Fortran order
+  npz        .npz, first bytes          the arrays X and y, or one array
+  svmlight   .svm .svmlight .libsvm     indices from 1, or from 0 if one of them is 0
+  parquet    .parquet, first bytes      flat columns of numbers, booleans, or labels; all codecs but LZO
+  Each may be compressed with gzip or Zstandard (.csv.gz, .svm.zst). `-`, pipes and named pipes are read once and whole.
+  The target is the last column that is nothing else. Labels of a classification may be words.";
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 #[value(rename_all = "lowercase")]
 enum FormatName {

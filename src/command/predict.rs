@@ -1,6 +1,6 @@
 //! `predict`: what a trained model makes of other rows.
 
-use super::data::ReadArguments;
+use super::data::{FILES, ReadArguments};
 use super::{Failure, output};
 use clap::Args;
 use serde::Serialize;
@@ -13,6 +13,7 @@ use wgpu_optim::saved::SavedModel;
 const CHUNK: usize = 1 << 18;
 
 #[derive(Args)]
+#[command(after_long_help = FILES)]
 pub struct Arguments {
     /// The trained model
     #[arg(value_name = "MODEL")]

@@ -5,7 +5,7 @@ mod grid;
 mod report;
 mod train;
 
-use super::data::{FileArguments, Rest};
+use super::data::{FILES, FileArguments, Rest};
 use super::device::{Description, DeviceArguments};
 use super::plot;
 use super::rules::Optimizer;
@@ -30,6 +30,7 @@ use wgpu_optim::{Loss, Model};
 const MOST_FITS: usize = 1 << 24;
 
 #[derive(Args)]
+#[command(after_long_help = FILES)]
 pub struct Arguments {
     /// The data: `blog` (100 rows of y = 2.5 x + 1), or a file as `fit` takes it; `-` is standard input
     #[arg(default_value = "blog", value_name = "DATA")]

@@ -1,12 +1,13 @@
 //! What a fit can be asked for.
 
-use super::super::data::FileArguments;
+use super::super::data::{FILES, FileArguments};
 use super::super::device::DeviceArguments;
 use super::super::rules::{Optimizer, RuleArguments};
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 
 #[derive(Args)]
+#[command(after_long_help = FILES)]
 pub struct Arguments {
     /// The data: `synthetic`, `blog` (100 rows of y = 2.5 x + 1), or a file: CSV, .npy, .npz,
     /// .svm / .svmlight / .libsvm or .parquet, plain or as .gz or .zst; `-` is standard input
