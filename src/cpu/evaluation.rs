@@ -33,7 +33,10 @@ pub fn evaluate<R: Real>(model: &Model, rows: Rows<R>, params: &[R], shift: f64)
             // Of the score as it is: what the loss of large counts is above a perfect model's is the small
             // difference of the two.
             let (z, y) = (z.f64(), y.f64());
-            sums.loss += weight * loss::point(&model.loss, z, y).loss;
+            let point = loss::point(&model.loss, z, y).loss;
+            // Beyond the range of the type that is trained in it is infinite, as it is on a device.
+            let rounded = R::of(point).f64();
+            sums.loss += weight * if rounded.is_infinite() { rounded } else { point };
             sums.saturated += weight * loss::saturated(&model.loss, y);
             let (error, y) = (loss::mean(&model.loss, z) - y, y - shift);
             let terms = [error * error, error.abs(), y, y * y];
