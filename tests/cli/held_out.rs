@@ -79,7 +79,7 @@ fn one_row_or_one_value_held_out_has_a_loss() {
         for fraction in ["0.05", "0.3"] {
             let fit = format!(
                 "fit d.csv --optimizer adam --lr 0.1 --standardize --epochs 400 --early-stopping \
-                 --validation-fraction {fraction} --shuffle-seed 3 --device {device} --json"
+                 --validation-fraction {fraction} --shuffle-seed 2 --device {device} --json"
             );
             let run = &json(&folder, &fit)["runs"][0];
             assert_eq!(run["early_stopping"]["criterion"], "held_out_loss", "{device}: {run}");
