@@ -303,8 +303,9 @@ fn sweep(rig: &Rig, features: usize) -> Result<Option<Check>, Error> {
     let spans = sweep.params();
     let all = sweep.sort(&rig.read(&spans.iter().collect::<Vec<_>>())?.concat());
     let mut compared = Vec::new();
-    // Of every setting one order, and of every rule one setting.
-    for (i, fit) in all.into_iter().enumerate().filter(|(i, _)| i % 4 == i / 4 % 4) {
+    // Of every setting one order, and of every rule one setting; of a single rule both orders.
+    let few = settings.len() <= 2;
+    for (i, fit) in all.into_iter().enumerate().filter(|(i, _)| few || i % 4 == i / 4 % 4) {
         case.options.rule = settings[i / 2];
         let alone = Trained::epochs(&case)?.0.run(&case, &orders[i % 2])?;
         let what = format!("params of setting {} in order {}", i / 2, i % 2);
