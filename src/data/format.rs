@@ -75,7 +75,7 @@ impl Format {
         }
         let extension = extension(path);
         let named = match extension.as_deref() {
-            Some("csv" | "tsv" | "tab" | "txt" | "dat" | "data") => Some(Format::Csv),
+            Some("csv" | "tsv" | "tab") => Some(Format::Csv),
             Some("npy") => Some(Format::Npy),
             Some("npz") => Some(Format::Npz),
             Some("svm" | "svmlight" | "libsvm") => Some(Format::Svmlight),
@@ -123,7 +123,9 @@ impl Format {
             return refuse(what);
         }
         let format = if looks_like_svmlight(head) { Format::Svmlight } else { Format::Csv };
-        Ok((format, extension.is_none()))
+        // Texts of either format have such names.
+        let usual = matches!(extension.as_deref(), None | Some("txt" | "dat" | "data"));
+        Ok((format, usual))
     }
 }
 

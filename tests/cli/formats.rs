@@ -105,6 +105,7 @@ fn files() -> Vec<(&'static str, Vec<u8>)> {
         ("d.svm", svmlight(1).into_bytes()),
         ("zero.svm", svmlight(0).into_bytes()),
         ("d.svm.gz", gzip(svmlight(1))),
+        ("svmlight.txt", svmlight(1).into_bytes()),
     ];
     #[cfg(feature = "parquet")]
     files.extend([
