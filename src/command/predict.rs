@@ -4,10 +4,11 @@ use super::data::{FILES, ReadArguments};
 use super::{Failure, output};
 use clap::Args;
 use serde::Serialize;
-use std::io::{BufWriter, ErrorKind, Write};
+use std::io::{BufWriter, ErrorKind, IsTerminal, Write};
 use std::path::PathBuf;
 use wgpu_optim::data::{FileData, FileOptions, Offset, Skipped, Targets, ZeroBased, open};
 use wgpu_optim::saved::SavedModel;
+use wgpu_optim::text::printable;
 
 /// Numbers of X that are held at once.
 const CHUNK: usize = 1 << 18;
@@ -57,9 +58,16 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
     let saved = SavedModel::load(&arguments.model)?;
     let options = arguments.options(&saved)?;
-    let columns = arguments.columns(&saved)?;
+    let mut columns = arguments.columns(&saved)?;
+    let mut labels = saved.class_labels();
+    if arguments.out.is_none() && std::io::stdout().is_terminal() {
+        // A file and a program get the labels as they are, and a terminal what it can show.
+        for text in columns.iter_mut().chain(&mut labels) {
+            *text = printable(text).into_owned();
+        }
+    }
     let data = open(&arguments.data, &options)?;
-    let predictions = Predictions { saved: &saved, data: &data, columns: &columns };
+    let predictions = Predictions { saved: &saved, data: &data, columns: &columns, labels: &labels };
     match &arguments.out {
         Some(path) => output::Whole::write(path, |to| predictions.write(to))?.name()?,
         None => print(&predictions)?,
@@ -134,15 +142,15 @@ struct Predictions<'a> {
     saved: &'a SavedModel,
     data: &'a FileData,
     columns: &'a [String],
+    labels: &'a [String],
 }
 
 impl Predictions<'_> {
     fn write(&self, to: &mut dyn Write) -> std::io::Result<()> {
-        let Predictions { saved, data, columns } = self;
+        let Predictions { saved, data, columns, labels } = self;
         let mut writer = csv::Writer::from_writer(to);
         writer.write_record(*columns).map_err(io_error)?;
         let (features, side) = (data.features(), data.side());
-        let labels = saved.class_labels();
         let most = (CHUNK / features).max(1) as u64;
         let mut first = 0;
         while first < data.rows {
