@@ -1,6 +1,7 @@
 //! `fit`: train a regression.
 
 mod arguments;
+mod data;
 mod keeping;
 mod metrics;
 mod outputs;

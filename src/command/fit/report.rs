@@ -3,15 +3,14 @@
 use super::super::device::Description;
 use super::super::{Failure, output};
 use super::Arguments;
+use super::data::{Data, columns};
 use super::metrics::Metrics;
 use super::placement::MemoryReport;
 use serde::Serialize;
 use serde_json::{Value, json};
-use wgpu_optim::data::Note;
 use wgpu_optim::metrics::roc_auc;
-use wgpu_optim::regression::{Problem, Scaling};
+use wgpu_optim::regression::Problem;
 use wgpu_optim::saved::{Precision, SavedModel};
-use wgpu_optim::text::printable;
 use wgpu_optim::train::{Basis, Best, Criterion, Plan, Report, StreamTimes, Submissions, Undefined};
 use wgpu_optim::verify::Verification;
 use wgpu_optim::{Batch, Loss, Model};
@@ -20,9 +19,6 @@ use wgpu_optim::{Batch, Loss, Model};
 const AUC_ROWS: u64 = 1 << 20;
 /// Numbers of X that are held for it at once.
 const AUC_NUMBERS: u64 = 1 << 20;
-
-/// More features than these are not listed in a table.
-const MOST_NAMES: usize = 16;
 
 /// One optimizer's run.
 #[derive(Serialize)]
@@ -130,32 +126,6 @@ pub struct Json<'a> {
     data: Data<'a>,
     model: &'a Model,
     runs: &'a [Run],
-}
-
-#[derive(Serialize)]
-struct Data<'a> {
-    name: &'a str,
-    samples: u64,
-    features: usize,
-    /// Of several targets a list.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    target: Option<Value>,
-    #[serde(skip_serializing_if = "<[String]>::is_empty")]
-    feature_names: &'a [String],
-    #[serde(skip_serializing_if = "Option::is_none")]
-    sample_weight: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    offset: Option<&'a str>,
-    /// Rows that were left out.
-    skipped: u64,
-    /// What was found out about the file that nobody asked for.
-    #[serde(skip_serializing_if = "<[Note]>::is_empty")]
-    notes: &'a [Note],
-    /// Numbers, or words where labels are words.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    classes: Option<Value>,
-    /// Weights are those of the scaled features.
-    scaling: &'a Option<Scaling>,
 }
 
 /// What a loss is called in a plot.
@@ -411,28 +381,7 @@ pub fn json<'a>(
     model: &'a Model,
     runs: &'a [Run],
 ) -> Json<'a> {
-    let file = problem.file.as_deref();
-    let classes = match (&problem.class_names, &problem.classes) {
-        (Some(names), _) => Some(json!(names)),
-        (None, classes) => classes.as_ref().map(|classes| json!(classes)),
-    };
-    let data = Data {
-        name: &problem.name,
-        samples: problem.rows,
-        features: problem.features,
-        target: match &problem.target_names[..] {
-            [] => None,
-            [target] => Some(json!(target)),
-            targets => Some(json!(targets)),
-        },
-        feature_names: &problem.names,
-        sample_weight: file.and_then(|file| file.weight_name.as_deref()),
-        offset: file.and_then(|file| file.offset_name.as_deref()),
-        skipped: problem.skipped.count,
-        notes: file.map_or(&[], |file| &file.notes),
-        classes,
-        scaling: &problem.scaling,
-    };
+    let data = Data::of(problem);
     Json { device, data, model, runs }
 }
 
@@ -472,26 +421,6 @@ pub fn table(device: &Description, problem: &Problem, model: &Model, runs: &[Run
     lines.extend([device.line(), output::table(&header, 1, rows)]);
     lines.extend(runs.iter().flat_map(|run| run.remarks(&model.loss)));
     lines.join("\n")
-}
-
-/// What the columns of a file are, and how many rows were left out.
-fn columns(problem: &Problem) -> Option<String> {
-    let file = problem.file.as_deref()?;
-    let listed = |names: &[String]| {
-        let names = names.iter().map(|name| printable(name));
-        names.collect::<Vec<_>>().join(", ")
-    };
-    let mut parts = vec![format!("target {}", listed(&problem.target_names))];
-    if problem.names.len() <= MOST_NAMES {
-        parts.push(format!("features {}", listed(&problem.names)));
-    }
-    for (what, name) in [("weight", &file.weight_name), ("offset", &file.offset_name)] {
-        parts.extend(name.as_ref().map(|name| format!("{what} {}", printable(name))));
-    }
-    if problem.skipped.count > 0 {
-        parts.push(format!("{} rows left out", problem.skipped.count));
-    }
-    Some(parts.join("; "))
 }
 
 /// A run whose every update was checked has no time of its own.
