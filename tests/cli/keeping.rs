@@ -492,7 +492,7 @@ fn updates_that_are_not_finite_are_skipped_and_counted() {
             let outcome = run(&folder, &fit);
             let (code, part) = match column {
                 "a" => (1, "diverged at update "),
-                _ => (2, "the loss is inf before the first update: features or targets are too large"),
+                _ => (2, "the loss is inf before the first update; targets are too large for f32"),
             };
             assert_eq!(outcome.code, code, "{}", outcome.stderr);
             assert!(outcome.stderr.contains(part), "{}", outcome.stderr);
