@@ -5,7 +5,8 @@ use clap::{Args, ValueEnum};
 use std::path::{Path, PathBuf};
 use wgpu_optim::bench::available_memory;
 use wgpu_optim::data::{
-    CsvOptions, DecimalMark, FileOptions, Format, Offset, OnBadRow, Separator, Targets, ZeroBased,
+    CsvOptions, DecimalMark, FileOptions, Format, Note, Offset, OnBadRow, Separator, Skipped, Targets,
+    ZeroBased,
 };
 use wgpu_optim::regression::Problem;
 
@@ -138,6 +139,14 @@ impl ReadArguments {
     }
 }
 
+/// Reports the rows that were left out of a file, and what was found out about it.
+pub fn report_reading(name: &str, skipped: &Skipped, notes: &[Note]) {
+    if skipped.count > 0 {
+        output::note(&format!("{name}: {skipped}"));
+    }
+    notes.iter().for_each(|note| output::note(&format!("{name}: {note}")));
+}
+
 /// What a command knows of a file besides.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Rest<'a> {
@@ -213,12 +222,8 @@ impl FileArguments {
             ..self.read.options()
         };
         let mut problem = Problem::file(path, &options)?;
-        if problem.skipped.count > 0 {
-            output::note(&format!("{}: {}", problem.name, problem.skipped));
-        }
-        for note in problem.file.iter().flat_map(|file| &file.notes) {
-            output::note(&format!("{}: {note}", problem.name));
-        }
+        let notes = problem.file.as_ref().map_or(&[][..], |file| &file.notes);
+        report_reading(&problem.name, &problem.skipped, notes);
         if self.standardize {
             problem.standardize();
         }

@@ -1,6 +1,6 @@
 //! `predict`: what a trained model makes of other rows.
 
-use super::data::{FILES, ReadArguments};
+use super::data::{FILES, ReadArguments, report_reading};
 use super::{Failure, output};
 use clap::Args;
 use serde::Serialize;
@@ -72,10 +72,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         Some(path) => output::Whole::write(path, |to| predictions.write(to))?.name()?,
         None => print(&predictions)?,
     }
-    if data.skipped.count > 0 {
-        output::note(&format!("{}: {}", data.name, data.skipped));
-    }
-    data.about.notes.iter().for_each(|note| output::note(&format!("{}: {note}", data.name)));
+    report_reading(&data.name, &data.skipped, &data.about.notes);
     if arguments.json {
         let loss = saved.model.loss.name();
         output::json(&Report { loss, columns, rows: data.rows, skipped: &data.skipped })?;

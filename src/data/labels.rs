@@ -1,13 +1,14 @@
 //! Classes that are called by words.
 
 use super::DataError;
+use super::statistics::Distinct;
 use crate::text::shortened;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
 /// More labels than this are no classes.
-const MOST: usize = 4096;
+const MOST: usize = Distinct::MOST;
 /// The labels that decide whether labels are words.
 const LOOKED_AT: u32 = 1000;
 /// What stands for a label that is missing, among words.

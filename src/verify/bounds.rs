@@ -5,7 +5,7 @@
 
 use super::Snapshot;
 use crate::cpu::gradient::{BLOCK, Rows};
-use crate::cpu::{self, Bounded, BoundedSums, exact_step};
+use crate::cpu::{self, Bounded, BoundedSums, Number, exact_step};
 use crate::train::Recipe;
 use crate::{Model, Penalty};
 use rayon::prelude::*;
@@ -35,6 +35,17 @@ pub fn update(
     cpu::update_penalized(rule, penalty, &step, penalized, &grads[..weights], &mut low);
     cpu::update_penalized(rule, &Penalty::default(), &step, free, &grads[weights..], &mut high);
     (params, moments)
+}
+
+/// The parameters' moving average behind step `t` by its definition, from the average ahead of the step and the
+/// parameters behind it. The first step takes the parameters as they are.
+pub fn average(decay: f64, t: u64, before: &[f32], params: &[f32]) -> Vec<Bounded> {
+    let (decay, rest) = (Bounded::of(decay), Bounded::of(1.0 - decay));
+    let of = |(&average, &param): (&f32, &f32)| {
+        let (average, param) = (Bounded::exactly(average), Bounded::exactly(param));
+        if t == 1 { param } else { decay * average + rest * param }
+    };
+    before.iter().zip(params).map(of).collect()
 }
 
 /// The gradient of a batch and its loss in f64, from the f32 rows and parameters that a device has.

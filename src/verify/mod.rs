@@ -9,9 +9,8 @@ pub mod suite;
 mod terms;
 
 pub use crate::cpu::Bounded;
-use crate::cpu::Number;
 pub(crate) use bounds::exactly;
-pub use bounds::{gradient, sums, update};
+pub use bounds::{average, gradient, sums, update};
 pub use report::{Verification, Worst};
 
 use crate::batch::Batch;
@@ -114,12 +113,7 @@ pub fn check_average(
     params: &[f32],
     after: &[f32],
 ) {
-    let (decay, rest) = (Bounded::near(decay), Bounded::near(1.0 - decay));
-    let expected = before.iter().zip(params).map(|(&average, &param)| match t {
-        1 => Bounded::exactly(param),
-        _ => decay * Bounded::exactly(average) + rest * Bounded::exactly(param),
-    });
-    report.compare(t, terms::AVERAGE, after, &expected.collect::<Vec<_>>());
+    report.compare(t, terms::AVERAGE, after, &bounds::average(decay, t, before, params));
     report.see(terms::AVERAGE);
 }
 

@@ -4,7 +4,7 @@
 use super::data::{Data, describe};
 use super::variants::{plain, rules};
 use super::{Check, Compared, Group, Rig, SuiteError};
-use crate::cpu::{Bounded, Number};
+use crate::cpu::Bounded;
 use crate::gpu::{Descending, Descent, Epochs, Gradient, Samples, Shape, Sweep, Sweeping};
 use crate::train::Recipe;
 use crate::verify::{self, Snapshot};
@@ -190,11 +190,7 @@ impl<'a> Case<'a> {
         );
         if let (Some(decay), Some(actual)) = (average, after.values.get(1 + rule.moments().len())) {
             let old = &before[1 + rule.moments().len()];
-            let expected = old.iter().zip(&after.values[0]).map(|(&old, &param)| {
-                let (old, param) = (Bounded::exactly(old), Bounded::exactly(param));
-                if t == 1 { param } else { Bounded::of(decay) * old + Bounded::of(1.0 - decay) * param }
-            });
-            all.push(of("average", actual, expected.collect()));
+            all.push(of("average", actual, verify::average(decay, t, old, &after.values[0])));
         }
         all
     }
