@@ -25,8 +25,8 @@ help:
 	@echo 'make picture  the README picture'
 
 # Targets that need the dev-dependencies share what these are compiled to: the documentation of the library by itself
-# would have wgpu checked again, without the features that tests add. Without `cli` the same code runs in fewer tests:
-# all of it is compiled by clippy, and what is large or long is run once.
+# would have wgpu checked again, without the features that tests add. The library without `cli` is the same code: all
+# of it is compiled by clippy, and the tests of recording run with it.
 test: vulkan
 	$(CARGO) fmt --check
 	$(CARGO) clippy --all-targets --features parquet -- -D warnings
@@ -35,7 +35,7 @@ test: vulkan
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --no-deps --features parquet --lib --examples
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --no-deps --no-default-features --lib
 	$(RUN_TESTS) --features parquet --lib --bins --tests
-	$(RUN_TESTS) --no-default-features --features cpu --lib --test optimizer --test regression
+	$(RUN_TESTS) --no-default-features --test recording
 	$(CARGO) test --doc --features parquet
 	$(MAKE) verify PROGRAM='"$(BUILT)"'
 

@@ -12,8 +12,8 @@ pub struct Fault {
     pub name: &'static str,
     /// The group of the suite that is run with it.
     pub(super) group: &'static str,
-    /// What the names of the rules' variants that are run with it have in common.
-    rules: &'static str,
+    /// A part of the names of the cases that are run with it; see [`Depth::Least`].
+    cases: &'static str,
     edits: &'static [seeded::Edit],
     /// Whether it depends on the order in which a workgroup's threads happen to run.
     is_race: bool,
@@ -22,19 +22,19 @@ pub struct Fault {
 const fn fault(
     name: &'static str,
     group: &'static str,
-    rules: &'static str,
+    cases: &'static str,
     edits: &'static [seeded::Edit],
 ) -> Fault {
-    Fault { name, group, rules, edits, is_race: false }
+    Fault { name, group, cases, edits, is_race: false }
 }
 
 const fn race(
     name: &'static str,
     group: &'static str,
-    rules: &'static str,
+    cases: &'static str,
     edits: &'static [seeded::Edit],
 ) -> Fault {
-    Fault { is_race: true, ..fault(name, group, rules, edits) }
+    Fault { is_race: true, ..fault(name, group, cases, edits) }
 }
 
 /// What became of a fault.
@@ -259,7 +259,7 @@ pub const FAULTS: &[Fault] = &[
     fault(
         "steps skipped in a row counted on behind one that is taken",
         "conditioning",
-        "sgd",
+        "NaN",
         &[("control.skipped_in_a_row = 0u;", "")],
     ),
     fault(
@@ -274,25 +274,25 @@ pub const FAULTS: &[Fault] = &[
     fault(
         "gradient accumulated twice",
         "conditioning",
-        "sgd",
+        "three micro-batches",
         &[("gradient += load_state(ACCUMULATOR, i);", "gradient += 2.0 * load_state(ACCUMULATOR, i);")],
     ),
     fault(
         "NaN taken for a number",
         "conditioning",
-        "sgd",
+        "NaN",
         &[("any(largest >= vec4u(0x7f800000u))", "any(largest == vec4u(0x7f800000u))")],
     ),
     fault(
         "norm without the last workgroup",
         "conditioning",
-        "sgd",
+        "clip norm of PyTorch",
         &[("index < arrayLength(&partials)", "index + 1u < arrayLength(&partials)")],
     ),
     fault(
         "average that begins at zero",
         "conditioning",
-        "sgd",
+        "average",
         &[("select(average, updated, (step.flags & FIRST) != 0u)", "average")],
     ),
 ];
@@ -302,7 +302,7 @@ pub const FAULTS: &[Fault] = &[
 pub struct Seeding<'a> {
     gpu: &'a Gpu,
     seed: u64,
-    /// For the groups and rules that were run without a fault what failed all the same.
+    /// For the groups and cases that were run without a fault what failed all the same.
     without: HashMap<(&'static str, &'static str), Vec<String>>,
 }
 
@@ -322,7 +322,7 @@ impl<'a> Seeding<'a> {
             // Not in all the kernels that it should be in: nothing has caught it, whatever failed.
             return Caught { fault: fault.name, caught_by: Vec::new(), may_not_show: false };
         }
-        let at = (fault.group, fault.rules);
+        let at = (fault.group, fault.cases);
         if !self.without.contains_key(&at) {
             self.without.insert(at, self.failing(fault));
         }
@@ -333,7 +333,7 @@ impl<'a> Seeding<'a> {
 
     fn failing(&self, fault: &Fault) -> Vec<String> {
         let Seeding { gpu, seed, .. } = *self;
-        let rig = Rig { gpu, depth: Depth::Least { rules: fault.rules }, seed };
+        let rig = Rig { gpu, depth: Depth::Least { cases: fault.cases }, seed };
         let groups = GROUPS.iter().filter(|group| group.name == fault.group);
         let checks = groups.flat_map(|group| super::run_on(&rig, group));
         // What could not be run has compared nothing.

@@ -27,10 +27,11 @@ use crate::train::TrainError;
 /// How much is checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Depth {
-    /// As little as shows a fault that is seeded: of the rules those variants whose name has this in it.
+    /// As little as shows a fault that is seeded: the rules' variants and the ways of conditioning whose name
+    /// contains `cases`.
     Least {
-        /// What the name has in it.
-        rules: &'static str,
+        /// A part of the names.
+        cases: &'static str,
     },
     /// Every kernel and rule on some sizes: half a minute on a software adapter.
     Quick,

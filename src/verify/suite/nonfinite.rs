@@ -32,6 +32,10 @@ fn classes() -> [(&'static str, Vec<u32>); 6] {
 /// A gradient with one such element: at the first, the last or any place of one tensor after the other. The step
 /// is taken where the processor says so, and one that is not leaves everything as it was.
 pub fn checks(rig: &Rig, packed: bool) -> Result<Vec<Check>, Error> {
+    let classes: Vec<_> = classes().into_iter().filter(|(name, _)| rig.includes(name)).collect();
+    if classes.is_empty() {
+        return Ok(Vec::new());
+    }
     let conditioning = Conditioning { skip_nonfinite: true, ..Conditioning::default() };
     let options = Options { conditioning, micro_batches: 1, average: Some(0.5), octaves: 1 };
     // No second moment of a gradient of 3e38 is one: what is finite meets plain descent.
@@ -47,7 +51,7 @@ pub fn checks(rig: &Rig, packed: bool) -> Result<Vec<Check>, Error> {
     let mut random = rig.random(&format!("places of gradients in {}", storage(packed)));
     let mut checks = Vec::new();
     let mut place = 0;
-    for (name, bits) in classes() {
+    for (name, bits) in classes {
         let signed: Vec<f32> =
             bits.iter().flat_map(|&bits| [bits, bits | 1 << 31]).map(f32::from_bits).collect();
         let optimizer = &optimizers[usize::from(!signed[0].is_finite())];

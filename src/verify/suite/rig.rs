@@ -47,12 +47,18 @@ impl Rig<'_> {
         workgroup(&self.gpu.device) as usize
     }
 
-    /// Those of the rules that are to be run.
-    pub fn of_rules(&self, all: Vec<(&'static str, Rule)>) -> Vec<(&'static str, Rule)> {
+    /// Whether the case of this name is run.
+    pub fn includes(&self, name: &str) -> bool {
         match self.depth {
-            Depth::Least { rules } => all.into_iter().filter(|(name, _)| name.contains(rules)).collect(),
-            _ => all,
+            Depth::Least { cases } => name.contains(cases),
+            Depth::Quick | Depth::Full => true,
         }
+    }
+
+    /// Those of the rules that are to be run.
+    pub fn of_rules(&self, mut all: Vec<(&'static str, Rule)>) -> Vec<(&'static str, Rule)> {
+        all.retain(|(name, _)| self.includes(name));
+        all
     }
 
     /// A span over a buffer of its own with these values.
