@@ -24,23 +24,23 @@ help:
 	@echo 'make table    the README tables of what was measured, from benches/results'
 	@echo 'make picture  the README picture'
 
-# Targets that need the dev-dependencies share what these are compiled to: the documentation of the library by itself
-# would have wgpu checked again, without the features that tests add. The library without `cli` is the same code: all
-# of it is compiled by clippy, and the tests of recording run with it.
+# The workspace is built once, with every feature; the lean library by itself is compiled, and recorded with.
 test: vulkan
-	$(CARGO) fmt --check
-	$(CARGO) clippy --all-targets --features parquet -- -D warnings
-	$(CARGO) clippy --no-default-features --features cpu --all-targets -- -D warnings
-	$(CARGO) clippy --no-default-features --lib -- -D warnings
-	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --no-deps --features parquet --lib --examples
-	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --no-deps --no-default-features --lib
-	$(RUN_TESTS) --features parquet --lib --bins --tests
-	$(RUN_TESTS) --no-default-features --test recording
-	$(CARGO) test --doc --features parquet
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	$(CARGO) clippy --package wgpu-optim --all-targets -- -D warnings
+	for features in cpu checkpoint regression; do \
+		$(CARGO) clippy --package wgpu-optim --lib --features $$features -- -D warnings || exit 1; \
+	done
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --no-deps --package wgpu-optim --features parquet,verify --lib
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --no-deps --package wgpu-optim --lib
+	$(RUN_TESTS) --workspace --lib --bins --tests
+	$(RUN_TESTS) --package wgpu-optim --test recording
+	$(CARGO) test --doc --package wgpu-optim --features parquet,verify
 	$(MAKE) verify PROGRAM='"$(BUILT)"'
 
 # Drivers that are named in the environment are the only ones.
-PROGRAM = $(CARGO) run --features parquet --
+PROGRAM = $(CARGO) run --
 
 verify: vulkan swiftshader
 	VK_ADD_DRIVER_FILES="$${VK_ADD_DRIVER_FILES:-$$(ls $(SWIFTSHADER) 2>/dev/null)}" \
@@ -92,8 +92,8 @@ OLDEST = $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
 
 oldest:
 	rustup toolchain list | grep -q '^$(OLDEST)' || rustup toolchain install $(OLDEST) --profile minimal
-	$(CARGO) +$(OLDEST) check --locked --all-targets --all-features
-	$(CARGO) +$(OLDEST) check --locked --no-default-features --lib
+	$(CARGO) +$(OLDEST) check --locked --workspace --all-targets --all-features
+	$(CARGO) +$(OLDEST) check --locked --package wgpu-optim --lib
 
 bench:
 	$(CARGO) bench

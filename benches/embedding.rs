@@ -1,5 +1,5 @@
-//! What embedding costs: the CPU time to record a step, its dispatches, ten thousand small tensors against
-//! one large one, and Adam against a copy of as many bytes.
+//! What embedding costs: the CPU time to record a step, its dispatches, and ten thousand small tensors against
+//! one large one. `wgpu-optim bench step` measures a step against a copy of as many bytes.
 //!
 //! Everything that is compared takes turns in one run; what is printed are medians and their ratio. The
 //! times of the device are those of a submission and the wait for it, on the best adapter there is.
@@ -8,8 +8,8 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 use wgpu::util::DeviceExt;
 use wgpu::{BufferUsages, ComputePass, Device};
-use wgpu_optim::bench;
-use wgpu_optim::gpu::{Arena, Gpu};
+use wgpu_optim::gpu::Arena;
+use wgpu_optim::regression::device::Gpu;
 use wgpu_optim::{Adam, ClipNorm, Conditioning, Optimizer, Span};
 
 /// 117 MB for a step of Adam.
@@ -21,7 +21,6 @@ fn main() {
     let gpu = Gpu::open(None).expect("a GPU adapter to measure");
     println!("{} ({:?}, {})\n", gpu.info.name, gpu.info.device_type, gpu.info.driver_info);
     recording(&gpu.device);
-    copy(&gpu);
     small_tensors(&gpu);
     conditioning(&gpu);
 }
@@ -53,16 +52,6 @@ fn recording(device: &Device) {
         let dispatches = optimizer.dispatches();
         println!("record, {name}: {dispatches} dispatches, {:?} a step", median(&mut times));
     }
-}
-
-fn copy(gpu: &Gpu) {
-    let adam = adam(gpu, PARAMETERS);
-    // A copy moves 8 bytes an element.
-    let elements = 28 * PARAMETERS / 8;
-    let (source, target) = (filled(&gpu.device, elements), filled(&gpu.device, elements));
-    let copy = bench::copy(&gpu.device, &source, &target);
-    let names = ["Adam step of 2^22 parameters", "copy of as many bytes"];
-    compare(gpu, names, 28 * PARAMETERS, &|pass| adam.record(pass), &|pass| copy.record(pass));
 }
 
 fn small_tensors(gpu: &Gpu) {

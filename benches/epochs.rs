@@ -7,7 +7,8 @@
 use pollster::block_on;
 use std::time::{Duration, Instant};
 use wgpu::{Device, DeviceType, Queue};
-use wgpu_optim::gpu::{Descending, Descent, Epochs, Samples, Shape, required_limits};
+use wgpu_optim::gpu::required_limits;
+use wgpu_optim::regression::kernels::{Descending, Descent, Epochs, Samples, Shape};
 use wgpu_optim::{Adam, Batch, Loss, Model, Penalty, Span};
 
 const ROUNDS: usize = 9;

@@ -22,7 +22,7 @@
 //! }
 //! drop(pass);
 //! queue.submit([encoder.finish()]);
-//! # Ok::<(), wgpu_optim::Error>(())
+//! # Ok::<(), crate::Error>(())
 //! ```
 //!
 //! The library records. It never submits, polls, sets a device callback, prints, or allocates per step.
@@ -30,8 +30,8 @@
 //! With an arena, parameter groups, a schedule and conditioned gradients:
 //!
 //! ```
-//! use wgpu_optim::gpu::Arena;
-//! use wgpu_optim::schedule::CosineAnnealing;
+//! use crate::gpu::Arena;
+//! use crate::schedule::CosineAnnealing;
 //! use wgpu_optim::{Adam, ClipNorm, Conditioning, Lion, Optimizer};
 //! # let (device, queue) = wgpu::Device::noop(&wgpu::DeviceDescriptor::default());
 //! # let mut encoder = device.create_command_encoder(&Default::default());
@@ -59,7 +59,7 @@
 //!
 //! let without_embed = optimizer.selection(&device, |tensor| tensor != 2); // "embed" was named last
 //! optimizer.record_selected(&mut pass, &without_embed); // no gradient: not touched, its t stays
-//! # Ok::<(), wgpu_optim::Error>(())
+//! # Ok::<(), crate::Error>(())
 //! ```
 //!
 //! All that an optimizer remembers can be copied to the host and put back, and goes on with the same bits. That is what
@@ -85,57 +85,36 @@
 //! it means in [`cpu`] (`src/cpu/adam.rs`), and what runs in `shaders/update/adam.wgsl`.
 //!
 //! # Features
-//! - none: rules, their definitions, schedules, the kernels, spans, arenas, the gradient, synthetic rows and
-//!   reading back;
-//! - `cpu`: the f32 path of the processor on all threads, with SIMD chosen at run time;
+//! - none: rules, their definitions, schedules, the optimizer, spans, arenas, and reading back;
+//! - `cpu`: the rules in f32 on all threads of the processor, with SIMD chosen at run time;
 //! - `checkpoint`: the state of an optimizer in a file;
-//! - `cli` (default): the command and what it is made of: data sets, metrics, training, verification, measurement,
-//!   the series.
-//! - `parquet` (default): data sets in Parquet files too.
+//! - `regression`: models, losses, data sets, gradients, training, metrics and model files;
+//! - `parquet`: data sets in Parquet files too;
+//! - `verify`: the suite that compares every kernel with its definition on a device.
+//!
+//! The command `wgpu-optim` is the package `wgpu-optim-cli`.
 
 #![warn(missing_docs)]
 
-mod batch;
-#[cfg(feature = "cli")]
-pub mod bench;
 mod check;
 #[cfg(feature = "checkpoint")]
 pub mod checkpoint;
 pub mod cpu;
-#[cfg(feature = "cli")]
-pub mod data;
 mod error;
-mod evaluation;
 pub mod gpu;
-mod loss;
-#[cfg(feature = "cli")]
-mod machine;
-#[cfg(feature = "cli")]
-pub mod metrics;
-mod model;
-mod penalty;
-#[cfg(feature = "cli")]
+#[cfg(feature = "regression")]
 pub mod regression;
 pub mod rule;
-#[cfg(feature = "cli")]
-pub mod saved;
 pub mod schedule;
-#[cfg(feature = "cli")]
-pub mod series;
-#[cfg(feature = "cli")]
-pub mod text;
-#[cfg(feature = "cli")]
-pub mod train;
-#[cfg(feature = "cli")]
+#[cfg(feature = "verify")]
 pub mod verify;
 
-pub use batch::{Batch, Window};
 pub use error::Error;
-pub use evaluation::Evaluation;
 pub use gpu::{Optimizer, Span};
-pub use loss::Loss;
-pub use model::Model;
-pub use penalty::Penalty;
-pub use rule::{Adagrad, Adam, Adamax, ClipNorm, Conditioning, Lion, NAdam, RmsProp, Rule, Sgd};
+#[cfg(feature = "regression")]
+pub use regression::{Batch, Evaluation, Loss, Model, Window};
+pub use rule::{
+    Adagrad, Adam, Adamax, ClipNorm, Conditioning, Lion, NAdam, Penalty, RmsProp, Rule, Sgd,
+};
 pub use schedule::Schedule;
 pub use wgpu;

@@ -1,20 +1,19 @@
 //! A device that goes away: an error and no panic, and a run that comes to the same bits on another one.
 
-#![cfg(feature = "cli")]
-
 mod common;
 #[path = "common/training.rs"]
 mod training;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use wgpu_optim::cpu::synthetic::Options;
-use wgpu_optim::gpu::{Gpu, ReadBack};
-use wgpu_optim::regression::{Problem, ProblemError};
-use wgpu_optim::train::{
+use wgpu_optim::gpu::ReadBack;
+use wgpu_optim::regression::device::Gpu;
+use wgpu_optim::regression::reference::synthetic::Options;
+use wgpu_optim::regression::train::{
     EpochsWorker, GpuData, GpuWorker, Keep, Placement, Plan, Progress, Recipe, RunState, TrainError,
     VerifyEvery, WorkerState, train_keeping,
 };
+use wgpu_optim::regression::{Problem, ProblemError};
 use wgpu_optim::wgpu::{self, BufferUsages};
 use wgpu_optim::{Adam, Error, Loss, Model, Span};
 

@@ -1,20 +1,18 @@
 //! Memory is counted before it is taken, what does not fit is cut or refused with numbers, and no submission
 //! is long.
 
-#![cfg(feature = "cli")]
-
 mod common;
 #[path = "common/training.rs"]
 mod training;
 
 use training::gpu;
-use wgpu_optim::cpu::synthetic::{Options, Response};
-use wgpu_optim::gpu::Gpu;
-use wgpu_optim::regression::{Problem, ProblemError};
-use wgpu_optim::train::{
+use wgpu_optim::regression::device::Gpu;
+use wgpu_optim::regression::reference::synthetic::{Options, Response};
+use wgpu_optim::regression::train::{
     Batches, EpochsWorker, Fitting, GpuData, GpuWorker, Memory, MemoryError, MemoryPlan, Placement,
     Recipe, Shuffle, Submissions, Worker,
 };
+use wgpu_optim::regression::{Problem, ProblemError};
 use wgpu_optim::{Adam, Batch, Error, Loss, Model, Rule, Sgd};
 
 const EVERYTHING: Memory = Memory { device: None, host: u64::MAX, shared: true };

@@ -176,9 +176,9 @@ fn everything_can_be_sent_to_another_thread() {
     assert_send_sync::<Arena>();
     assert_send_sync::<Span>();
     assert_send_sync::<wgpu_optim::gpu::ReadBack>();
-    assert_send_sync::<wgpu_optim::gpu::Gradient>();
-    assert_send_sync::<wgpu_optim::gpu::Descent>();
-    assert_send_sync::<wgpu_optim::gpu::Evaluator>();
+    assert_send_sync::<wgpu_optim::regression::kernels::Gradient>();
+    assert_send_sync::<wgpu_optim::regression::kernels::Descent>();
+    assert_send_sync::<wgpu_optim::regression::kernels::Evaluator>();
     assert_send_sync::<wgpu_optim::Error>();
     let (device, _queue) = device();
     let optimizer =

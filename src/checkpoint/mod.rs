@@ -17,6 +17,6 @@ pub use error::CheckpointError;
 pub use files::{Files, Unfinished, remove_unfinished};
 pub use folder::{Checkpoints, Latest};
 pub(crate) use sealed::{Kind, Sealed, json};
-#[cfg(feature = "cli")]
+#[cfg(feature = "regression")]
 pub(crate) use tensor_file::Texts;
 pub(crate) use tensor_file::{Tensor, TensorFile};

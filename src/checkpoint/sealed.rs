@@ -90,7 +90,7 @@ impl Sealed<'_> {
     }
 
     /// It is of something else.
-    #[cfg(feature = "cli")]
+    #[cfg(feature = "regression")]
     pub fn differs(&self, field: &str, kept: String, asked: String) -> CheckpointError {
         CheckpointError::Differs { path: self.path.clone(), field: field.into(), kept, asked }
     }

@@ -1,11 +1,5 @@
 //! The twin of `shaders/integer.wgsl`.
 
-/// `a · 2^exponent` as f32, rounded to nearest even.
-pub fn float_from_int64(a: i64, exponent: i32) -> f32 {
-    // The conversion rounds once; scaling by a power of two is exact in f64 and stays a normal f32.
-    (f64::from(a as f32) * f64::from(exponent).exp2()) as f32
-}
-
 /// `a` · 2⁻⁶⁴ as f32, rounded to nearest even.
 pub fn float_from_fixed(a: u64) -> f32 {
     // The conversion rounds once; scaling by a power of two is exact.
@@ -41,11 +35,6 @@ mod tests {
             prop_assert!((f64::from(reciprocal(a)) - exact).abs() <= 0.51 * ulp);
         }
 
-        #[test]
-        fn scaling_by_a_power_of_two_is_exact(a: i64, exponent in -60i32..20) {
-            let value = float_from_int64(a, exponent);
-            prop_assert_eq!(f64::from(value), f64::from(a as f32) * 2f64.powi(exponent));
-        }
     }
 
     #[test]

@@ -10,31 +10,23 @@ mod adam;
 mod adamax;
 mod bounded;
 mod conditioning;
-mod evaluation;
 mod exponential;
-pub mod gradient;
-pub(crate) mod gradient_bounds;
-#[cfg(feature = "cpu")]
-mod gradient_simd;
-mod integer;
+pub(crate) mod integer;
 mod lion;
-pub mod loss;
 mod nadam;
 mod number;
 #[cfg(feature = "cpu")]
 pub mod parallel;
-pub(crate) mod prefetch;
+#[doc(hidden)]
+pub mod prefetch;
 pub mod random;
 mod rmsprop;
 mod sgd;
 mod step_state;
-pub mod synthetic;
 mod update;
 
 pub use bounded::Bounded;
 pub use conditioning::{all_finite, clip_factor, condition, norm};
-pub use evaluation::evaluate;
-pub use gradient_bounds::BoundedSums;
 pub use number::{Number, Real};
 pub use step_state::{RuleConstants, StepState, exact_step, one_minus_power};
 pub(crate) use update::Change;

@@ -4,10 +4,7 @@
 //! sum has a fixed shape. Threads are the caller's rayon pool.
 
 use super::Step;
-use super::gradient::{BatchSums, Rows};
-use super::gradient_simd::AddBlock;
-use super::synthetic::{Synthetic, Truth};
-use crate::{Model, Penalty, Rule};
+use crate::{Penalty, Rule};
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
@@ -94,49 +91,4 @@ pub fn update_penalized(
             .zip(a.par_chunks_mut(TASK).zip(b.par_chunks_mut(TASK)).zip(c.par_chunks_mut(TASK)))
             .for_each(|((p, g), ((a, b), c))| run(p, g, &mut [a, b, c])),
     }
-}
-
-/// [`gradient`](super::gradient::gradient) in parallel.
-///
-/// # Panics
-/// As that one does.
-pub fn gradient(model: &Model, rows: Rows<f32>, params: &[f32], grads: &mut [f32]) -> f32 {
-    let mut sums = BatchSums::new(model);
-    for slice in rows.slices(model) {
-        add(&mut sums, slice, params);
-    }
-    sums.finish(grads)
-}
-
-/// [`BatchSums::add`] in parallel.
-///
-/// # Panics
-/// As that one does.
-pub fn add(sums: &mut BatchSums<f32>, rows: Rows<f32>, params: &[f32]) {
-    let arch = Arch::new();
-    sums.add_parallel(rows, params, |model, rows, params, sums| {
-        arch.dispatch(AddBlock { model, rows, params, sums });
-    });
-}
-
-/// Makes the rows of a synthetic problem from `first_row` on: as many as `targets` are of.
-///
-/// # Panics
-/// As [`Synthetic::fill_row`] does.
-pub fn synthetic_rows(
-    problem: &Synthetic,
-    truth: &Truth,
-    first_row: u64,
-    x: &mut [f32],
-    targets: &mut [f32],
-) {
-    let (features, width) = (problem.features().max(1) as usize, problem.targets() as usize);
-    let task = (TASK / features).max(1);
-    let tasks = x.par_chunks_mut(task * features).zip(targets.par_chunks_mut(task * width));
-    tasks.enumerate().for_each(|(i, (x, targets))| {
-        let rows = x.chunks_mut(features).zip(targets.chunks_mut(width));
-        for (row, (x, targets)) in (first_row + (i * task) as u64..).zip(rows) {
-            problem.fill_row(truth, row, x, targets);
-        }
-    });
 }

@@ -12,6 +12,7 @@ pub enum Use {
     /// A uniform that stays where it is.
     Uniform,
     /// A uniform whose offset is set with the bind group.
+    #[cfg(feature = "regression")]
     DynamicUniform,
     /// Storage that is only read.
     Read,
@@ -49,6 +50,7 @@ pub fn layout_of(device: &Device, label: &str, uses: &[(u32, Use)]) -> BindGroup
 fn entry(binding: u32, kind: Use) -> BindGroupLayoutEntry {
     let (ty, has_dynamic_offset) = match kind {
         Use::Uniform => (BufferBindingType::Uniform, false),
+        #[cfg(feature = "regression")]
         Use::DynamicUniform => (BufferBindingType::Uniform, true),
         Use::Read => (BufferBindingType::Storage { read_only: true }, false),
         Use::Write => (BufferBindingType::Storage { read_only: false }, false),
@@ -123,7 +125,7 @@ pub fn pipeline_over(
 ) -> ComputePipeline {
     let label = Some(module.name);
     let source = module.source();
-    #[cfg(feature = "cli")]
+    #[cfg(feature = "verify")]
     let source = super::seeded::edited(source);
     let source = wgpu::ShaderSource::Wgsl(source.into());
     let descriptor = wgpu::ShaderModuleDescriptor { label, source };

@@ -103,7 +103,7 @@ pub fn workgroup_of(adapter: &wgpu::AdapterInfo) -> u32 {
     }
 }
 
-pub(super) fn is_processor(device: &Device) -> bool {
+pub(crate) fn is_processor(device: &Device) -> bool {
     device.adapter_info().device_type == wgpu::DeviceType::Cpu
 }
 

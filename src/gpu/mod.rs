@@ -1,71 +1,39 @@
-//! What runs on the device: spans of the caller's buffers, the recorded step, the regression gradient,
-//! synthetic data and reading back.
+//! The recorded optimizer step: spans of the caller's buffers, arenas, state, and reading back.
 //!
 //! Everything here is made on a [`wgpu::Device`] and records into the caller's passes and encoders. Nothing
-//! submits, polls, sets a device callback or allocates per step, save `Gpu`, which the command has of its
-//! own.
+//! submits, polls, sets a device callback or allocates per step.
 
 mod advance;
 mod arena;
-mod bindings;
+pub(crate) mod bindings;
 mod builder;
-#[cfg(feature = "cli")]
-mod context;
 mod control;
-mod descent;
-mod dispatch;
-#[cfg(feature = "cli")]
-mod environment;
-mod epochs;
-mod evaluation;
-mod gradient;
-mod kernels;
-mod needs;
+pub(crate) mod dispatch;
+pub(crate) mod kernels;
+pub(crate) mod needs;
 mod optimizer;
 mod optimizer_state;
 mod readback;
-mod row_sums;
-mod rows;
 mod run;
-mod samples;
 mod saving;
-#[cfg(feature = "cli")]
+#[cfg(feature = "verify")]
 pub(crate) mod seeded;
 pub mod shader;
-mod shape;
 pub mod span;
-mod steps;
-mod sweep;
-mod synthetic;
+pub(crate) mod steps;
 
 pub use advance::Selection;
 pub use arena::{Arena, ArenaTensor};
 pub use builder::OptimizerBuilder;
-#[cfg(feature = "cli")]
-pub use context::{Gpu, OpenError, adapters, answers_to, check_adapter};
 pub use control::Control;
-pub use descent::{Descending, Descent};
-pub use epochs::{Epochs, Fit};
-pub use evaluation::Evaluator;
-pub use gradient::Gradient;
-#[cfg(feature = "cli")]
-pub(crate) use kernels::{measured_vectors, workgroup};
+#[cfg(feature = "verify")]
+pub(crate) use kernels::measured_vectors;
+pub use kernels::workgroup;
 pub use optimizer::{Optimizer, Tensor};
 pub use optimizer_state::{GroupState, OptimizerState, TensorState};
 pub use readback::ReadBack;
-#[cfg(feature = "cli")]
-pub(crate) use row_sums::Purpose;
-pub use rows::Rows;
-#[cfg(feature = "cli")]
-pub(crate) use rows::most_runs;
-#[cfg(feature = "cli")]
-pub(crate) use samples::Layout;
-pub use samples::{Chunk, Samples};
 pub use saving::Saving;
-pub use shape::{Shape, Sums};
 pub use span::Span;
-pub use sweep::{Sweep, Sweeping};
-pub use synthetic::{Generator, SyntheticRows};
 
 /// Features of a device that make something faster and that nothing depends on: none yet.
 pub const OPTIONAL_FEATURES: wgpu::Features = wgpu::Features::empty();

@@ -2,7 +2,7 @@
 //! pipelines made meanwhile on this thread.
 //!
 //! Shaders are composed and not edited, and this is the one exception: it is for the suite of
-//! [`verify`](crate::verify::suite) alone, and a seeded pipeline leaves it in no way. A place for the fault in
+//! [`verify`](crate::verify) alone, and a seeded pipeline leaves it in no way. A place for the fault in
 //! every constructor between here and there would be a fault of its own.
 
 use std::cell::Cell;

@@ -125,7 +125,7 @@ impl Limits {
     }
 
     /// Bindings start at multiples of this: of the device's alignment, and of a vector.
-    pub(crate) fn quantum(&self) -> u64 {
+    pub fn quantum(&self) -> u64 {
         self.alignment.max(VECTOR * F32)
     }
 

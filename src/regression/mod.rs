@@ -1,18 +1,36 @@
 //! Regression problems: where the rows come from, and what is known about them.
 
+pub mod batch;
 mod blog;
+pub mod data;
+pub mod device;
+mod evaluation;
 mod held_out;
 mod identity;
+pub mod kernels;
+mod loss;
+pub mod machine;
+pub mod metrics;
+mod model;
+pub mod model_file;
+pub mod reference;
 mod rows;
 mod scaling;
+pub mod train;
+pub mod verification;
 
+pub use batch::{Batch, Window};
 pub use blog::BlogRandom;
+pub use device::Gpu;
+pub use evaluation::Evaluation;
+pub use loss::Loss;
+pub use model::Model;
 pub use scaling::Scaling;
 
+use self::data::{About, DataError, FileData, FileOptions, Skipped, Targets};
+use crate::Error;
 use crate::check::Check;
-use crate::cpu::synthetic::{Options, Synthetic, Truth};
-use crate::data::{self, About, DataError, FileData, FileOptions, Skipped, Targets};
-use crate::{Error, Loss, Model};
+use crate::regression::reference::synthetic::{Options, Synthetic, Truth};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -116,8 +134,8 @@ impl Problem {
         let features = problem.features() as usize;
         let targets = problem.targets() as usize;
         let classes = match options.response {
-            crate::cpu::synthetic::Response::Bernoulli => Some(2),
-            crate::cpu::synthetic::Response::Categorical => Some(problem.outputs()),
+            crate::regression::reference::synthetic::Response::Bernoulli => Some(2),
+            crate::regression::reference::synthetic::Response::Categorical => Some(problem.outputs()),
             _ => None,
         };
         Ok(Problem {

@@ -2,10 +2,10 @@
 
 use super::{Problem, Source};
 use crate::Error;
-use crate::batch::Batch;
 use crate::cpu::Real;
-use crate::data::DataError;
-use crate::machine::available_memory;
+use crate::regression::batch::Batch;
+use crate::regression::data::DataError;
+use crate::regression::machine::available_memory;
 use rayon::prelude::*;
 
 /// Of fewer bytes it is not asked whether they are available, which takes longer than many a batch.

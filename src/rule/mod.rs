@@ -10,6 +10,7 @@ mod conditioning;
 mod difference;
 mod lion;
 mod nadam;
+mod penalty;
 mod rmsprop;
 mod sgd;
 
@@ -19,6 +20,7 @@ pub use adamax::Adamax;
 pub use conditioning::{ClipNorm, Conditioning};
 pub use lion::Lion;
 pub use nadam::NAdam;
+pub use penalty::Penalty;
 pub use rmsprop::RmsProp;
 pub use sgd::Sgd;
 
@@ -124,7 +126,7 @@ impl Rule {
     }
 
     /// The same rule, descending.
-    #[cfg(feature = "cli")]
+    #[cfg(feature = "verify")]
     pub(crate) fn minimizing(mut self) -> Self {
         of_any!(&mut self, rule => rule.maximize = false);
         self

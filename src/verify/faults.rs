@@ -1,163 +1,344 @@
-//! What a device could get wrong, seeded into a step that was computed right: each must be caught.
+//! What would be wrong with a kernel, seeded into it: a suite that does not find it is no proof.
 
-use super::{ObservedStep, Verification, check};
-use crate::batch::Batch;
-use crate::cpu::gradient::Rows;
-use crate::cpu::synthetic::Options;
-use crate::regression::Problem;
-use crate::train::{CpuWorker, HostRows, Recipe, Worker};
-use crate::{Adam, Loss, Model, RmsProp, Rule, Sgd};
+use super::{Depth, GROUPS, Rig};
+use crate::gpu::seeded;
+use crate::regression::device::Gpu;
+use serde::Serialize;
+use std::collections::HashMap;
 
-const ROWS: u64 = 1000;
-const BATCH: u64 = 100;
-
-fn rules() -> [Rule; 5] {
-    let momentum = Sgd { lr: 0.01, momentum: 0.9, dampening: 0.3, ..Sgd::default() };
-    [
-        Sgd { lr: 0.01, ..Sgd::default() }.into(),
-        momentum.into(),
-        Sgd { dampening: 0.0, nesterov: true, ..momentum }.into(),
-        RmsProp::default().into(),
-        Adam { lr: 0.01, ..Adam::default() }.into(),
-    ]
+/// A fault, and where it shows.
+#[derive(Clone, Copy, Debug)]
+pub struct Fault {
+    /// What is wrong.
+    pub name: &'static str,
+    /// The group of the suite that is run with it.
+    pub(super) group: &'static str,
+    /// A part of the names of the cases that are run with it; see [`Depth::Least`].
+    cases: &'static str,
+    edits: &'static [seeded::Edit],
+    /// Whether it depends on the order in which a workgroup's threads happen to run.
+    is_race: bool,
 }
 
-fn problem() -> Problem {
-    Problem::synthetic(ROWS, &Options { features: 7, noise: 0.1, seed: 3, ..Options::default() })
-        .unwrap()
+const fn fault(
+    name: &'static str,
+    group: &'static str,
+    cases: &'static str,
+    edits: &'static [seeded::Edit],
+) -> Fault {
+    Fault { name, group, cases, edits, is_race: false }
 }
 
-fn recipe(rule: &Rule) -> Recipe {
-    Recipe::new(Model::new(7, Loss::Mse), *rule)
+const fn race(
+    name: &'static str,
+    group: &'static str,
+    cases: &'static str,
+    edits: &'static [seeded::Edit],
+) -> Fault {
+    Fault { is_race: true, ..fault(name, group, cases, edits) }
 }
 
-/// The `t`-th step of a run with `rule`, as the processor computes it.
-fn step(rule: &Rule, t: u64) -> ObservedStep {
-    let problem = problem();
-    let (x, y) = problem.materialize::<f32>().unwrap();
-    let rows = HostRows::Resident { x: &x, sides: &y };
-    let mut worker = CpuWorker::new(rows, &recipe(rule), &[0.0; 8]).unwrap();
-    let batch = |t: u64| Batch::new((t - 1) * BATCH % ROWS, BATCH);
-    for t in 1..t {
-        worker.run(&[batch(t)], &[rule.lr()], None).unwrap();
-    }
-    worker.run_observed(batch(t), rule.lr(), None).unwrap()
+/// What became of a fault.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Caught {
+    /// What was wrong.
+    pub fault: &'static str,
+    /// The checks that failed with it and pass without, as `kernel: case`.
+    pub caught_by: Vec<String>,
+    /// Whether it is a race, and the device one whose threads may all the same never be out of step.
+    pub may_not_show: bool,
 }
 
-fn verify(rule: &Rule, step: &ObservedStep) -> Verification {
-    let mut report = Verification::new();
-    check(&mut report, &recipe(rule), &problem(), step).unwrap();
-    report
-}
-
-/// Fails unless every rule's step with the fault is found wrong, in the quantity that is named.
-fn assert_caught(quantity: &str, mut fault: impl FnMut(&Rule, &mut ObservedStep)) {
-    for rule in rules() {
-        let mut step = step(&rule, 5);
-        let right = step.clone();
-        fault(&rule, &mut step);
-        if step == right {
-            continue;
-        }
-        let report = verify(&rule, &step);
-        assert!(!report.pass, "{}: not caught: {report:?}", rule.name());
-        let worst = report.worst.unwrap();
-        assert_eq!(worst.quantity, quantity, "{}: {worst:?}", rule.name());
+impl Caught {
+    /// Whether something should have caught it, and nothing did.
+    pub fn is_missed(&self) -> bool {
+        self.caught_by.is_empty() && !self.may_not_show
     }
 }
 
-/// What `rule` makes of the step's own state and gradient.
-fn redo(rule: &Rule, step: &mut ObservedStep, t: u64) {
-    let (params, moments) =
-        super::update(&recipe(rule), (t, rule.lr()), &step.before, &step.gradient.grads);
-    step.after.params = params.iter().map(|p| p.value as f32).collect();
-    step.after.moments = moments.iter().map(|m| m.iter().map(|v| v.value as f32).collect()).collect();
+/// Every fault that is seeded.
+pub const FAULTS: &[Fault] = &[
+    fault(
+        "last row of a batch dropped",
+        "gradients",
+        "sgd",
+        &[
+            ("let within = i < run.rows;", "let within = i + 1u < run.rows;"),
+            ("let rows = min(ROWS, run.rows - first);", "let rows = min(ROWS, run.rows - first - 1u);"),
+            ("i < run.rows; i += run.partials)", "i + 1u < run.rows; i += run.partials)"),
+        ],
+    ),
+    fault(
+        "mean over one row too few",
+        "gradients",
+        "sgd",
+        &[(
+            "var scale = run.gradient_scale;",
+            "var scale = run.gradient_scale * (f32(run.rows) / (f32(run.rows) - 1.0));",
+        )],
+    ),
+    fault(
+        "one partial sum counted twice",
+        "gradients",
+        "sgd",
+        &[(
+            "tree[local] = sum;\n    if WEIGHTED",
+            "tree[local] = sum + select(vec4f(), partials[partial_at(0u, column)], lane == 0u && column < PARTIAL);\n    if WEIGHTED",
+        )],
+    ),
+    race(
+        "barrier skipped while partial sums are added",
+        "gradients",
+        "sgd",
+        &[("half /= 2u) {\n        workgroupBarrier();", "half /= 2u) {")],
+    ),
+    // The barrier behind it is one that llvmpipe, which runs a workgroup's vectors in turn, does without.
+    race(
+        "barrier skipped while a score is added",
+        "gradients",
+        "sgd",
+        &[("half >= 4u; half /= 2u) {\n            workgroupBarrier();", "half >= 4u; half /= 2u) {")],
+    ),
+    fault("rows shuffled by one round too few", "gradients", "sgd", &[("round < 6u", "round < 5u")]),
+    fault(
+        "random numbers by one round too few",
+        "synthetic",
+        "sgd",
+        &[("return philox_round(counter, problem.key + 9u * step);", "return counter;")],
+    ),
+    fault(
+        "penalty on the intercept",
+        "descents",
+        "sgd",
+        &[("let penalized = i < PENALIZED;", "let penalized = true;")],
+    ),
+    fault(
+        "sum of the other half read too early",
+        "gradients",
+        "sgd",
+        &[(
+            "tree[local] += tree[local + half * COLUMNS];",
+            "tree[local] += select(tree[local + half * COLUMNS], vec4f(), half == LANES / 2u);",
+        )],
+    ),
+    race(
+        "barrier skipped between updates of one dispatch",
+        "descents",
+        "sgd",
+        &[(
+            "differentiate_rows(batch, local);\n        workgroupBarrier();",
+            "differentiate_rows(batch, local);",
+        )],
+    ),
+    fault(
+        "last element of a tail not written",
+        "updates",
+        "sgd",
+        &[(
+            "lane < lanes(i); lane += 1u) {\n        params[first() + lane] = ",
+            "lane + 1u < lanes(i); lane += 1u) {\n        params[first() + lane] = ",
+        )],
+    ),
+    fault(
+        "last vector not updated",
+        "updates",
+        "sgd",
+        &[("if first >= count() {", "if first + 1u >= count() {")],
+    ),
+    // Of the sizes that are checked only pieces have whole quanta of so many vectors.
+    fault(
+        "one piece of a span not updated",
+        "updates",
+        "sgd",
+        &[("if first >= count() {", "if first >= count() || (count() > 66u && count() % 4u == 0u) {")],
+    ),
+    fault(
+        "second moment of another parameter",
+        "updates",
+        "adam",
+        &[("load_state(EXP_AVG_SQ, i)", "load_state(EXP_AVG_SQ, i ^ 1u)")],
+    ),
+    fault(
+        "beta2 in the place of beta1",
+        "updates",
+        "adam",
+        &[("keep(step.hyper.beta1 *", "keep(step.hyper.beta2 *")],
+    ),
+    fault(
+        "no bias correction of the first moment",
+        "updates",
+        "adam",
+        &[(
+            "steps[tensor].step_size = lr * reciprocal(state.bias_correction1);",
+            "steps[tensor].step_size = lr;",
+        )],
+    ),
+    fault(
+        "no bias correction of the second moment",
+        "updates",
+        "adam",
+        &[(
+            "let inv_bias_correction2 = reciprocal(state.bias_correction2);",
+            "let inv_bias_correction2 = 1.0;",
+        )],
+    ),
+    fault(
+        "weight decay forgotten",
+        "updates",
+        "weight decay",
+        &[("(step.weight_decay + select(", "(select(")],
+    ),
+    fault(
+        "decoupled decay of the wrong sign while maximizing",
+        "updates",
+        "decoupled decay, maximize",
+        &[("keep(step.decay * param)", "keep(select(1.0, -1.0, MAXIMIZE) * step.decay * param)")],
+    ),
+    fault(
+        "coupled decay of the wrong sign while maximizing",
+        "updates",
+        "weight decay, maximize",
+        &[(
+            "(step.weight_decay + select(",
+            "(select(1.0, -1.0, MAXIMIZE) * step.weight_decay + select(",
+        )],
+    ),
+    fault(
+        "moments left alone at a learning rate of 0",
+        "updates",
+        "adam",
+        &[(
+            "let param = load_param(i);\n    let penalized",
+            "if step.lr == 0.0 { return; }\n    let param = load_param(i);\n    let penalized",
+        )],
+    ),
+    fault(
+        "first step dampened",
+        "updates",
+        "dampening",
+        &[(
+            "select(step.hyper.one_minus_dampening, 1.0, (step.flags & FIRST) != 0u)",
+            "step.hyper.one_minus_dampening",
+        )],
+    ),
+    fault(
+        "steps counted in f32",
+        "step state",
+        "sgd",
+        &[("state.t = add64(state.t, ONE);", "state.t = vec2u(u32(f32(state.t.x) + 1.0), state.t.y);")],
+    ),
+    fault(
+        "steps counted in 32 bits",
+        "step state",
+        "sgd",
+        &[("state.t = add64(state.t, ONE);", "state.t.x += 1u;")],
+    ),
+    fault(
+        "tensors from the 4097th on not advanced",
+        "step state",
+        "sgd",
+        &[(
+            "if tensor < arrayLength(&states) {\n        advance_tensor(tensor);",
+            "if tensor < min(arrayLength(&states), 4096u) {\n        advance_tensor(tensor);",
+        )],
+    ),
+    fault(
+        "tensors from the 1025th on advanced as another",
+        "step state",
+        "sgd",
+        &[(
+            "if tensor < arrayLength(&states) {\n        advance_tensor(tensor);",
+            "if tensor < arrayLength(&states) {\n        advance_tensor(tensor % 1024u);",
+        )],
+    ),
+    fault(
+        "rows of another batch where fewer updates are prepared than may be",
+        "descents",
+        "sgd",
+        &[("(order * part.prepared + update)", "(order * MAX_UPDATES + update)")],
+    ),
+    fault(
+        "steps skipped in a row counted on behind one that is taken",
+        "conditioning",
+        "NaN",
+        &[("control.skipped_in_a_row = 0u;", "")],
+    ),
+    fault(
+        "learning rate of the step before",
+        "step state",
+        "sgd",
+        &[(
+            "let position = min(groups[g].position, last);",
+            "let position = min(max(groups[g].position, 1u) - 1u, last);",
+        )],
+    ),
+    fault(
+        "gradient accumulated twice",
+        "conditioning",
+        "three micro-batches",
+        &[("gradient += load_state(ACCUMULATOR, i);", "gradient += 2.0 * load_state(ACCUMULATOR, i);")],
+    ),
+    fault(
+        "NaN taken for a number",
+        "conditioning",
+        "NaN",
+        &[("any(largest >= vec4u(0x7f800000u))", "any(largest == vec4u(0x7f800000u))")],
+    ),
+    fault(
+        "norm without the last workgroup",
+        "conditioning",
+        "clip norm of PyTorch",
+        &[("index < arrayLength(&partials)", "index + 1u < arrayLength(&partials)")],
+    ),
+    fault(
+        "average that begins at zero",
+        "conditioning",
+        "average",
+        &[("select(average, updated, (step.flags & FIRST) != 0u)", "average")],
+    ),
+];
+
+/// Seeds faults into the kernels of one device.
+#[derive(Debug)]
+pub struct Seeding<'a> {
+    gpu: &'a Gpu,
+    seed: u64,
+    /// For the groups and cases that were run without a fault what failed all the same.
+    without: HashMap<(&'static str, &'static str), Vec<String>>,
 }
 
-#[test]
-fn a_right_step_passes_and_uses_its_bounds() {
-    for rule in rules() {
-        for t in [1, 2, 5, 300] {
-            let report = verify(&rule, &step(&rule, t));
-            assert!(report.pass, "{}, step {t}: {report:?}", rule.name());
-            // A bound that nothing comes near is no bound.
-            assert!(report.worst_ratio > 0.05, "{}, step {t}: {report:?}", rule.name());
-        }
+impl<'a> Seeding<'a> {
+    /// Inputs are drawn from `seed`.
+    pub fn new(gpu: &'a Gpu, seed: u64) -> Self {
+        Seeding { gpu, seed, without: HashMap::new() }
     }
-}
 
-#[test]
-fn a_dropped_row_is_caught() {
-    assert_caught("gradient", |rule, step| {
-        let full = step.gradient.batch;
-        let batch = Batch { rows: full.rows - 1, ..full };
-        let (x, sides) = problem().rows_of::<f32>(&batch).unwrap();
-        let rows = Rows { x: &x, sides: &sides };
-        let depths = step.gradient.depths;
-        let (grads, _) = super::gradient(&recipe(rule).model, rows, &step.before.params, depths);
-        let share = (BATCH - 1) as f64 / BATCH as f64;
-        step.gradient.grads = grads.iter().map(|g| (g.value * share) as f32).collect();
-        redo(rule, step, 5);
-    });
-}
-
-#[test]
-fn a_mean_over_one_row_too_few_is_caught() {
-    assert_caught("gradient", |rule, step| {
-        let wrong = BATCH as f32 / (BATCH - 1) as f32;
-        step.gradient.grads.iter_mut().for_each(|g| *g *= wrong);
-        redo(rule, step, 5);
-    });
-}
-
-#[test]
-fn a_tail_that_is_not_written_is_caught() {
-    assert_caught("params", |_, step| step.after.params[7] = step.before.params[7]);
-}
-
-#[test]
-fn a_learning_rate_of_the_step_before_is_caught() {
-    assert_caught("params", |rule, step| {
-        let stale = rule.with_lr(rule.lr() * 0.999);
-        redo(&stale, step, 5);
-    });
-}
-
-#[test]
-fn bias_correction_by_another_step_is_caught() {
-    assert_caught("params", |rule, step| {
-        if matches!(rule, Rule::Adam(_)) {
-            redo(rule, step, 6);
+    /// Runs the group that a fault shows in with kernels that have it.
+    pub fn seed(&mut self, fault: &Fault) -> Caught {
+        let (failing, seeded) = seeded::with(fault.edits, || self.failing(fault));
+        // Software runs the vectors of a workgroup in turn; hardware may have all its threads in one of them.
+        let software = self.gpu.info.device_type == wgpu::DeviceType::Cpu;
+        let may_not_show = fault.is_race && !software;
+        if !seeded {
+            // Not in all the kernels that it should be in: nothing has caught it, whatever failed.
+            return Caught { fault: fault.name, caught_by: Vec::new(), may_not_show: false };
         }
-    });
-}
-
-#[test]
-fn dampening_in_the_first_step_is_caught() {
-    let rule = rules()[1];
-    let mut step = step(&rule, 1);
-    redo(&rule, &mut step, 2);
-    assert!(!verify(&rule, &step).pass);
-}
-
-#[test]
-fn moments_that_are_wrong_are_caught_by_name() {
-    for rule in rules() {
-        for (moment, &name) in rule.moments().iter().enumerate() {
-            let mut neighbour = step(&rule, 5);
-            neighbour.after.moments[moment].swap(2, 3);
-            let report = verify(&rule, &neighbour);
-            assert!(!report.pass, "{}", rule.name());
-            assert_eq!(report.worst.unwrap().quantity, name);
-
-            let mut lost = step(&rule, 5);
-            lost.after.moments[moment][7] = lost.before.moments[moment][7];
-            assert!(!verify(&rule, &lost).pass, "{}", rule.name());
+        let at = (fault.group, fault.cases);
+        if !self.without.contains_key(&at) {
+            self.without.insert(at, self.failing(fault));
         }
+        let without = &self.without[&at];
+        let caught_by = failing.into_iter().filter(|name| !without.contains(name)).collect();
+        Caught { fault: fault.name, caught_by, may_not_show }
     }
-}
 
-#[test]
-fn a_loss_that_is_wrong_is_caught() {
-    assert_caught("loss", |_, step| step.gradient.loss *= 1.0001);
+    fn failing(&self, fault: &Fault) -> Vec<String> {
+        let Seeding { gpu, seed, .. } = *self;
+        let rig = Rig { gpu, depth: Depth::Least { cases: fault.cases }, seed };
+        let groups = GROUPS.iter().filter(|group| group.name == fault.group);
+        let checks = groups.flat_map(|group| super::run_on(&rig, group));
+        // What could not be run has compared nothing.
+        let failed = checks.filter(|check| !check.pass && check.error.is_none());
+        failed.map(|check| format!("{}: {}", check.kernel, check.case)).collect()
+    }
 }

@@ -1,135 +1,210 @@
-//! Whether a step was computed right: the f64 definition starts from the device's own bits, makes the
-//! same step, and the difference is divided by a bound that was derived, not chosen.
+//! Every kernel on one device, on inputs of every kind: against the definition in f64 within bounds that
+//! follow from the operations, and bit for bit where every order of them gives the same bits.
 
-mod bounds;
-#[cfg(test)]
+mod check;
+mod conditioning;
+mod data;
+mod descents;
+mod evaluations;
 mod faults;
-mod report;
-pub mod suite;
-mod terms;
+mod gradients;
+mod nonfinite;
+mod rig;
+mod state;
+mod steps;
+mod synthetic;
+mod trajectories;
+mod variants;
 
-pub use crate::cpu::Bounded;
-pub(crate) use bounds::exactly;
-pub use bounds::{average, gradient, sums, update};
-pub use report::{Verification, Worst};
+pub use check::{Bound, Check, Compared, Element};
+pub use faults::{Caught, FAULTS, Fault, Seeding};
+pub use rig::{Random, Rig};
 
-use crate::batch::Batch;
-use crate::cpu::gradient::Rows;
-use crate::cpu::random::philox;
-use crate::regression::{Problem, ProblemError};
-use crate::train::Recipe;
+use crate::regression::ProblemError;
+use crate::regression::device::Gpu;
+use crate::regression::train::TrainError;
 
-/// Parameters and moments at one moment of a run, as the device has them.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Snapshot {
-    /// The parameters, as [`Model::params`](crate::Model::params) counts them.
-    pub params: Vec<f32>,
-    /// One vector for each of [`Rule::moments`](crate::Rule::moments).
-    pub moments: Vec<Vec<f32>>,
+/// How much is checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Depth {
+    /// As little as shows a fault that is seeded: the rules' variants and the ways of conditioning whose name
+    /// contains `cases`.
+    Least {
+        /// A part of the names.
+        cases: &'static str,
+    },
+    /// Every kernel and rule on some sizes: half a minute on a software adapter.
+    Quick,
+    /// All of it: some minutes.
+    Full,
 }
 
-/// A gradient as the device computed it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ObservedGradient {
-    /// The rows it was made from.
-    pub batch: Batch,
-    /// The longest chains of additions behind an element and behind a score.
-    pub depths: (u32, u32),
-    /// The gradient, the intercept's last.
-    pub grads: Vec<f32>,
-    /// The batch's loss.
-    pub loss: f32,
+/// Why a case could not be run.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SuiteError {
+    /// The device, or what the library says of it.
+    #[error(transparent)]
+    Device(#[from] crate::Error),
+    /// Rows that cannot be read.
+    #[error(transparent)]
+    Problem(#[from] ProblemError),
+    /// A training run that failed.
+    #[error(transparent)]
+    Train(#[from] TrainError),
 }
 
-/// What one update read and wrote.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ObservedStep {
-    /// Which update of the run it was, from 1; the t of the rule.
-    pub t: u64,
-    /// Its learning rate.
-    pub lr: f64,
-    /// The state ahead of it.
-    pub before: Snapshot,
-    /// The gradient that it applied.
-    pub gradient: ObservedGradient,
-    /// The gradient of some of the batch's rows, from the same parameters by the same kernel, where the
-    /// whole batch is too large to be made again in f64.
-    pub sample: Option<ObservedGradient>,
-    /// The state after it.
-    pub after: Snapshot,
+/// Checks that belong together.
+#[derive(Clone, Copy, Debug)]
+pub struct Group {
+    /// What they are about.
+    pub name: &'static str,
+    /// Runs them. What cannot be run is an error, and then a check that failed.
+    pub run: fn(&Rig, &mut Vec<Check>) -> Result<(), SuiteError>,
 }
 
-/// Products of numbers in X and weights that are made again in f64 for one check, and rows of them.
-const SAMPLE: u64 = 1 << 21;
-const SAMPLE_ROWS: u64 = 1 << 17;
+/// The suite, in order.
+pub const GROUPS: &[Group] = &[
+    steps::GROUP,
+    state::GROUP,
+    conditioning::GROUP,
+    gradients::GROUP,
+    evaluations::GROUP,
+    synthetic::GROUP,
+    descents::GROUP,
+    trajectories::GROUP,
+];
 
-/// The rows of `batch` to check in its stead, if it is a large one: a run of them whose place is drawn for
-/// update `t`.
-pub fn sample(batch: Batch, features: usize, t: u64) -> Option<Batch> {
-    let rows = (SAMPLE / features.max(1) as u64).clamp(1, SAMPLE_ROWS);
-    if batch.rows <= rows {
-        return None;
+/// Runs one group on a device.
+pub fn run(group: &Group, gpu: &Gpu, depth: Depth, seed: u64) -> Vec<Check> {
+    run_on(&Rig { gpu, depth, seed }, group)
+}
+
+fn run_on(rig: &Rig, group: &Group) -> Vec<Check> {
+    let mut checks = Vec::new();
+    if let Err(error) = (group.run)(rig, &mut checks) {
+        checks.push(Check::failed(group.name, "run", error));
     }
-    let [low, high, ..] = philox([t as u32, (t >> 32) as u32, 0, 0], [0; 2]);
-    let place = (u64::from(high) << 32 | u64::from(low)) % (batch.rows - rows + 1);
-    Some(Batch { first: batch.first + place, rows, ..batch })
-}
-
-/// Compares one update with the f64 definition, in two parts, each from the device's own bits: the
-/// gradient and loss from the parameters and the batch (or a sample of its rows), then parameters and
-/// moments from the state and the gradient. So neither part's bound has to allow for the other's error.
-///
-/// # Errors
-/// [`ProblemError`] if the rows cannot be read again.
-pub fn check(
-    report: &mut Verification,
-    recipe: &Recipe,
-    problem: &Problem,
-    step: &ObservedStep,
-) -> Result<(), ProblemError> {
-    report.checked(step.t, &terms::names(recipe), terms::seen(recipe, step));
-    let seen = step.sample.as_ref().unwrap_or(&step.gradient);
-    let (x, sides) = problem.rows_of::<f32>(&seen.batch)?;
-    let rows = Rows { x: &x, sides: &sides };
-    let (grads, loss) = gradient(&recipe.model, rows, &step.before.params, seen.depths);
-    report.compare(step.t, "gradient", &seen.grads, &grads);
-    report.compare(step.t, "loss", &[seen.loss], &[loss]);
-    let (params, moments) = update(recipe, (step.t, step.lr), &step.before, &step.gradient.grads);
-    report.compare(step.t, "params", &step.after.params, &params);
-    for ((name, actual), expected) in recipe.rule.moments().iter().zip(&step.after.moments).zip(&moments)
-    {
-        report.compare(step.t, name, actual, expected);
-    }
-    Ok(())
-}
-
-/// Compares the parameters' moving average behind an update with its definition, from the average ahead of the
-/// update and the parameters behind it.
-pub fn check_average(
-    report: &mut Verification,
-    decay: f64,
-    t: u64,
-    before: &[f32],
-    params: &[f32],
-    after: &[f32],
-) {
-    report.compare(t, terms::AVERAGE, after, &bounds::average(decay, t, before, params));
-    report.see(terms::AVERAGE);
+    checks
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn only_large_batches_are_sampled_and_within_themselves() {
-        let batch = |rows| Batch::new(100, rows);
-        assert_eq!(sample(batch(1 << 15), 64, 1), None);
-        let samples: Vec<Batch> = (1..50).filter_map(|t| sample(batch(1 << 16), 64, t)).collect();
-        assert_eq!(samples.len(), 49);
-        for sample in &samples {
-            assert!(sample.first >= 100 && sample.first + sample.rows <= 100 + (1 << 16));
+    /// The adapter. `None` only if there is none and `WGPU_OPTIM_SKIP_GPU_TESTS=1` allows that.
+    fn adapter() -> Option<Gpu> {
+        let skip = std::env::var("WGPU_OPTIM_SKIP_GPU_TESTS").is_ok_and(|value| value == "1");
+        match Gpu::open(None) {
+            Err(error) if !skip => panic!("{error}"),
+            gpu => gpu.ok(),
         }
-        assert!(samples.windows(2).all(|pair| pair[0] != pair[1]));
+    }
+
+    /// Every check of the group passes, and its bounds are no wider than they must be.
+    #[track_caller]
+    fn assert_passes(group: &Group) {
+        let Some(gpu) = adapter() else { return };
+        let started = std::time::Instant::now();
+        let checks = run(group, &gpu, Depth::Quick, 1);
+        eprintln!("{}: {} checks in {:?}", group.name, checks.len(), started.elapsed());
+        let failed: Vec<&Check> = checks.iter().filter(|check| !check.pass).collect();
+        assert!(failed.is_empty(), "{failed:#?}");
+        let derived = checks.iter().filter(|check| check.bound == Bound::Derived);
+        let largest = derived.map(|check| check.worst_ratio).reduce(f64::max);
+        assert!(largest.is_none_or(|largest| largest > 0.1), "{largest:?}");
+    }
+
+    #[test]
+    fn updates() {
+        assert_passes(&steps::GROUP);
+    }
+
+    #[test]
+    fn step_state() {
+        assert_passes(&state::GROUP);
+    }
+
+    #[test]
+    fn conditioning() {
+        assert_passes(&conditioning::GROUP);
+    }
+
+    #[test]
+    fn gradients() {
+        assert_passes(&gradients::GROUP);
+    }
+
+    #[test]
+    fn evaluations() {
+        assert_passes(&evaluations::GROUP);
+    }
+
+    #[test]
+    fn synthetic() {
+        assert_passes(&synthetic::GROUP);
+    }
+
+    #[test]
+    fn descents() {
+        assert_passes(&descents::GROUP);
+    }
+
+    #[test]
+    fn trajectories() {
+        assert_passes(&trajectories::GROUP);
+    }
+
+    /// The groups in which faults show: one test each, so that they run side by side.
+    const SHOWING: [&str; 6] =
+        ["updates", "step state", "conditioning", "gradients", "synthetic", "descents"];
+
+    /// Every fault that is seeded into the kernels of a group is caught.
+    #[track_caller]
+    fn assert_caught(group: &str) {
+        let Some(gpu) = adapter() else { return };
+        let mut seeding = Seeding::new(&gpu, 1);
+        let mut seeded = FAULTS.iter().filter(|fault| fault.group == group).peekable();
+        assert!(seeded.peek().is_some() && SHOWING.contains(&group), "{group}");
+        for fault in seeded {
+            let caught = seeding.seed(fault);
+            assert!(!caught.caught_by.is_empty(), "{}", fault.name);
+        }
+    }
+
+    #[test]
+    fn every_seeded_fault_shows_in_a_group_that_is_tested() {
+        let missed = FAULTS.iter().find(|fault| !SHOWING.contains(&fault.group));
+        assert!(missed.is_none(), "{missed:?}");
+    }
+
+    #[test]
+    fn faults_of_updates_are_caught() {
+        assert_caught("updates");
+    }
+
+    #[test]
+    fn faults_of_the_step_state_are_caught() {
+        assert_caught("step state");
+    }
+
+    #[test]
+    fn faults_of_conditioning_are_caught() {
+        assert_caught("conditioning");
+    }
+
+    #[test]
+    fn faults_of_gradients_are_caught() {
+        assert_caught("gradients");
+    }
+
+    #[test]
+    fn faults_of_synthetic_rows_are_caught() {
+        assert_caught("synthetic");
+    }
+
+    #[test]
+    fn faults_of_descents_are_caught() {
+        assert_caught("descents");
     }
 }

@@ -5,13 +5,13 @@
 use crate::common;
 use std::sync::LazyLock;
 use std::sync::atomic::AtomicBool;
-use wgpu_optim::gpu::Gpu;
 use wgpu_optim::regression::Problem;
-use wgpu_optim::schedule::CosineAnnealing;
-use wgpu_optim::train::{
+use wgpu_optim::regression::device::Gpu;
+use wgpu_optim::regression::train::{
     Batches, CpuWorker, EpochsWorker, GpuData, GpuWorker, HostRows, Placement, Plan, Recipe, Report,
     VerifyEvery, Worker, train,
 };
+use wgpu_optim::schedule::CosineAnnealing;
 use wgpu_optim::{Rule, Schedule};
 
 /// The device of the library's own kind, the same one for all tests of a file; `None` where tests may go

@@ -7,7 +7,7 @@ use crate::npy::npy;
 use crate::parquet;
 use crate::{opened_for_good, skip};
 use proptest::prelude::*;
-use wgpu_optim::data::FileOptions;
+use wgpu_optim::regression::data::FileOptions;
 
 const NAMES: [&str; 4] = ["d.csv", "d.npy", "d.svm", "d.parquet"];
 

@@ -1,7 +1,7 @@
 use crate::harmless::memory::peak;
 use crate::{folder, message, named, opened, rows, skip};
 use std::path::Path;
-use wgpu_optim::data::{
+use wgpu_optim::regression::data::{
     At, CsvOptions, DataError, DecimalMark, FileOptions, Offset, OnBadRow, Separator, Targets, open,
 };
 

@@ -4,7 +4,7 @@ use crate::any::files;
 use crate::harmless::memory::peak;
 use crate::npy::{npy, npy_header};
 use crate::{message, opened, rows, skip};
-use wgpu_optim::data::FileOptions;
+use wgpu_optim::regression::data::FileOptions;
 
 const ROWS: usize = 50;
 

@@ -1,8 +1,6 @@
 //! Files as data sets: what is read, what is refused, and what either costs. Models and checkpoints in files
 //! that are damaged.
 
-#![cfg(feature = "cli")]
-
 mod any;
 mod csv;
 #[path = "../common/damage.rs"]
@@ -19,7 +17,7 @@ mod svmlight;
 
 use harmless::memory;
 use tempfile::TempDir;
-use wgpu_optim::data::{DataError, FileData, FileOptions, OnBadRow, Targets, open};
+use wgpu_optim::regression::data::{DataError, FileData, FileOptions, OnBadRow, Targets, open};
 
 pub fn folder() -> TempDir {
     TempDir::new().unwrap()

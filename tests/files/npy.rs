@@ -2,7 +2,7 @@ use crate::harmless::memory::peak;
 use crate::{folder, message, opened, rows, skip};
 use npyz::WriterBuilder;
 use std::path::PathBuf;
-use wgpu_optim::data::{FileOptions, open};
+use wgpu_optim::regression::data::{FileOptions, open};
 
 /// The bytes of an .npy file.
 pub fn npy<T: npyz::AutoSerialize + Copy>(shape: &[u64], order: npyz::Order, values: &[T]) -> Vec<u8> {

@@ -6,7 +6,7 @@ use parquet::file::properties::WriterProperties;
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
 use std::sync::Arc;
-use wgpu_optim::data::{FileOptions, OnBadRow};
+use wgpu_optim::regression::data::{FileOptions, OnBadRow};
 
 /// Writes the next column of a row group.
 type Write<'a> = dyn Fn(&mut ColumnWriter, usize) + 'a;

@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use tempfile::TempDir;
 use wgpu_optim::regression::Scaling;
-use wgpu_optim::saved::{Precision, SavedError, SavedModel};
+use wgpu_optim::regression::model_file::{Precision, SavedError, SavedModel};
 use wgpu_optim::{Loss, Model};
 
 fn names(prefix: &str, count: usize) -> Vec<String> {

@@ -1,5 +1,5 @@
 use crate::{message, opened, rows, skip};
-use wgpu_optim::data::{FileOptions, Targets, ZeroBased};
+use wgpu_optim::regression::data::{FileOptions, Targets, ZeroBased};
 
 #[test]
 fn svmlight_rows_are_dense() {

@@ -4,9 +4,9 @@ use super::sealed;
 use std::sync::LazyLock;
 use std::sync::atomic::AtomicBool;
 use wgpu_optim::checkpoint::{CheckpointError, Disk};
-use wgpu_optim::cpu::synthetic::Options;
 use wgpu_optim::regression::Problem;
-use wgpu_optim::train::{
+use wgpu_optim::regression::reference::synthetic::Options;
+use wgpu_optim::regression::train::{
     Batches, Configuration, CpuWorker, EarlyStopping, Float, HostRows, Keep, MadeBy, Plan, Recipe,
     RunState, Shuffle, VerifyEvery, train_keeping,
 };

@@ -1,7 +1,9 @@
 use super::memory::peak;
 use super::with_file;
 use std::path::{Path, PathBuf};
-use wgpu_optim::data::{DataError, FileData, FileOptions, Offset, OnBadRow, Skipped, Targets, open};
+use wgpu_optim::regression::data::{
+    DataError, FileData, FileOptions, Offset, OnBadRow, Skipped, Targets, open,
+};
 
 /// An index makes a dense row of a few bytes: that is bounded, but not by the file.
 const FEATURES: usize = 10;

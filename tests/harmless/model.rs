@@ -1,6 +1,6 @@
 use super::memory::peak;
 use super::{replaced, with_file};
-use wgpu_optim::saved::{SavedError, SavedModel};
+use wgpu_optim::regression::model_file::{SavedError, SavedModel};
 
 /// Loads a file of these bytes as a model. A wrong checksum is put right, so that what lies behind it is seen too.
 pub fn check(bytes: &[u8]) -> Result<SavedModel, SavedError> {

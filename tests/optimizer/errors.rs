@@ -4,10 +4,9 @@
 use crate::common;
 
 use wgpu::{Buffer, BufferUsages, Device, DeviceDescriptor, Limits, Queue};
-use wgpu_optim::cpu::synthetic::{Options, Synthetic};
-use wgpu_optim::gpu::{
-    Arena, Generator, Gradient, OptimizerBuilder, ReadBack, Samples, Shape, SyntheticRows,
-};
+use wgpu_optim::gpu::{Arena, OptimizerBuilder, ReadBack};
+use wgpu_optim::regression::kernels::{Generator, Gradient, Samples, Shape, SyntheticRows};
+use wgpu_optim::regression::reference::synthetic::{Options, Synthetic};
 use wgpu_optim::{
     Adam, Batch, ClipNorm, Conditioning, Error, Lion, Loss, Model, Optimizer, RmsProp, Sgd, Span,
 };

@@ -5,7 +5,8 @@ use crate::common;
 use common::gpu::{Gpu, Kernel};
 use common::{Random, assert_bits};
 use wgpu::{BufferUsages, ComputePass};
-use wgpu_optim::gpu::{Arena, Descending, Descent, Samples, Shape};
+use wgpu_optim::gpu::Arena;
+use wgpu_optim::regression::kernels::{Descending, Descent, Samples, Shape};
 use wgpu_optim::{
     Adam, Batch, ClipNorm, Conditioning, Loss, Model, NAdam, Optimizer, Penalty, RmsProp, Span,
 };

@@ -1,7 +1,5 @@
 //! Checkpoints of runs in files: what survives whatever happens, and what is refused.
 
-#![cfg(feature = "cli")]
-
 use crate::{common, memory_files, training};
 
 use common::Random;
@@ -11,9 +9,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use wgpu_optim::checkpoint::{CheckpointError, Checkpoints, Disk, Files};
-use wgpu_optim::cpu::synthetic::Options;
 use wgpu_optim::regression::Problem;
-use wgpu_optim::train::{
+use wgpu_optim::regression::reference::synthetic::Options;
+use wgpu_optim::regression::train::{
     Configuration, CpuWorker, EarlyStopping, HostRows, Keep, MadeBy, Plan, Recipe, RunState, Shuffle,
     train_keeping,
 };
@@ -378,8 +376,12 @@ fn a_checkpoint_of_something_else_is_refused_by_the_field() {
     );
     assert!(with(&|plan| plan.max_skips = 1).contains("max_skips is 0 there"));
     assert!(with(&|plan| plan.stopping = None).contains("stopping is nothing there, and null here"));
-    let batches =
-        |size, updates, shuffle| wgpu_optim::train::Batches::Epochs { rows: 50, size, updates, shuffle };
+    let batches = |size, updates, shuffle| wgpu_optim::regression::train::Batches::Epochs {
+        rows: 50,
+        size,
+        updates,
+        shuffle,
+    };
     assert!(
         with(&|plan| plan.batches = batches(10, 12, None))
             .contains("batch_size is 20 there, and 10 here")

@@ -6,11 +6,10 @@ use crate::common;
 use common::gpu::Gpu;
 use common::step::{Expected, rules};
 use common::{Random, assert_bits, assert_within, widen};
-use wgpu_optim::cpu::gradient::{Rows, gradient};
-use wgpu_optim::cpu::{
-    Bounded, BoundedSums, Number, RuleConstants, Step, StepState, exact_step, update_penalized,
-};
-use wgpu_optim::gpu::{Descending, Epochs, Samples, Shape, Sweep, Sweeping};
+use wgpu_optim::cpu::{Bounded, Number, RuleConstants, Step, StepState, exact_step, update_penalized};
+use wgpu_optim::regression::kernels::{Descending, Epochs, Samples, Shape, Sweep, Sweeping};
+use wgpu_optim::regression::reference::BoundedSums;
+use wgpu_optim::regression::reference::gradient::{Rows, gradient};
 use wgpu_optim::{Adam, Batch, Error, Loss, Model, Penalty, Rule, Sgd, Span, Window};
 
 /// A small problem and how it is trained.

@@ -5,9 +5,11 @@ use crate::common;
 
 use common::gpu::Gpu;
 use common::{Random, assert_bits, assert_within, widen};
-use wgpu_optim::cpu::gradient::{Rows, gradient};
-use wgpu_optim::cpu::{Bounded, BoundedSums};
-use wgpu_optim::gpu::{Gradient, ReadBack, Samples, Shape, Sums};
+use wgpu_optim::cpu::Bounded;
+use wgpu_optim::gpu::ReadBack;
+use wgpu_optim::regression::kernels::{Gradient, Samples, Shape, Sums};
+use wgpu_optim::regression::reference::BoundedSums;
+use wgpu_optim::regression::reference::gradient::{Rows, gradient};
 use wgpu_optim::{Batch, Loss, Model, Optimizer, Rule, Sgd, Span, Window};
 
 /// Half an ulp of one in f32.
@@ -583,7 +585,7 @@ fn a_training_loop_in_one_submission_is_the_loop_step_by_step() {
 #[cfg(feature = "cpu")]
 mod cpu {
     use super::*;
-    use wgpu_optim::cpu::parallel;
+    use wgpu_optim::regression::reference::parallel;
 
     fn run(
         data: &Data,
@@ -614,7 +616,7 @@ mod cpu {
 
     #[test]
     fn every_loss_stays_within_its_bounds() {
-        use wgpu_optim::cpu::gradient::{depth, dot_depth};
+        use wgpu_optim::regression::reference::gradient::{depth, dot_depth};
         for features in [1, 7, 64, 500] {
             for model in models(features) {
                 let data = Data::random_of(model, 1100);

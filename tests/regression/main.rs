@@ -5,19 +5,16 @@ mod checkpoint;
 mod common;
 mod epochs;
 mod gradient;
-#[cfg(feature = "cli")]
 #[path = "../common/memory_files.rs"]
 mod memory_files;
 mod metrics;
 mod penalty;
 mod placement;
-#[cfg(feature = "cli")]
 #[path = "../common/regressions.rs"]
 mod regressions;
 mod resume;
 mod solvers;
 mod stopping;
 mod synthetic;
-#[cfg(feature = "cli")]
 #[path = "../common/training.rs"]
 mod training;

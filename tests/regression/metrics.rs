@@ -1,13 +1,11 @@
 //! The metrics against scikit-learn's: of small arrays in `golden/metrics.json`, and of the predictions of
 //! its own solvers in `golden/regressions.json`.
 
-#![cfg(feature = "cli")]
-
 use crate::regressions;
 
 use regressions::{Regression, regressions};
 use serde::Deserialize;
-use wgpu_optim::metrics::{self, MetricError};
+use wgpu_optim::regression::metrics::{self, MetricError};
 use wgpu_optim::{Error, Loss, Model};
 
 #[derive(Deserialize)]

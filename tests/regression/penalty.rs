@@ -1,17 +1,15 @@
 //! What large weights cost: where training comes to rest is the minimum of loss and penalty, whatever the
 //! rule.
 
-#![cfg(feature = "cli")]
-
 use crate::{common, training};
 
 use common::{Random, assert_bits, assert_within, step};
 use training::{everywhere, gpu, plan};
 use wgpu_optim::cpu::{self, RuleConstants, StepState};
 use wgpu_optim::regression::Problem;
+use wgpu_optim::regression::train::{GpuData, GpuWorker, Placement, Plan, Recipe, Worker};
+use wgpu_optim::regression::verification::{self, Verification};
 use wgpu_optim::rule::EpsPlacement;
-use wgpu_optim::train::{GpuData, GpuWorker, Placement, Plan, Recipe, Worker};
-use wgpu_optim::verify::{self, Verification};
 use wgpu_optim::{
     Adagrad, Adam, Adamax, Lion, Loss, Model, NAdam, Penalty, RmsProp, Rule, Schedule, Sgd,
 };
@@ -134,7 +132,8 @@ fn a_device_makes_the_steps_of_the_processor() {
             let step = worker.run_observed(batches.get(t - 1), lr, None).unwrap();
             let what = format!("{rule:?}, step {t}");
             let mut report = Verification::new();
-            let (params, moments) = verify::update(&recipe, (t, lr), &step.before, &step.gradient.grads);
+            let (params, moments) =
+                verification::update(&recipe, (t, lr), &step.before, &step.gradient.grads);
             report.compare(t, "params", &step.after.params, &params);
             for (actual, expected) in step.after.moments.iter().zip(&moments) {
                 report.compare(t, "moment", actual, expected);

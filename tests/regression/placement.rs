@@ -2,19 +2,18 @@
 //! in many, or brought to it in turns, or made in its kernels; in memory, or read from a file again and
 //! again.
 
-#![cfg(feature = "cli")]
-
 use crate::{common, training};
 
 use common::{Random, assert_within};
 use std::fmt::Write;
 use tempfile::TempDir;
 use training::gpu;
-use wgpu_optim::cpu::synthetic::{Options, Response};
-use wgpu_optim::data::{FileOptions, Offset, Targets};
-use wgpu_optim::gpu::{Gpu, Shape};
 use wgpu_optim::regression::Problem;
-use wgpu_optim::train::{
+use wgpu_optim::regression::data::{FileOptions, Offset, Targets};
+use wgpu_optim::regression::device::Gpu;
+use wgpu_optim::regression::kernels::Shape;
+use wgpu_optim::regression::reference::synthetic::{Options, Response};
+use wgpu_optim::regression::train::{
     Batches, CpuWorker, Float, GpuData, GpuWorker, HostRows, Placement, Recipe, Shuffle, Worker,
 };
 use wgpu_optim::{Adam, Batch, Evaluation, Lion, Loss, Model, Penalty, RmsProp, Rule, Sgd};

@@ -1,18 +1,16 @@
 //! A run that is cut and gone on with comes to the bits of one that never stopped.
 
-#![cfg(feature = "cli")]
-
 use crate::{common, memory_files, training};
 
 use common::step::rules;
 use memory_files::MemoryFiles;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use wgpu_optim::cpu::synthetic::{Options, Response};
-use wgpu_optim::data::FileOptions;
-use wgpu_optim::gpu::Gpu;
 use wgpu_optim::regression::Problem;
-use wgpu_optim::train::{
+use wgpu_optim::regression::data::FileOptions;
+use wgpu_optim::regression::device::Gpu;
+use wgpu_optim::regression::reference::synthetic::{Options, Response};
+use wgpu_optim::regression::train::{
     Batches, Configuration, CpuWorker, EarlyStopping, EpochsWorker, GpuData, GpuWorker, HostRows, Keep,
     MadeBy, Placement, Plan, Recipe, Report, RunState, Shuffle, TrainError, VerifyEvery, Worker,
     train_keeping,
@@ -46,7 +44,7 @@ fn follow(
     };
     let mut keep = Keep::new(&mut save);
     (keep.state, keep.every) = (from, Some(every));
-    let mut observe = |progress: wgpu_optim::train::Progress| {
+    let mut observe = |progress: wgpu_optim::regression::train::Progress| {
         told.push((progress.update, progress.batch_loss.to_bits(), progress.loss.map(f64::to_bits)));
         Ok(())
     };
@@ -303,7 +301,7 @@ fn an_interrupted_run_is_saved_where_it_stands() {
         };
         let mut keep = Keep::new(&mut save);
         keep.after = Some(std::time::Duration::from_secs(3600));
-        let mut observe = |progress: wgpu_optim::train::Progress| {
+        let mut observe = |progress: wgpu_optim::regression::train::Progress| {
             stop.fetch_or(progress.update == at, Ordering::Relaxed);
             Ok(())
         };

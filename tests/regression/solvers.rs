@@ -1,18 +1,16 @@
 //! Our own training against other people's exact solvers: every case of `golden/regressions.json`, on every
 //! kind of device.
 
-#![cfg(feature = "cli")]
-
 use crate::{regressions, training};
 
 use regressions::{Regression, regressions};
 use std::fmt::Write;
 use tempfile::TempDir;
 use training::{annealed, everywhere, gpu, in_epochs, in_f32, on_gpu, plan};
-use wgpu_optim::data::{FileOptions, Offset, Targets};
-use wgpu_optim::metrics;
 use wgpu_optim::regression::Problem;
-use wgpu_optim::train::{Batches, Plan, Recipe, Report, Shuffle, score};
+use wgpu_optim::regression::data::{FileOptions, Offset, Targets};
+use wgpu_optim::regression::metrics;
+use wgpu_optim::regression::train::{Batches, Plan, Recipe, Report, Shuffle, score};
 use wgpu_optim::{Adam, Loss, Model, Penalty, Rule, Sgd};
 
 /// A case as a problem of a file, features scaled, and its model.

@@ -1,17 +1,16 @@
 //! When training ends before its last epoch, at which learning rate it goes on, and what it comes to where
 //! parameters are averaged: scikit-learn's rules, done by hand.
 
-#![cfg(feature = "cli")]
-
 use crate::{common, training};
 
 use common::{Random, assert_within};
 use std::sync::atomic::AtomicBool;
 use training::{gpu, plan};
-use wgpu_optim::cpu::{self, gradient::Rows};
-use wgpu_optim::gpu::Gpu;
 use wgpu_optim::regression::Problem;
-use wgpu_optim::train::{
+use wgpu_optim::regression::device::Gpu;
+use wgpu_optim::regression::reference;
+use wgpu_optim::regression::reference::gradient::Rows;
+use wgpu_optim::regression::train::{
     Batches, CpuWorker, EarlyStopping, EpochsWorker, GpuData, GpuWorker, HostRows, Placement, Plan,
     Recipe, Report, Worker, train,
 };
@@ -75,7 +74,7 @@ fn with<T>(on: On, problem: &Problem, plan: &Plan, then: impl FnOnce(&mut dyn Wo
 fn run(on: On, problem: &Problem, plan: &Plan) -> (Report, Vec<Vec<f64>>) {
     let mut trace = Vec::new();
     let report = with(on, problem, plan, |worker| {
-        let mut observe = |progress: wgpu_optim::train::Progress| {
+        let mut observe = |progress: wgpu_optim::regression::train::Progress| {
             trace.extend(progress.params.map(<[f64]>::to_vec));
             Ok(())
         };
@@ -88,7 +87,7 @@ fn run(on: On, problem: &Problem, plan: &Plan) -> (Report, Vec<Vec<f64>>) {
 fn score(problem: &Problem, plan: &Plan, params: &[f64], held_out: u64) -> f64 {
     let model = &plan.recipe.model;
     let (x, sides) = problem.rows_of::<f64>(&Batch::new(plan.rows, held_out)).unwrap();
-    let evaluation = cpu::evaluate(model, Rows { x: &x, sides: &sides }, params, 0.0);
+    let evaluation = reference::evaluate(model, Rows { x: &x, sides: &sides }, params, 0.0);
     match model.loss {
         Loss::Logistic => evaluation.accuracy(),
         Loss::Poisson => 1.0 - evaluation.mean_deviance() / evaluation.null_poisson_deviance(),
@@ -228,7 +227,7 @@ fn an_average_is_the_moving_one_of_the_parameters() {
         let error = if matches!(on, On::F64) { 1e-14 } else { 1e-6 };
         assert_within(&format!("{on:?}"), &report.params, &average, &[error; 4]);
         let (x, sides) = problem.materialize::<f64>().unwrap();
-        let loss = cpu::evaluate(&model, Rows { x: &x, sides: &sides }, &average, 0.0).mean_loss();
+        let loss = reference::evaluate(&model, Rows { x: &x, sides: &sides }, &average, 0.0).mean_loss();
         assert!((report.loss / loss - 1.0).abs() < 1e-5, "{on:?}: {} for {loss}", report.loss);
         // It is kept beside what is trained.
         let (last, alone) = run(on, &problem, &plain);

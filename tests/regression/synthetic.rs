@@ -6,8 +6,8 @@ use crate::common;
 use common::gpu::Gpu;
 use common::{Random, assert_bits};
 use wgpu::BufferUsages;
-use wgpu_optim::cpu::synthetic::{Options, Response, Synthetic};
-use wgpu_optim::gpu::{Chunk, Generator, Samples, Shape, SyntheticRows};
+use wgpu_optim::regression::kernels::{Chunk, Generator, Samples, Shape, SyntheticRows};
+use wgpu_optim::regression::reference::synthetic::{Options, Response, Synthetic};
 use wgpu_optim::{Loss, Model, Span};
 
 /// Rows from `first` on, each made by itself: X and targets.
@@ -282,7 +282,7 @@ fn plain_problems_have_the_bits_that_they_always_had() {
 #[cfg(feature = "cpu")]
 #[test]
 fn the_parallel_path_makes_the_same_rows() {
-    use wgpu_optim::cpu::parallel::synthetic_rows;
+    use wgpu_optim::regression::reference::parallel::synthetic_rows;
     let check = |problem: &Synthetic, rows: usize| {
         for first in [0, 12_345, (1 << 32) - 7, 1 << 40] {
             let (expected_x, expected_targets) = on_cpu(problem, first, rows);

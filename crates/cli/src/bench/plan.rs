@@ -1,0 +1,224 @@
+//! What is measured: which works at which sizes, on which devices, and whether they fit.
+
+use super::job::{Job, Kind, Targets};
+use super::report::LeftOut;
+use super::size::{MOST, Size};
+use super::training::{self, EPOCH, EPOCH_BATCHES, FIT, TARGET};
+use super::turns::{self, VISITS};
+use super::{BenchError, Options, step};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::time::Duration;
+use wgpu_optim::regression::device::Gpu;
+use wgpu_optim::regression::machine::available_memory;
+
+/// Which works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Works {
+    /// Optimizer steps.
+    Step,
+    /// Gradients.
+    Gradient,
+    /// Epochs of training, and fits to a loss.
+    Fit,
+    /// Everything.
+    All,
+}
+
+/// Numbers in a row where a size is one number.
+const FEATURES: u32 = 64;
+/// Parameters of the smallest step, the factor from each to the next, and up to where every device goes.
+const SMALLEST: u64 = 1 << 12;
+const FACTOR: u64 = 16;
+const ALWAYS: u64 = 1 << 24;
+/// A size that nobody named may take so many times the budget for its least number of samples.
+const PATIENCE: f64 = 4.0;
+/// Shapes of X.
+const SHAPES: [(u64, u32); 5] =
+    [(1 << 20, 16), (1 << 20, 64), (1 << 16, 256), (1 << 14, 1024), (1 << 12, 4096)];
+
+/// The jobs of a run, and what is left out of it.
+///
+/// # Errors
+/// [`BenchError::Memory`] and [`BenchError::Size`] for sizes that were asked for and cannot be.
+pub fn jobs<'a>(
+    options: &Options,
+    targets: &Targets<'a>,
+) -> Result<(Vec<Job<'a>>, Vec<LeftOut>), BenchError> {
+    let named = !options.sizes.is_empty();
+    let kinds = if named { named_kinds(options)? } else { default_kinds(options) };
+    let (mut jobs, mut left_out) = (Vec::new(), Vec::<LeftOut>::new());
+    // Of a rule on a device the first size that is left out stands for the larger ones.
+    let mut refused = Vec::new();
+    // What is ahead of a job is freed by then.
+    let available = available_memory() / 10 * 9;
+    for kind in kinds {
+        for (target, rates) in targets.all().into_iter().zip(targets.rates) {
+            let job = Job { kind, target };
+            let which = (kind.rule(), target.name());
+            if refused.contains(&which) {
+                continue;
+            }
+            let needed = kind.memory();
+            let (available, memory) = match target.is_host() {
+                true => (available, "the host's memory"),
+                false => (MOST, "an adapter's memory"),
+            };
+            if needed > available {
+                let what = job.to_string();
+                let error = BenchError::Memory { what: what.clone(), needed, available, memory };
+                if named {
+                    return Err(error);
+                }
+                left_out.push(LeftOut { what, reason: error.to_string() });
+                refused.extend(which.0.is_some().then_some(which));
+                continue;
+            }
+            // Three take turns, and each runs once ahead of being timed.
+            let passes = 6 * turns::LEAST * VISITS;
+            let seconds = kind.bytes() as f64 * passes as f64 / (1e9 * rates.copy_gb_s);
+            let patience = PATIENCE * options.budget.max(Duration::from_secs(1)).as_secs_f64();
+            let optional = matches!(kind, Kind::Step { size, .. } if size > ALWAYS);
+            if !named && optional && seconds > patience {
+                let reason = format!(
+                    "{} samples and what they are compared with take about {seconds:.0} s: named by --sizes, it is measured",
+                    turns::LEAST * VISITS
+                );
+                left_out.push(LeftOut { what: job.to_string(), reason });
+                refused.push(which);
+                continue;
+            }
+            jobs.push(job);
+        }
+    }
+    Ok((jobs, left_out))
+}
+
+fn default_kinds(options: &Options) -> Vec<Kind> {
+    let mut kinds = Vec::new();
+    let (works, rules) = (options.works, &options.rules);
+    if matches!(works, Works::Step | Works::All) {
+        let sizes = std::iter::successors(Some(SMALLEST), |size| size.checked_mul(FACTOR));
+        let holds = |size: &u64| rules.iter().any(|rule| step::memory(rule, *size) <= MOST);
+        for size in sizes.take_while(holds) {
+            kinds.extend(rules.iter().map(|&rule| Kind::Step { rule, size }));
+        }
+    }
+    if matches!(works, Works::Gradient | Works::All) {
+        kinds.extend(SHAPES.map(|(rows, features)| Kind::Gradient { rows, features }));
+    }
+    if matches!(works, Works::Fit | Works::All) {
+        kinds.extend(training_kinds(options, EPOCH, FIT));
+    }
+    kinds
+}
+
+fn named_kinds(options: &Options) -> Result<Vec<Kind>, BenchError> {
+    let (mut kinds, works) = (Vec::new(), options.works);
+    for &size in &options.sizes {
+        let shape = match size {
+            Size::Shape(rows, features) => {
+                if works == Works::Step {
+                    let message = format!(
+                        "--sizes {rows}x{features} is a shape of X, and a step has parameters: one number"
+                    );
+                    return Err(BenchError::Size(message));
+                }
+                (rows, features)
+            }
+            Size::Numbers(size) => {
+                if matches!(works, Works::Step | Works::All) {
+                    kinds.extend(options.rules.iter().map(|&rule| Kind::Step { rule, size }));
+                }
+                // Less than a row is one row of them.
+                let features = FEATURES.min(size.try_into().unwrap_or(FEATURES));
+                (size / u64::from(features), features)
+            }
+        };
+        if matches!(works, Works::Gradient | Works::All) {
+            kinds.push(Kind::Gradient { rows: shape.0, features: shape.1 });
+        }
+        if matches!(works, Works::Fit | Works::All) {
+            kinds.extend(training_kinds(options, shape, shape));
+        }
+    }
+    Ok(kinds)
+}
+
+fn training_kinds(options: &Options, epoch: (u64, u32), fit: (u64, u32)) -> Vec<Kind> {
+    let mut kinds = Vec::new();
+    if options.rules.iter().any(|rule| rule.name() == "adam") {
+        let (rows, features) = epoch;
+        let mut batches = EPOCH_BATCHES.map(|batch| batch.min(rows)).to_vec();
+        batches.dedup();
+        kinds.extend(batches.into_iter().map(|batch| Kind::Epoch { rows, features, batch }));
+    }
+    let (rows, features) = fit;
+    kinds.extend(options.rules.iter().map(|&rule| Kind::Fit { rule, rows, features }));
+    kinds
+}
+
+/// Constants of the measurement.
+pub fn settings(options: &Options, gpu: Option<&Gpu>) -> BTreeMap<String, Value> {
+    let rules = options.rules.iter().map(|rule| (rule.name().to_string(), json!(format!("{rule:?}"))));
+    let rates =
+        options.rules.iter().map(|rule| (rule.name().to_string(), json!(training::learning_rate(rule))));
+    let settings = json!({
+        "time_budget_s": options.budget.as_secs_f64(),
+        "visits": VISITS,
+        "least_samples_of_a_visit": turns::LEAST,
+        "most_samples_of_a_visit": turns::MOST,
+        "sample_s": turns::SAMPLE.as_secs_f64(),
+        "least_clock_ticks": turns::TICKS,
+        "clock_tick_s": turns::tick(),
+        "relative_spread": turns::SPREAD,
+        "stream_bytes": options.stream_bytes(),
+        "stream_workgroup": 64,
+        "update_workgroup": gpu.map(|gpu| wgpu_optim::gpu::workgroup(&gpu.device)),
+        "seeds": options.seeds,
+        "seed": options.seed,
+        "rules": Value::Object(rules.collect()),
+        "fit_learning_rates": Value::Object(rates.collect()),
+        "fit_target": TARGET,
+        "fit_most_epochs": training::MOST_EPOCHS,
+    });
+    match settings {
+        Value::Object(map) => map.into_iter().collect(),
+        _ => BTreeMap::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wgpu_optim::Adam;
+
+    fn options(works: Works, sizes: &[Size]) -> Options {
+        Options {
+            works,
+            rules: vec![Adam::default().into()],
+            sizes: sizes.to_vec(),
+            budget: Duration::ZERO,
+            stream: None,
+            seeds: 5,
+            seed: 1,
+        }
+    }
+
+    #[test]
+    fn a_size_is_parameters_and_numbers_of_x() {
+        let kinds = named_kinds(&options(Works::All, &[Size::Numbers(1 << 12)])).unwrap();
+        let rule = Adam::default().into();
+        assert!(kinds.contains(&Kind::Step { rule, size: 4096 }));
+        assert!(kinds.contains(&Kind::Gradient { rows: 64, features: 64 }));
+        assert!(kinds.contains(&Kind::Epoch { rows: 64, features: 64, batch: 64 }));
+        let one = named_kinds(&options(Works::Gradient, &[Size::Numbers(3)])).unwrap();
+        assert_eq!(one, [Kind::Gradient { rows: 1, features: 3 }]);
+    }
+
+    #[test]
+    fn a_step_has_no_shape() {
+        let error = named_kinds(&options(Works::Step, &[Size::Shape(8, 2)])).unwrap_err().to_string();
+        assert!(error.contains("8x2"), "{error}");
+    }
+}

@@ -1,0 +1,313 @@
+//! Epochs of training, and the time to a given loss.
+
+use super::device::{Copy, Device};
+use super::processor::{Processor, read};
+use super::turns::{Samples, Timed, Turns};
+use super::{BenchError, validation};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+use wgpu_optim::regression::Problem;
+use wgpu_optim::regression::train::{
+    Batches, CpuWorker, EpochsWorker, GpuData, GpuWorker, HostRows, Placement, Plan, Progress, Recipe,
+    TrainError, VerifyEvery, Worker, train,
+};
+use wgpu_optim::regression::verification::{self, Verification};
+use wgpu_optim::{Adam, Loss, Model, Rule, Schedule};
+
+/// The epochs that other programs are compared by.
+pub const EPOCH: (u64, u32) = (200_000, 100);
+/// Rows of their batches.
+pub const EPOCH_BATCHES: [u64; 2] = [4096, 256];
+/// The problem that is fitted.
+pub const FIT: (u64, u32) = (1 << 17, 64);
+/// The loss of a fit to be reached, where the noise alone makes one of 0.01.
+pub const TARGET: f64 = 0.012;
+/// Epochs after which it is missed.
+pub const MOST_EPOCHS: u64 = 20;
+/// Updates of an epoch of a fit, and of those between two losses over all rows.
+const UPDATES: u64 = 64;
+const EVERY: u64 = 16;
+/// Times that X is copied ahead of a fit, and again behind it.
+const COPIES: u32 = 3;
+
+/// The learning rate that a rule fits with: one that reaches the loss, not the best.
+pub fn learning_rate(rule: &Rule) -> f64 {
+    match rule {
+        Rule::Sgd(sgd) if sgd.momentum != 0.0 => 0.02,
+        Rule::Sgd(_) => 0.1,
+        Rule::Adamax(_) => 0.04,
+        Rule::Adagrad(_) => 0.2,
+        Rule::RmsProp(_) | Rule::Lion(_) => 0.01,
+        _ => 0.02,
+    }
+}
+
+fn recipe(problem: &Problem, rule: Rule) -> Recipe {
+    Recipe::new(Model::new(problem.features, Loss::Mse), rule)
+}
+
+fn start(problem: &Problem) -> Vec<f64> {
+    vec![0.0; Model::new(problem.features, Loss::Mse).params()]
+}
+
+/// Rows of a batch of a fit.
+pub fn fit_batch(rows: u64) -> u64 {
+    (rows / UPDATES).max(1)
+}
+
+fn batches(rows: u64, size: u64, epochs: u64) -> Batches {
+    let size = size.min(rows);
+    Batches::Epochs { rows, size, updates: epochs * rows.div_ceil(size), shuffle: None }
+}
+
+/// One update by a worker, compared with its definition.
+fn check(
+    problem: &Problem,
+    recipe: &Recipe,
+    batches: &Batches,
+    worker: &mut dyn Worker,
+) -> Result<Verification, BenchError> {
+    let batch = batches.get(0);
+    let sample = verification::sample(batch, problem.features, 1);
+    let step = worker.run_observed(batch, recipe.rule.lr(), sample)?;
+    let mut report = Verification::new();
+    verification::check(&mut report, recipe, problem, &step)?;
+    Ok(report)
+}
+
+/// An epoch of Adam in batches.
+struct Epoch {
+    batches: Vec<wgpu_optim::Batch>,
+    rates: Vec<f64>,
+    bytes: u64,
+}
+
+impl Epoch {
+    fn new(problem: &Problem, batches: &Batches) -> Self {
+        let updates = batches.epoch();
+        Epoch {
+            batches: (0..updates).map(|i| batches.get(i)).collect(),
+            rates: vec![Adam::default().lr; updates as usize],
+            bytes: 4 * problem.rows * problem.features as u64,
+        }
+    }
+
+    fn run(&self, worker: &mut dyn Worker) -> Result<(), BenchError> {
+        let most = worker.max_updates();
+        for (batches, rates) in self.batches.chunks(most).zip(self.rates.chunks(most)) {
+            worker.run(batches, rates, None)?;
+        }
+        Ok(())
+    }
+}
+
+struct EpochOnDevice<'a> {
+    device: &'a Device<'a>,
+    worker: Box<dyn Worker + 'a>,
+    epoch: Epoch,
+    copy: Copy,
+}
+
+impl Turns for EpochOnDevice<'_> {
+    fn work(&mut self, repeats: u32) -> Result<Timed, BenchError> {
+        let started = Instant::now();
+        for _ in 0..repeats {
+            self.epoch.run(&mut *self.worker)?;
+        }
+        Ok(Timed { wall: started.elapsed().as_secs_f64() / f64::from(repeats), device: None })
+    }
+
+    fn copy(&mut self, repeats: u32) -> Result<Timed, BenchError> {
+        self.device.time(repeats, |pass| self.copy.record(pass))
+    }
+
+    fn flush(&mut self) -> Result<(), BenchError> {
+        self.device.flush()
+    }
+}
+
+struct EpochOnProcessor<'a> {
+    processor: &'a Processor<'a>,
+    x: &'a [f32],
+    worker: CpuWorker<'a, f32>,
+    epoch: Epoch,
+}
+
+impl Turns for EpochOnProcessor<'_> {
+    fn work(&mut self, repeats: u32) -> Result<Timed, BenchError> {
+        let EpochOnProcessor { processor, worker, epoch, .. } = self;
+        let mut outcome = Ok(());
+        let timed = processor.time(repeats, || {
+            let run = epoch.run(worker);
+            if outcome.is_ok() {
+                outcome = run;
+            }
+        });
+        outcome.map(|()| timed)
+    }
+
+    fn copy(&mut self, repeats: u32) -> Result<Timed, BenchError> {
+        Ok(self.processor.copy(self.epoch.bytes, repeats))
+    }
+
+    fn limit(&mut self, repeats: u32) -> Result<Option<Timed>, BenchError> {
+        Ok(Some(self.processor.time(repeats, || read(self.x))))
+    }
+
+    fn flush(&mut self) -> Result<(), BenchError> {
+        self.processor.memory.flush();
+        Ok(())
+    }
+}
+
+/// A worker that suits the problem.
+fn worker<'a>(
+    data: &'a GpuData,
+    problem: &Problem,
+    recipe: &Recipe,
+    batches: &Batches,
+) -> Result<Box<dyn Worker + 'a>, BenchError> {
+    let start = start(problem);
+    Ok(match EpochsWorker::fits(problem, recipe, batches) {
+        true => Box::new(EpochsWorker::new(data, recipe, &start, batches)?),
+        false => Box::new(GpuWorker::new(data, recipe, &start, batches)?),
+    })
+}
+
+/// What takes the samples of a work, once that is known to be right.
+pub type Take<'a> = &'a mut dyn FnMut(&mut dyn Turns) -> Result<Samples, BenchError>;
+
+/// Epochs of Adam on an adapter, in batches of `size`.
+pub fn epoch_on_device(
+    device: &Device,
+    problem: &Problem,
+    size: u64,
+    take: Take,
+) -> Result<(Samples, Verification), BenchError> {
+    let (recipe, batches) = (recipe(problem, Adam::default().into()), batches(problem.rows, size, 1));
+    let data = GpuData::new(device.gpu, problem, &recipe.model, &batches, Placement::Resident)?;
+    let epoch = Epoch::new(problem, &batches);
+    let mut worker = worker(&data, problem, &recipe, &batches)?;
+    let report = check(problem, &recipe, &batches, &mut *worker)?;
+    let report = validation::passed("an epoch", report)?;
+    let copy = device.copy_of(epoch.bytes);
+    let samples = take(&mut EpochOnDevice { device, worker, epoch, copy })?;
+    Ok((samples, report))
+}
+
+/// Epochs of Adam on the processor, on rows that lie in memory.
+pub fn epoch_on_processor(
+    processor: &Processor,
+    problem: &Problem,
+    (x, sides): (&[f32], &[f32]),
+    size: u64,
+    take: Take,
+) -> Result<(Samples, Verification), BenchError> {
+    let (recipe, batches) = (recipe(problem, Adam::default().into()), batches(problem.rows, size, 1));
+    let epoch = Epoch::new(problem, &batches);
+    let rows = HostRows::Resident { x, sides };
+    let mut worker = CpuWorker::new(rows, &recipe, &start(problem))?;
+    let report = processor.run(|| check(problem, &recipe, &batches, &mut worker))?;
+    let report = validation::passed("an epoch", report)?;
+    let samples = take(&mut EpochOnProcessor { processor, x, worker, epoch })?;
+    Ok((samples, report))
+}
+
+/// One fit to a loss.
+#[derive(Clone, Copy, Debug)]
+pub struct Fitted {
+    /// Seconds, infinite where the loss was not reached.
+    pub seconds: f64,
+    /// Updates until it was, or all.
+    pub updates: u64,
+    /// Seconds of a copy of as many bytes as X has, ahead of it and behind it.
+    pub copy: f64,
+}
+
+/// Trains until the loss over all rows is at most `target`, which is looked at every few updates; both are timed.
+fn time_to_loss(
+    problem: &Problem,
+    recipe: &Recipe,
+    batches: &Batches,
+    target: f64,
+    worker: &mut dyn Worker,
+) -> Result<(f64, u64), BenchError> {
+    let plan = Plan {
+        recipe: *recipe,
+        learning_rate: Schedule::constant(recipe.rule.lr())?,
+        batches: batches.clone(),
+        rows: problem.rows,
+        stopping: None,
+        verify: VerifyEvery::Never,
+        eval_every: EVERY,
+        trace: false,
+        max_skips: 0,
+    };
+    let stop = AtomicBool::new(false);
+    let started = Instant::now();
+    let mut reached = None;
+    let mut observe = |progress: Progress| {
+        if reached.is_none() && progress.loss.is_some_and(|loss| loss <= target) {
+            reached = Some((started.elapsed().as_secs_f64(), progress.update));
+            stop.store(true, Ordering::Relaxed);
+        }
+        Ok(())
+    };
+    let outcome = train(problem, &plan, worker, &stop, &mut observe);
+    match (outcome, reached) {
+        (Ok(_) | Err(TrainError::Interrupted { .. }), Some(reached)) => Ok(reached),
+        // A rule that diverges has missed the loss too.
+        (Ok(_) | Err(TrainError::Diverged { .. } | TrainError::Overflow { .. }), None) => {
+            Ok((f64::INFINITY, batches.updates()))
+        }
+        (Err(error), _) => Err(error.into()),
+    }
+}
+
+/// The time to a loss on an adapter; the data are there.
+pub fn fit_on_device(
+    device: &Device,
+    problem: &Problem,
+    rule: &Rule,
+    target: f64,
+) -> Result<(Fitted, Verification), BenchError> {
+    let recipe = recipe(problem, rule.with_lr(learning_rate(rule)));
+    let batches = batches(problem.rows, fit_batch(problem.rows), MOST_EPOCHS);
+    let data = GpuData::new(device.gpu, problem, &recipe.model, &batches, Placement::Resident)?;
+    let fresh = || worker(&data, problem, &recipe, &batches);
+    let report = validation::passed("a fit", check(problem, &recipe, &batches, &mut *fresh()?)?)?;
+    // Once for what only the first submissions cost.
+    let epoch: Vec<_> = (0..EVERY.min(batches.updates())).map(|i| batches.get(i)).collect();
+    let mut warm = fresh()?;
+    for batches in epoch.chunks(warm.max_updates()) {
+        warm.run(batches, &vec![recipe.rule.lr(); batches.len()], None)?;
+    }
+    let mut worker = fresh()?;
+    let x = device.copy_of(4 * problem.rows * problem.features as u64);
+    let copy = || Ok::<_, BenchError>(device.time(COPIES, |pass| x.record(pass))?.wall);
+    let before = copy()?;
+    let (seconds, updates) = time_to_loss(problem, &recipe, &batches, target, &mut *worker)?;
+    let copy = (before + copy()?) / 2.0;
+    Ok((Fitted { seconds, updates, copy }, report))
+}
+
+/// The time to a loss on the processor, from rows that lie in memory.
+pub fn fit_on_processor(
+    processor: &Processor,
+    problem: &Problem,
+    (x, sides): (&[f32], &[f32]),
+    rule: &Rule,
+    target: f64,
+) -> Result<(Fitted, Verification), BenchError> {
+    let recipe = recipe(problem, rule.with_lr(learning_rate(rule)));
+    let batches = batches(problem.rows, fit_batch(problem.rows), MOST_EPOCHS);
+    let fresh = || CpuWorker::new(HostRows::Resident { x, sides }, &recipe, &start(problem));
+    let report = processor.run(|| check(problem, &recipe, &batches, &mut fresh()?))?;
+    let report = validation::passed("a fit", report)?;
+    let copy = || processor.copy(4 * x.len() as u64, COPIES).wall;
+    let before = copy();
+    let (seconds, updates) =
+        processor.run(|| time_to_loss(problem, &recipe, &batches, target, &mut fresh()?))?;
+    let copy = (before + copy()) / 2.0;
+    Ok((Fitted { seconds, updates, copy }, report))
+}

@@ -1,0 +1,163 @@
+//! `bench`: how fast, as a share of what the hardware can do.
+
+mod csv;
+mod page;
+pub mod table;
+
+use super::device::DeviceArguments;
+use super::progress::Bar;
+use super::rules::{Optimizer, Preset, RuleArguments};
+use super::{Failure, output};
+use crate::bench::{self, Options, Report, Size};
+use clap::{Args, ValueEnum};
+use output::Whole;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+#[derive(Args)]
+pub struct Arguments {
+    /// What to measure
+    #[arg(value_enum, default_value_t = Works::All)]
+    works: Works,
+    #[command(flatten)]
+    device: DeviceArguments,
+    /// Rules, by the names of `fit --optimizer` [default: every one]
+    #[arg(long = "rule", value_enum, value_delimiter = ',', value_name = "RULE,…")]
+    rules: Vec<Optimizer>,
+    /// Sizes: 4096, 2^24 or 1e6 parameters of a step and numbers of X at 64 features, or 2^20x64 rows x features
+    /// of X [default: 2^12, 2^16 … as far as they fit; five shapes of a gradient]
+    #[arg(long, value_delimiter = ',', value_name = "SIZE,…")]
+    sizes: Vec<Size>,
+    /// Seconds for the samples of a row; at least fifteen are taken, in five visits
+    #[arg(long, default_value = "0.5", value_parser = seconds, value_name = "SECONDS", allow_negative_numbers = true)]
+    time_budget: Duration,
+    /// Problems that each fit is repeated on
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(5..=1000), value_name = "N")]
+    seeds: u32,
+    /// Bytes of each of the two streams that are copied to calibrate and to flush caches [default: 2^28, or more
+    /// than half of the last cache; less measures nothing cold]
+    #[arg(long, value_parser = stream, value_name = "BYTES")]
+    stream: Option<u64>,
+    /// Print JSON, with all samples
+    #[arg(long)]
+    json: bool,
+    /// Write a page with the table, the machine and charts
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+    /// Write the table as CSV
+    #[arg(long, value_name = "FILE")]
+    csv: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Works {
+    /// Optimizer steps
+    Step,
+    /// Gradients over all rows
+    Gradient,
+    /// Epochs of Adam, and the time to a given loss
+    Fit,
+    /// Everything
+    All,
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|error| format!("{error}"))?;
+    if !(0.0..=3600.0).contains(&seconds) {
+        return Err("the seconds must be from 0 to 3600".into());
+    }
+    Ok(Duration::from_secs_f64(seconds))
+}
+
+fn stream(text: &str) -> Result<u64, String> {
+    match bench::number(text)? {
+        bytes if bytes < 1 << 16 => Err("the least that tells something is 2^16".into()),
+        bytes => Ok(bytes),
+    }
+}
+
+pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let mut seen = Vec::new();
+    for (flag, path) in [("--html", &arguments.html), ("--csv", &arguments.csv)] {
+        if let Some(path) = path {
+            output::check_file(flag, path, &mut seen)?;
+        }
+    }
+    let every = Optimizer::value_variants();
+    let chosen = if arguments.rules.is_empty() { every } else { &arguments.rules };
+    let options = Options {
+        works: match arguments.works {
+            Works::Step => bench::Works::Step,
+            Works::Gradient => bench::Works::Gradient,
+            Works::Fit => bench::Works::Fit,
+            Works::All => bench::Works::All,
+        },
+        rules: RuleArguments::of(Preset::Torch).rules(chosen)?,
+        sizes: arguments.sizes.clone(),
+        budget: arguments.time_budget,
+        stream: arguments.stream,
+        seeds: arguments.seeds,
+        // Fresh data in every run; the seed is told.
+        seed: SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |time| time.as_nanos() as u64),
+    };
+    let gpu = arguments.device.open()?;
+    let mut bar = Bar::of("bench", 0, "works");
+    let report = bench::run(&options, gpu.as_ref(), &mut |progress| {
+        bar.lengthen(progress.of as u64);
+        bar.tell(progress.done as u64, || progress.next.to_string());
+    });
+    bar.finish();
+    let report = report?;
+    remark(&report);
+
+    let page = arguments.html.as_deref().map_or(Ok(()), |path| {
+        let page = page::page(&report)?;
+        Whole::write(path, |file| file.write_all(page.as_bytes()))?.name()
+    });
+    let csv = arguments
+        .csv
+        .as_deref()
+        .map_or(Ok(()), |path| Whole::write(path, |file| csv::write(file, &report))?.name());
+    let printed = match arguments.json {
+        true => output::json(&report),
+        false => output::text(&table::text(&report)),
+    };
+    Failure::of_all([page, csv, printed].into_iter().filter_map(Result::err).collect())
+}
+
+/// What a reader of the numbers must know.
+pub fn remarks(report: &Report) -> Vec<String> {
+    let mut remarks = Vec::new();
+    if let Some(adapter) = report.machine.adapter.as_ref().filter(|adapter| adapter.software) {
+        remarks.push(format!(
+            "{} is a SOFTWARE adapter: it is the processor by another name, and says nothing of a GPU.",
+            adapter.name
+        ));
+    }
+    if !report.calibration.stable {
+        remarks.push(format!(
+            "UNSTABLE: the copy of the same streams differs by {:.0} % between the start and the end of the run. \
+             Seconds and GB/s are those of a machine that does something else besides; shares of the copy were \
+             taken in turns.",
+            100.0 * report.calibration.drift
+        ));
+    }
+    let build = &report.machine.build;
+    if build.opt_level != "3" {
+        let level = &build.opt_level;
+        remarks.push(format!("This program was built with opt-level {level}: cargo build --release."));
+    }
+    if build.git_dirty == Some(true) {
+        remarks.push(format!("It was built from changes to {}.", build.git_revision));
+    }
+    remarks
+}
+
+fn remark(report: &Report) {
+    remarks(report).iter().for_each(|remark| output::note(remark));
+    let left_out = report.left_out.len();
+    if left_out > 0 {
+        let first = &report.left_out[0];
+        output::note(&format!("{left_out} works are left out, as {}: {}", first.what, first.reason));
+    }
+}

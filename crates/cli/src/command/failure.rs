@@ -1,0 +1,161 @@
+use super::output;
+use std::fmt;
+use std::process::ExitCode;
+use wgpu_optim::Error;
+use wgpu_optim::regression::ProblemError;
+use wgpu_optim::regression::data::DataError;
+use wgpu_optim::regression::device::OpenError;
+use wgpu_optim::regression::train::TrainError;
+
+/// Why the command ends with something other than 0.
+#[derive(Debug)]
+pub enum Failure {
+    /// A check failed, or training diverged.
+    Check(String),
+    /// Bad usage or bad input, or nothing to run it on.
+    Input(String),
+    /// Somebody pressed Ctrl-C, or the like; with the exit code that says what.
+    Interrupted(String, u8),
+    /// More than one of these.
+    Several(Vec<Failure>),
+}
+
+impl Failure {
+    /// Says what is wrong on standard error, and gives the exit code.
+    pub fn report(self) -> ExitCode {
+        self.each().into_iter().for_each(|failure| output::note(&format!("error: {failure}")));
+        ExitCode::from(self.code())
+    }
+
+    /// Of several failures one for all of them. Each part of the work has then been done for itself.
+    pub fn of_all(mut failures: Vec<Failure>) -> Result<(), Failure> {
+        match failures.len() {
+            0 => Ok(()),
+            1 => failures.pop().map_or(Ok(()), Err),
+            _ => Err(Failure::Several(failures)),
+        }
+    }
+
+    /// Of several failures bad input or a result that cannot be written comes before an interruption, and that before
+    /// a failed check: who runs the program again must first see to it that the results can be written.
+    fn code(&self) -> u8 {
+        match self {
+            Failure::Check(_) => 1,
+            Failure::Input(_) => 2,
+            Failure::Interrupted(_, code) => *code,
+            Failure::Several(failures) => {
+                let codes: Vec<u8> = failures.iter().map(Failure::code).collect();
+                if codes.contains(&2) { 2 } else { codes.into_iter().max().unwrap_or(1) }
+            }
+        }
+    }
+
+    fn each(&self) -> Vec<&Failure> {
+        match self {
+            Failure::Several(failures) => failures.iter().flat_map(Failure::each).collect(),
+            one => vec![one],
+        }
+    }
+
+    /// The same, with the name of what failed.
+    pub fn of(self, name: &str) -> Self {
+        self.with(|message| format!("{name}: {message}"))
+    }
+
+    /// The same, and this to say besides.
+    pub fn and(self, more: &str) -> Self {
+        self.with(|message| format!("{message}; {more}"))
+    }
+
+    fn with(self, change: impl FnOnce(String) -> String) -> Self {
+        match self {
+            Failure::Check(message) => Failure::Check(change(message)),
+            Failure::Input(message) => Failure::Input(change(message)),
+            Failure::Interrupted(message, code) => Failure::Interrupted(change(message), code),
+            Failure::Several(mut failures) => {
+                let last = failures.pop().map(|last| last.with(change));
+                failures.extend(last);
+                Failure::Several(failures)
+            }
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Failure::Check(message) | Failure::Input(message) | Failure::Interrupted(message, _) => {
+                f.write_str(message)
+            }
+            Failure::Several(failures) => {
+                let all: Vec<String> = failures.iter().map(Failure::to_string).collect();
+                f.write_str(&all.join("; "))
+            }
+        }
+    }
+}
+
+impl From<wgpu_optim::checkpoint::CheckpointError> for Failure {
+    fn from(error: wgpu_optim::checkpoint::CheckpointError) -> Self {
+        Failure::Input(error.to_string())
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Failure::Input(error.to_string())
+    }
+}
+
+impl From<OpenError> for Failure {
+    fn from(error: OpenError) -> Self {
+        Failure::Input(error.to_string())
+    }
+}
+
+impl From<DataError> for Failure {
+    fn from(error: DataError) -> Self {
+        Failure::Input(error.to_string())
+    }
+}
+
+impl From<ProblemError> for Failure {
+    fn from(error: ProblemError) -> Self {
+        Failure::Input(error.to_string())
+    }
+}
+
+impl From<wgpu_optim::regression::model_file::SavedError> for Failure {
+    fn from(error: wgpu_optim::regression::model_file::SavedError) -> Self {
+        Failure::Input(error.to_string())
+    }
+}
+
+impl From<super::plot::PlotError> for Failure {
+    fn from(error: super::plot::PlotError) -> Self {
+        Failure::Input(error.to_string())
+    }
+}
+
+impl From<TrainError> for Failure {
+    fn from(error: TrainError) -> Self {
+        let message = error.to_string();
+        match error {
+            TrainError::Diverged { .. } | TrainError::Overflow { .. } | TrainError::Skipped { .. } => {
+                Failure::Check(message)
+            }
+            TrainError::Interrupted { .. } => Failure::Interrupted(message, 130),
+            _ => Failure::Input(message),
+        }
+    }
+}
+
+impl From<crate::bench::BenchError> for Failure {
+    fn from(error: crate::bench::BenchError) -> Self {
+        let message = error.to_string();
+        match error {
+            crate::bench::BenchError::Wrong { .. } => Failure::Check(message),
+            _ => Failure::Input(message),
+        }
+    }
+}

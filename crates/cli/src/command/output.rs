@@ -1,0 +1,141 @@
+//! Data goes to standard output, talk to standard error.
+
+use super::Failure;
+use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
+use serde::Serialize;
+use std::io::{BufWriter, ErrorKind, Write};
+use std::path::{Path, PathBuf};
+use wgpu_optim::checkpoint::{Disk, Files, Unfinished, remove_unfinished};
+use wgpu_optim::regression::data::text::{printable_json, printable_lines};
+
+/// Writes text and a new line to standard output. Control characters of names are escaped.
+pub fn text(text: &str) -> Result<(), Failure> {
+    write(&printable_lines(text))
+}
+
+fn write(text: &str) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    let written = writeln!(out, "{text}").and_then(|()| out.flush());
+    match written {
+        // Whoever was reading has seen enough; what the command found stands.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        Err(error) => Err(Failure::Input(format!("standard output: {error}"))),
+        Ok(()) => Ok(()),
+    }
+}
+
+/// Writes a value as JSON to standard output.
+pub fn json(value: &impl Serialize) -> Result<(), Failure> {
+    let json = serde_json::to_string_pretty(value);
+    write(&printable_json(&json.map_err(|error| Failure::Input(format!("JSON: {error}")))?))
+}
+
+/// A table with a header; columns of numbers are aligned to the right.
+pub fn table(header: &[&str], left: usize, rows: impl IntoIterator<Item = Vec<String>>) -> String {
+    let mut table = Table::new();
+    // One line under the header; nothing between rows.
+    let line = LineStyle::none().fill('─').junction('─');
+    table.load_style(TableStyle::new().header_separator(line));
+    table.set_header(header.to_vec());
+    table.add_rows(rows);
+    for column in table.column_iter_mut().skip(left) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table.to_string()
+}
+
+/// Refuses, ahead of the work, a file that could not be written after it or would overwrite one of
+/// `others`, which it then belongs to. What programs that were killed have left in its folder is removed.
+pub fn check_file(flag: &str, path: &Path, others: &mut Vec<PathBuf>) -> Result<(), Failure> {
+    let refuse = |why: &str| Err(Failure::Input(format!("{flag} {}: {why}", path.display())));
+    if path.exists() && !path.is_file() {
+        return refuse("is there and is not a regular file");
+    }
+    let full = match full_path(path) {
+        Ok(Some(full)) => full,
+        Ok(None) => return refuse("is not the name of a file"),
+        Err(error) if error.kind() == ErrorKind::NotFound => return refuse("there is no such folder"),
+        Err(error) => return refuse(&error.to_string()),
+    };
+    if others.contains(&full) || path.canonicalize().is_ok_and(|path| others.contains(&path)) {
+        return refuse("would overwrite the data or another output");
+    }
+    if let Err(error) = try_to_write(&full) {
+        return refuse(&error.to_string());
+    }
+    // Nobody waits for it.
+    let _ = remove_unfinished(&Disk, folder_of(&full));
+    others.push(full);
+    Ok(())
+}
+
+/// The path of a file that need not be there, in its real folder; `None` where the path has no file's name.
+pub fn full_path(path: &Path) -> std::io::Result<Option<PathBuf>> {
+    // A path's file name is found ahead of these.
+    let text = path.as_os_str().as_encoded_bytes();
+    let separator = |byte: &u8| std::path::is_separator(char::from(*byte));
+    let is_folder = text.last().is_some_and(separator)
+        || text.strip_suffix(b".").and_then(|text| text.last()).is_some_and(separator);
+    let folder = folder_of(path).canonicalize()?;
+    Ok(path.file_name().filter(|_| !is_folder).map(|name| folder.join(name)))
+}
+
+/// Whether a file could be made in the folder of `path`, and be given that name.
+fn try_to_write(path: &Path) -> std::io::Result<()> {
+    let made = Disk.begin_with_suffix(folder_of(path), "")?;
+    #[cfg(unix)]
+    if let Ok(there) = path.symlink_metadata() {
+        use std::os::unix::fs::MetadataExt;
+        let (me, folder) = (made.path().symlink_metadata()?.uid(), folder_of(path).metadata()?);
+        let sticky = folder.mode() & 0o1000 != 0;
+        if sticky && me != 0 && ![there.uid(), folder.uid()].contains(&me) {
+            return Err(ErrorKind::PermissionDenied.into());
+        }
+    }
+    drop(made);
+    Ok(())
+}
+
+/// A file that is whole but for its name.
+pub struct Whole<'a> {
+    file: Box<dyn Unfinished>,
+    path: &'a Path,
+}
+
+impl<'a> Whole<'a> {
+    /// Writes what is to be called `path`.
+    pub fn write(
+        path: &'a Path,
+        write: impl FnOnce(&mut dyn Write) -> std::io::Result<()>,
+    ) -> Result<Self, Failure> {
+        let written = Disk.begin(folder_of(path)).and_then(|mut file| {
+            let mut buffered = BufWriter::new(&mut file);
+            write(&mut buffered)?;
+            buffered.flush()?;
+            drop(buffered);
+            // A name must not be on the disk ahead of what it names.
+            file.sync()?;
+            Ok(file)
+        });
+        let file = written.map_err(|error| Failure::Input(format!("{}: {error}", path.display())))?;
+        Ok(Whole { file, path })
+    }
+
+    /// Gives it its name.
+    pub fn name(self) -> Result<(), Failure> {
+        let named = self.file.rename(self.path);
+        named
+            .and_then(|()| Disk.sync_folder(folder_of(self.path)))
+            .map_err(|error| Failure::Input(format!("{}: {error}", self.path.display())))
+    }
+}
+
+pub fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Tells the user something that is no data. Control characters of names are escaped.
+pub fn note(text: &str) {
+    // Nobody may be listening.
+    let _ = writeln!(std::io::stderr(), "{}", printable_lines(text));
+}

@@ -1,0 +1,130 @@
+//! `verify`: whether the numbers of this machine's adapters are right.
+
+mod page;
+mod report;
+
+use super::device::{Choice, Description};
+use super::{Failure, output};
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use report::{AdapterReport, Report};
+use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
+use wgpu_optim::regression::device::{Gpu, OpenError, adapters, check_adapter};
+use wgpu_optim::verify::{self, Depth, FAULTS, GROUPS, Group, Seeding};
+
+#[derive(Args)]
+pub struct Arguments {
+    /// What is checked: `auto` and `gpu` take the best adapter, software too
+    #[arg(long, value_enum, default_value_t = Choice::Auto, value_name = "KIND")]
+    device: Choice,
+    /// The adapter whose name contains this (see `devices`), a backend, both as in `gl:llvmpipe`, or `all`
+    /// [default: WGPU_ADAPTER_NAME of the environment, else the best one, software too]
+    #[arg(long, value_name = "NAME")]
+    adapter: Option<String>,
+    /// Fewer sizes and shorter runs: half a minute on a software adapter instead of minutes
+    #[arg(long)]
+    quick: bool,
+    /// Also seeds faults into the kernels, each of which the checks must catch
+    #[arg(long)]
+    faults: bool,
+    /// Only these groups of checks
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = group_names())]
+    group: Vec<String>,
+    /// What the inputs are drawn from, to repeat a run [default: the clock]
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    /// Write a page with every check and a chart of their ratios
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+}
+
+fn group_names() -> clap::builder::PossibleValuesParser {
+    clap::builder::PossibleValuesParser::new(GROUPS.iter().map(|group| group.name))
+}
+
+pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+    if let Some(path) = &arguments.html {
+        output::check_file("--html", path, &mut Vec::new())?;
+    }
+    if arguments.device == Choice::Cpu {
+        let message = "--device cpu: it is adapters that are compared with the processor";
+        return Err(Failure::Input(message.into()));
+    }
+    let gpus = open(arguments.adapter.as_deref())?;
+    let wanted = |group: &&Group| {
+        arguments.group.is_empty() || arguments.group.iter().any(|name| name == group.name)
+    };
+    let groups: Vec<&Group> = GROUPS.iter().filter(wanted).collect();
+    let seed = arguments.seed.unwrap_or_else(from_clock);
+    let depth = if arguments.quick { Depth::Quick } else { Depth::Full };
+    let faults = if arguments.faults { FAULTS } else { &[] };
+
+    let bar = bar(gpus.len() * (groups.len() + faults.len()));
+    let mut report = Report::new(seed, arguments.faults);
+    for gpu in &gpus {
+        let name = format!("{} ({})", gpu.info.name, gpu.info.backend);
+        let mut checks = Vec::new();
+        for group in &groups {
+            bar.set_message(format!("{name}: {}", group.name));
+            checks.extend(verify::run(group, gpu, depth, seed));
+            bar.inc(1);
+        }
+        report.adapters.push(AdapterReport::new(&Description::of_gpu(gpu), checks));
+        let mut seeding = Seeding::new(gpu, seed);
+        for fault in faults {
+            bar.set_message(format!("{name}: {}", fault.name));
+            report.add_fault(&name, seeding.seed(fault));
+            bar.inc(1);
+        }
+    }
+    bar.finish_and_clear();
+    report.conclude();
+
+    let page = arguments.html.as_ref().map_or(Ok(()), |path| page::write(&report, path)?.name());
+    let printed = match arguments.json {
+        true => output::json(&report),
+        false => output::text(&report.text()),
+    };
+    let verdict = if report.pass { Ok(()) } else { Err(Failure::Check(report.failures())) };
+    Failure::of_all([page, printed, verdict].into_iter().filter_map(Result::err).collect())
+}
+
+/// The adapters asked for; of all those that can run the kernels, and why not is said of the others.
+fn open(name: Option<&str>) -> Result<Vec<Gpu>, Failure> {
+    if name != Some("all") {
+        return Ok(vec![Gpu::open(name)?]);
+    }
+    let (mut gpus, adapters) = (Vec::new(), adapters()?);
+    for adapter in &adapters {
+        match check_adapter(adapter) {
+            Ok(()) => gpus.push(Gpu::of(adapter)?),
+            Err(why) => {
+                let info = adapter.get_info();
+                output::note(&format!("{} ({}) cannot run the kernels: {why}", info.name, info.backend));
+            }
+        }
+    }
+    if gpus.is_empty() {
+        return Err(OpenError::no_adapter(None, &adapters).into());
+    }
+    Ok(gpus)
+}
+
+/// Other inputs every time: what fails once in a hundred runs is found by somebody.
+fn from_clock() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.map_or(0, |since| since.as_millis() as u64)
+}
+
+fn bar(steps: usize) -> ProgressBar {
+    // Nothing is drawn where standard error is no terminal.
+    let bar = ProgressBar::new(steps as u64);
+    match ProgressStyle::with_template("{wide_bar} {pos}/{len} {msg}") {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}

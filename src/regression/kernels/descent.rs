@@ -1,0 +1,321 @@
+//! Gradient descent on rows in two dispatches an update: the gradient's partial sums, and their sum together
+//! with the step of a rule.
+
+use super::gradient::so_far_bytes;
+use super::gradient::{losses, so_far};
+use super::row_sums::Sizes;
+use super::row_sums::{Purpose, RowSums, constants};
+use super::shader;
+use super::steps;
+use super::{Rows, Shape};
+use crate::cpu::StepState;
+use crate::gpu::bindings::{Use, check_limit, group, layout, pipeline_over};
+use crate::gpu::dispatch::flag;
+use crate::gpu::kernels::Options;
+use crate::gpu::span::{Limits, Span};
+use crate::gpu::steps::SLOT;
+use crate::regression::batch::Batch;
+use crate::{Error, Model, Penalty, Rule};
+use std::ops::Range;
+use wgpu::{BindGroup, Buffer, BufferUsages, ComputePass, ComputePipeline, Device, Queue};
+
+/// What a [`Descent`] is made of, besides the rows.
+#[derive(Clone, Copy, Debug)]
+pub struct Descending {
+    /// The model.
+    pub model: Model,
+    /// The rule of every parameter.
+    pub rule: Rule,
+    /// What weights cost; intercepts cost nothing.
+    pub penalty: Penalty,
+    /// The decay of a moving average of the parameters, in [0, 1), where one is kept.
+    pub average: Option<f64>,
+    /// The most rows of a batch.
+    pub max_batch: u64,
+    /// The most batches that are prepared at a time.
+    pub max_batches: u32,
+    /// Whether batches may be those of a [`Window`](crate::Window).
+    pub shuffled: bool,
+}
+
+/// Updates of a model from batches of rows. The gradient never makes a way to memory and back: the kernel
+/// that adds up its partial sums applies the rule.
+///
+/// The constants of each step are made on the host, bit for bit as the device makes them for an
+/// [`Optimizer`](crate::Optimizer), and prepared together with the batches.
+///
+/// ```
+/// use crate::gpu::{Descending, Descent, Samples, Shape};
+/// use wgpu_optim::{Adam, Batch, Loss, Model, Penalty, Span};
+/// # let (device, queue) = wgpu::Device::noop(&wgpu::DeviceDescriptor::default());
+/// # let (x, y) = (vec![0.5; 1000 * 30], vec![1.0; 1000]);
+///
+/// let model = Model::new(30, Loss::Logistic);
+/// let shape = Shape::new(&model)?;
+/// let samples = Samples::new(&device, shape, 1000, 100)?;
+/// samples.write(&queue, &x, &y)?; // row after row; what lies beside each is its class
+/// # let usage = wgpu::BufferUsages::STORAGE;
+/// # let size = shape.padded_len() * 4;
+/// # let buffer = wgpu::BufferDescriptor { label: None, size, usage, mapped_at_creation: false };
+/// # let params = device.create_buffer(&buffer);
+/// let mut descent = Descent::new(&device, &samples, &Span::whole(&params), Descending {
+///     model,
+///     rule: Adam::default().into(),
+///     penalty: Penalty::l1(1e-3),
+///     average: None,
+///     max_batch: 100,
+///     max_batches: 10,
+///     shuffled: false,
+/// })?;
+///
+/// let epoch: Vec<Batch> = (0..10).map(|i| Batch::new(100 * i, 100)).collect();
+/// descent.prepare(&queue, &epoch, &[1e-3; 10])?;
+/// let mut encoder = device.create_command_encoder(&Default::default());
+/// let mut pass = encoder.begin_compute_pass(&Default::default());
+/// (0..10).for_each(|update| descent.record(&mut pass, update)); // two dispatches each
+/// # drop(pass);
+/// # Ok::<(), crate::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Descent {
+    sums: RowSums,
+    options: Descending,
+    kernel: ComputePipeline,
+    sum_bindings: BindGroup,
+    step_bindings: BindGroup,
+    steps: Buffer,
+    losses: Buffer,
+    params: Span,
+    state: Span,
+    step_state: StepState,
+}
+
+impl Descent {
+    /// Updates of the parameters in `params`, [`Shape::padded_len`] elements as [`Shape::pad`] has them.
+    ///
+    /// # Errors
+    /// [`Error::Length`], [`Error::OutOfBounds`], [`Error::Misaligned`] and [`Error::MissingUsage`] for the
+    /// span; [`Error::Limit`] for what the device does not offer; [`Error::HyperParameter`] for the model, the
+    /// rule, the penalty or the average.
+    pub fn new(
+        device: &Device,
+        rows: impl Into<Rows>,
+        params: &Span,
+        options: Descending,
+    ) -> Result<Self, Error> {
+        Self::with_rule_file(device, rows, params, options, None)
+    }
+
+    /// [`new`](Self::new) with another shader file in the place of the rule's.
+    pub(crate) fn with_rule_file(
+        device: &Device,
+        rows: impl Into<Rows>,
+        params: &Span,
+        options: Descending,
+        rule_file: Option<&'static str>,
+    ) -> Result<Self, Error> {
+        let Descending { model, rule, penalty, average, max_batch, max_batches, shuffled } = options;
+        rule.validate()?;
+        penalty.validate()?;
+        if let Some(decay) = average {
+            crate::check::Check("average").decay("decay", decay)?;
+        }
+        let limits = Limits::of(device);
+        let rows = rows.into();
+        let shape = rows.check(&model)?;
+        let purpose = Purpose { metrics: false, shuffled, max_batch, max_batches };
+        let sums = RowSums::new(device, &rows, &model, params, purpose)?;
+
+        let kernel_options = Options { average, rule_file, ..Options::new(limits) };
+        let planes = kernel_options.planes(&rule).count().max(1);
+        let state_bytes = planes * shape.padded_len() * 4;
+        let (limit, hint) = ("max_storage_buffer_binding_size", " for the rule's state");
+        check_limit(limit, limits.max_binding, state_bytes, hint)?;
+        let step_bytes = u64::from(max_batches.max(1)) * SLOT;
+        let hint = " for the steps of batches: prepare fewer at a time";
+        let available = device.limits().max_buffer_size.min(u32::MAX.into());
+        check_limit("max_buffer_size", available, step_bytes, hint)?;
+
+        let usage = BufferUsages::STORAGE | BufferUsages::COPY_SRC | BufferUsages::COPY_DST;
+        // wgpu's buffers are zero from the start.
+        let buffer = |label, size, usage| {
+            let (label, mapped_at_creation) = (Some(label), false);
+            let descriptor = wgpu::BufferDescriptor { label, size, usage, mapped_at_creation };
+            device.create_buffer(&descriptor)
+        };
+        let state = buffer("moments", state_bytes, usage);
+        let usage = BufferUsages::UNIFORM | BufferUsages::COPY_DST;
+        let steps = buffer("steps", step_bytes, usage);
+        let losses = losses(device, max_batches);
+        let so_far = so_far(device, &shape, false, sums.most_runs())?;
+
+        use Use::{DynamicUniform, Read, Write};
+        let sum_layout = layout(device, "gradient sum", &[DynamicUniform, Read, Write, Write]);
+        let step_layout = layout(device, "descent", &[DynamicUniform, Write, Write]);
+        let resources = vec![
+            sums.run_binding(),
+            sums.partials.as_entire_binding(),
+            losses.as_entire_binding(),
+            so_far.as_entire_binding(),
+        ];
+        let sum_bindings = group(device, "gradient sum", &sum_layout, resources);
+        let step = wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+            buffer: &steps,
+            offset: 0,
+            size: std::num::NonZeroU64::new(SLOT),
+        });
+        let resources = vec![step, params.whole_binding(), state.as_entire_binding()];
+        let step_bindings = group(device, "descent", &step_layout, resources);
+
+        let variant = kernel_options.variant(&rule);
+        let module = shader::gradient_descend(rule.name(), variant.file);
+        let mut all = constants(&shape, &model, purpose);
+        all.extend(variant.overrides);
+        all.extend(penalty_constants(&penalty, &rule, &shape));
+        let layouts = [Some(&sum_layout), Some(&step_layout)];
+        let kernel = pipeline_over(device, &module, "main", &layouts, &module.declared(all));
+        Ok(Descent {
+            sums,
+            options,
+            kernel,
+            sum_bindings,
+            step_bindings,
+            steps,
+            losses,
+            params: params.clone(),
+            state: Span::whole(&state),
+            step_state: StepState::default(),
+        })
+    }
+
+    /// Bytes of what is allocated for updates, where a batch comes in at most so many runs.
+    pub(crate) fn bytes_of(shape: &Shape, most_runs: u64, options: &Descending) -> u64 {
+        let Descending { rule, average, max_batch, max_batches, shuffled, .. } = *options;
+        let purpose = Purpose { metrics: false, shuffled, max_batch, max_batches };
+        let planes = (rule.moments().len() + usize::from(average.is_some())).max(1) as u64;
+        planes * shape.padded_len() * 4
+            + Sizes::new(shape, most_runs, &purpose).total()
+            + so_far_bytes(shape, false, most_runs)
+            + u64::from(max_batches) * (SLOT + 4)
+    }
+
+    /// Describes the updates that are to be recorded next, all of them and in order, and takes their steps:
+    /// a batch each, and the learning rate of it. The queue makes the copies ahead of its next submission, so
+    /// the last ones must have been submitted.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for too many batches, or for one that is empty, too long, past the data's end, or in
+    /// a window that is not within one chunk; [`Error::Length`] for another number of learning rates. Nothing
+    /// has changed then.
+    pub fn prepare(
+        &mut self,
+        queue: &Queue,
+        batches: &[Batch],
+        learning_rates: &[f32],
+    ) -> Result<(), Error> {
+        if batches.len() != learning_rates.len() {
+            let (what, actual) = ("learning rates".into(), learning_rates.len() as u64);
+            return Err(Error::Length { what, actual, expected: batches.len() as u64 });
+        }
+        self.sums.prepare(queue, batches, 0.0)?;
+        let mut bytes = vec![0; batches.len() * SLOT as usize];
+        for (slot, &lr) in bytes.chunks_mut(SLOT as usize).zip(learning_rates) {
+            steps::advance(slot, &self.options.rule, &mut self.step_state, lr);
+        }
+        queue.write_buffer(&self.steps, 0, &bytes);
+        Ok(())
+    }
+
+    /// Records the `index`-th prepared update; nothing if there is none.
+    pub fn record(&self, pass: &mut ComputePass, index: usize) {
+        (0..self.runs(index)).for_each(|run| self.record_run(pass, index, run));
+    }
+
+    /// The runs of rows that the `index`-th prepared batch is summed by, one after the other.
+    pub fn runs(&self, index: usize) -> usize {
+        self.sums.runs(index).len()
+    }
+
+    /// The chunk of the data that one of them lies in.
+    pub fn chunk(&self, index: usize, run: usize) -> usize {
+        self.sums.chunk(index, run)
+    }
+
+    /// About how many bytes one of them reads and writes: what its share of the time is.
+    pub fn bytes(&self, index: usize, run: usize) -> u64 {
+        self.sums.bytes(index, run)
+    }
+
+    /// Records one of them: the last one makes the update. For callers whose chunks take turns on the device.
+    pub fn record_run(&self, pass: &mut ComputePass, index: usize, run: usize) {
+        self.record_steps(pass, index, run, 0..self.steps(index, run));
+    }
+
+    /// How many steps a run can be recorded in, so that no submission need be longer than one of them.
+    pub fn steps(&self, index: usize, run: usize) -> usize {
+        self.sums.steps(index, run)
+    }
+
+    /// Records some of a run's steps; they follow on one another.
+    pub fn record_steps(&self, pass: &mut ComputePass, index: usize, run: usize, steps: Range<usize>) {
+        let (last, Some(run)) = (self.steps(index, run), self.sums.runs(index).get(run)) else { return };
+        self.sums.record_steps(pass, run, steps.clone());
+        if steps.end < last {
+            return;
+        }
+        let [x, y, z] = self.sums.sum_grid();
+        pass.set_pipeline(&self.kernel);
+        pass.set_bind_group(0, &self.sum_bindings, &[run.offset]);
+        pass.set_bind_group(1, &self.step_bindings, &[index as u32 * SLOT as u32]);
+        pass.dispatch_workgroups(x, y, z);
+    }
+
+    /// The loss of each prepared batch ahead of its update, one f32 each; usage `COPY_SRC`.
+    pub fn losses(&self) -> &Buffer {
+        &self.losses
+    }
+
+    /// The parameters.
+    pub fn params(&self) -> &Span {
+        &self.params
+    }
+
+    /// The moments, in the order of [`Rule::moments`], and then the average, where one is kept; each as long
+    /// as the parameters, usages `COPY_SRC` and `COPY_DST`.
+    pub fn state(&self) -> Vec<Span> {
+        let len = self.params.len;
+        let planes = self.options.rule.moments().len() + usize::from(self.options.average.is_some());
+        (0..planes as u64).map(|i| Span::new(&self.state.buffer, i * len * 4, len)).collect()
+    }
+
+    /// Steps taken, and the powers that correct the moments' bias.
+    pub fn step_state(&self) -> StepState {
+        self.step_state
+    }
+
+    /// Sets them, as when parameters and [`state`](Self::state) are restored: the next prepared update is step
+    /// `t + 1`.
+    pub fn set_step_state(&mut self, state: StepState) {
+        self.step_state = state;
+    }
+
+    /// How its sums are shared out among threads.
+    pub fn shape(&self) -> &Shape {
+        self.sums.shape()
+    }
+}
+
+/// The overrides by which `update.wgsl` penalizes weights.
+pub(super) fn penalty_constants(
+    penalty: &Penalty,
+    rule: &Rule,
+    shape: &Shape,
+) -> [(&'static str, f64); 4] {
+    let shrinking = penalty.shrinking(rule);
+    [
+        ("PENALIZED", f64::from(shape.outputs * shape.vectors)),
+        ("SQUARES", penalty.squares()),
+        ("SHRINKING", shrinking),
+        flag("SHRINKS", shrinking != 0.0),
+    ]
+}

@@ -1,0 +1,396 @@
+//! Many updates of a small problem in one dispatch: where an update costs less than a dispatch does.
+
+mod sharing;
+mod tables;
+
+use super::descent::{Descending, penalty_constants};
+use super::row_sums::{Purpose, constants};
+use super::shape::THREADS;
+use super::steps::{self, USED};
+use super::{Rows, Samples, Shape};
+use super::{needs, shader};
+use crate::cpu::{RuleConstants, StepState};
+use crate::gpu::bindings::{Use, check_limit, group_of, layout_of, pipeline_over};
+use crate::gpu::dispatch::flag;
+use crate::gpu::kernels::{self, Options, Variant};
+use crate::gpu::span::{Limits, Span};
+use crate::gpu::steps::COUNTED;
+use crate::regression::batch::Batch;
+use crate::{Error, Model, Penalty, Rule};
+use sharing::Sharing;
+use tables::{BATCH_WORDS, Room, Tables};
+use wgpu::{BindGroup, BufferUsages, ComputePass, ComputePipeline, Device, Queue};
+
+/// Updates of a model that is so small that one thread or one workgroup makes them all: as many in a
+/// dispatch as are prepared, up to what every device can be trusted with.
+///
+/// What a batch adds up to has one order, given by the model and [`Descending::max_batch`]: the same bits
+/// on the same device, however updates are divided among dispatches. They are not the bits of a
+/// [`Descent`](super::Descent).
+#[derive(Debug)]
+pub struct Epochs {
+    options: Descending,
+    rules: Vec<Rule>,
+    orders: usize,
+    rows: Rows,
+    shape: Shape,
+    sharing: Sharing,
+    kernel: ComputePipeline,
+    data_bindings: BindGroup,
+    bindings: BindGroup,
+    grid: [u32; 2],
+    tables: Tables,
+    params: Span,
+    at_once: u64,
+    step_states: Vec<StepState>,
+    prepared: u32,
+}
+
+impl Epochs {
+    /// Whether batches of up to `max_batch` rows are so small that this is the way: one output, up to 2044
+    /// features, and up to 1024 rows of 4096 vec4 in all.
+    pub fn fits(model: &Model, max_batch: u64) -> bool {
+        Sharing::new(model, max_batch).is_some()
+    }
+
+    /// Updates of the parameters in `params`, [`Shape::padded_len`] elements as [`Shape::pad`] has them;
+    /// `traced` keeps the parameters behind every update. The rows must lie in one chunk.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for what does not [`fit`](Self::fits) and for rows in several chunks or none;
+    /// [`Error::Length`], [`Error::OutOfBounds`], [`Error::Misaligned`] and [`Error::MissingUsage`] for the
+    /// span; [`Error::Limit`] for what the device does not offer; [`Error::HyperParameter`] for the model,
+    /// the rule, the penalty or the average.
+    pub fn new(
+        device: &Device,
+        samples: &Samples,
+        params: &Span,
+        options: Descending,
+        traced: bool,
+    ) -> Result<Self, Error> {
+        let rules = vec![options.rule];
+        Self::of_settings(device, samples, params, rules, 1, options, traced)
+    }
+
+    /// Bytes of what is allocated for updates of one setting that are traced.
+    pub(crate) fn bytes_of(shape: &Shape, options: &Descending) -> u64 {
+        let Descending { model, rule, average, max_batch, max_batches, shuffled, .. } = *options;
+        let planes = (rule.moments().len() + usize::from(average.is_some())).max(1) as u64;
+        let at_once = Sharing::new(&model, max_batch)
+            .map_or(1, |sharing| sharing.updates(shape, planes, max_batch, 1));
+        let room = Room {
+            settings: 1,
+            orders: 1,
+            max_updates: max_batches.into(),
+            at_once,
+            listed: if shuffled { max_batch } else { 0 },
+            len: shape.padded_len(),
+            planes,
+            traced: true,
+        };
+        room.sizes().iter().sum::<u64>() + (USED - COUNTED) as u64
+    }
+
+    /// Updates by several settings of one rule side by side, each once for every one of `orders` orders of
+    /// the rows: as many fits, those of the first order first. All settings have one [`kernel`].
+    pub(super) fn of_settings(
+        device: &Device,
+        samples: &Samples,
+        params: &Span,
+        rules: Vec<Rule>,
+        orders: usize,
+        options: Descending,
+        traced: bool,
+    ) -> Result<Self, Error> {
+        let Descending { model, penalty, average, max_batch, shuffled, .. } = options;
+        rules.iter().try_for_each(Rule::validate)?;
+        penalty.validate()?;
+        if let Some(decay) = average {
+            crate::check::Check("average").decay("decay", decay)?;
+        }
+        let limits = Limits::of(device);
+        let rows = Rows::from(samples);
+        let shape = rows.check(&model)?;
+        let max_batch = max_batch.clamp(1, rows.count().max(1));
+        let max_updates = u64::from(options.max_batches.max(1));
+        let options = Descending { max_batch, max_batches: max_updates as u32, ..options };
+        let shape_error = |what, value, range| Error::Shape { what, value, range };
+        let sharing = Sharing::new(&model, max_batch).ok_or_else(|| {
+            let range = "as small as Epochs::fits says";
+            shape_error("the number of rows in a batch", max_batch, range)
+        })?;
+        let [chunk] = samples.chunks() else {
+            let chunks = samples.chunks().len() as u64;
+            return Err(shape_error("the number of chunks of the data", chunks, "1"));
+        };
+        needs::EPOCHS.check(device)?;
+
+        let fits = (rules.len() * orders) as u64;
+        let len = fits * shape.padded_len();
+        params.check(|| "params".into(), limits.quantum(), BufferUsages::STORAGE)?;
+        if params.len != len {
+            return Err(Error::Length { what: "params".into(), actual: params.len, expected: len });
+        }
+        let (kernel_options, variant) = kernel(device, &rules[0], average);
+        let planes = kernel_options.planes(&rules[0]).count().max(1);
+        let at_once = sharing.updates(&shape, planes, max_batch, fits);
+        let workgroup = if kernels::is_processor(device) { 8 } else { THREADS };
+        let groups = match sharing {
+            Sharing::Alone => (rules.len() as u64).div_ceil(workgroup.into()),
+            Sharing::Together { .. } => rules.len() as u64,
+        };
+        let hint = " for so many settings, or orders of rows, side by side";
+        let limit = "max_compute_workgroups_per_dimension";
+        check_limit(limit, limits.max_groups, groups.max(orders as u64), hint)?;
+
+        let room = Room {
+            settings: rules.len() as u64,
+            orders: orders as u64,
+            max_updates,
+            at_once,
+            listed: if shuffled { max_batch } else { 0 },
+            len,
+            planes,
+            traced,
+        };
+        let tables = Tables::new(device, &rules, room)?;
+        let data_layout = layout_of(device, "rows", &[(1, Use::Read), (2, Use::Read)]);
+        let data = [(1, chunk.x.as_entire_binding()), (2, chunk.sides.as_entire_binding())];
+        let data_bindings = group_of(device, "rows", &data_layout, data);
+        let tables_layout = Tables::layout(device);
+        let bindings = tables.bindings(device, &tables_layout, params);
+
+        let (packed, alone) = (!shape.stride.is_multiple_of(4), sharing == Sharing::Alone);
+        let name = rules[0].name();
+        let module = shader::gradient_epochs(name, &model.loss, variant.file, packed, alone);
+        let purpose = Purpose { metrics: false, shuffled, max_batch, max_batches: options.max_batches };
+        let mut all = constants(&shape, &model, purpose);
+        all.extend(variant.overrides);
+        all.extend(penalty_constants(&penalty, &rules[0], &shape));
+        all.extend([
+            ("SETTINGS", rules.len() as f64),
+            ("ORDERS", orders as f64),
+            ("MAX_UPDATES", max_updates as f64),
+            flag("TRACED", traced),
+            ("WORKGROUP", workgroup.into()),
+        ]);
+        if let Sharing::Together { columns } = sharing {
+            all.extend([("COLUMNS", columns.into()), ("SHARES", (THREADS / columns).into())]);
+        }
+        let layouts = [Some(&data_layout), Some(&tables_layout)];
+        let kernel = pipeline_over(device, &module, "main", &layouts, &module.declared(all));
+        Ok(Epochs {
+            step_states: vec![StepState::default(); rules.len()],
+            options,
+            rules,
+            orders,
+            rows,
+            shape,
+            sharing,
+            kernel,
+            data_bindings,
+            bindings,
+            grid: [groups as u32, orders as u32],
+            tables,
+            params: params.clone(),
+            at_once,
+            prepared: 0,
+        })
+    }
+
+    /// Describes the updates that are to be recorded next, all of them and in order, and takes their steps:
+    /// a batch each, and the learning rate of it. The queue makes the copies ahead of its next submission,
+    /// so the last ones must have been submitted.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for too many batches, or for one that is empty, too long, past the data's end, or
+    /// in a window that was not asked for; [`Error::Length`] for another number of learning rates. Nothing
+    /// has changed then.
+    pub fn prepare(
+        &mut self,
+        queue: &Queue,
+        batches: &[Batch],
+        learning_rates: &[f32],
+    ) -> Result<(), Error> {
+        if batches.len() != learning_rates.len() {
+            let (what, actual) = ("learning rates".into(), learning_rates.len() as u64);
+            return Err(Error::Length { what, actual, expected: batches.len() as u64 });
+        }
+        self.prepare_orders(queue, &[batches], |_, update| learning_rates[update])
+    }
+
+    /// [`prepare`](Self::prepare) for as many batches in each order, and the learning rate of a setting's
+    /// update.
+    pub(super) fn prepare_orders(
+        &mut self,
+        queue: &Queue,
+        orders: &[&[Batch]],
+        learning_rate: impl Fn(usize, usize) -> f32,
+    ) -> Result<(), Error> {
+        let updates = orders.first().map_or(0, |batches| batches.len());
+        let words = self.describe(orders, updates)?;
+        let settings = self.rules.len();
+        let mut steps = vec![[0f32; COUNTED / 4]; updates * settings];
+        for (setting, (rule, state)) in self.rules.iter().zip(&mut self.step_states).enumerate() {
+            let constants = RuleConstants::new(rule);
+            for update in 0..updates {
+                let step = state.advance(&constants, learning_rate(setting, update));
+                steps[update * settings + setting] = steps::counted(&step);
+            }
+        }
+        self.tables.write(queue, updates as u64, &words, &steps);
+        self.prepared = updates as u32;
+        Ok(())
+    }
+
+    /// The words of all batches, and behind them the rows of those that are listed.
+    fn describe(&self, orders: &[&[Batch]], updates: usize) -> Result<Vec<u32>, Error> {
+        let error = |what, value, range| Err(Error::Shape { what, value, range });
+        if updates > self.options.max_batches as usize {
+            return error("the number of batches", updates as u64, "no more than there is room for");
+        }
+        if let Some(other) = orders.iter().find(|order| order.len() != updates) {
+            let (what, actual) = ("batches of an order".into(), other.len() as u64);
+            return Err(Error::Length { what, actual, expected: updates as u64 });
+        }
+        let (of_loss, of_gradient) = self.options.model.loss.factors();
+        let described = BATCH_WORDS * self.orders * updates;
+        let (mut words, mut listed) = (Vec::with_capacity(described), Vec::new());
+        for batch in orders.iter().copied().flatten() {
+            if batch.rows == 0 || batch.rows > self.options.max_batch {
+                let range = "at least 1 and no more than there is room for";
+                return error("the number of rows in a batch", batch.rows, range);
+            }
+            let end = batch.first.saturating_add(batch.rows);
+            if end > self.rows.count() {
+                return error("the end of a batch", end, "within the data");
+            }
+            self.rows.places(batch, self.options.shuffled)?;
+            let over = if self.options.model.weighted { 1.0 } else { batch.rows as f64 };
+            let first =
+                if self.options.shuffled { described + listed.len() } else { batch.first as usize };
+            let scale = |factor: f64| ((factor / over) as f32).to_bits();
+            words.extend([first as u32, batch.rows as u32, scale(of_gradient), scale(of_loss)]);
+            if self.options.shuffled {
+                listed.extend((0..batch.rows).map(|i| batch.row(i) as u32));
+            }
+        }
+        words.extend(listed);
+        Ok(words)
+    }
+
+    /// Records all prepared updates; nothing if there are none.
+    pub fn record(&self, pass: &mut ComputePass) {
+        (0..self.parts()).for_each(|part| self.record_part(pass, part));
+    }
+
+    /// The dispatches of all prepared updates.
+    pub fn parts(&self) -> usize {
+        self.tables.parts(self.prepared.into()) as usize
+    }
+
+    /// Records one of them: they follow on one another, in as many submissions as the caller likes.
+    pub fn record_part(&self, pass: &mut ComputePass, part: usize) {
+        if part >= self.parts() {
+            return;
+        }
+        pass.set_pipeline(&self.kernel);
+        pass.set_bind_group(0, &self.data_bindings, &[]);
+        pass.set_bind_group(1, &self.bindings, &[Tables::offset(part)]);
+        pass.dispatch_workgroups(self.grid[0], self.grid[1], 1);
+    }
+
+    /// The loss of each prepared batch ahead of its update, one f32 each; usage `COPY_SRC`.
+    pub fn losses(&self) -> Span {
+        self.tables.losses()
+    }
+
+    /// The gradient of the last update, as long as the parameters; usage `COPY_SRC`.
+    pub fn gradient(&self) -> Span {
+        self.tables.gradient()
+    }
+
+    /// The parameters behind each prepared update, one behind the other, where they are traced; usage
+    /// `COPY_SRC`.
+    pub fn trace(&self) -> Option<Span> {
+        self.tables.trace()
+    }
+
+    /// The parameters.
+    pub fn params(&self) -> &Span {
+        &self.params
+    }
+
+    /// The moments, in the order of [`Rule::moments`], and then the average, where one is kept; each as
+    /// long as the parameters, usages `COPY_SRC` and `COPY_DST`.
+    pub fn state(&self) -> Vec<Span> {
+        let planes = self.rules[0].moments().len() + usize::from(self.options.average.is_some());
+        (0..planes as u64).map(|i| self.tables.plane(i)).collect()
+    }
+
+    /// Where one of several fits is.
+    pub(super) fn fit(&self, fit: u64) -> Fit {
+        let len = self.shape.padded_len();
+        let of = |all: &Span| Span::new(&all.buffer, all.offset + fit * len * 4, len);
+        Fit {
+            params: of(&self.params),
+            moments: self.state().iter().map(of).collect(),
+            gradient: of(&self.gradient()),
+            loss: Span { offset: self.losses().offset + fit * 4, len: 1, ..self.losses() },
+        }
+    }
+
+    /// Steps taken, and the powers that correct the moments' bias.
+    pub fn step_state(&self) -> StepState {
+        self.step_states[0]
+    }
+
+    /// Sets them, as when parameters and [`state`](Self::state) are restored: the next prepared update is step
+    /// `t + 1`.
+    pub fn set_step_state(&mut self, state: StepState) {
+        self.step_states.fill(state);
+    }
+
+    /// The most updates of one dispatch.
+    pub fn updates_at_once(&self) -> u64 {
+        self.at_once
+    }
+
+    /// The longest chains of additions behind an element of the gradient of `batch` and behind a score, for
+    /// error bounds.
+    pub fn depths(&self, batch: Batch) -> (u32, u32) {
+        self.sharing.depths(&self.shape, batch.rows)
+    }
+
+    /// How its rows and parameters lie.
+    pub fn shape(&self) -> &Shape {
+        &self.shape
+    }
+}
+
+/// Where a setting's model in one order of the rows is on the device, as [`Shape::pad`] has it; usage
+/// `COPY_SRC`.
+#[derive(Clone, Debug)]
+pub struct Fit {
+    /// The parameters.
+    pub params: Span,
+    /// One for each of [`Rule::moments`].
+    pub moments: Vec<Span>,
+    /// The gradient of the last update.
+    pub gradient: Span,
+    /// The loss ahead of the first update that was prepared.
+    pub loss: Span,
+}
+
+/// What makes a rule's kernel: settings of equal variant and equal [`Penalty::shrinking`] share one.
+pub(super) fn kernel(device: &Device, rule: &Rule, average: Option<f64>) -> (Options, Variant) {
+    let options = Options { average, ..Options::new(Limits::of(device)) };
+    let variant = options.variant(rule);
+    (options, variant)
+}
+
+/// Whether settings of a rule differ in nothing but numbers that the kernel reads.
+pub(super) fn share_a_kernel(device: &Device, penalty: &Penalty, a: &Rule, b: &Rule) -> bool {
+    let variant = |rule| kernel(device, rule, None).1;
+    a.name() == b.name() && variant(a) == variant(b) && penalty.shrinking(a) == penalty.shrinking(b)
+}

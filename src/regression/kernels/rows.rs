@@ -1,0 +1,247 @@
+//! Where a gradient's rows are, and which of them a batch is.
+
+use super::shader;
+use super::shape::Shape;
+use super::synthetic::Generator;
+use super::{Chunk, Samples};
+use crate::gpu::bindings::{Use, check_limit, group, layout, pipeline_over};
+use crate::gpu::span::Limits;
+use crate::regression::batch::Batch;
+use crate::regression::reference::synthetic::Synthetic;
+use crate::{Error, Model};
+use wgpu::{BindGroup, BindGroupLayout, Buffer, BufferUsages, ComputePass, ComputePipeline, Device};
+
+/// The rows of a data set, for kernels that sum over them: [`Samples`], or a [`Synthetic`] problem whose rows
+/// are made where they are needed.
+#[derive(Clone, Debug)]
+pub struct Rows {
+    shape: Shape,
+    rows: u64,
+    source: Source,
+}
+
+#[derive(Clone, Debug)]
+enum Source {
+    Stored(Samples),
+    Virtual(Box<Virtual>),
+}
+
+/// Rows that are never stored: X is made inside the kernels that read it, and the targets of a run ahead of
+/// it.
+#[derive(Clone, Debug)]
+struct Virtual {
+    generator: Generator,
+    targets: ComputePipeline,
+    layout: BindGroupLayout,
+    /// Of one run.
+    sides: Buffer,
+    max_groups: u32,
+}
+
+/// A run of a batch's rows within one chunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    pub chunk: usize,
+    /// In the chunk: of the run, or of the window where the batch is shuffled.
+    pub first_row: u32,
+    pub rows: u32,
+    /// In the window.
+    pub position: u32,
+    /// The row of the whole problem that the others are counted from, where rows are made and not stored.
+    pub base: u64,
+}
+
+impl From<&Samples> for Rows {
+    fn from(samples: &Samples) -> Self {
+        let source = Source::Stored(samples.clone());
+        Rows { shape: *samples.shape(), rows: samples.rows(), source }
+    }
+}
+
+impl From<&Rows> for Rows {
+    fn from(rows: &Rows) -> Self {
+        rows.clone()
+    }
+}
+
+impl Rows {
+    /// The first `rows` rows of a synthetic problem, none of which is ever stored: bit for bit those that
+    /// [`SyntheticRows`](super::SyntheticRows) stores.
+    ///
+    /// # Errors
+    /// [`Error::Length`] if the features or targets of problem and shape differ, [`Error::Limit`] for what
+    /// the device does not offer.
+    pub fn unstored(
+        device: &Device,
+        shape: Shape,
+        problem: &Synthetic,
+        rows: u64,
+    ) -> Result<Self, Error> {
+        same("features of the synthetic problem", problem.features(), shape.features)?;
+        same("targets of the synthetic problem", problem.targets(), shape.side)?;
+        let limits = Limits::of(device);
+        let bytes = shape.run_rows().min(rows.max(1)) * u64::from(shape.side) * 4;
+        let (limit, hint) = ("max_storage_buffer_binding_size", " for the targets of a run");
+        check_limit(limit, limits.max_binding, bytes, hint)?;
+        let generator = Generator::new(device, problem)?;
+        let layout = layout(device, "targets of a run", &[Use::DynamicUniform, Use::Write]);
+        let layouts = [Some(&layout), Some(generator.layout())];
+        let module = shader::virtual_targets();
+        let mut constants = generator.target_constants();
+        constants.push(("SHUFFLED", 1.0));
+        let targets = pipeline_over(device, &module, "main", &layouts, &constants);
+        let sides = device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some("targets of a run"),
+            size: bytes,
+            usage: BufferUsages::STORAGE,
+            mapped_at_creation: false,
+        });
+        let max_groups = limits.max_groups;
+        let source = Box::new(Virtual { generator, targets, layout, sides, max_groups });
+        Ok(Rows { shape, rows, source: Source::Virtual(source) })
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> u64 {
+        self.rows
+    }
+
+    /// The shape of a model's gradient over these rows.
+    pub(crate) fn check(&self, model: &Model) -> Result<Shape, Error> {
+        let shape = Shape::new(model)?;
+        same("features of the model", shape.features, self.shape.features)?;
+        same("what lies beside the model's rows", shape.side, self.shape.side)?;
+        Ok(shape)
+    }
+
+    pub(crate) fn is_stored(&self) -> bool {
+        self.samples().is_some()
+    }
+
+    /// The data set, where it is stored.
+    pub fn samples(&self) -> Option<&Samples> {
+        match &self.source {
+            Source::Stored(samples) => Some(samples),
+            Source::Virtual(_) => None,
+        }
+    }
+
+    /// X, where it is stored, and what lies beside it; of each chunk.
+    pub(crate) fn buffers(&self) -> Vec<(Option<&Buffer>, &Buffer)> {
+        match &self.source {
+            Source::Stored(samples) => {
+                samples.chunks().iter().map(|chunk| (Some(&chunk.x), &chunk.sides)).collect()
+            }
+            Source::Virtual(rows) => vec![(None, &rows.sides)],
+        }
+    }
+
+    /// What kernels over unstored rows bind besides, as group 1.
+    pub(crate) fn generator(&self) -> Option<&Generator> {
+        match &self.source {
+            Source::Stored(_) => None,
+            Source::Virtual(rows) => Some(&rows.generator),
+        }
+    }
+
+    /// What the making of a run's targets binds.
+    pub(crate) fn target_bindings(
+        &self,
+        device: &Device,
+        run: wgpu::BindingResource,
+    ) -> Option<BindGroup> {
+        let Source::Virtual(rows) = &self.source else { return None };
+        let resources = vec![run, rows.sides.as_entire_binding()];
+        Some(group(device, "targets of a run", &rows.layout, resources))
+    }
+
+    /// Records the making of the targets of so many rows of a run, where they are not stored.
+    pub(crate) fn record_targets(
+        &self,
+        pass: &mut ComputePass,
+        bindings: Option<&BindGroup>,
+        offset: u32,
+        rows: u32,
+    ) {
+        let (Source::Virtual(made), Some(bindings)) = (&self.source, bindings) else { return };
+        pass.set_pipeline(&made.targets);
+        pass.set_bind_group(0, bindings, &[offset]);
+        pass.set_bind_group(1, made.generator.bind_group(), &[]);
+        let [x, y, z] = made.generator.target_grid(rows, made.max_groups);
+        pass.dispatch_workgroups(x, y, z);
+    }
+
+    /// The most runs that a batch of so many rows can come in, wherever it starts.
+    pub(crate) fn most_runs(&self, max_batch: u64) -> u64 {
+        let first = self.samples().and_then(|samples| match samples.chunks() {
+            [] | [_] => None,
+            [first, ..] => Some(first.rows),
+        });
+        most_runs(&self.shape, max_batch, first)
+    }
+
+    /// The runs of a batch, in order.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for a shuffled batch where `shuffled` does not allow one, or a window that lies in
+    /// several chunks.
+    pub(crate) fn places(&self, batch: &Batch, shuffled: bool) -> Result<Vec<Place>, Error> {
+        let run = self.shape.run_rows();
+        let starts = (0..batch.rows).step_by(run as usize);
+        let slices = starts.map(|at| (at, run.min(batch.rows - at)));
+        let error = |what, value, range| Err(Error::Shape { what, value, range });
+        let Some(window) = batch.window else {
+            return Ok(match &self.source {
+                Source::Stored(samples) => {
+                    let cut = slices.flat_map(|(at, rows)| samples.runs(batch.first + at, rows));
+                    cut.map(|(chunk, first_row, rows)| Place::of(chunk, first_row, rows, 0, 0)).collect()
+                }
+                Source::Virtual(_) => {
+                    slices.map(|(at, rows)| Place::of(0, 0, rows as u32, 0, batch.first + at)).collect()
+                }
+            });
+        };
+        if !shuffled {
+            let range = "not in a window where shuffling was not asked for";
+            return error("the first row of a batch", batch.first, range);
+        }
+        let (first, end) = (batch.first, batch.first.saturating_add(batch.rows));
+        let window_end = window.first.saturating_add(window.rows.into());
+        if first < window.first || end > window_end {
+            return error("the end of a batch", end, "within its window");
+        }
+        let holds = |chunk: &Chunk| {
+            chunk.first_row <= window.first && window_end <= chunk.first_row + u64::from(chunk.rows)
+        };
+        let (chunk, first_row, base) = match &self.source {
+            Source::Virtual(_) => (0, 0, window.first),
+            Source::Stored(samples) => {
+                let Some(chunk) = samples.chunks().iter().position(holds) else {
+                    return error("the end of a window", window_end, "within one chunk of the data");
+                };
+                (chunk, (window.first - samples.chunks()[chunk].first_row) as u32, 0)
+            }
+        };
+        let place = |(at, rows): (u64, u64)| {
+            let position = (first - window.first + at) as u32;
+            Place::of(chunk, first_row, rows as u32, position, base)
+        };
+        Ok(slices.map(place).collect())
+    }
+}
+
+/// The most runs that a batch of so many rows can come in, wherever it starts in chunks of `cut` rows.
+pub(crate) fn most_runs(shape: &Shape, max_batch: u64, cut: Option<u32>) -> u64 {
+    max_batch.div_ceil(shape.run_rows()) + cut.map_or(0, |rows| max_batch / u64::from(rows) + 2)
+}
+
+impl Place {
+    fn of(chunk: usize, first_row: u32, rows: u32, position: u32, base: u64) -> Self {
+        Place { chunk, first_row, rows, position, base }
+    }
+}
+
+fn same(what: &str, actual: u32, expected: u32) -> Result<(), Error> {
+    let (what, actual, expected) = (what.into(), actual.into(), expected.into());
+    if actual == expected { Ok(()) } else { Err(Error::Length { what, actual, expected }) }
+}

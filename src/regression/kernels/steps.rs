@@ -1,0 +1,37 @@
+//! A step's constants where the host counts the steps.
+
+use crate::Rule;
+use crate::cpu::{RuleConstants, Step, StepState};
+use crate::gpu::steps::{COUNTED, write, write_rule};
+
+/// Where the words of a slot end.
+pub const USED: usize = 96;
+
+/// Bits of `flags`.
+const FIRST: u32 = 1;
+const GRADIENT: u32 = 2;
+const STEP: u32 = 16;
+
+/// Takes a step ahead of the device, which is given its constants, and writes them into a slot.
+pub fn advance(slot: &mut [u8], rule: &Rule, state: &mut StepState, lr: f32) -> Step<f32> {
+    let step = state.advance(&RuleConstants::new(rule), lr);
+    write(slot, 0, bytemuck::cast_slice(&counted(&step)));
+    write_rule(slot, rule, 0);
+    step
+}
+
+/// The first words of a slot: what is counted from step to step.
+pub fn counted(step: &Step<f32>) -> [f32; COUNTED / 4] {
+    let first = if step.first { FIRST } else { 0 };
+    let grad_factor = 1.0;
+    [
+        step.lr,
+        step.step_size,
+        step.gradient_size,
+        step.inv_bias_correction2,
+        step.eps,
+        step.decay,
+        grad_factor,
+        f32::from_bits(first | GRADIENT | STEP),
+    ]
+}

@@ -1,0 +1,450 @@
+//! The gradient of a model's mean loss over a batch, and the loss; the definition of `shaders/gradient/`.
+//!
+//! For rows xᵢ: the scores zᵢₖ = xᵢ·wₖ + bₖ + offsetᵢ, what [`loss`] makes of them and the
+//! targets, loss = Σ sᵢ Lᵢ / Σ sᵢ, ∂loss/∂wₖⱼ = Σ sᵢ xᵢⱼ ∂Lᵢ/∂zᵢₖ / Σ sᵢ, ∂loss/∂bₖ without xᵢⱼ. The weights
+//! sᵢ are one where rows have none.
+
+use super::loss;
+use crate::cpu::Real;
+use crate::{Loss, Model};
+
+/// Rows that are summed serially before the tree begins; the shape of the sum depends on nothing else.
+pub const BLOCK: usize = 512;
+/// Rows whose blocks make one tree: of a larger batch there may be so many in memory at a time.
+pub const SLICE: usize = 1 << 18;
+/// Numbers of X that one thread goes through before another one would have begun.
+#[cfg(feature = "cpu")]
+const SERIAL: usize = 1 << 17;
+/// Rows whose scores are in flight together.
+pub(super) const GROUP: usize = 4;
+/// Partial sums of one dot product: as many as the widest SIMD register holds f32.
+pub(super) const LANES: usize = 16;
+
+/// Rows of a data set.
+#[derive(Clone, Copy, Debug)]
+pub struct Rows<'a, R> {
+    /// The features, row-major.
+    pub x: &'a [R],
+    /// What lies beside the features, [`Model::side`] values a row: the targets, then its weight, then its
+    /// offset, where the model has them.
+    pub sides: &'a [R],
+}
+
+impl<'a, R: Real> Rows<'a, R> {
+    /// How many there are.
+    pub fn len(&self, model: &Model) -> usize {
+        self.sides.len() / model.side()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.sides.is_empty()
+    }
+
+    /// `rows` of them from the `first` on.
+    pub fn part(&self, model: &Model, first: usize, rows: usize) -> Rows<'a, R> {
+        let of = |all: &'a [R], width: usize| &all[first * width..][..rows * width];
+        Rows { x: of(self.x, model.features), sides: of(self.sides, model.side()) }
+    }
+
+    /// In slices of [`SLICE`].
+    pub fn slices(self, model: &Model) -> impl ExactSizeIterator<Item = Rows<'a, R>> {
+        self.parts(model, SLICE)
+    }
+
+    /// In blocks of [`BLOCK`].
+    fn blocks(self, model: &Model) -> impl ExactSizeIterator<Item = Rows<'a, R>> {
+        self.parts(model, BLOCK)
+    }
+
+    fn parts(self, model: &Model, most: usize) -> impl ExactSizeIterator<Item = Rows<'a, R>> {
+        let (len, model) = (self.len(model), *model);
+        let starts = (0..len).step_by(most);
+        starts.map(move |first| self.part(&model, first, most.min(len - first)))
+    }
+}
+
+/// The longest chain of additions behind one gradient element, for error bounds: a block serially, then
+/// the tree of a slice, then the slices.
+pub fn depth(rows: usize) -> u32 {
+    let blocks = rows.min(SLICE).div_ceil(BLOCK);
+    rows.min(BLOCK) as u32 + blocks.next_power_of_two().ilog2() + rows.div_ceil(SLICE).max(1) as u32 - 1
+}
+
+/// The longest chain of additions behind one score, for error bounds.
+pub fn dot_depth(features: usize) -> u32 {
+    features.div_ceil(LANES) as u32 + LANES.ilog2() + 2
+}
+
+/// Writes the gradient of the batch's mean loss to `grads` and returns the loss.
+///
+/// `params` and `grads` are [`Model::params`] long. A batch without rows, or of weight zero, has gradient
+/// and loss zero. A class that is none of the model's counts as the last one.
+///
+/// # Panics
+/// If the lengths of rows, `params` and `grads` are not those of the model.
+pub fn gradient<R: Real>(model: &Model, rows: Rows<R>, params: &[R], grads: &mut [R]) -> R {
+    let mut sums = BatchSums::new(model);
+    for slice in rows.slices(model) {
+        sums.add(slice, params);
+    }
+    sums.finish(grads)
+}
+
+/// The sums behind a batch's gradient, from slices of its rows that need not be in memory together.
+#[derive(Clone, Debug)]
+pub struct BatchSums<R> {
+    model: Model,
+    rows: usize,
+    /// A gradient for every weight, the intercepts', the loss, the weight.
+    sums: Vec<R>,
+}
+
+impl<R: Real> BatchSums<R> {
+    /// Of no rows.
+    pub fn new(model: &Model) -> Self {
+        let sums = vec![R::zero(); model.weights() + model.outputs + 2];
+        BatchSums { model: *model, rows: 0, sums }
+    }
+
+    /// Adds the batch's next rows: [`SLICE`] of them, or those that are left.
+    ///
+    /// # Panics
+    /// If the lengths of rows and `params` are not those of the model.
+    pub fn add(&mut self, rows: Rows<R>, params: &[R]) {
+        let (model, width) = (self.model, self.sums.len());
+        let mut partials = self.partials(&rows, params);
+        for (rows, sums) in rows.blocks(&model).zip(partials.chunks_mut(width)) {
+            add_block(&model, rows, params, sums);
+        }
+        self.take(rows.len(&model), &mut partials);
+    }
+
+    /// [`add`](Self::add) with its blocks shared out among threads: the same bits.
+    #[cfg(feature = "cpu")]
+    pub(super) fn add_parallel(
+        &mut self,
+        rows: Rows<R>,
+        params: &[R],
+        add_block: impl Fn(&Model, Rows<R>, &[R], &mut [R]) + Sync,
+    ) {
+        use rayon::prelude::*;
+        let (model, width) = (self.model, self.sums.len());
+        let mut partials = self.partials(&rows, params);
+        if rows.x.len() <= SERIAL {
+            let blocks = partials.chunks_mut(width).zip(rows.blocks(&model));
+            blocks.for_each(|(sums, rows)| add_block(&model, rows, params, sums));
+        } else {
+            let blocks: Vec<Rows<R>> = rows.blocks(&model).collect();
+            let blocks = partials.par_chunks_mut(width).zip(blocks);
+            blocks.for_each(|(sums, rows)| add_block(&model, rows, params, sums));
+        }
+        self.take(rows.len(&model), &mut partials);
+    }
+
+    /// Zeros for every block.
+    fn partials(&self, rows: &Rows<R>, params: &[R]) -> Vec<R> {
+        let model = &self.model;
+        assert_eq!(params.len(), model.params(), "there is a parameter for every weight and intercept");
+        let len = rows.len(model);
+        let lengths = (rows.x.len(), rows.sides.len());
+        assert_eq!(lengths, (len * model.features, len * model.side()), "rows are of one length");
+        vec![R::zero(); self.sums.len() * len.div_ceil(BLOCK)]
+    }
+
+    /// Adds the blocks' sums as a tree, and to those of the slices before.
+    fn take(&mut self, rows: usize, partials: &mut [R]) {
+        let width = self.sums.len();
+        let mut blocks = partials.len() / width;
+        while blocks > 1 {
+            let half = blocks.div_ceil(2);
+            let (low, high) = partials.split_at_mut(half * width);
+            for (low, &high) in low.iter_mut().zip(&high[..(blocks - half) * width]) {
+                *low += high;
+            }
+            blocks = half;
+        }
+        // The first slice's are not added to zero, which would change a −0.
+        if self.rows == 0 {
+            self.sums.iter_mut().zip(partials).for_each(|(sum, &mut partial)| *sum = partial);
+        } else {
+            self.sums.iter_mut().zip(partials).for_each(|(sum, &mut partial)| *sum += partial);
+        }
+        self.rows += rows;
+    }
+
+    /// Writes the gradient and returns the loss.
+    ///
+    /// # Panics
+    /// If there is not a gradient for every parameter.
+    pub fn finish(self, grads: &mut [R]) -> R {
+        let BatchSums { model, rows, sums } = self;
+        assert_eq!(model.params(), grads.len(), "there is a gradient for every parameter");
+        let (of_loss, of_gradient) = model.loss.factors();
+        let [loss, weight] = [sums[sums.len() - 2], sums[sums.len() - 1]];
+        let (mean, scale) = if model.weighted && weight > R::zero() {
+            (R::of(of_loss) / weight, R::of(of_gradient) / weight)
+        } else if model.weighted || rows == 0 {
+            (R::zero(), R::zero())
+        } else {
+            (R::of(of_loss / rows as f64), R::of(of_gradient / rows as f64))
+        };
+        for (gradient, &sum) in grads.iter_mut().zip(&sums) {
+            *gradient = scale * sum;
+        }
+        mean * loss
+    }
+}
+
+/// A class as an index.
+#[inline(always)]
+pub(crate) fn class<R: Real>(model: &Model, y: R) -> usize {
+    (y.f64() as usize).min(model.outputs - 1)
+}
+
+/// What lies beside a row, apart.
+#[derive(Clone, Copy)]
+pub(super) struct Side<'a, R> {
+    pub targets: &'a [R],
+    pub weight: Option<R>,
+    pub offset: R,
+}
+
+impl<'a, R: Real> Side<'a, R> {
+    #[inline(always)]
+    pub fn of(model: &Model, rows: &Rows<'a, R>, row: usize) -> Self {
+        let side = &rows.sides[row * model.side()..][..model.side()];
+        Side {
+            targets: &side[..model.targets()],
+            weight: model.weight_at().map(|at| side[at]),
+            offset: model.offset_at().map_or(R::zero(), |at| side[at]),
+        }
+    }
+
+    /// One score's derivative, times the row's weight; adds to the row's sums.
+    #[inline(always)]
+    pub fn one(&self, loss: &Loss, z: R, totals: &mut [R]) -> R {
+        let mut point = loss::point(loss, z + self.offset, self.targets[0]);
+        if let Some(weight) = self.weight {
+            point.gradient *= weight;
+            point.loss *= weight;
+            totals[2] += weight;
+        }
+        totals[0] += point.gradient;
+        totals[1] += point.loss;
+        point.gradient
+    }
+
+    /// All scores of a row become derivatives, times its weight; adds to the row's sums.
+    #[inline(always)]
+    pub fn all(&self, model: &Model, z: &mut [R], totals: &mut [R]) {
+        if model.offset {
+            z.iter_mut().for_each(|z| *z += self.offset);
+        }
+        let mut cost = loss::row(&model.loss, z, self.targets, |y| class(model, y));
+        if let Some(weight) = self.weight {
+            z.iter_mut().for_each(|z| *z *= weight);
+            cost *= weight;
+            totals[z.len() + 1] += weight;
+        }
+        totals.iter_mut().zip(&*z).for_each(|(sum, &z)| *sum += z);
+        totals[z.len()] += cost;
+    }
+}
+
+/// One score of a row, without its offset.
+#[inline(always)]
+pub(super) fn score<R: Real>(model: &Model, x: &[R], params: &[R], output: usize) -> R {
+    let z = dot(x, &params[output * x.len()..][..x.len()]);
+    z + params.get(model.weights() + output).copied().unwrap_or(R::zero())
+}
+
+/// Adds one block's sums.
+#[inline(always)]
+pub(super) fn add_block<R: Real>(model: &Model, rows: Rows<R>, params: &[R], sums: &mut [R]) {
+    let (weights, intercepts) = params.split_at(model.weights());
+    let (columns, totals) = sums.split_at_mut(model.weights());
+    let row = |i: usize| &rows.x[i * model.features..][..model.features];
+    let len = rows.len(model);
+    if model.outputs > 1 {
+        let mut z = vec![R::zero(); model.outputs];
+        for i in 0..len {
+            let x = row(i);
+            for (k, z) in z.iter_mut().enumerate() {
+                *z = dot(x, &weights[k * x.len()..][..x.len()]);
+            }
+            z.iter_mut().zip(intercepts).for_each(|(z, &b)| *z += b);
+            Side::of(model, &rows, i).all(model, &mut z, totals);
+            for (k, &z) in z.iter().enumerate() {
+                let columns = &mut columns[k * x.len()..][..x.len()];
+                columns.iter_mut().zip(x).for_each(|(sum, &x)| *sum += x * z);
+            }
+        }
+        return;
+    }
+    let intercept = intercepts.first().copied().unwrap_or(R::zero());
+    // Each row is read from memory once: its score first, then its share of the gradient out of cache.
+    let mut one = |i: usize| {
+        let z = dot(row(i), weights) + intercept;
+        Side::of(model, &rows, i).one(&model.loss, z, totals)
+    };
+    let whole = len / GROUP * GROUP;
+    for first in (0..whole).step_by(GROUP) {
+        let x: [&[R]; GROUP] = std::array::from_fn(|k| row(first + k));
+        let z: [R; GROUP] = std::array::from_fn(|k| one(first + k));
+        for (j, sum) in columns.iter_mut().enumerate() {
+            for k in 0..GROUP {
+                *sum += x[k][j] * z[k];
+            }
+        }
+    }
+    for i in whole..len {
+        let z = one(i);
+        columns.iter_mut().zip(row(i)).for_each(|(sum, &x)| *sum += x * z);
+    }
+}
+
+#[inline(always)]
+fn dot<R: Real>(x: &[R], w: &[R]) -> R {
+    let mut lanes = [R::zero(); LANES];
+    let (x_chunks, x_rest) = x.as_chunks::<LANES>();
+    let (w_chunks, w_rest) = w.as_chunks::<LANES>();
+    for (x, w) in x_chunks.iter().zip(w_chunks) {
+        for l in 0..LANES {
+            lanes[l] += x[l] * w[l];
+        }
+    }
+    finish_dot(lanes, x_rest, w_rest)
+}
+
+/// Adds what fills no register, and then the lanes as a tree.
+#[inline(always)]
+fn finish_dot<R: Real>(mut lanes: [R; LANES], x_rest: &[R], w_rest: &[R]) -> R {
+    for ((lane, &x), &w) in lanes.iter_mut().zip(x_rest).zip(w_rest) {
+        *lane += x * w;
+    }
+    let mut width = LANES / 2;
+    while width > 0 {
+        for l in 0..width {
+            let upper = lanes[l + width];
+            lanes[l] += upper;
+        }
+        width /= 2;
+    }
+    lanes[0]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SOFTMAX: Loss = Loss::Softmax { classes: 3 };
+
+    /// Models of every loss; with weights, offsets, several outputs and without intercepts.
+    fn models() -> Vec<Model> {
+        let model = |loss| Model::new(5, loss);
+        vec![
+            model(Loss::Mse),
+            Model { outputs: 3, weighted: true, ..model(Loss::SquaredError) },
+            model(Loss::Huber { epsilon: 0.7 }),
+            Model { intercept: false, ..model(Loss::Quantile { quantile: 0.3 }) },
+            Model { weighted: true, ..model(Loss::Logistic) },
+            Model { offset: true, ..model(Loss::Poisson) },
+            Model { weighted: true, offset: true, ..model(SOFTMAX) },
+            Model { intercept: false, ..model(SOFTMAX) },
+        ]
+    }
+
+    fn value(i: usize) -> f64 {
+        ((i * 37 % 19) as f64 - 9.0) / 7.0
+    }
+
+    fn sides(model: &Model, rows: usize) -> Vec<f64> {
+        let side = |i: usize| {
+            let target = |k: usize| match model.loss {
+                Loss::Logistic => (i % 2) as f64,
+                Loss::Poisson => (i * i % 5) as f64,
+                Loss::Softmax { classes } => (i % classes as usize) as f64,
+                _ => value(i * 3 + 1 + k * 5),
+            };
+            let mut side: Vec<f64> = (0..model.targets()).map(target).collect();
+            side.extend(model.weighted.then_some((i % 4) as f64));
+            side.extend(model.offset.then_some(value(i * 11)));
+            side
+        };
+        (0..rows).flat_map(side).collect()
+    }
+
+    #[test]
+    fn gradients_are_the_derivatives_of_the_losses() {
+        for model in models() {
+            let n = 23;
+            let x: Vec<f64> = (0..n * 5).map(value).collect();
+            let sides = sides(&model, n);
+            let rows = Rows { x: &x, sides: &sides };
+            let params: Vec<f64> = (0..model.params()).map(|i| value(i * 5 + 2) * 0.61).collect();
+            let mut grads = vec![0.0; params.len()];
+            gradient(&model, rows, &params, &mut grads);
+            for j in 0..params.len() {
+                let loss = |h: f64| {
+                    let mut params = params.clone();
+                    params[j] += h;
+                    gradient(&model, rows, &params, &mut vec![0.0; params.len()])
+                };
+                let h = 1e-6;
+                let slope = (loss(h) - loss(-h)) / (2.0 * h);
+                assert!((slope - grads[j]).abs() < 1e-8, "{model:?} {j}: {slope} for {}", grads[j]);
+            }
+        }
+    }
+
+    /// A row of weight two is two rows; one of weight zero is none.
+    #[test]
+    fn weights_are_repetitions() {
+        let model = Model { weighted: true, ..Model::new(2, Loss::Logistic) };
+        let x = [1.0, 2.0, -1.0, 0.5, 3.0, 3.0];
+        let weighted = Rows { x: &x, sides: &[1.0, 2.0, 0.0, 1.0, 1.0, 0.0] };
+        let repeated = Rows { x: &[1.0, 2.0, 1.0, 2.0, -1.0, 0.5], sides: &[1.0, 1.0, 0.0] };
+        let params = [0.25, -0.5, 0.125];
+        let (mut a, mut b) = ([0.0f64; 3], [0.0f64; 3]);
+        let loss: f64 = gradient(&model, weighted, &params, &mut a);
+        let unweighted = Model { weighted: false, ..model };
+        assert!((loss - gradient(&unweighted, repeated, &params, &mut b)).abs() < 1e-15);
+        a.iter().zip(b).for_each(|(a, b)| assert!((a - b).abs() < 1e-15));
+    }
+
+    #[test]
+    fn large_scores_neither_overflow_nor_take_the_logarithm_of_zero() {
+        for loss in [Loss::Logistic, Loss::Poisson, SOFTMAX] {
+            let model = Model::new(1, loss);
+            for z in [-1e20f32, -200.0, -88.0, 88.0, 200.0, 1e20] {
+                for y in [0.0, 1.0] {
+                    let params: Vec<f32> = (0..model.params()).map(|i| z * (i % 2) as f32).collect();
+                    let mut grads = vec![0.0; params.len()];
+                    let rows = Rows { x: &[1.0], sides: &[y] };
+                    let cost = gradient(&model, rows, &params, &mut grads);
+                    assert!(cost.is_finite() && grads.iter().all(|g| g.is_finite()), "{loss:?} {z} {y}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn depth_is_that_of_a_serial_block_and_a_tree() {
+        let depths: Vec<u32> = [1, 4, 512, 513, 1025, 1 << 20].map(depth).to_vec();
+        assert_eq!(depths, [1, 4, 512, 513, 514, 524]);
+    }
+
+    #[test]
+    fn a_batch_may_be_empty_or_have_no_features() {
+        let mut grads = [7.0, 7.0];
+        let empty = Rows { x: &[], sides: &[] };
+        assert_eq!(gradient(&Model::new(1, Loss::Mse), empty, &[1.0, 2.0], &mut grads), 0.0);
+        assert_eq!(grads, [0.0, 0.0]);
+        let mut grads = [7.0];
+        let sides = vec![1.0; BLOCK + 1];
+        let rows = Rows { x: &[], sides: &sides };
+        assert_eq!(gradient(&Model::new(0, Loss::Mse), rows, &[3.0], &mut grads), 4.0);
+        assert_eq!(grads, [4.0]);
+    }
+}

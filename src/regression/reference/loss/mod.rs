@@ -1,0 +1,88 @@
+//! What each [`Loss`] means: its value and its derivative by the score, a file each; the twins of
+//! `shaders/loss/`.
+
+mod huber;
+mod logistic;
+mod poisson;
+mod quantile;
+mod softmax;
+mod squared;
+
+use crate::Loss;
+use crate::cpu::{Number, Real};
+
+/// What one score of one row costs, and the derivative of that by the score; both before
+/// [`Loss`]'s constant factor.
+#[derive(Clone, Copy, Debug)]
+pub struct Point<N> {
+    /// ∂L/∂z.
+    pub gradient: N,
+    /// L.
+    pub loss: N,
+}
+
+/// The loss of a row with one output; of one output of several, where they are independent.
+///
+/// # Panics
+/// For a softmax, whose outputs are not.
+#[inline(always)]
+pub fn point<N: Number>(loss: &Loss, z: N, y: N) -> Point<N> {
+    match *loss {
+        Loss::Mse | Loss::SquaredError => squared::point(z, y),
+        Loss::Huber { epsilon } => huber::point(z, y, N::of(epsilon)),
+        Loss::Quantile { quantile } => quantile::point(z, y, N::of(quantile), N::of(1.0 - quantile)),
+        Loss::Logistic => logistic::point(z, y),
+        Loss::Poisson => poisson::point(z, y),
+        Loss::Softmax { .. } => unreachable!("a softmax takes all scores of a row"),
+    }
+}
+
+/// [`point`] for each of a few scores, with the loss asked for once where it is squared.
+#[inline(always)]
+pub fn points<N: Number, const K: usize>(loss: &Loss, z: [N; K], y: &[N]) -> [Point<N>; K] {
+    let y: [N; K] = std::array::from_fn(|k| y[k]);
+    if let Loss::Mse | Loss::SquaredError = loss {
+        return std::array::from_fn(|k| squared::point(z[k], y[k]));
+    }
+    std::array::from_fn(|k| point(loss, z[k], y[k]))
+}
+
+/// The loss of a row, whose scores are replaced by the derivatives.
+#[inline(always)]
+pub fn row<N: Number>(loss: &Loss, z: &mut [N], y: &[N], class: impl Fn(N) -> usize) -> N {
+    if let Loss::Softmax { .. } = loss {
+        return softmax::row(z, class(y[0]));
+    }
+    let mut sum = N::of(0.0);
+    for (z, &y) in z.iter_mut().zip(y) {
+        let point = point(loss, *z, y);
+        *z = point.gradient;
+        sum = sum + point.loss;
+    }
+    sum
+}
+
+/// The prediction μ(z) of one output.
+#[inline(always)]
+pub fn mean<N: Number>(loss: &Loss, z: N) -> N {
+    match loss {
+        Loss::Logistic => logistic::mean(z),
+        Loss::Poisson => poisson::mean(z),
+        _ => z,
+    }
+}
+
+/// The loss of a model that knows y.
+#[inline(always)]
+pub fn saturated<N: Number>(loss: &Loss, y: N) -> N {
+    match loss {
+        Loss::Poisson => poisson::saturated(y),
+        _ => N::of(0.0),
+    }
+}
+
+/// Whether a score's class is y.
+#[inline(always)]
+pub fn is_correct<R: Real>(loss: &Loss, z: R, y: R) -> bool {
+    matches!(loss, Loss::Logistic) && (z > R::zero()) == (y > R::of(0.5))
+}

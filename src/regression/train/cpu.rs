@@ -1,0 +1,281 @@
+//! Training on the processor: f32 fast, or f64 as the definition.
+
+use super::host::{Gathered, HostRows};
+use super::{Numbers, Recipe, Worker, WorkerState};
+use crate::cpu::{self, Real, RuleConstants, Step, StepState, exact_step, parallel};
+use crate::regression::ProblemError;
+use crate::regression::batch::Batch;
+use crate::regression::reference;
+use crate::regression::reference::gradient::{self, BatchSums, Rows, SLICE};
+use crate::regression::verification::{ObservedGradient, ObservedStep, Snapshot};
+use crate::{Error, Evaluation, Model, Penalty, Rule};
+use rayon::prelude::*;
+
+/// Rows that one task evaluates.
+const TASK: usize = 1 << 12;
+
+/// What f32 and f64 do each in their own way.
+pub trait Float: Real {
+    /// Advances the state and gives the step's constants: as a device has them, or by definition.
+    fn step(state: &mut StepState, rule: &Rule, lr: f64) -> Step<Self>;
+    /// One step of the rule.
+    fn update(
+        rule: &Rule,
+        penalty: &Penalty,
+        step: &Step<Self>,
+        params: &mut [Self],
+        grads: &[Self],
+        moments: &mut [&mut [Self]],
+    );
+    /// Numbers of this type.
+    fn numbers(values: &[Self]) -> Numbers;
+    /// The numbers as this type, to which they may have to be rounded.
+    fn of_numbers(numbers: &Numbers) -> Vec<Self>;
+    /// Adds a slice of a batch to the sums behind its gradient.
+    fn add(sums: &mut BatchSums<Self>, rows: Rows<Self>, params: &[Self]);
+}
+
+impl Float for f32 {
+    fn step(state: &mut StepState, rule: &Rule, lr: f64) -> Step<f32> {
+        state.advance(&RuleConstants::new(rule), lr as f32)
+    }
+
+    fn update(
+        rule: &Rule,
+        penalty: &Penalty,
+        step: &Step<f32>,
+        params: &mut [f32],
+        grads: &[f32],
+        moments: &mut [&mut [f32]],
+    ) {
+        parallel::update_penalized(rule, penalty, step, params, grads, moments);
+    }
+
+    fn numbers(values: &[f32]) -> Numbers {
+        Numbers::Single(values.to_vec())
+    }
+
+    fn of_numbers(numbers: &Numbers) -> Vec<f32> {
+        numbers.singles().into_owned()
+    }
+
+    fn add(sums: &mut BatchSums<f32>, rows: Rows<f32>, params: &[f32]) {
+        reference::parallel::add(sums, rows, params);
+    }
+}
+
+impl Float for f64 {
+    fn step(state: &mut StepState, rule: &Rule, lr: f64) -> Step<f64> {
+        state.t += 1;
+        exact_step(rule, state.t, lr)
+    }
+
+    fn update(
+        rule: &Rule,
+        penalty: &Penalty,
+        step: &Step<f64>,
+        params: &mut [f64],
+        grads: &[f64],
+        moments: &mut [&mut [f64]],
+    ) {
+        cpu::update_penalized(rule, penalty, step, params, grads, moments);
+    }
+
+    fn numbers(values: &[f64]) -> Numbers {
+        Numbers::Double(values.to_vec())
+    }
+
+    fn of_numbers(numbers: &Numbers) -> Vec<f64> {
+        numbers.doubles().into_owned()
+    }
+
+    fn add(sums: &mut BatchSums<f64>, rows: Rows<f64>, params: &[f64]) {
+        sums.add(rows, params);
+    }
+}
+
+/// Training on all threads.
+#[derive(Debug)]
+pub struct CpuWorker<'a, R> {
+    rows: HostRows<'a, R>,
+    gathered: Gathered<R>,
+    recipe: Recipe,
+    state: StepState,
+    params: Vec<R>,
+    grads: Vec<R>,
+    moments: Vec<Vec<R>>,
+    average: Option<Vec<R>>,
+}
+
+impl<'a, R: Float> CpuWorker<'a, R> {
+    /// A model that starts at `params`, as [`Model::params`] counts them.
+    ///
+    /// # Errors
+    /// [`Error`] if the recipe is not valid.
+    pub fn new(rows: HostRows<'a, R>, recipe: &Recipe, params: &[f64]) -> Result<Self, Error> {
+        recipe.validate()?;
+        let params: Vec<R> = params.iter().map(|&p| R::of(p)).collect();
+        let grads = vec![R::zero(); params.len()];
+        let moments = vec![grads.clone(); recipe.rule.moments().len()];
+        Ok(CpuWorker {
+            rows,
+            gathered: Gathered::new(),
+            recipe: *recipe,
+            state: StepState::default(),
+            average: recipe.average.map(|_| params.clone()),
+            params,
+            grads,
+            moments,
+        })
+    }
+
+    fn model(&self) -> &Model {
+        &self.recipe.model
+    }
+
+    /// The gradient of a batch, slice by slice, and its loss.
+    fn gradient(&mut self, batch: Batch) -> Result<(Vec<R>, R), ProblemError> {
+        let mut grads = std::mem::take(&mut self.grads);
+        grads.resize(self.params.len(), R::zero());
+        let mut sums = BatchSums::new(self.model());
+        for at in (0..batch.rows).step_by(SLICE) {
+            let rows = (SLICE as u64).min(batch.rows - at);
+            let slice = Batch { first: batch.first + at, rows, ..batch };
+            let rows = self.gathered.rows(&self.rows, &self.recipe.model, &slice)?;
+            Float::add(&mut sums, rows, &self.params);
+        }
+        let loss = sums.finish(&mut grads);
+        Ok((grads, loss))
+    }
+
+    fn update(&mut self, batch: Batch, lr: f64) -> Result<R, ProblemError> {
+        let (grads, loss) = self.gradient(batch)?;
+        self.grads = grads;
+        let Recipe { model, rule, penalty, average } = &self.recipe;
+        let step: Step<R> = Float::step(&mut self.state, rule, lr);
+        // Intercepts cost nothing.
+        let weights = model.weights();
+        let (penalized, free) = self.params.split_at_mut(weights);
+        let (penalized_grads, free_grads) = self.grads.split_at(weights);
+        let (mut low, mut high): (Vec<&mut [R]>, Vec<&mut [R]>) =
+            self.moments.iter_mut().map(|moment| moment.split_at_mut(weights)).unzip();
+        Float::update(rule, penalty, &step, penalized, penalized_grads, &mut low);
+        Float::update(rule, &Penalty::default(), &step, free, free_grads, &mut high);
+        if let (Some(decay), Some(averages)) = (average, &mut self.average) {
+            let (decay, rest) = (R::of(*decay), R::of(1.0 - decay));
+            for (average, &param) in averages.iter_mut().zip(&self.params) {
+                *average = if step.first { param } else { decay * *average + rest * param };
+            }
+        }
+        Ok(loss)
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        let narrow = |values: &Vec<R>| values.iter().map(|&v| v.f64() as f32).collect();
+        Snapshot { params: narrow(&self.params), moments: self.moments.iter().map(narrow).collect() }
+    }
+
+    fn observed(&self, batch: Batch, grads: &[R], loss: R) -> ObservedGradient {
+        let dot_depth = gradient::dot_depth(self.model().features);
+        ObservedGradient {
+            batch,
+            depths: (gradient::depth(batch.rows as usize), dot_depth),
+            grads: grads.iter().map(|&g| g.f64() as f32).collect(),
+            loss: loss.f64() as f32,
+        }
+    }
+}
+
+impl<R: Float> Worker for CpuWorker<'_, R> {
+    fn run(
+        &mut self,
+        batches: &[Batch],
+        learning_rates: &[f64],
+        mut trace: Option<&mut Vec<Vec<f64>>>,
+    ) -> Result<Vec<f64>, ProblemError> {
+        // Within the pool, so that it is not woken from outside for every batch.
+        rayon::scope(|_| {
+            let mut losses = Vec::with_capacity(batches.len());
+            for (&batch, &lr) in batches.iter().zip(learning_rates) {
+                losses.push(self.update(batch, lr)?.f64());
+                if let Some(trace) = &mut trace {
+                    trace.push(self.params.iter().map(|p| p.f64()).collect());
+                }
+            }
+            Ok(losses)
+        })
+    }
+
+    fn run_observed(
+        &mut self,
+        batch: Batch,
+        lr: f64,
+        sample: Option<Batch>,
+    ) -> Result<ObservedStep, ProblemError> {
+        let before = self.snapshot();
+        let mut sampled = None;
+        if let Some(batch) = sample {
+            let (grads, loss) = self.gradient(batch)?;
+            sampled = Some(self.observed(batch, &grads, loss));
+            self.grads = grads;
+        }
+        let loss = self.update(batch, lr)?;
+        let gradient = self.observed(batch, &self.grads, loss);
+        let after = self.snapshot();
+        Ok(ObservedStep { t: self.state.t, lr, before, gradient, sample: sampled, after })
+    }
+
+    fn params(&mut self) -> Result<Vec<f64>, ProblemError> {
+        Ok(self.params.iter().map(|p| p.f64()).collect())
+    }
+
+    fn moments(&mut self) -> Result<Vec<Vec<f64>>, ProblemError> {
+        Ok(self.moments.iter().map(|m| m.iter().map(|v| v.f64()).collect()).collect())
+    }
+
+    fn take_average(&mut self) -> Result<(), ProblemError> {
+        if let Some(average) = &self.average {
+            self.params.clone_from(average);
+        }
+        Ok(())
+    }
+
+    fn evaluate(&mut self, first: u64, rows: u64, shift: f64) -> Result<Evaluation, ProblemError> {
+        let mut all = Evaluation { shift, ..Evaluation::default() };
+        for at in (0..rows).step_by(SLICE) {
+            let slice = Batch::new(first + at, (SLICE as u64).min(rows - at));
+            let (model, params) = (&self.recipe.model, &self.params);
+            let rows = self.gathered.rows(&self.rows, model, &slice)?;
+            let starts: Vec<usize> = (0..slice.rows as usize).step_by(TASK).collect();
+            let part = |&start: &usize| {
+                let part = rows.part(model, start, TASK.min(slice.rows as usize - start));
+                reference::evaluate(model, part, params, shift)
+            };
+            let parts: Vec<Evaluation> = starts.par_iter().map(part).collect();
+            parts.iter().for_each(|part| all.add(part));
+        }
+        Ok(all)
+    }
+
+    fn max_updates(&self) -> usize {
+        1024
+    }
+
+    fn save(&mut self) -> Result<WorkerState, ProblemError> {
+        Ok(WorkerState {
+            params: R::numbers(&self.params),
+            moments: self.moments.iter().map(|moment| R::numbers(moment)).collect(),
+            average: self.average.as_ref().map(|average| R::numbers(average)),
+            step: self.state,
+        })
+    }
+
+    fn restore(&mut self, state: &WorkerState) -> Result<(), ProblemError> {
+        state.check(self.params.len(), self.moments.len(), self.average.is_some())?;
+        self.params = R::of_numbers(&state.params);
+        self.moments = state.moments.iter().map(R::of_numbers).collect();
+        self.average = state.average.as_ref().map(R::of_numbers);
+        self.state = state.step;
+        Ok(())
+    }
+}

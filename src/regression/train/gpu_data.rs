@@ -1,0 +1,297 @@
+//! The rows of a problem on a device.
+
+use super::Batches;
+use super::gpu_evaluation::together;
+use super::submissions::{Rate, Submissions, Work};
+use crate::regression::batch::Batch;
+use crate::regression::device::Gpu;
+use crate::regression::kernels::{Rows, Samples, Shape, SyntheticRows};
+use crate::regression::{Problem, ProblemError};
+use crate::{Error, Model};
+use std::cell::{Cell, RefCell};
+use std::ops::Range;
+use std::time::{Duration, Instant};
+use wgpu::{ComputePass, PollType, SubmissionIndex};
+
+/// Bytes of rows that a submission brings to the device at most.
+const CHUNK: u64 = 1 << 26;
+/// Bytes of resident rows that the host reads at a time.
+pub const UPLOAD: u64 = 1 << 24;
+
+/// Where the rows of a problem are while it is trained on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Placement {
+    /// All of them on the device.
+    Resident,
+    /// Nowhere: they are made inside the kernels that read them. For synthetic problems.
+    Virtual,
+    /// On the device in two chunks of about so many bytes, one of which is written while the other is
+    /// computed with.
+    Streamed {
+        /// Bytes of a chunk. It has at least a batch or a window of rows, or where these are larger 64 MiB of
+        /// them.
+        chunk: u64,
+    },
+}
+
+/// How rows are cut for a placement: which of them belong together, and the most bytes of a chunk.
+#[derive(Clone, Copy, Debug)]
+pub struct Cut {
+    pub unit: u64,
+    pub chunk: u64,
+    /// Chunks that have buffers of their own.
+    pub resident: usize,
+}
+
+impl Cut {
+    pub fn new(
+        limits: &wgpu::Limits,
+        shape: &Shape,
+        rows: u64,
+        batches: &Batches,
+        placement: Placement,
+    ) -> Self {
+        let (unit, together) = (batches.unit(), together(shape, batches).min(rows));
+        let limit = limits.max_buffer_size.min(limits.max_storage_buffer_binding_size);
+        let (most, chunk, resident) = match placement {
+            Placement::Streamed { chunk } => {
+                // What is summed in one go lies in one chunk, or the bits would depend on the chunks.
+                let least = unit.min(shape.run_rows()).min(rows);
+                let chunk = chunk.max(Self::bytes_of(shape, least));
+                (chunk, chunk, 2)
+            }
+            _ => (limit, u64::MAX, usize::MAX),
+        };
+        let unit = if Self::bytes_of(shape, together) <= most { together } else { unit };
+        Cut { unit, chunk, resident }
+    }
+
+    /// Bytes of a chunk with so many rows: of the larger of its buffers.
+    pub fn bytes_of(shape: &Shape, rows: u64) -> u64 {
+        shape.x_bytes(rows).max(rows * u64::from(shape.side) * 4)
+    }
+}
+
+/// A problem's rows on a device, to be trained on any number of times.
+#[derive(Debug)]
+pub struct GpuData<'a> {
+    pub(super) gpu: &'a Gpu,
+    problem: &'a Problem,
+    pub(super) rows: Rows,
+    /// What is in the two buffers that chunks take turns in.
+    stream: Option<RefCell<Stream>>,
+    submissions: Cell<Submissions>,
+}
+
+#[derive(Debug)]
+struct Stream {
+    samples: Samples,
+    held: [Option<usize>; 2],
+    /// What last read each of them.
+    last: [Option<SubmissionIndex>; 2],
+    x: Vec<f32>,
+    sides: Vec<f32>,
+    times: StreamTimes,
+}
+
+/// What streaming came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct StreamTimes {
+    /// Time spent reading or making rows and handing them over.
+    pub loading: Duration,
+    /// Of that, while the device had nothing to compute.
+    pub exposed: Duration,
+    /// Time spent waiting for the device before a chunk's place was free.
+    pub waiting: Duration,
+    /// Bytes of rows that were handed over.
+    pub bytes: u64,
+}
+
+impl<'a> GpuData<'a> {
+    /// Makes or uploads the rows, for batches as they are to come.
+    ///
+    /// # Errors
+    /// [`ProblemError`] if the problem does not fit the device's limits, or cannot be read.
+    pub fn new(
+        gpu: &'a Gpu,
+        problem: &'a Problem,
+        model: &Model,
+        batches: &Batches,
+        placement: Placement,
+    ) -> Result<Self, ProblemError> {
+        let shape = Shape::new(model)?;
+        let device = &gpu.device;
+        let memory = device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+        let mut stream = None;
+        let rows = match (placement, problem.generator()) {
+            (Placement::Virtual, Some(generator)) => {
+                Rows::unstored(device, shape, generator, problem.rows)?
+            }
+            (Placement::Virtual, None) => {
+                let reason = "rows that are not stored are made, and these are not synthetic".into();
+                return Err(ProblemError::Targets { name: problem.name.clone(), reason });
+            }
+            (Placement::Streamed { .. }, _) => {
+                let Cut { unit, chunk, .. } =
+                    Cut::new(&device.limits(), &shape, problem.rows, batches, placement);
+                let samples = Samples::in_turns(device, shape, problem.rows, unit, chunk)?;
+                let rows = Rows::from(&samples);
+                stream = Some(RefCell::new(Stream::new(samples)));
+                rows
+            }
+            (Placement::Resident, _) => {
+                let cut = Cut::new(&device.limits(), &shape, problem.rows, batches, placement);
+                Rows::from(&Samples::new(device, shape, problem.rows, cut.unit)?)
+            }
+        };
+        if let Some(error) = pollster::block_on(memory.pop()) {
+            return Err(Error::OutOfMemory { what: "the rows", reason: error.to_string() }.into());
+        }
+        let data = GpuData { gpu, problem, rows, stream, submissions: Cell::default() };
+        if placement == Placement::Resident {
+            data.fill()?;
+        }
+        Ok(data)
+    }
+
+    /// Makes or uploads all rows.
+    fn fill(&self) -> Result<(), ProblemError> {
+        let Some(samples) = self.rows.samples() else { return Ok(()) };
+        let memory = self.gpu.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+        let filled = self.fill_all(samples);
+        if let Some(error) = pollster::block_on(memory.pop()) {
+            let what = "rows on their way to the device";
+            return Err(Error::OutOfMemory { what, reason: error.to_string() }.into());
+        }
+        filled
+    }
+
+    fn fill_all(&self, samples: &Samples) -> Result<(), ProblemError> {
+        let rate = Rate::default();
+        let mut work = self.work(&rate);
+        if let Some(generator) = self.problem.generator() {
+            let rows = SyntheticRows::new(&self.gpu.device, samples, generator)?;
+            for part in 0..rows.parts() {
+                let encoder = work.encoder(1)?;
+                rows.record(&mut encoder.begin_compute_pass(&Default::default()), part);
+            }
+            return Ok(work.finish()?);
+        }
+        let shape = samples.shape();
+        let row_bytes = shape.row_bytes() + u64::from(shape.side) * 4;
+        let most = (UPLOAD / row_bytes).max(1);
+        for (i, chunk) in samples.chunks().iter().enumerate() {
+            for at in (0..chunk.rows).step_by(most as usize) {
+                let rows = most.min((chunk.rows - at).into());
+                let (x, sides) =
+                    self.problem.rows_of(&Batch::new(chunk.first_row + u64::from(at), rows))?;
+                samples.write_part(&self.gpu.queue, i, at, &x, &sides)?;
+                // The queue makes the copies ahead of what is submitted next.
+                work.copying(rows * row_bytes)?;
+                work.submit()?;
+            }
+        }
+        Ok(work.finish()?)
+    }
+
+    /// Work to record, of a kind whose rate is known or is to be learned.
+    pub(super) fn work<'b>(&'b self, rate: &'b Rate) -> Work<'b> {
+        Work::new(self.gpu, &self.submissions, rate)
+    }
+
+    /// What has been submitted since this was last asked for.
+    pub fn take_submissions(&self) -> Submissions {
+        self.submissions.take()
+    }
+
+    /// What streaming has come to so far, where rows are streamed.
+    pub fn stream_times(&self) -> Option<StreamTimes> {
+        self.stream.as_ref().map(|stream| stream.borrow().times)
+    }
+
+    /// Records work of so many units on a chunk, in so many steps that may be submitted apart. Earlier work is
+    /// submitted ahead of it if the chunk must be written first.
+    pub(super) fn on_chunk(
+        &self,
+        work: &mut Work,
+        chunk: usize,
+        (units, steps): (u64, usize),
+        record: impl Fn(&mut ComputePass, Range<usize>),
+    ) -> Result<(), ProblemError> {
+        if let Some(stream) = &self.stream {
+            let mut stream = stream.borrow_mut();
+            if stream.held[chunk % 2] != Some(chunk) {
+                stream.load(self, chunk, work)?;
+            }
+        }
+        let a_step = (units / steps.max(1) as u64).max(1);
+        let mut done = 0;
+        while done < steps {
+            let now = (work.room() / a_step).clamp(1, (steps - done) as u64) as usize;
+            let encoder = work.encoder(now as u64 * a_step)?;
+            record(&mut encoder.begin_compute_pass(&Default::default()), done..done + now);
+            done += now;
+        }
+        Ok(())
+    }
+}
+
+impl Stream {
+    fn new(samples: Samples) -> Self {
+        Stream {
+            samples,
+            held: [None; 2],
+            last: [None, None],
+            x: Vec::new(),
+            sides: Vec::new(),
+            times: StreamTimes::default(),
+        }
+    }
+
+    /// Brings a chunk into its place. The work so far is the last that read the other place, and goes on
+    /// meanwhile.
+    fn load(&mut self, data: &GpuData, chunk: usize, work: &mut Work) -> Result<(), ProblemError> {
+        let Gpu { device, queue, .. } = data.gpu;
+        let (place, other) = (chunk % 2, 1 - chunk % 2);
+        let shape = *self.samples.shape();
+        let part = &self.samples.chunks()[chunk];
+        let (first, rows) = (part.first_row, part.rows as usize);
+        self.last[other] = Some(work.submit()?);
+        let started = Instant::now();
+        self.x.resize(rows * shape.features as usize, 0.0);
+        self.sides.resize(rows * shape.side as usize, 0.0);
+        data.problem.fill(first, &mut self.x, &mut self.sides)?;
+        let filled = Instant::now();
+        // Rows are staged on the host: not more than two chunks at a time.
+        if let Some(index) = self.last[place].take() {
+            data.gpu.poll(PollType::Wait { submission_index: Some(index), timeout: None })?;
+        }
+        let free = Instant::now();
+        // Whether the device still computes tells whether it was kept waiting.
+        let idle = data.gpu.poll(PollType::Poll)?.is_some_and(|status| status.is_queue_empty());
+        let (features, side) = (shape.features as usize, shape.side as usize);
+        let row_bytes = shape.row_bytes() + u64::from(shape.side) * 4;
+        let most = (CHUNK / row_bytes).max(1) as usize;
+        let memory = device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+        let parts = self.x.chunks(most * features).zip(self.sides.chunks(most * side));
+        for (i, (x, sides)) in parts.enumerate() {
+            if i > 0 {
+                // What was written, by itself: the rest goes ahead of the next work.
+                work.copying(most as u64 * row_bytes)?;
+                work.submit()?;
+            }
+            self.samples.write_part(queue, chunk, (i * most) as u32, x, sides)?;
+        }
+        if let Some(error) = pollster::block_on(memory.pop()) {
+            let what = "rows on their way to the device";
+            return Err(Error::OutOfMemory { what, reason: error.to_string() }.into());
+        }
+        let loading = (filled - started) + free.elapsed();
+        self.times.loading += loading;
+        self.times.waiting += free - filled;
+        self.times.exposed += if idle { loading } else { Duration::ZERO };
+        self.times.bytes += rows as u64 * (shape.row_bytes() + u64::from(shape.side) * 4);
+        self.held[place] = Some(chunk);
+        Ok(())
+    }
+}

@@ -1,0 +1,93 @@
+//! What evaluates a model, over all rows of a problem on a device.
+
+use super::Batches;
+use super::gpu_data::GpuData;
+use super::submissions::Rate;
+use crate::gpu::{ReadBack, Span};
+use crate::regression::ProblemError;
+use crate::regression::batch::Batch;
+use crate::regression::kernels::{Evaluator, Gradient, Purpose, Shape, most_runs};
+use crate::{Error, Evaluation, Model};
+
+/// Batches whose sums are read at a time.
+const AT_ONCE: u32 = 16;
+/// Rows of such a batch, unless one to train on is larger.
+const MOST: u64 = 1 << 16;
+
+/// Rows that are summed together on the device, in whole batches or windows. Chunks of the data hold as many,
+/// where there is room: then how rows are cut changes no bit.
+pub fn together(shape: &Shape, batches: &Batches) -> u64 {
+    let unit = batches.unit();
+    (shape.run_rows().min(MOST) / unit).max(1) * unit
+}
+
+fn read_back_bytes(shape: &Shape) -> u64 {
+    u64::from(AT_ONCE) * 16 * (u64::from(shape.outputs) + 1)
+}
+
+/// The sums over batches of rows, which are added on the host in f64.
+#[derive(Debug)]
+pub struct Evaluating {
+    evaluator: Evaluator,
+    read_back: ReadBack,
+    rate: Rate,
+    /// Rows of a batch.
+    rows: u64,
+}
+
+impl Evaluating {
+    /// Of the model in `params`, as they lie on the device.
+    pub fn new(data: &GpuData, model: &Model, params: &Span, batches: &Batches) -> Result<Self, Error> {
+        let shape = Shape::new(model)?;
+        let rows = together(&shape, batches);
+        let device = &data.gpu.device;
+        let evaluator = Evaluator::new(device, &data.rows, model, params, (rows, AT_ONCE))?;
+        let read_back = ReadBack::new(device, read_back_bytes(&shape))?;
+        Ok(Evaluating { evaluator, read_back, rate: Rate::default(), rows })
+    }
+
+    /// Bytes of what is allocated on the device, and of what is read through, where rows lie in chunks of `cut`.
+    pub fn bytes_of(shape: &Shape, batches: &Batches, rows: u64, cut: Option<u32>) -> (u64, u64) {
+        let max_batch = together(shape, batches).clamp(1, rows.max(1));
+        let purpose = Purpose { metrics: true, shuffled: false, max_batch, max_batches: AT_ONCE };
+        // One loss, which nobody reads.
+        let sums = Gradient::bytes_of(shape, most_runs(shape, max_batch, cut), &purpose);
+        (sums - 4 * u64::from(AT_ONCE) + 4, read_back_bytes(shape))
+    }
+
+    /// Over so many rows from `first` on.
+    pub fn evaluate(
+        &mut self,
+        data: &GpuData,
+        first: u64,
+        rows: u64,
+        shift: f64,
+    ) -> Result<Evaluation, ProblemError> {
+        let end = first + rows;
+        let starts: Vec<u64> = (first..end).step_by(self.rows as usize).collect();
+        let mut all = Evaluation { shift, ..Evaluation::default() };
+        for starts in starts.chunks(AT_ONCE as usize) {
+            let batch = |&at: &u64| Batch::new(at, self.rows.min(end - at));
+            let batches: Vec<Batch> = starts.iter().map(batch).collect();
+            self.evaluator.prepare(&data.gpu.queue, &batches, shift as f32)?;
+            let (mut work, evaluator) = (data.work(&self.rate), &self.evaluator);
+            let mut width = 1;
+            for index in 0..batches.len() {
+                for run in 0..evaluator.runs(index) {
+                    let cost = (evaluator.bytes(index, run), evaluator.steps(index, run));
+                    data.on_chunk(&mut work, evaluator.chunk(index, run), cost, |pass, steps| {
+                        evaluator.record_steps(pass, index, run, steps);
+                    })?;
+                }
+                let Some(sums) = evaluator.sums(index) else { continue };
+                width = sums.len as usize;
+                work.copy(&mut self.read_back, &sums)?;
+            }
+            let values = work.read(&mut self.read_back)?;
+            for sums in values.chunks(width) {
+                all.add(&Evaluation { shift, ..self.evaluator.read(sums) });
+            }
+        }
+        Ok(all)
+    }
+}

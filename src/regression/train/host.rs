@@ -1,0 +1,81 @@
+//! The rows of a problem as the processor reads them.
+
+use crate::Model;
+use crate::cpu::Real;
+use crate::regression::batch::{Batch, Window};
+use crate::regression::reference::gradient::Rows;
+use crate::regression::{Problem, ProblemError};
+
+/// Where rows come from when they are needed.
+#[derive(Debug)]
+pub enum HostRows<'a, R> {
+    /// All of them lie in memory, as [`Problem::materialize`] gives them.
+    Resident {
+        /// The features, row-major.
+        x: &'a [R],
+        /// What lies beside them.
+        sides: &'a [R],
+    },
+    /// They are made, or read from a file, whenever they are asked for.
+    OnDemand(&'a Problem),
+}
+
+/// Room for the rows of a batch that do not lie in memory one behind the other.
+#[derive(Debug)]
+pub struct Gathered<R> {
+    x: Vec<R>,
+    sides: Vec<R>,
+    window: Option<(Window, Vec<R>, Vec<R>)>,
+}
+
+impl<R: Real> Gathered<R> {
+    pub fn new() -> Self {
+        Gathered { x: Vec::new(), sides: Vec::new(), window: None }
+    }
+
+    /// The rows of a batch, in its order.
+    pub fn rows<'b>(
+        &'b mut self,
+        from: &HostRows<'b, R>,
+        model: &Model,
+        batch: &Batch,
+    ) -> Result<Rows<'b, R>, ProblemError> {
+        let (features, side) = (model.features, model.side());
+        match (from, &batch.window) {
+            (HostRows::Resident { x, sides }, None) => {
+                let all = Rows { x, sides };
+                return Ok(all.part(model, batch.first as usize, batch.rows as usize));
+            }
+            (HostRows::Resident { x, sides }, Some(_)) => {
+                self.gather(batch, 0, (x, features), (sides, side))
+            }
+            (HostRows::OnDemand(problem), None) => {
+                let rows = batch.rows as usize;
+                self.x.resize(rows * features, R::zero());
+                self.sides.resize(rows * side, R::zero());
+                problem.fill(batch.first, &mut self.x, &mut self.sides)?;
+            }
+            (HostRows::OnDemand(problem), Some(window)) => {
+                if self.window.as_ref().is_none_or(|(held, ..)| held != window) {
+                    let all = Batch::new(window.first, window.rows.into());
+                    let (x, sides) = problem.rows_of(&all)?;
+                    self.window = Some((*window, x, sides));
+                }
+                let Some((window, x, sides)) = self.window.take() else { unreachable!("just made") };
+                self.gather(batch, window.first, (&x, features), (&sides, side));
+                self.window = Some((window, x, sides));
+            }
+        }
+        Ok(Rows { x: &self.x, sides: &self.sides })
+    }
+
+    /// Copies the batch's rows out of those from `first` on.
+    fn gather(&mut self, batch: &Batch, first: u64, x: (&[R], usize), sides: (&[R], usize)) {
+        for (to, (from, width)) in [(&mut self.x, x), (&mut self.sides, sides)] {
+            to.clear();
+            for i in 0..batch.rows {
+                to.extend_from_slice(&from[(batch.row(i) - first) as usize * width..][..width]);
+            }
+        }
+    }
+}

@@ -1,0 +1,332 @@
+//! What a fit takes of memory, counted before anything is allocated, and where its rows are so that it fits.
+
+use super::gpu::max_updates;
+use super::gpu_data::{Cut, Placement, UPLOAD};
+use super::gpu_epochs::{self, EpochsWorker};
+use super::gpu_evaluation::Evaluating;
+use super::gpu_state::read_back_bytes;
+use super::{Batches, Recipe};
+use crate::regression::Problem;
+use crate::regression::device::Gpu;
+use crate::regression::kernels::{
+    Descending, Descent, Epochs, Generator, Gradient, Layout, Purpose, Shape, most_runs,
+};
+use crate::regression::machine::available_memory;
+use crate::regression::reference::gradient::SLICE;
+use crate::{Error, Model};
+use serde::Serialize;
+use wgpu::DeviceType;
+
+/// Bytes of a chunk that is streamed, where nothing asks for more or less.
+pub const CHUNK: u64 = 1 << 26;
+
+/// What a fit takes, in bytes. What it takes on the device is counted buffer by buffer, without what drivers
+/// round up; what it takes on the host is counted where it grows with the rows, the batches or the model.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Needs {
+    /// On the device: rows, or the two chunks of them.
+    pub rows: u64,
+    /// Parameters, their gradient, moments, their average, and all sums.
+    pub model: u64,
+    /// What results are read through.
+    pub read_back: u64,
+    /// On the host: rows that lie there, or are on their way; on the processor the model too.
+    pub host: u64,
+}
+
+impl Needs {
+    /// All that is on the device.
+    pub fn device(&self) -> u64 {
+        self.rows + self.model + self.read_back
+    }
+
+    /// All of it.
+    pub fn total(&self) -> u64 {
+        self.device() + self.host
+    }
+
+    fn max(self, other: Needs) -> Needs {
+        Needs {
+            rows: self.rows.max(other.rows),
+            model: self.model.max(other.model),
+            read_back: self.read_back.max(other.read_back),
+            host: self.host.max(other.host),
+        }
+    }
+}
+
+/// What there is, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Memory {
+    /// On the device; nobody says for hardware.
+    pub device: Option<u64>,
+    /// On the host.
+    pub host: u64,
+    /// Whether the device's is the host's too.
+    pub shared: bool,
+}
+
+impl Memory {
+    /// Of a device, or of the processor; `device` is what may be taken of the device's.
+    pub fn of(gpu: Option<&Gpu>, device: Option<u64>) -> Self {
+        let shared = gpu.is_none_or(|gpu| gpu.info.device_type == DeviceType::Cpu);
+        Memory { device, host: available_memory(), shared }
+    }
+
+    /// What of the needs is more than there is: that, and what there is, and where.
+    fn lacks(&self, needs: &Needs) -> Option<(u64, u64, &'static str)> {
+        let on_device = (needs.device(), self.device.unwrap_or(u64::MAX), "on the device");
+        let on_host = if self.shared { needs.total() } else { needs.host };
+        let on_host = (on_host, self.host, "");
+        [on_device, on_host].into_iter().find(|(needed, available, _)| needed > available)
+    }
+}
+
+/// Why there is no plan.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum MemoryError {
+    /// It does not fit, whatever is done.
+    #[error(
+        "{rows} rows × {features} features need {} of memory{}{}, and {} are available{hint}",
+        bytes(*.needed), if .place.is_empty() { "" } else { " " }, .place, bytes(*.available)
+    )]
+    TooLittle {
+        /// Rows of the problem.
+        rows: u64,
+        /// Features of the problem.
+        features: usize,
+        /// What is needed at the least.
+        needed: u64,
+        /// What there is.
+        available: u64,
+        /// Where.
+        place: &'static str,
+        /// What may help, or why it is so much.
+        hint: String,
+    },
+    /// A limit of the device's, or of the library's.
+    #[error(transparent)]
+    Library(#[from] Error),
+}
+
+/// A number of bytes as people say it.
+fn bytes(bytes: u64) -> String {
+    match bytes {
+        1_000_000_000.. => format!("{:.1} GB", bytes as f64 / 1e9),
+        10_000_000.. => format!("{:.1} MB", bytes as f64 / 1e6),
+        _ => format!("{bytes} bytes"),
+    }
+}
+
+/// What is to be fitted, one recipe after the other.
+#[derive(Clone, Copy, Debug)]
+pub struct Fitting<'a> {
+    /// The rows.
+    pub problem: &'a Problem,
+    /// The recipes, all of one model.
+    pub recipes: &'a [Recipe],
+    /// The batches of each.
+    pub batches: &'a Batches,
+}
+
+/// Where rows are, and what that takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemoryPlan {
+    /// Where.
+    pub placement: Placement,
+    /// What the fit takes then.
+    pub needs: Needs,
+}
+
+impl Fitting<'_> {
+    fn model(&self) -> Result<&Model, Error> {
+        let (what, range) = ("the number of recipes", "at least 1");
+        self.recipes.first().map(|recipe| &recipe.model).ok_or(Error::Shape { what, value: 0, range })
+    }
+
+    /// Whether many updates go into one dispatch.
+    fn is_small(&self) -> bool {
+        self.recipes.iter().all(|recipe| EpochsWorker::fits(self.problem, recipe, self.batches))
+    }
+
+    /// Bytes of the rows that must be together, and how many they are.
+    fn least(&self) -> Result<(u64, u64), Error> {
+        let shape = Shape::new(self.model()?)?;
+        let rows = self.batches.unit().min(shape.run_rows()).min(self.problem.rows);
+        Ok((Cut::bytes_of(&shape, rows), rows))
+    }
+
+    /// What it takes on a device of these limits.
+    ///
+    /// # Errors
+    /// [`Error`] for what passes the limits.
+    pub fn needs(&self, limits: &wgpu::Limits, placement: Placement) -> Result<Needs, Error> {
+        let each = self.recipes.iter().map(|recipe| self.needs_of(limits, recipe, placement));
+        each.reduce(|a, b| Ok(a?.max(b?))).unwrap_or(Ok(Needs::default()))
+    }
+
+    fn needs_of(
+        &self,
+        limits: &wgpu::Limits,
+        recipe: &Recipe,
+        placement: Placement,
+    ) -> Result<Needs, Error> {
+        let Recipe { model, rule, penalty, average } = *recipe;
+        let Fitting { problem, batches, .. } = *self;
+        let shape = Shape::new(&model)?;
+        let (mut rows, mut host, mut cut) = (0, 0, None);
+        let row_bytes = shape.row_bytes() + 4 * u64::from(shape.side);
+        // Of a file the numbers are read in f64.
+        let read = if problem.generator().is_some() { 1 } else { 3 };
+        match (placement, problem.generator()) {
+            (Placement::Virtual, Some(generator)) => {
+                let made = shape.run_rows().min(problem.rows.max(1));
+                rows = Generator::bytes_of(generator) + made * 4 * u64::from(shape.side);
+            }
+            (Placement::Virtual, None) => {}
+            (Placement::Resident | Placement::Streamed { .. }, generator) => {
+                let Cut { unit, chunk, resident } =
+                    Cut::new(limits, &shape, problem.rows, batches, placement);
+                let layout = Layout::new(limits, shape, (problem.rows, unit), chunk, resident)?;
+                rows = layout.bytes();
+                cut = layout.cuts.first().filter(|_| layout.cuts.len() > 1).map(|&(_, rows)| rows);
+                let on_the_way = match placement {
+                    // Read, and twice on their way.
+                    Placement::Streamed { .. } => rows / 2 * (read + 2),
+                    _ if generator.is_some() => 0,
+                    _ => UPLOAD.min(problem.rows * row_bytes) * (read + 3),
+                };
+                host += on_the_way;
+            }
+        }
+        let len = shape.padded_len();
+        let max_batch = batches.max_rows().clamp(1, problem.rows.max(1));
+        let runs = most_runs(&shape, max_batch, cut);
+        let moments = rule.moments().len() as u64;
+        let descending = |updates: u64| Descending {
+            model,
+            rule,
+            penalty,
+            average,
+            max_batch,
+            max_batches: updates as u32,
+            shuffled: batches.shuffled(),
+        };
+        let (mut held, updates) = if self.is_small() {
+            let updates = gpu_epochs::max_updates(len);
+            (4 * len + Epochs::bytes_of(&shape, &descending(updates)), updates)
+        } else {
+            let updates = max_updates(len, runs);
+            let descent = Descent::bytes_of(&shape, runs, &descending(updates));
+            let shuffled = batches.shuffled();
+            let purpose = Purpose { metrics: false, shuffled, max_batch, max_batches: 2 };
+            (8 * len + descent + Gradient::bytes_of(&shape, runs, &purpose), updates)
+        };
+        let (evaluating, read) = Evaluating::bytes_of(&shape, batches, problem.rows, cut);
+        held += evaluating;
+        let read_back = read + read_back_bytes(len, moments, updates);
+        // What is read is there once more in f32 and, of the model, in f64.
+        host += read_back + 8 * len * (2 + moments);
+        Ok(Needs { rows, model: held, read_back, host })
+    }
+
+    /// What it takes on the processor, with all rows in memory or with those that are needed.
+    ///
+    /// # Errors
+    /// Those of [`Model::validate`].
+    pub fn needs_on_host(&self, resident: bool) -> Result<Needs, Error> {
+        let model = self.model()?;
+        let Fitting { problem, batches, .. } = *self;
+        let row_bytes = 4 * (model.features + model.side()) as u64;
+        let rows = problem.rows.saturating_mul(row_bytes);
+        let read = if problem.generator().is_some() { 1 } else { 3 };
+        let slice = (SLICE as u64).min(problem.rows) * row_bytes;
+        let gathered = match (resident, batches.shuffled()) {
+            (true, false) => 0,
+            (true, true) => slice,
+            (false, false) => slice * read,
+            (false, true) => slice + batches.unit().min(problem.rows) * row_bytes * read,
+        };
+        let moments = self.recipes.iter().map(|recipe| recipe.rule.moments().len()).max();
+        let params = 4 * model.params() as u64;
+        let model = params * (4 + moments.unwrap_or(0) as u64);
+        let held = if resident { rows } else { 0 };
+        Ok(Needs { host: held.saturating_add(gathered + model), ..Needs::default() })
+    }
+
+    /// Where the rows are best on a device of these limits: all of them there if they fit, and else in the
+    /// largest chunks that do, up to 64 MiB if no more belong together. `wanted` is where they must be, whatever fits.
+    ///
+    /// # Errors
+    /// [`MemoryError`] with what is needed at the least, and what there is.
+    pub fn plan(
+        &self,
+        limits: &wgpu::Limits,
+        memory: &Memory,
+        wanted: Option<Placement>,
+    ) -> Result<MemoryPlan, MemoryError> {
+        let first =
+            if self.is_small() { Placement::Resident } else { wanted.unwrap_or(Placement::Resident) };
+        let mut plan = MemoryPlan { placement: first, needs: self.needs(limits, first)? };
+        // Smaller chunks make more runs, which are described on the device: the last plan is not the least.
+        let mut least: Option<(u64, u64, &'static str)> = None;
+        while let Some(lack) = memory.lacks(&plan.needs) {
+            let least = least.insert(least.filter(|least| least.0 < lack.0).unwrap_or(lack));
+            match self.smaller(limits, &plan)? {
+                Some(smaller) => plan = smaller,
+                None => return Err(self.too_little(*least)?),
+            }
+        }
+        Ok(plan)
+    }
+
+    /// The next plan that takes less on the device, down to two chunks of what belongs together.
+    ///
+    /// # Errors
+    /// Those of [`needs`](Self::needs).
+    pub fn smaller(
+        &self,
+        limits: &wgpu::Limits,
+        plan: &MemoryPlan,
+    ) -> Result<Option<MemoryPlan>, Error> {
+        let (least, _) = self.least()?;
+        let chunk = match plan.placement {
+            Placement::Resident if !self.is_small() => CHUNK.min(plan.needs.rows / 4),
+            Placement::Streamed { chunk } if chunk > least => chunk / 2,
+            _ => return Ok(None),
+        };
+        let placement = Placement::Streamed { chunk: chunk.max(least) };
+        Ok(Some(MemoryPlan { placement, needs: self.needs(limits, placement)? }))
+    }
+
+    /// Whether it fits on the processor.
+    ///
+    /// # Errors
+    /// [`MemoryError`] with what is needed, and what there is.
+    pub fn plan_on_host(&self, memory: &Memory, resident: bool) -> Result<Needs, MemoryError> {
+        let needs = self.needs_on_host(resident)?;
+        match memory.lacks(&needs) {
+            None => Ok(needs),
+            Some(lack) => Err(self.too_little(lack)?),
+        }
+    }
+
+    fn too_little(
+        &self,
+        (needed, available, place): (u64, u64, &'static str),
+    ) -> Result<MemoryError, Error> {
+        let Problem { rows, features, .. } = *self.problem;
+        let (_, together) = self.least()?;
+        let why = match self.batches {
+            Batches::Epochs { shuffle: Some(_), .. } => "are shuffled together",
+            _ => "are a batch, or what of one is summed at a time",
+        };
+        let hint = match self.problem.generator() {
+            Some(_) => ": --virtual needs none for rows".into(),
+            None if place.is_empty() => String::new(),
+            None => format!(": {together} rows {why}"),
+        };
+        Ok(MemoryError::TooLittle { rows, features, needed, available, place, hint })
+    }
+}

@@ -1,0 +1,92 @@
+//! Tests of what the checks of a run can see: a kernel that is wrong where the first update, from zeros, shows
+//! nothing.
+
+use super::{Batches, EarlyStopping, EpochsWorker, GpuData, GpuWorker, Placement, Plan, Recipe, Report};
+use super::{VerifyEvery, Worker, train};
+use crate::gpu::seeded;
+use crate::regression::Problem;
+use crate::regression::device::Gpu;
+use crate::regression::reference::synthetic::Options;
+use crate::schedule::Schedule;
+use crate::{Adam, Loss, Model};
+use std::sync::atomic::AtomicBool;
+
+/// Decoupled weight decay of the wrong sign where one maximizes.
+const WRONG_DECAY: &[seeded::Edit] =
+    &[("keep(step.decay * param)", "keep(select(1.0, -1.0, MAXIMIZE) * step.decay * param)")];
+
+fn gpu() -> Option<Gpu> {
+    let skip = std::env::var("WGPU_OPTIM_SKIP_GPU_TESTS").is_ok_and(|value| value == "1");
+    match Gpu::open(None) {
+        Err(error) if !skip => panic!("{error}"),
+        gpu => gpu.ok(),
+    }
+}
+
+fn problem() -> Problem {
+    Problem::synthetic(500, &Options { features: 6, noise: 0.1, seed: 3, ..Options::default() }).unwrap()
+}
+
+fn plan(verify: VerifyEvery) -> Plan {
+    let adam = Adam { weight_decay: 0.5, maximize: true, ..Adam::adamw() };
+    Plan {
+        recipe: Recipe { average: Some(0.9), ..Recipe::new(Model::new(6, Loss::Mse), adam.into()) },
+        learning_rate: Schedule::constant(1e-3).unwrap(),
+        batches: Batches::Epochs { rows: 500, size: 32, updates: 40, shuffle: None },
+        rows: 500,
+        stopping: None,
+        verify,
+        eval_every: 0,
+        trace: false,
+        max_skips: 0,
+    }
+}
+
+/// Trains by one kernel or the other, whose sources have the edits.
+fn trained(gpu: &Gpu, plan: &Plan, small: bool, edits: &'static [seeded::Edit]) -> Report {
+    let (problem, start) = (problem(), vec![0.0; plan.recipe.model.params()]);
+    let data =
+        GpuData::new(gpu, &problem, &plan.recipe.model, &plan.batches, Placement::Resident).unwrap();
+    let make = || -> Box<dyn Worker> {
+        match small {
+            true => Box::new(EpochsWorker::new(&data, &plan.recipe, &start, &plan.batches).unwrap()),
+            false => Box::new(GpuWorker::new(&data, &plan.recipe, &start, &plan.batches).unwrap()),
+        }
+    };
+    let (mut worker, found) = seeded::with(edits, make);
+    assert!(found, "there is nothing to edit");
+    train(&problem, plan, &mut *worker, &AtomicBool::new(false), &mut |_| Ok(())).unwrap()
+}
+
+#[test]
+fn a_term_that_is_wrong_behind_the_first_update_is_found_without_being_asked_for() {
+    let Some(gpu) = gpu() else { return };
+    for small in [true, false] {
+        let plan = plan(VerifyEvery::Budget);
+        let right = trained(&gpu, &plan, small, &[]).verification.unwrap();
+        assert!(right.pass, "{right:?}");
+        assert_eq!((right.updates.first(), right.last_update()), (Some(&1), 40));
+        assert!(right.terms_not_seen.is_empty(), "{right:?}");
+        let wrong = trained(&gpu, &plan, small, WRONG_DECAY).verification.unwrap();
+        assert!(!wrong.pass, "{wrong:?}");
+    }
+}
+
+#[test]
+fn the_end_of_a_run_that_stops_early_is_checked_and_stays_as_it_is() {
+    let Some(gpu) = gpu() else { return };
+    for small in [true, false] {
+        let stopping = EarlyStopping { tol: 1e9, n_iter_no_change: 1, ..EarlyStopping::default() };
+        let plan = |verify| Plan { stopping: Some(stopping), ..plan(verify) };
+        let plain = trained(&gpu, &plan(VerifyEvery::Never), small, &[]);
+        let checked = trained(&gpu, &plan(VerifyEvery::Budget), small, &[]);
+        assert!(plain.stopped_early && checked.updates < 40);
+        assert_eq!((&plain.params, plain.loss), (&checked.params, checked.loss));
+        let report = checked.verification.unwrap();
+        // One update behind the last one was made, and taken back.
+        assert_eq!((report.last_update(), report.pass), (checked.updates + 1, true));
+        assert!(report.terms_not_seen.is_empty(), "{report:?}");
+        let wrong = trained(&gpu, &plan(VerifyEvery::Budget), small, WRONG_DECAY).verification.unwrap();
+        assert!(!wrong.pass, "{wrong:?}");
+    }
+}

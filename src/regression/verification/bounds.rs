@@ -1,0 +1,72 @@
+//! The f64 definition of a step from f32 bits, and how far a device may be from it.
+//!
+//! The bounds of an update come from [`Bounded`]: the rule itself, run with the error that WGSL allows
+//! each operation. Those of a gradient come from [`BoundedSums`].
+
+use super::Snapshot;
+use crate::cpu::{self, Bounded, Number, exact_step};
+use crate::regression::reference::BoundedSums;
+use crate::regression::reference::gradient::{BLOCK, Rows};
+use crate::regression::train::Recipe;
+use crate::{Model, Penalty};
+use rayon::prelude::*;
+
+/// Values that a device holds.
+pub fn exactly(values: &[f32]) -> Vec<Bounded> {
+    values.iter().map(|&x| Bounded::exactly(x)).collect()
+}
+
+/// One update at step `t` with the learning rate `lr` by its definition, from the state and the gradient that
+/// a device had: the parameters and each moment.
+pub fn update(
+    recipe: &Recipe,
+    (t, lr): (u64, f64),
+    before: &Snapshot,
+    grads: &[f32],
+) -> (Vec<Bounded>, Vec<Vec<Bounded>>) {
+    let Recipe { model, rule, penalty, .. } = recipe;
+    let step = exact_step::<Bounded>(rule, t, lr);
+    let (mut params, grads) = (exactly(&before.params), exactly(grads));
+    let mut moments: Vec<Vec<Bounded>> = before.moments.iter().map(|m| exactly(m)).collect();
+    // Intercepts cost nothing.
+    let weights = model.weights();
+    let (mut low, mut high): (Vec<&mut [Bounded]>, Vec<&mut [Bounded]>) =
+        moments.iter_mut().map(|moment| moment.split_at_mut(weights)).unzip();
+    let (penalized, free) = params.split_at_mut(weights);
+    cpu::update_penalized(rule, penalty, &step, penalized, &grads[..weights], &mut low);
+    cpu::update_penalized(rule, &Penalty::default(), &step, free, &grads[weights..], &mut high);
+    (params, moments)
+}
+
+/// The parameters' moving average behind step `t` by its definition, from the average ahead of the step and the
+/// parameters behind it. The first step takes the parameters as they are.
+pub fn average(decay: f64, t: u64, before: &[f32], params: &[f32]) -> Vec<Bounded> {
+    let (decay, rest) = (Bounded::of(decay), Bounded::of(1.0 - decay));
+    let of = |(&average, &param): (&f32, &f32)| {
+        let (average, param) = (Bounded::exactly(average), Bounded::exactly(param));
+        if t == 1 { param } else { decay * average + rest * param }
+    };
+    before.iter().zip(params).map(of).collect()
+}
+
+/// The gradient of a batch and its loss in f64, from the f32 rows and parameters that a device has.
+///
+/// `depths` are the longest chains of additions behind an element and behind a score.
+pub fn gradient(
+    model: &Model,
+    rows: Rows<f32>,
+    params: &[f32],
+    depths: (u32, u32),
+) -> (Vec<Bounded>, Bounded) {
+    sums(model, rows, params, depths.1).finish(depths.0)
+}
+
+/// The sums behind it, of rows that may be a part of a batch.
+pub fn sums(model: &Model, rows: Rows<f32>, params: &[f32], dot_depth: u32) -> BoundedSums {
+    let len = rows.len(model);
+    let sums = (0..len.div_ceil(BLOCK)).into_par_iter().map(|block| {
+        let part = rows.part(model, block * BLOCK, BLOCK.min(len - block * BLOCK));
+        BoundedSums::of(model, part, params, dot_depth)
+    });
+    sums.reduce(|| BoundedSums::zero(model), BoundedSums::with)
+}

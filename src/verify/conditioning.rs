@@ -1,0 +1,283 @@
+//! What happens to gradients ahead of a rule: norms, clipping, scales, accumulation, steps that are not
+//! taken; and the average behind it.
+
+use super::state::words;
+use super::{Check, Compared, Group, Random, Rig, SuiteError, nonfinite};
+use crate::cpu::{self, Bounded, Number, clip_factor, condition, exact_step, norm};
+use crate::gpu::span::Limits;
+use crate::gpu::{Arena, Control, Tensor, measured_vectors};
+use crate::regression::verification::exactly;
+use crate::{Adam, ClipNorm, Conditioning, Error, Optimizer, Rule};
+use wgpu::BufferUsages;
+
+pub const GROUP: Group = Group { name: "conditioning", run };
+
+/// Half an ulp of one in f32.
+const U: f64 = 1.0 / (1 << 24) as f64;
+
+/// Elements that one workgroup measures.
+fn measured(rig: &Rig) -> usize {
+    4 * rig.workgroup() * measured_vectors(&rig.gpu.device) as usize
+}
+
+/// Tails, and what takes several workgroups to measure.
+fn sizes(rig: &Rig) -> [usize; 6] {
+    [1, 3, 4, 5, 1027, 2 * measured(rig) + 5]
+}
+
+fn run(rig: &Rig, checks: &mut Vec<Check>) -> Result<(), SuiteError> {
+    for packed in [false, true] {
+        checks.extend(nonfinite::checks(rig, packed)?);
+        for (case, options) in options().into_iter().filter(|(case, _)| rig.includes(case)) {
+            checks.extend(Trial::new(rig, case, options, packed)?.checks()?);
+        }
+    }
+    Ok(())
+}
+
+#[derive(Clone, Copy)]
+pub struct Options {
+    pub conditioning: Conditioning,
+    pub micro_batches: u32,
+    pub average: Option<f64>,
+    /// Sizes of gradients are within 2^±octaves.
+    pub octaves: u32,
+}
+
+fn options() -> [(&'static str, Options); 9] {
+    let none =
+        Options { conditioning: Conditioning::default(), micro_batches: 1, average: None, octaves: 20 };
+    let with = |conditioning| Options { conditioning, ..none };
+    let default = Conditioning::default();
+    let clip = |clip| Conditioning { clip_norm: Some(clip), ..default };
+    let all = Conditioning {
+        clip_norm: Some(ClipNorm::Torch(0.7)),
+        clip_value: Some(0.01),
+        grad_scale: 1024.0,
+        write_back: true,
+        skip_nonfinite: true,
+    };
+    [
+        ("clip norm of PyTorch", with(clip(ClipNorm::Torch(1.5)))),
+        ("clip norm of optax", with(clip(ClipNorm::Optax(1.5)))),
+        ("a norm that is not clipped", with(clip(ClipNorm::Optax(1e30)))),
+        (
+            "norm of 2^±60",
+            Options {
+                octaves: 60,
+                ..with(Conditioning { write_back: true, ..clip(ClipNorm::Torch(1.0)) })
+            },
+        ),
+        ("clip value", with(Conditioning { clip_value: Some(0.25), write_back: true, ..default })),
+        ("gradient scale", with(Conditioning { grad_scale: 3.0, write_back: true, ..default })),
+        ("three micro-batches", Options { micro_batches: 3, ..none }),
+        ("average", Options { average: Some(0.9), ..none }),
+        ("all at once", Options { micro_batches: 2, average: Some(0.99), ..with(all) }),
+    ]
+}
+
+/// Tensors of every size, each in a buffer of its own, with grids of two dimensions, or all in an arena.
+pub fn tensors(
+    rig: &Rig,
+    packed: bool,
+    options: Options,
+    rule: impl Into<Rule>,
+) -> Result<Optimizer, Error> {
+    let device = &rig.gpu.device;
+    let mut builder = Optimizer::new(device, rule);
+    if packed {
+        let names = sizes(rig).map(|len| len.to_string());
+        let shapes = sizes(rig).map(|len| [len as u64]);
+        let named = names.iter().zip(&shapes).map(|(name, shape)| (&name[..], &shape[..]));
+        builder = builder.arena(&Arena::new(device, BufferUsages::empty(), named)?);
+    } else {
+        builder = builder.limits(Limits { max_groups: 2, ..Limits::of(device) });
+        for len in sizes(rig) {
+            builder = builder.tensor(rig.poisoned(len), rig.poisoned(len));
+        }
+    }
+    let Options { conditioning, micro_batches, average, .. } = options;
+    builder = builder.conditioning(conditioning).accumulate(micro_batches);
+    if let Some(decay) = average {
+        builder = builder.average(decay);
+    }
+    let optimizer = builder.build()?;
+    for tensor in optimizer.tensors() {
+        let mut random = rig.random(&format!("params of {}", tensor.params[0].len));
+        rig.write(&tensor.params[0], &random.units(tensor.params[0].len as usize));
+    }
+    Ok(optimizer)
+}
+
+pub fn storage(packed: bool) -> &'static str {
+    if packed { "arena" } else { "spans" }
+}
+
+fn control(rig: &Rig, optimizer: &Optimizer) -> Result<Control, Error> {
+    Ok(bytemuck::pod_read_unaligned(bytemuck::cast_slice(&words(rig, optimizer.control())?)))
+}
+
+/// What the device has of one tensor.
+#[derive(Clone)]
+struct Held {
+    params: Vec<f32>,
+    grads: Vec<f32>,
+    moments: Vec<Vec<f32>>,
+    accumulator: Vec<f32>,
+    average: Vec<f32>,
+}
+
+/// Steps of Adam behind one way of conditioning.
+struct Trial<'a> {
+    rig: &'a Rig<'a>,
+    case: String,
+    options: Options,
+    rule: Rule,
+    optimizer: Optimizer,
+    kernel: &'static str,
+    found: Vec<Compared<Bounded>>,
+    kept: Vec<Compared<f32>>,
+}
+
+impl<'a> Trial<'a> {
+    fn new(rig: &'a Rig, case: &str, options: Options, packed: bool) -> Result<Self, Error> {
+        let rule: Rule = Adam { lr: 0.02, eps: 1e-6, ..Adam::default() }.into();
+        let optimizer = tensors(rig, packed, options, rule)?;
+        let case = format!("{case}, {}", storage(packed));
+        let kernel = "conditioning";
+        Ok(Trial { rig, case, options, rule, optimizer, kernel, found: vec![], kept: vec![] })
+    }
+
+    fn checks(mut self) -> Result<Vec<Check>, Error> {
+        let micro_batches = self.options.micro_batches;
+        let mut random = self.rig.random(&self.case);
+        for record in 0..3 * micro_batches {
+            self.record(record, &mut random)?;
+        }
+        let check = Check::derived(self.kernel, &self.case, &self.found);
+        let kept = Check::exact("", "", &self.kept);
+        // With the gradients written back nothing is left as it was.
+        Ok(vec![if self.kept.is_empty() { check } else { check.and(kept) }])
+    }
+
+    /// One recorded micro-batch, from what the device had before it.
+    fn record(&mut self, record: u32, random: &mut Random) -> Result<(), Error> {
+        let (rig, micro_batches) = (self.rig, self.options.micro_batches);
+        for tensor in self.optimizer.tensors() {
+            let grads = &tensor.grads[0];
+            rig.write(grads, &random.wides(grads.len as usize, self.options.octaves));
+        }
+        let before = self.held()?;
+        rig.run(|pass| self.optimizer.record(pass))?;
+        let after = self.held()?;
+        let gathered = record % micro_batches;
+        let sums: Vec<Vec<Bounded>> = before
+            .iter()
+            .map(|held| {
+                let grads = exactly(&held.grads);
+                if gathered == 0 {
+                    return grads;
+                }
+                grads.iter().zip(exactly(&held.accumulator)).map(|(g, waits)| *g + waits).collect()
+            })
+            .collect();
+        if gathered + 1 < micro_batches {
+            for ((before, after), sum) in before.iter().zip(&after).zip(sums) {
+                self.found.push(Compared::new("accumulator", after.accumulator.clone(), sum));
+                self.kept.push(Compared::new("params", after.params.clone(), before.params.clone()));
+            }
+            return Ok(());
+        }
+        let control = control(rig, &self.optimizer)?;
+        self.check_factor(&control, &sums);
+        let t = u64::from(record / micro_batches + 1);
+        let step = exact_step::<Bounded>(&self.rule, t, f64::from(self.rule.lr() as f32));
+        let factor = Bounded::exactly(control.grad_factor);
+        let limit = self.options.conditioning.clip_value.map(Bounded::of);
+        for ((before, after), sum) in before.iter().zip(&after).zip(sums) {
+            let grads: Vec<Bounded> = sum.iter().map(|&g| condition(g, factor, limit)).collect();
+            let mut params = exactly(&before.params);
+            let mut moments: Vec<Vec<Bounded>> = before.moments.iter().map(|m| exactly(m)).collect();
+            let mut slices: Vec<&mut [Bounded]> = moments.iter_mut().map(Vec::as_mut_slice).collect();
+            cpu::update(&self.rule, &step, &mut params, &grads, &mut slices);
+            if self.options.conditioning.write_back {
+                self.found.push(Compared::new("gradient", after.grads.clone(), grads));
+            } else {
+                self.kept.push(Compared::new("gradient", after.grads.clone(), before.grads.clone()));
+            }
+            self.found.push(Compared::new("params", after.params.clone(), params));
+            for ((name, actual), expected) in self.rule.moments().iter().zip(&after.moments).zip(moments)
+            {
+                self.found.push(Compared::new(*name, actual.clone(), expected));
+            }
+            if let Some(decay) = self.options.average {
+                let next = |(average, param): (Bounded, Bounded)| match t {
+                    1 => param,
+                    _ => Bounded::of(decay) * average + Bounded::of(1.0 - decay) * param,
+                };
+                let pairs = exactly(&before.average).into_iter().zip(exactly(&after.params));
+                self.found.push(Compared::new(
+                    "average",
+                    after.average.clone(),
+                    pairs.map(next).collect::<Vec<_>>(),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// The norm against f64's, and the factor that follows from the device's own norm.
+    fn check_factor(&mut self, control: &Control, sums: &[Vec<Bounded>]) {
+        let Conditioning { clip_norm, grad_scale, .. } = self.options.conditioning;
+        let scale =
+            Bounded::of(1.0 / grad_scale) * Bounded::of(1.0 / f64::from(self.options.micro_batches));
+        let mut factor = scale;
+        if let Some(clip) = clip_norm {
+            let values: Vec<Vec<f64>> =
+                sums.iter().map(|sum| sum.iter().map(|g| g.value).collect()).collect();
+            let inherited = norm(
+                sums.iter()
+                    .map(|sum| sum.iter().map(|g| g.error).collect::<Vec<f64>>())
+                    .collect::<Vec<_>>()
+                    .iter()
+                    .map(Vec::as_slice),
+            );
+            let exact = norm(values.iter().map(Vec::as_slice));
+            // A thread's vectors, four lanes, a tree of a workgroup; then partial sums, and a tree of 64. Their
+            // errors a root halves; then two roots, the sum under one, and the scales. Each is 2u at most, a root 9u.
+            let vectors = measured_vectors(&self.rig.gpu.device) as u32;
+            let partials = sums.len().div_ceil(16) as u32;
+            let additions = vectors + 2 + self.rig.workgroup().ilog2() + partials + 6;
+            let relative = f64::from(additions + 3) * U + (9.0 + 9.0 + 5.0 + 4.0 * 2.0) * U;
+            // Squares of what is below 2⁻¹⁰⁸ may be flushed.
+            let lost = 2f64.powi(-108) * (sums.iter().map(Vec::len).sum::<usize>() as f64).sqrt();
+            let error = inherited + exact * relative + lost;
+            let norm = Bounded { value: exact, error } * scale;
+            self.found.push(Compared::new("norm", vec![control.norm], vec![norm]));
+            // PyTorch adds 1e-6, divides and compares with one; optax divides and multiplies.
+            let by = clip_factor(clip, control.norm.into());
+            let far_below = clip.max_norm() > 1.001 * f64::from(control.norm) + 1e-5;
+            let clipped = Bounded { value: by, error: if far_below { 0.0 } else { 10.0 * U * by } };
+            factor = factor * clipped;
+        }
+        self.found.push(Compared::new("factor", vec![control.grad_factor], vec![factor]));
+    }
+
+    fn held(&self) -> Result<Vec<Held>, Error> {
+        let of = |tensor: &Tensor| {
+            let mut spans = vec![&tensor.params[0], &tensor.grads[0]];
+            let more = tensor.moments.iter().chain([&tensor.accumulator, &tensor.average]);
+            spans.extend(more.flatten());
+            let mut values = self.rig.read(&spans)?.into_iter();
+            let mut next = || values.next().unwrap_or_default();
+            Ok(Held {
+                params: next(),
+                grads: next(),
+                moments: tensor.moments.iter().map(|_| next()).collect(),
+                accumulator: if tensor.accumulator.is_empty() { vec![] } else { next() },
+                average: if tensor.average.is_empty() { vec![] } else { next() },
+            })
+        };
+        self.optimizer.tensors().iter().map(of).collect()
+    }
+}

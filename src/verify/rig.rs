@@ -1,0 +1,198 @@
+//! The device that is checked, and what it is given.
+
+use super::Depth;
+use crate::cpu::random::philox;
+use crate::gpu::{ReadBack, workgroup};
+use crate::regression::device::Gpu;
+use crate::{Error, Rule, Span};
+use wgpu::util::DeviceExt;
+use wgpu::{BufferUsages, CommandEncoder, ComputePass};
+
+/// A device under test.
+#[derive(Debug)]
+pub struct Rig<'a> {
+    /// The device.
+    pub gpu: &'a Gpu,
+    /// How much of the suite is run.
+    pub depth: Depth,
+    /// What inputs are drawn from.
+    pub seed: u64,
+}
+
+/// What lies in front of and behind a [guarded](Rig::guarded) span, and must stay.
+pub const GUARD: usize = 64;
+const POISON: u32 = 0x7fc0_dead;
+
+impl Rig<'_> {
+    /// Numbers for the case of this name: the same for the same seed, whatever ran before.
+    pub fn random(&self, case: &str) -> Random {
+        // FNV-1a: other names, other numbers.
+        let fold = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        let name = case.bytes().fold(0xcbf2_9ce4_8422_2325, fold);
+        let key = [self.seed as u32, (self.seed >> 32) as u32];
+        Random { name, key, drawn: 0, left: Vec::new() }
+    }
+
+    /// Whether all of the suite is run.
+    pub fn full(&self) -> bool {
+        self.depth == Depth::Full
+    }
+
+    /// Whether as little is run as shows a fault.
+    pub fn least(&self) -> bool {
+        matches!(self.depth, Depth::Least { .. })
+    }
+
+    /// Threads of a workgroup of an update, each of which has a vector of four.
+    pub fn workgroup(&self) -> usize {
+        workgroup(&self.gpu.device) as usize
+    }
+
+    /// Whether the case of this name is run.
+    pub fn includes(&self, name: &str) -> bool {
+        match self.depth {
+            Depth::Least { cases } => name.contains(cases),
+            Depth::Quick | Depth::Full => true,
+        }
+    }
+
+    /// Those of the rules that are to be run.
+    pub fn of_rules(&self, mut all: Vec<(&'static str, Rule)>) -> Vec<(&'static str, Rule)> {
+        all.retain(|(name, _)| self.includes(name));
+        all
+    }
+
+    /// A span over a buffer of its own with these values.
+    pub fn span(&self, values: &[f32]) -> Span {
+        // A buffer of no bytes is none, and its span has no elements either way.
+        let contents = if values.is_empty() { &[0.0] } else { values };
+        let buffer = self.gpu.device.create_buffer_init(&wgpu::util::BufferInitDescriptor {
+            label: None,
+            contents: bytemuck::cast_slice(contents),
+            usage: BufferUsages::STORAGE | BufferUsages::COPY_SRC | BufferUsages::COPY_DST,
+        });
+        Span::new(&buffer, 0, values.len() as u64)
+    }
+
+    /// A span with these values between two runs of poison.
+    pub fn guarded(&self, values: &[f32]) -> Span {
+        let poison = [f32::from_bits(POISON); GUARD];
+        let all = self.span(&[&poison, values, &poison].concat());
+        Span::new(&all.buffer, GUARD as u64 * 4, values.len() as u64)
+    }
+
+    /// The words around a guarded span, and what they were.
+    pub fn guards(&self, span: &Span) -> Result<(Vec<u32>, Vec<u32>), Error> {
+        let before = Span::new(&span.buffer, 0, GUARD as u64);
+        let behind = Span::new(&span.buffer, span.offset + span.len * 4, GUARD as u64);
+        let found = self.read(&[&before, &behind])?.concat();
+        let words: Vec<u32> = found.iter().map(|x| x.to_bits()).collect();
+        let expected = vec![POISON; words.len()];
+        Ok((words, expected))
+    }
+
+    /// A span of so many elements, of which none has been written.
+    pub fn poisoned(&self, len: usize) -> Span {
+        self.span(&vec![f32::from_bits(POISON); len])
+    }
+
+    /// Replaces what is in a span.
+    pub fn write(&self, span: &Span, values: &[f32]) {
+        if !values.is_empty() {
+            self.gpu.queue.write_buffer(&span.buffer, span.offset, bytemuck::cast_slice(values));
+        }
+    }
+
+    /// Submits one pass and waits for it.
+    pub fn run(&self, record: impl FnOnce(&mut ComputePass)) -> Result<(), Error> {
+        self.submit(|encoder| {
+            record(&mut encoder.begin_compute_pass(&Default::default()));
+            Ok(())
+        })
+    }
+
+    /// Submits what is recorded and waits for it.
+    pub fn submit(
+        &self,
+        record: impl FnOnce(&mut CommandEncoder) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
+        record(&mut encoder)?;
+        self.gpu.submit(encoder)
+    }
+
+    /// What is in these spans.
+    pub fn read(&self, spans: &[&Span]) -> Result<Vec<Vec<f32>>, Error> {
+        let bytes = spans.iter().map(|span| span.len * 4).sum();
+        let mut staging = ReadBack::new(&self.gpu.device, bytes)?;
+        self.submit(|encoder| {
+            spans.iter().filter(|span| span.len > 0).try_for_each(|span| staging.copy(encoder, span))
+        })?;
+        let all: Vec<f32> = self.gpu.wait(staging.read())?;
+        let mut rest = all.as_slice();
+        let mut take = |span: &&Span| {
+            let (values, behind) = rest.split_at(span.len as usize);
+            rest = behind;
+            values.to_vec()
+        };
+        Ok(spans.iter().map(&mut take).collect())
+    }
+}
+
+/// A stream of random numbers.
+#[derive(Clone, Debug)]
+pub struct Random {
+    name: u64,
+    key: [u32; 2],
+    drawn: u64,
+    left: Vec<u32>,
+}
+
+impl Random {
+    /// The next 32 bits.
+    pub fn word(&mut self) -> u32 {
+        if self.left.is_empty() {
+            let counter = [self.drawn, self.name].map(|x| [x as u32, (x >> 32) as u32]);
+            self.left = philox(counter.concat().try_into().expect("four words"), self.key).to_vec();
+            self.drawn += 1;
+        }
+        self.left.pop().expect("there is one left")
+    }
+
+    /// Less than `n`.
+    pub fn below(&mut self, n: u32) -> u32 {
+        ((u64::from(self.word()) * u64::from(n)) >> 32) as u32
+    }
+
+    /// An integer within ±`most`.
+    pub fn integer(&mut self, most: u32) -> f32 {
+        self.below(2 * most + 1) as f32 - most as f32
+    }
+
+    /// Uniform within ±1.
+    pub fn unit(&mut self) -> f32 {
+        self.word().cast_signed() as f32 / 2f32.powi(31)
+    }
+
+    /// `len` values within ±1.
+    pub fn units(&mut self, len: usize) -> Vec<f32> {
+        (0..len).map(|_| self.unit()).collect()
+    }
+
+    /// Any sign, any significand, and a size within 2^±`octaves`; one in sixteen is a zero of either sign,
+    /// a subnormal number or the smallest normal one.
+    pub fn wide(&mut self, octaves: u32) -> f32 {
+        let (word, sign) = (self.word(), self.word() & 1 << 31);
+        if word.is_multiple_of(16) {
+            let small = [0, 1, 0x0040_0000, 0x007f_ffff, 0x0080_0000];
+            return f32::from_bits(sign | small[self.below(5) as usize]);
+        }
+        let exponent = 127 - octaves + self.below(2 * octaves);
+        f32::from_bits(sign | exponent << 23 | word >> 9)
+    }
+
+    /// `len` values of wide magnitudes.
+    pub fn wides(&mut self, len: usize, octaves: u32) -> Vec<f32> {
+        (0..len).map(|_| self.wide(octaves)).collect()
+    }
+}

@@ -1,0 +1,273 @@
+//! The update of every rule: in every variant, storage and size, from state of every kind.
+
+use super::variants::{plain, rules};
+use super::{Check, Compared, Group, Rig, SuiteError};
+use crate::cpu::{self, Bounded, RuleConstants, StepState, exact_step};
+use crate::gpu::span::Limits;
+use crate::gpu::{Arena, Tensor};
+use crate::regression::verification::exactly;
+use crate::{Error, Optimizer, Rule, Sgd, Span};
+use wgpu::BufferUsages;
+
+pub const GROUP: Group = Group { name: "updates", run };
+
+/// Tails and vectors.
+const SIZES: [usize; 4] = [1, 3, 4, 5];
+const MORE_SIZES: [usize; 8] = [2, 6, 7, 63, 64, 65, 1027, 16_389];
+/// With pieces of a few hundred vectors and grids of three workgroups a side.
+const SEAMS: usize = 3077;
+/// The steps that are looked at: the first ones and, from other moments, late ones; past 2²⁴ no f32 counts
+/// steps, past 2³² no u32.
+const STEPS: [u64; 6] = [1, 2, 3, 1000, (1 << 24) + 1, (1 << 32) + 1];
+/// The step among them whose learning rate is 0, as at the start of a warm-up: the parameters stay, and the
+/// moments do not.
+const AT_RATE_0: usize = 2;
+/// Sizes of inputs are within 2^±30.
+const OCTAVES: u32 = 30;
+
+fn run(rig: &Rig, checks: &mut Vec<Check>) -> Result<(), SuiteError> {
+    let more: &[usize] = if rig.full() { &MORE_SIZES } else { &[] };
+    // A workgroup and its neighbours.
+    let group = 4 * rig.workgroup();
+    let sizes = [&SIZES, more, &[group - 4, group - 1, group, group + 1, group + 4]].concat();
+    let with_none = [&[0], &sizes[..]].concat();
+    for (name, rule) in rig.of_rules(rules()) {
+        checks.extend(Subject::spans(rig, name, rule, &with_none, None)?.checks()?);
+        checks.extend(Subject::arena(rig, name, rule, &sizes)?.checks()?);
+        let limits = Limits::of(&rig.gpu.device);
+        let pieces = limits.capped(4 * limits.alignment.max(1024));
+        let seams = Subject::spans(rig, name, rule, &[SEAMS], Some((pieces, "in pieces")))?;
+        checks.extend(seams.checks()?);
+        let grid = Limits { max_groups: 3, ..limits };
+        let grid = Subject::spans(rig, name, rule, &[SEAMS], Some((grid, "in a 2-D grid")))?;
+        checks.extend(grid.checks()?);
+    }
+    for (name, rule) in rig.of_rules(plain()) {
+        checks.push(one_submission(rig, name, rule)?);
+    }
+    let sgd = Sgd { lr: 0.125, ..Sgd::default() };
+    let momentum = Sgd { momentum: 0.5, ..sgd };
+    for rule in [sgd, momentum, Sgd { nesterov: true, ..momentum }] {
+        checks.push(exact(rig, rule, 65_537 + 3)?);
+    }
+    if rig.full() {
+        checks.push(exact(rig, momentum, past_one_dispatch(rig))?);
+    }
+    Ok(())
+}
+
+/// More elements than one dimension of a grid has threads for.
+fn past_one_dispatch(rig: &Rig) -> usize {
+    let limits = rig.gpu.device.limits();
+    let most = limits.max_buffer_size / 4 - 2 * super::rig::GUARD as u64;
+    let groups = limits.max_compute_workgroups_per_dimension as usize;
+    (groups * 4 * rig.workgroup() + 7).min(most as usize)
+}
+
+/// An optimizer on the device, and what is said of its tensors.
+struct Subject<'a> {
+    rig: &'a Rig<'a>,
+    name: &'static str,
+    rule: Rule,
+    optimizer: Optimizer,
+    cases: Vec<String>,
+    /// Whether poison lies around parameters and gradients.
+    guarded: bool,
+}
+
+impl<'a> Subject<'a> {
+    /// A tensor of each size in a buffer of its own.
+    fn spans(
+        rig: &'a Rig,
+        name: &'static str,
+        rule: Rule,
+        sizes: &[usize],
+        limits: Option<(Limits, &str)>,
+    ) -> Result<Self, Error> {
+        let mut builder = Optimizer::new(&rig.gpu.device, rule).learning_rates(rates(&rule));
+        let mut cases = Vec::new();
+        for &len in sizes {
+            let case =
+                format!("span of {len}{}", limits.map_or(String::new(), |(_, how)| format!(" {how}")));
+            let mut random = rig.random(&format!("{name}, {case}"));
+            let params = rig.guarded(&random.wides(len, OCTAVES));
+            builder = builder.tensor(params, rig.guarded(&vec![0.0; len]));
+            cases.push(case);
+        }
+        if let Some((limits, _)) = limits {
+            builder = builder.limits(limits);
+        }
+        Ok(Subject { rig, name, rule, optimizer: builder.build()?, cases, guarded: true })
+    }
+
+    /// The same tensors in an arena.
+    fn arena(rig: &'a Rig, name: &'static str, rule: Rule, sizes: &[usize]) -> Result<Self, Error> {
+        let device = &rig.gpu.device;
+        let cases: Vec<String> = sizes.iter().map(|len| format!("arena tensor of {len}")).collect();
+        let shapes: Vec<[u64; 1]> = sizes.iter().map(|&len| [len as u64]).collect();
+        let named = cases.iter().zip(&shapes).map(|(name, shape)| (&name[..], &shape[..]));
+        let arena = Arena::new(device, BufferUsages::empty(), named)?;
+        for (tensor, case) in arena.tensors().iter().zip(&cases) {
+            let mut random = rig.random(&format!("{name}, {case}"));
+            tensor.params.iter().for_each(|p| rig.write(p, &random.wides(p.len as usize, OCTAVES)));
+        }
+        let optimizer =
+            Optimizer::new(device, rule).learning_rates(rates(&rule)).arena(&arena).build()?;
+        Ok(Subject { rig, name, rule, optimizer, cases, guarded: false })
+    }
+
+    /// A check for every tensor: the update alone, from whatever the device had before it.
+    fn checks(&self) -> Result<Vec<Check>, Error> {
+        let (rig, rule, tensors) = (self.rig, &self.rule, self.optimizer.tensors());
+        let mut found: Vec<Vec<Compared<Bounded>>> = vec![Vec::new(); tensors.len()];
+        for (t, lr) in STEPS.into_iter().zip(rates(rule)) {
+            if t > 3 {
+                self.jump(t)?;
+            }
+            let mut random = rig.random(&format!("{}, gradients at {t}", self.name));
+            let grads: Vec<Vec<f32>> =
+                tensors.iter().map(|tensor| random.wides(len(tensor), OCTAVES)).collect();
+            for (tensor, grads) in tensors.iter().zip(&grads) {
+                write(rig, &tensor.grads, grads);
+            }
+            let before = read(rig, tensors)?;
+            rig.run(|pass| self.optimizer.record(pass))?;
+            let after = read(rig, tensors)?;
+            let step = exact_step::<Bounded>(rule, t, f64::from(lr));
+            for (i, (before, after)) in before.iter().zip(after).enumerate() {
+                let mut values: Vec<Vec<Bounded>> = before.iter().map(|v| exactly(v)).collect();
+                let (params, moments) = values.split_at_mut(1);
+                let mut moments: Vec<&mut [Bounded]> =
+                    moments.iter_mut().map(Vec::as_mut_slice).collect();
+                cpu::update(rule, &step, &mut params[0], &exactly(&grads[i]), &mut moments);
+                let names = std::iter::once("params").chain(rule.moments().iter().copied());
+                for ((name, actual), expected) in names.zip(after).zip(values) {
+                    found[i].push(Compared::new(format!("{name} at t = {t}"), actual, expected));
+                }
+            }
+        }
+        let mut checks = Vec::new();
+        for ((case, found), tensor) in self.cases.iter().zip(&found).zip(tensors) {
+            if len(tensor) > 0 {
+                checks.push(Check::derived(&self.kernel(), case, found));
+            }
+            if self.guarded {
+                let (params, grads) = (rig.guards(&tensor.params[0])?, rig.guards(&tensor.grads[0])?);
+                let (found, expected) = ([params.0, grads.0].concat(), [params.1, grads.1].concat());
+                let case = format!("{case}, what lies beside it");
+                checks.push(Check::words(&self.kernel(), &case, "bits", &found, &expected));
+            }
+        }
+        Ok(checks)
+    }
+
+    fn kernel(&self) -> String {
+        format!("update/{}", self.name)
+    }
+
+    /// Goes to a late step, with moments that a run might have by then.
+    fn jump(&self, t: u64) -> Result<(), Error> {
+        let rig = self.rig;
+        for (i, tensor) in self.optimizer.tensors().iter().enumerate() {
+            self.optimizer.set_step(&rig.gpu.queue, i, t - 1)?;
+            let mut random = rig.random(&format!("{}, {}, moments at {t}", self.name, self.cases[i]));
+            let squares: Vec<f32> = random.wides(len(tensor), OCTAVES).iter().map(|x| x.abs()).collect();
+            for (name, spans) in self.rule.moments().iter().zip(&tensor.moments) {
+                let values: Vec<f32> = match *name {
+                    "exp_avg" | "momentum_buffer" => random.wides(len(tensor), OCTAVES),
+                    // An average's square is no larger than the average of squares.
+                    "grad_avg" => squares.iter().map(|s| 0.9 * random.unit() * s.sqrt()).collect(),
+                    _ => squares.clone(),
+                };
+                write(rig, spans, &values);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The learning rate of each of the steps.
+fn rates(rule: &Rule) -> Vec<f32> {
+    let rate = |i| if i == AT_RATE_0 { 0.0 } else { rule.lr() as f32 };
+    (0..STEPS.len()).map(rate).collect()
+}
+
+/// Ten steps in one submission and in ten, twice: the same bits.
+fn one_submission(rig: &Rig, name: &'static str, rule: Rule) -> Result<Check, Error> {
+    let train = |at_once: usize| -> Result<Vec<f32>, Error> {
+        let subject = Subject::spans(rig, name, rule, &[0, 5, 1027], None)?;
+        let tensors = subject.optimizer.tensors();
+        for tensor in tensors {
+            write(rig, &tensor.grads, &rig.random("one submission").units(len(tensor)));
+        }
+        for _ in 0..10 / at_once {
+            rig.run(|pass| (0..at_once).for_each(|_| subject.optimizer.record(pass)))?;
+        }
+        Ok(read(rig, tensors)?.concat().concat())
+    };
+    let (together, apart, again) = (train(10)?, train(1)?, train(10)?);
+    let kernel = format!("update/{name}");
+    let case = "ten steps in one submission, in ten, and once more";
+    let check = Check::exact(
+        &kernel,
+        case,
+        &[Compared::new("in ten", apart, &together[..]), Compared::new("again", again, &together[..])],
+    );
+    Ok(check)
+}
+
+/// Numbers of few bits, where every device gives the same: two steps.
+fn exact(rig: &Rig, rule: Sgd, elements: usize) -> Result<Check, Error> {
+    let rule: Rule = rule.into();
+    let mut random = rig.random("exact");
+    let mut integers = || (0..elements).map(|_| random.integer(1 << 10)).collect::<Vec<f32>>();
+    let (mut params, grads) = (integers(), integers());
+    let (on_device, gradients) = (rig.guarded(&params), rig.guarded(&grads));
+    let optimizer =
+        Optimizer::new(&rig.gpu.device, rule).tensor(on_device.clone(), gradients).build()?;
+    rig.run(|pass| (0..2).for_each(|_| optimizer.record(pass)))?;
+    let mut state = StepState::default();
+    let mut moments = vec![vec![0.0f32; elements]; rule.moments().len()];
+    for _ in 0..2 {
+        let step = state.advance(&RuleConstants::new(&rule), 0.125);
+        let mut slices: Vec<&mut [f32]> = moments.iter_mut().map(Vec::as_mut_slice).collect();
+        cpu::update(&rule, &step, &mut params, &grads, &mut slices);
+    }
+    let found = read(rig, optimizer.tensors())?.remove(0);
+    let names = std::iter::once("params").chain(rule.moments().iter().copied());
+    let expected = std::iter::once(params).chain(moments);
+    let compared: Vec<_> = names
+        .zip(found.into_iter().zip(expected))
+        .map(|(name, (found, expected))| Compared::new(name, found, expected))
+        .collect();
+    let kernel = format!("update/{}", rule.name());
+    let check = Check::exact(&kernel, &format!("{elements} integers"), &compared);
+    let (guards, expected) = rig.guards(&on_device)?;
+    Ok(check.and(Check::words("", "", "what lies beside it", &guards, &expected)))
+}
+
+fn len(tensor: &Tensor) -> usize {
+    tensor.params.iter().map(|span| span.len as usize).sum()
+}
+
+/// Writes values over spans that follow on one another.
+fn write(rig: &Rig, spans: &[Span], values: &[f32]) {
+    let mut rest = values;
+    for span in spans {
+        let (now, later) = rest.split_at(span.len as usize);
+        rig.write(span, now);
+        rest = later;
+    }
+}
+
+/// The parameters and then each moment of every tensor.
+pub fn read(rig: &Rig, tensors: &[Tensor]) -> Result<Vec<Vec<Vec<f32>>>, Error> {
+    let all: Vec<&Span> = tensors.iter().flat_map(|tensor| planes(tensor).flatten()).collect();
+    let mut values = rig.read(&all)?.into_iter();
+    let mut joined = |parts: &Vec<Span>| values.by_ref().take(parts.len()).flatten().collect();
+    Ok(tensors.iter().map(|tensor| planes(tensor).map(&mut joined).collect()).collect())
+}
+
+fn planes(tensor: &Tensor) -> impl Iterator<Item = &Vec<Span>> {
+    std::iter::once(&tensor.params).chain(&tensor.moments)
+}

@@ -1,0 +1,170 @@
+//! Long runs of every optimizer: updates of them, each from the device's own bits, against the definition; and
+//! where they get to, against the same run in f64.
+//!
+//! What f32 makes of a long run has no bound that follows from its operations: where a rule divides by the size of
+//! gradients, an error does not die away. These are allowances, and say no more than that a run is the same
+//! run. Parameters of the first hundred updates: 1e-5 · (1 + |w|), where on noisy data 6e-7 has been seen. The loss
+//! over all rows from then on: 1e-3 of itself. Lion's step is a sign, and an average of gradients that is nearly
+//! zero lies on either side of it: one such update makes another run of it, so of Lion's nothing but each
+//! update is compared.
+
+use super::variants::{plain, rules};
+use super::{Check, Compared, Group, Rig, SuiteError};
+use crate::cpu::Bounded;
+use crate::regression::Problem;
+use crate::regression::kernels::Shape;
+use crate::regression::reference::synthetic::{Options, Response};
+use crate::regression::train::{
+    Batches, CpuWorker, EpochsWorker, GpuData, GpuWorker, HostRows, Placement, Plan, Recipe, Report,
+    Shuffle, TrainError, VerifyEvery, Worker, train,
+};
+use crate::{Loss, Model, Rule, Schedule};
+use std::sync::atomic::AtomicBool;
+
+pub const GROUP: Group = Group { name: "trajectories", run };
+
+const FEATURES: u32 = 20;
+const ROWS: u64 = 1000;
+const BATCH: u64 = 64;
+/// Every how many updates one is compared with the definition.
+const EVERY: u64 = 25;
+/// Updates whose parameters are compared.
+const COMPARED: u64 = 100;
+/// What a loss may be off by, of itself and besides.
+const LOSS: f64 = 1e-3;
+const FLOOR: f64 = 1e-6;
+/// What a parameter may be off by, and so much of itself.
+const PARAMETER: f64 = 1e-5;
+
+fn run(rig: &Rig, checks: &mut Vec<Check>) -> Result<(), SuiteError> {
+    let all = if rig.full() { rules() } else { plain() };
+    // Uphill there is no end.
+    let all: Vec<(&str, Rule)> =
+        rig.of_rules(all).into_iter().map(|(name, rule)| (name, rule.minimizing())).collect();
+    let of_losses = [
+        ("momentum", Loss::Logistic),
+        ("adam", Loss::Poisson),
+        ("rmsprop", Loss::Softmax { classes: 4 }),
+    ];
+    for (name, rule) in &all {
+        let others = of_losses.iter().filter(|(of, _)| rig.full() && of == name).map(|(_, loss)| *loss);
+        for loss in std::iter::once(Loss::Mse).chain(others) {
+            if let Err(error) = of_rule(rig, name, rule, loss, checks) {
+                checks.push(Check::failed("training", &format!("{name}, {}", loss.name()), error));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What a run came to, and the parameters and losses on its way.
+struct Run {
+    report: Report,
+    params: Vec<Vec<f64>>,
+    losses: Vec<f64>,
+}
+
+fn of_rule(
+    rig: &Rig,
+    name: &str,
+    rule: &Rule,
+    loss: Loss,
+    checks: &mut Vec<Check>,
+) -> Result<(), SuiteError> {
+    let updates = if rig.full() { 10_000 } else { 1000 };
+    let response = Response::from(&loss);
+    let outputs = Model::new(1, loss).outputs as u32;
+    let noise = if response == Response::Linear { 0.1 } else { 0.0 };
+    let options =
+        Options { features: FEATURES, outputs, response, noise, seed: rig.seed, ..Options::default() };
+    let mut problem = Problem::synthetic(ROWS, &options)?;
+    let model = problem.model(loss, true)?;
+    // As the device has it.
+    let lr = f64::from(rule.lr() as f32);
+    let recipe = Recipe::new(model, *rule);
+    let shuffle = Some(Shuffle { seed: rig.seed, window: Shape::new(&model)?.run_rows() });
+    let plan = Plan {
+        recipe,
+        learning_rate: Schedule::constant(lr)?,
+        batches: Batches::Epochs { rows: ROWS, size: BATCH, updates, shuffle },
+        rows: ROWS,
+        stopping: None,
+        verify: VerifyEvery::Updates(EVERY),
+        eval_every: updates / 10,
+        trace: true,
+        max_skips: 0,
+    };
+    let start = vec![0.0; model.params()];
+    let (x, sides) = problem.materialize::<f64>()?;
+    let rows = HostRows::Resident { x: &x, sides: &sides };
+    let exact_plan = Plan { verify: VerifyEvery::Never, ..plan.clone() };
+    let exact = follow(&problem, &exact_plan, &mut CpuWorker::<f64>::new(rows, &recipe, &start)?)?;
+
+    let data = GpuData::new(rig.gpu, &problem, &model, &plan.batches, Placement::Resident)?;
+    let case = format!("{updates} updates of {name}, {}", loss.name());
+    let mut worker = GpuWorker::new(&data, &recipe, &start, &plan.batches)?;
+    compare("training", &case, follow(&problem, &plan, &mut worker), &exact, rule, checks);
+    if EpochsWorker::fits(&problem, &recipe, &plan.batches) {
+        let mut worker = EpochsWorker::new(&data, &recipe, &start, &plan.batches)?;
+        compare("training in epochs", &case, follow(&problem, &plan, &mut worker), &exact, rule, checks);
+    }
+    Ok(())
+}
+
+/// Runs a plan.
+fn follow(problem: &Problem, plan: &Plan, worker: &mut dyn Worker) -> Result<Run, TrainError> {
+    let (mut params, mut losses) = (Vec::new(), Vec::new());
+    let report = train(problem, plan, worker, &AtomicBool::new(false), &mut |progress| {
+        if progress.update <= COMPARED {
+            params.extend(progress.params.map(<[f64]>::to_vec));
+        }
+        losses.extend(progress.loss);
+        Ok(())
+    })?;
+    Ok(Run { report, params, losses })
+}
+
+fn compare(
+    kernel: &str,
+    case: &str,
+    run: Result<Run, TrainError>,
+    exact: &Run,
+    rule: &Rule,
+    checks: &mut Vec<Check>,
+) {
+    let run = match run {
+        Ok(run) => run,
+        Err(error) => return checks.push(Check::failed(kernel, case, error)),
+    };
+    if let Some(report) = &run.report.verification {
+        let case = format!("{case}, every {EVERY}th from the device's bits");
+        let expected = run.report.updates.div_ceil(EVERY);
+        checks.push(match report.checks == expected {
+            true => Check::verified(kernel, &case, report),
+            false => {
+                let why = format!("{} updates were compared, and not {expected}", report.checks);
+                Check::failed(kernel, &case, why)
+            }
+        });
+    }
+    if matches!(rule, Rule::Lion(_)) {
+        return;
+    }
+    if run.params.len() as u64 != COMPARED || run.losses.len() != exact.losses.len() {
+        let why = format!("told of {} updates and {} losses", run.params.len(), run.losses.len());
+        return checks.push(Check::failed(kernel, case, why));
+    }
+    let within = |what: String, actual: &[f64], expected: &[f64], allowed: fn(f64) -> f64| {
+        let bounded = |&value: &f64| Bounded { value, error: allowed(value) };
+        let actual = actual.iter().map(|&x| x as f32).collect();
+        Compared { what, actual, expected: expected.iter().map(bounded).collect() }
+    };
+    let pairs = (1..).zip(run.params.iter().zip(&exact.params));
+    let params = pairs.map(|(update, (actual, expected))| {
+        let what = format!("params of update {update}");
+        within(what, actual, expected, |w| PARAMETER * (1.0 + w.abs()))
+    });
+    let losses = within("losses".into(), &run.losses, &exact.losses, |loss| LOSS * loss.abs() + FLOOR);
+    let all: Vec<_> = params.chain([losses]).collect();
+    checks.push(Check::derived(kernel, &format!("{case}, the whole run as in f64 by allowance"), &all));
+}
