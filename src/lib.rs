@@ -22,7 +22,7 @@
 //! }
 //! drop(pass);
 //! queue.submit([encoder.finish()]);
-//! # Ok::<(), crate::Error>(())
+//! # Ok::<(), wgpu_optim::Error>(())
 //! ```
 //!
 //! The library records. It never submits, polls, sets a device callback, prints, or allocates per step.
@@ -30,8 +30,8 @@
 //! With an arena, parameter groups, a schedule and conditioned gradients:
 //!
 //! ```
-//! use crate::gpu::Arena;
-//! use crate::schedule::CosineAnnealing;
+//! use wgpu_optim::gpu::Arena;
+//! use wgpu_optim::schedule::CosineAnnealing;
 //! use wgpu_optim::{Adam, ClipNorm, Conditioning, Lion, Optimizer};
 //! # let (device, queue) = wgpu::Device::noop(&wgpu::DeviceDescriptor::default());
 //! # let mut encoder = device.create_command_encoder(&Default::default());
@@ -59,7 +59,7 @@
 //!
 //! let without_embed = optimizer.selection(&device, |tensor| tensor != 2); // "embed" was named last
 //! optimizer.record_selected(&mut pass, &without_embed); // no gradient: not touched, its t stays
-//! # Ok::<(), crate::Error>(())
+//! # Ok::<(), wgpu_optim::Error>(())
 //! ```
 //!
 //! All that an optimizer remembers can be copied to the host and put back, and goes on with the same bits. That is what

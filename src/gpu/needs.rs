@@ -28,7 +28,7 @@ impl Needs {
     /// # Errors
     /// [`Error::Limit`].
     pub fn check(&self, device: &Device) -> Result<(), Error> {
-        let hint = ": request the device with crate::gpu::required_limits";
+        let hint = ": request the device with wgpu_optim::gpu::required_limits";
         self.check_limits(&device.limits(), hint)
     }
 

@@ -21,8 +21,8 @@ const STAGE: u64 = 64 << 20;
 /// polls it.
 ///
 /// ```no_run
-/// # async fn f(device: wgpu::Device, queue: wgpu::Queue, optimizer: crate::Optimizer)
-/// # -> Result<(), crate::Error> {
+/// # async fn f(device: wgpu::Device, queue: wgpu::Queue, optimizer: wgpu_optim::Optimizer)
+/// # -> Result<(), wgpu_optim::Error> {
 /// let mut saving = optimizer.saving(&device)?; // buffers: once
 ///
 /// let mut encoder = device.create_command_encoder(&Default::default());

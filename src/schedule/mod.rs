@@ -5,14 +5,14 @@
 //! the learning rate that it starts from is given to its `schedule`:
 //!
 //! ```
-//! use crate::schedule::CosineAnnealing;
+//! use wgpu_optim::schedule::CosineAnnealing;
 //!
 //! let cosine = CosineAnnealing { t_max: 9_500, ..CosineAnnealing::default() };
 //! let schedule = cosine.schedule(1e-3)?.warm_up(500, 0.1)?;
 //! assert_eq!(schedule.at(0), 1e-4); // what the first step uses
 //! assert_eq!(schedule.at(500), 1e-3);
 //! let table: Vec<f32> = schedule.sample(10_000)?; // for `OptimizerBuilder::learning_rates`
-//! # Ok::<(), crate::Error>(())
+//! # Ok::<(), wgpu_optim::Error>(())
 //! ```
 //!
 //! PyTorch computes many of these from one step to the next, and its rounding errors add up; here every

@@ -45,7 +45,7 @@ pub struct Descending {
 /// [`Optimizer`](crate::Optimizer), and prepared together with the batches.
 ///
 /// ```
-/// use crate::gpu::{Descending, Descent, Samples, Shape};
+/// use wgpu_optim::regression::kernels::{Descending, Descent, Samples, Shape};
 /// use wgpu_optim::{Adam, Batch, Loss, Model, Penalty, Span};
 /// # let (device, queue) = wgpu::Device::noop(&wgpu::DeviceDescriptor::default());
 /// # let (x, y) = (vec![0.5; 1000 * 30], vec![1.0; 1000]);
@@ -74,7 +74,7 @@ pub struct Descending {
 /// let mut pass = encoder.begin_compute_pass(&Default::default());
 /// (0..10).for_each(|update| descent.record(&mut pass, update)); // two dispatches each
 /// # drop(pass);
-/// # Ok::<(), crate::Error>(())
+/// # Ok::<(), wgpu_optim::Error>(())
 /// ```
 #[derive(Debug)]
 pub struct Descent {
