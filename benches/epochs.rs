@@ -1,4 +1,4 @@
-//! What many updates in one dispatch are worth on small problems: updates a second of `Epochs` against
+//! What many updates in one dispatch are worth on small problems: updates a second of `SmallBatchKernel` against
 //! those of `Descent`, which takes two dispatches for each.
 //!
 //! Both take turns in one run, on the best adapter there is; what is printed are medians of a submission
@@ -8,7 +8,9 @@ use pollster::block_on;
 use std::time::{Duration, Instant};
 use wgpu::{Device, DeviceType, Queue};
 use wgpu_optim::gpu::required_limits;
-use wgpu_optim::regression::kernels::{Descending, Descent, Epochs, Samples, Shape};
+use wgpu_optim::regression::kernels::{
+    Descent, DescentOptions, DeviceDataset, GradientLayout, SmallBatchKernel,
+};
 use wgpu_optim::{Adam, Batch, Loss, Model, Penalty, Span};
 
 const ROUNDS: usize = 9;
@@ -52,8 +54,8 @@ fn open() -> (Device, Queue, String) {
 
 /// Updates a second of both.
 fn measure(device: &Device, queue: &Queue, model: &Model, rows: u64, batch: u64) -> [f64; 2] {
-    let shape = Shape::new(model).expect("a valid model");
-    let samples = Samples::new(device, shape, rows, batch).expect("a small problem");
+    let shape = GradientLayout::new(model).expect("a valid model");
+    let samples = DeviceDataset::new(device, shape, rows, batch).expect("a small problem");
     let features = model.features as u64;
     let value = |i: u64| (i.wrapping_mul(2_654_435_761) >> 8 & 0xffff) as f32 / 32768.0 - 1.0;
     let x: Vec<f32> = (0..rows * features).map(value).collect();
@@ -73,7 +75,7 @@ fn measure(device: &Device, queue: &Queue, model: &Model, rows: u64, batch: u64)
         };
         Span::whole(&device.create_buffer(&descriptor))
     };
-    let options = |max_batches| Descending {
+    let options = |max_batches| DescentOptions {
         model: *model,
         rule: Adam::default().into(),
         penalty: Penalty::default(),
@@ -86,8 +88,8 @@ fn measure(device: &Device, queue: &Queue, model: &Model, rows: u64, batch: u64)
         Descent::new(device, &samples, &params(), options(SUBMISSION)).expect("a small problem");
     // Some ten milliseconds.
     let most = 20_000.min(100_000_000 / (batch * (features + 8)) as u32 / 100).max(64);
-    let mut epochs =
-        Epochs::new(device, &samples, &params(), options(most), false).expect("a small problem");
+    let mut epochs = SmallBatchKernel::new(device, &samples, &params(), options(most), false)
+        .expect("a small problem");
     let mut times = [Vec::new(), Vec::new()];
     for _ in 0..ROUNDS {
         let rates = vec![1e-3; most as usize];

@@ -94,7 +94,7 @@ impl Run {
 
     /// So many micro-batches in one submission, and all that is remembered behind them.
     fn record(&self, micro_batches: u32) -> Result<OptimizerState, Box<dyn Error>> {
-        let mut saving = self.optimizer.saving(&self.device)?;
+        let mut snapshot = self.optimizer.snapshot(&self.device)?;
         let mut encoder = self.device.create_command_encoder(&Default::default());
         let mut pass = encoder.begin_compute_pass(&Default::default());
         for _ in 0..micro_batches {
@@ -104,10 +104,10 @@ impl Run {
             self.optimizer.record(&mut pass);
         }
         drop(pass);
-        saving.record(&self.optimizer, &mut encoder)?;
+        snapshot.record(&self.optimizer, &mut encoder)?;
         self.queue.submit([encoder.finish()]);
 
-        let mut reading = std::pin::pin!(saving.read());
+        let mut reading = std::pin::pin!(snapshot.read());
         let mut context = std::task::Context::from_waker(std::task::Waker::noop());
         loop {
             if let std::task::Poll::Ready(state) = reading.as_mut().poll(&mut context) {

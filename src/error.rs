@@ -128,7 +128,7 @@ pub enum Error {
     },
     /// A state that was saved is not one of this optimizer.
     #[error("the state's {field} is {kept}, and this optimizer's is {asked}")]
-    Differs {
+    Mismatch {
         /// What differs.
         field: String,
         /// What it is in the state.

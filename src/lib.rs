@@ -69,10 +69,10 @@
 //! # use wgpu_optim::{Error, Optimizer};
 //! # async fn keep(device: wgpu::Device, queue: wgpu::Queue, optimizer: Optimizer) -> Result<(), Error> {
 //! # let mut encoder = device.create_command_encoder(&Default::default());
-//! let mut saving = optimizer.saving(&device)?; // staging buffers: once
-//! saving.record(&optimizer, &mut encoder)?; // behind any step, in the middle of an accumulation too
+//! let mut snapshot = optimizer.snapshot(&device)?; // staging buffers: once
+//! snapshot.record(&optimizer, &mut encoder)?; // behind any step, in the middle of an accumulation too
 //! queue.submit([encoder.finish()]);
-//! let state = saving.read().await?; // resolves when you poll: moments, steps, parameters, as plain data
+//! let state = snapshot.read().await?; // resolves when you poll: moments, steps, parameters, as plain data
 //!
 //! optimizer.restore(&queue, &state)?; // this one, or one that was built alike on another device
 //! # Ok(())

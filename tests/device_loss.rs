@@ -10,7 +10,7 @@ use wgpu_optim::gpu::ReadBack;
 use wgpu_optim::regression::device::Gpu;
 use wgpu_optim::regression::reference::synthetic::Options;
 use wgpu_optim::regression::train::{
-    EpochsWorker, GpuData, GpuWorker, Keep, Placement, Plan, Progress, Recipe, RunState, TrainError,
+    GpuData, GpuWorker, Keep, Placement, Plan, Progress, Recipe, RunState, SmallBatchWorker, TrainError,
     VerifyEvery, WorkerState, train_keeping,
 };
 use wgpu_optim::regression::{Problem, ProblemError};
@@ -60,7 +60,7 @@ fn run(
                 Ok(())
             };
             if epochs {
-                let mut worker = EpochsWorker::new(&data, recipe, &start, batches)?;
+                let mut worker = SmallBatchWorker::new(&data, recipe, &start, batches)?;
                 return train_keeping(problem, plan, &mut worker, &stop, &mut observe, &mut keep);
             }
             let mut worker = GpuWorker::new(&data, recipe, &start, batches)?;

@@ -9,8 +9,8 @@ use training::gpu;
 use wgpu_optim::regression::device::Gpu;
 use wgpu_optim::regression::reference::synthetic::{Options, Response};
 use wgpu_optim::regression::train::{
-    Batches, EpochsWorker, Fitting, GpuData, GpuWorker, Memory, MemoryError, MemoryPlan, Placement,
-    Recipe, Shuffle, Submissions, Worker,
+    Batches, GpuData, GpuWorker, Memory, MemoryError, MemoryPlan, MemoryPlanner, Placement, Recipe,
+    Shuffle, SmallBatchWorker, Submissions, Worker,
 };
 use wgpu_optim::regression::{Problem, ProblemError};
 use wgpu_optim::{Adam, Batch, Error, Loss, Model, Rule, Sgd};
@@ -73,13 +73,13 @@ fn what_is_counted_is_what_is_allocated() {
         let gpu = Gpu::open(None).unwrap();
         let batches = batches(problem.rows, *size, *shuffle);
         let recipe = adam(*model);
-        let fitting = Fitting { problem, recipes: &[recipe], batches: &batches };
+        let fitting = MemoryPlanner { problem, recipes: &[recipe], batches: &batches };
         let needs = fitting.needs(&gpu.device.limits(), *placement).unwrap();
         let Some(before) = allocated(&gpu) else { return };
         let data = GpuData::new(&gpu, problem, model, &batches, *placement).unwrap();
         let start = vec![0.0; model.params()];
-        let worker: Box<dyn Worker> = match EpochsWorker::fits(problem, &recipe, &batches) {
-            true => Box::new(EpochsWorker::new(&data, &recipe, &start, &batches).unwrap()),
+        let worker: Box<dyn Worker> = match SmallBatchWorker::fits(problem, &recipe, &batches) {
+            true => Box::new(SmallBatchWorker::new(&data, &recipe, &start, &batches).unwrap()),
             false => Box::new(GpuWorker::new(&data, &recipe, &start, &batches).unwrap()),
         };
         let taken = allocated(&gpu).unwrap() - before;
@@ -95,7 +95,7 @@ fn what_is_counted_is_what_is_allocated() {
 fn rows_are_where_they_fit() {
     let (problem, model) = table(100_000, 50);
     let (recipes, batches) = ([adam(model)], batches(100_000, 1000, None));
-    let fitting = Fitting { problem: &problem, recipes: &recipes, batches: &batches };
+    let fitting = MemoryPlanner { problem: &problem, recipes: &recipes, batches: &batches };
     let limits = wgpu::Limits::default();
     let all = fitting.plan(&limits, &EVERYTHING, None).unwrap();
     assert_eq!(all.placement, Placement::Resident);
@@ -124,7 +124,7 @@ fn rows_are_where_they_fit() {
 fn a_software_adapters_memory_is_the_hosts() {
     let (problem, model) = table(100_000, 50);
     let (recipes, batches) = ([adam(model)], batches(100_000, 1000, None));
-    let fitting = Fitting { problem: &problem, recipes: &recipes, batches: &batches };
+    let fitting = MemoryPlanner { problem: &problem, recipes: &recipes, batches: &batches };
     let limits = wgpu::Limits::default();
     let needs = fitting.needs(&limits, Placement::Resident).unwrap();
     let of = |host, shared| fitting.plan(&limits, &Memory { device: None, host, shared }, None);
@@ -142,7 +142,7 @@ fn chunks_are_halved_down_to_what_belongs_together() {
     for (batches, least) in
         [(batches(100_000, 1000, None), 1000), (batches(100_000, 1000, shuffle), 3000)]
     {
-        let fitting = Fitting { problem: &problem, recipes: &recipes, batches: &batches };
+        let fitting = MemoryPlanner { problem: &problem, recipes: &recipes, batches: &batches };
         let limits = wgpu::Limits::default();
         let mut plan = fitting.plan(&limits, &EVERYTHING, None).unwrap();
         let mut chunks = Vec::new();
@@ -171,7 +171,7 @@ fn fit(
     recipe: Recipe,
     batches: &Batches,
 ) -> Result<Placement, ProblemError> {
-    let fitting = Fitting { problem, recipes: &[recipe], batches };
+    let fitting = MemoryPlanner { problem, recipes: &[recipe], batches };
     let plan = match fitting.plan(&gpu.device.limits(), &EVERYTHING, None) {
         Ok(plan) => plan,
         Err(MemoryError::Library(error)) => return Err(error.into()),

@@ -47,9 +47,9 @@ fn submit(gpu: &Gpu, optimizer: &Optimizer, steps: u64) -> Duration {
 }
 
 fn saved(gpu: &Gpu, optimizer: &Optimizer) -> OptimizerState {
-    let mut saving = optimizer.saving(&gpu.device).unwrap();
-    gpu.submit(|encoder| saving.record(optimizer, encoder).unwrap());
-    let mut read = std::pin::pin!(saving.read());
+    let mut snapshot = optimizer.snapshot(&gpu.device).unwrap();
+    gpu.submit(|encoder| snapshot.record(optimizer, encoder).unwrap());
+    let mut read = std::pin::pin!(snapshot.read());
     let mut context = std::task::Context::from_waker(std::task::Waker::noop());
     loop {
         if let std::task::Poll::Ready(state) = read.as_mut().poll(&mut context) {

@@ -1,6 +1,6 @@
 //! The file system of the machine.
 
-use super::files::{Files, UNFINISHED, Unfinished};
+use super::files::{Files, PendingFile, UNFINISHED};
 use std::ffi::OsString;
 use std::fs::{File, Metadata, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Error, ErrorKind, Read, Write};
@@ -70,7 +70,7 @@ impl Files for Disk {
         std::fs::create_dir_all(folder)
     }
 
-    fn begin(&self, folder: &Path) -> io::Result<Box<dyn Unfinished>> {
+    fn begin(&self, folder: &Path) -> io::Result<Box<dyn PendingFile>> {
         Ok(Box::new(self.begin_with_suffix(folder, "")?))
     }
 
@@ -155,7 +155,7 @@ impl Write for UnfinishedFile {
     }
 }
 
-impl Unfinished for UnfinishedFile {
+impl PendingFile for UnfinishedFile {
     fn sync(&mut self) -> io::Result<()> {
         self.file.as_file().sync_all()
     }

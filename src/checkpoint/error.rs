@@ -37,7 +37,7 @@ pub enum CheckpointError {
     },
     /// It is of something else.
     #[error("{}: {field} is {kept} there, and {asked} here", path.display())]
-    Differs {
+    Mismatch {
         /// The file.
         path: PathBuf,
         /// What differs.

@@ -17,7 +17,7 @@ pub trait Files: Debug + Send + Sync {
     /// What the system says, as of all of these.
     fn create_folder(&self, folder: &Path) -> io::Result<()>;
     /// Begins a file without a name of its own. What is dropped without having been given one is gone.
-    fn begin(&self, folder: &Path) -> io::Result<Box<dyn Unfinished>>;
+    fn begin(&self, folder: &Path) -> io::Result<Box<dyn PendingFile>>;
     /// All of a regular file of at most `most` bytes. A longer one is refused without being read.
     fn read(&self, path: &Path, most: u64) -> io::Result<Vec<u8>>;
     /// The names of what is in a folder.
@@ -35,7 +35,7 @@ pub trait Files: Debug + Send + Sync {
 }
 
 /// A file that has no name yet.
-pub trait Unfinished: Write + Send {
+pub trait PendingFile: Write + Send {
     /// Brings what was written to the disk.
     fn sync(&mut self) -> io::Result<()>;
     /// Gives it its name, which another file may have had until now.

@@ -14,9 +14,9 @@ mod tensor_file;
 
 pub use disk::{Disk, UnfinishedFile};
 pub use error::CheckpointError;
-pub use files::{Files, Unfinished, remove_unfinished};
+pub use files::{Files, PendingFile, remove_unfinished};
 pub use folder::{Checkpoints, Latest};
-pub(crate) use sealed::{Kind, Sealed, json};
+pub(crate) use sealed::{ChecksummedFile, Kind, json};
 #[cfg(feature = "regression")]
 pub(crate) use tensor_file::Texts;
 pub(crate) use tensor_file::{Tensor, TensorFile};

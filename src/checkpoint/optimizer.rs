@@ -2,7 +2,7 @@
 
 use super::disk::Disk;
 use super::files::Files;
-use super::{CheckpointError, Kind, Sealed, Tensor, TensorFile, json};
+use super::{CheckpointError, ChecksummedFile, Kind, Tensor, TensorFile, json};
 use crate::cpu::StepState;
 use crate::gpu::{Control, GroupState, OptimizerState, TensorState};
 use std::path::Path;
@@ -106,7 +106,7 @@ impl OptimizerState {
     }
 
     /// Puts a tensor of the file in its place.
-    fn take(&mut self, file: &Sealed, name: &str) -> Result<(), CheckpointError> {
+    fn take(&mut self, file: &ChecksummedFile, name: &str) -> Result<(), CheckpointError> {
         let unknown = || file.no_such(format!("`{name}` is no tensor of it"));
         let values = file.tensor(name).ok_or_else(unknown)?.singles();
         let values = values.map_err(|reason| file.no_such(format!("`{name}` {reason}")))?;

@@ -20,7 +20,7 @@ pub struct Kind {
 
 /// A file that was read, all of it, and is what was written.
 #[derive(Debug)]
-pub struct Sealed<'a> {
+pub struct ChecksummedFile<'a> {
     path: PathBuf,
     kind: Kind,
     file: TensorFile<'a>,
@@ -40,13 +40,17 @@ impl Kind {
     }
 
     /// What the bytes of a file of this kind say.
-    pub fn read<'a>(&self, path: &Path, bytes: &'a [u8]) -> Result<Sealed<'a>, CheckpointError> {
+    pub fn read<'a>(
+        &self,
+        path: &Path,
+        bytes: &'a [u8],
+    ) -> Result<ChecksummedFile<'a>, CheckpointError> {
         let file = TensorFile::unseal(bytes).map_err(|(part, reason)| CheckpointError::Damaged {
             path: path.into(),
             part,
             reason,
         })?;
-        let sealed = Sealed { path: path.into(), kind: *self, file };
+        let sealed = ChecksummedFile { path: path.into(), kind: *self, file };
         let version = sealed.text(self.key)?;
         if version.parse() != Ok(self.version) {
             let known = self.version;
@@ -61,7 +65,7 @@ pub fn json(value: &impl Serialize) -> String {
     serde_json::json!(value).to_string()
 }
 
-impl Sealed<'_> {
+impl ChecksummedFile<'_> {
     /// One of them.
     pub fn text(&self, key: &str) -> Result<&str, CheckpointError> {
         let text = self.file.texts.get(key).map(String::as_str);
@@ -92,6 +96,6 @@ impl Sealed<'_> {
     /// It is of something else.
     #[cfg(feature = "regression")]
     pub fn differs(&self, field: &str, kept: String, asked: String) -> CheckpointError {
-        CheckpointError::Differs { path: self.path.clone(), field: field.into(), kept, asked }
+        CheckpointError::Mismatch { path: self.path.clone(), field: field.into(), kept, asked }
     }
 }

@@ -106,7 +106,7 @@ pub fn update_penalized<R: Number>(
 ) {
     // Copies of one's own: what a store through `params` might change would be read again and again.
     let (rule, step) = (&{ *rule }, &{ *step });
-    let slices = Slices { frame: Frame::new(rule, penalty, step), params, grads, moments };
+    let slices = Slices { frame: CommonTerms::new(rule, penalty, step), params, grads, moments };
     let (_, eps_inside) = rule.eps();
     match rule {
         Rule::Sgd(sgd) if sgd.momentum == 0.0 => each!(slices, |g, []| sgd::change(step, g)),
@@ -157,7 +157,7 @@ pub fn update_penalized<R: Number>(
 
 /// What is gone through.
 struct Slices<'a, 'b, R> {
-    frame: Frame<'a, R>,
+    frame: CommonTerms<'a, R>,
     params: &'a mut [R],
     grads: &'a [R],
     moments: &'a mut [&'b mut [R]],
@@ -185,7 +185,7 @@ fn first<'a, R, const N: usize>(moments: &'a mut [&mut [R]]) -> [&'a mut [R]; N]
 }
 
 /// What is around every rule's own formula.
-struct Frame<'a, R> {
+struct CommonTerms<'a, R> {
     step: &'a Step<R>,
     maximize: bool,
     coupled: Option<R>,
@@ -193,12 +193,12 @@ struct Frame<'a, R> {
     shrinking: Option<R>,
 }
 
-impl<'a, R: Number> Frame<'a, R> {
+impl<'a, R: Number> CommonTerms<'a, R> {
     #[inline(always)]
     fn new(rule: &Rule, penalty: &Penalty, step: &'a Step<R>) -> Self {
         let frame = rule.frame();
         let some = |x: f64| (x != 0.0).then(|| R::of(x));
-        Frame {
+        CommonTerms {
             step,
             maximize: frame.maximize,
             coupled: some(frame.coupled + penalty.squares()),

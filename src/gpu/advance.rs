@@ -1,6 +1,6 @@
 //! What happens ahead of the updates of a step: the verdict on it, and the constants of every tensor.
 
-use super::bindings::{Use, buffer_with, group, layout, pipeline_over};
+use super::bindings::{BufferAccess, buffer_with, group, layout, pipeline_over};
 use super::control::Control;
 use super::dispatch::{self, Dispatch};
 use super::shader;
@@ -39,7 +39,7 @@ pub struct Selection {
 }
 
 #[derive(Debug)]
-pub struct Advance {
+pub struct StepStateKernel {
     find: Option<Dispatch>,
     decide: Option<Dispatch>,
     advance: Dispatch,
@@ -54,7 +54,7 @@ pub struct Advance {
     partials: Buffer,
 }
 
-/// What [`Advance`] is made of.
+/// What [`StepStateKernel`] is made of.
 pub struct Parts<'a> {
     pub groups: Vec<ParamGroup>,
     /// For every tensor its group.
@@ -65,7 +65,7 @@ pub struct Parts<'a> {
     pub limits: &'a Limits,
 }
 
-impl Advance {
+impl StepStateKernel {
     pub fn new(device: &Device, parts: Parts) -> Self {
         let Parts { groups, tensors, conditioning, micro_batches, partials, limits } = parts;
         let storage = BufferUsages::STORAGE;
@@ -79,9 +79,16 @@ impl Advance {
         let control = Control::new(conditioning.grad_scale);
         let control = buffer_with(device, "control", kept, bytemuck::bytes_of(&control));
 
-        let uses = [Use::Write, Use::Write, Use::Write, Use::Write, Use::Read, Use::Read];
+        let uses = [
+            BufferAccess::Write,
+            BufferAccess::Write,
+            BufferAccess::Write,
+            BufferAccess::Write,
+            BufferAccess::Read,
+            BufferAccess::Read,
+        ];
         let layout = layout(device, "step state", &uses);
-        let selection_layout = super::bindings::layout(device, "selection", &[Use::Read]);
+        let selection_layout = super::bindings::layout(device, "selection", &[BufferAccess::Read]);
         let everything = vec![true; tensors.len()];
         let all = selection(device, &selection_layout, everything);
 
@@ -103,7 +110,7 @@ impl Advance {
         } else {
             dispatch("advance", groups_of_threads)
         };
-        Advance {
+        StepStateKernel {
             find: conditioning.measures().then(|| dispatch("find", groups_of_threads)),
             decide: (!fits).then(|| dispatch("decide_alone", [1, 1, 1])),
             advance,

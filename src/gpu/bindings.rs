@@ -8,7 +8,7 @@ use wgpu::{
 
 /// How a kernel uses a buffer.
 #[derive(Clone, Copy)]
-pub enum Use {
+pub enum BufferAccess {
     /// A uniform that stays where it is.
     Uniform,
     /// A uniform whose offset is set with the bind group.
@@ -33,13 +33,13 @@ pub fn check_limit(
 }
 
 /// A layout with the bindings 0, 1, 2 … used as `uses` says.
-pub fn layout(device: &Device, label: &str, uses: &[Use]) -> BindGroupLayout {
+pub fn layout(device: &Device, label: &str, uses: &[BufferAccess]) -> BindGroupLayout {
     let numbered: Vec<_> = (0..).zip(uses.iter().copied()).collect();
     layout_of(device, label, &numbered)
 }
 
 /// A layout with the bindings that are named.
-pub fn layout_of(device: &Device, label: &str, uses: &[(u32, Use)]) -> BindGroupLayout {
+pub fn layout_of(device: &Device, label: &str, uses: &[(u32, BufferAccess)]) -> BindGroupLayout {
     let entries: Vec<_> = uses.iter().map(|&(binding, kind)| entry(binding, kind)).collect();
     device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
         label: Some(label),
@@ -47,13 +47,13 @@ pub fn layout_of(device: &Device, label: &str, uses: &[(u32, Use)]) -> BindGroup
     })
 }
 
-fn entry(binding: u32, kind: Use) -> BindGroupLayoutEntry {
+fn entry(binding: u32, kind: BufferAccess) -> BindGroupLayoutEntry {
     let (ty, has_dynamic_offset) = match kind {
-        Use::Uniform => (BufferBindingType::Uniform, false),
+        BufferAccess::Uniform => (BufferBindingType::Uniform, false),
         #[cfg(feature = "regression")]
-        Use::DynamicUniform => (BufferBindingType::Uniform, true),
-        Use::Read => (BufferBindingType::Storage { read_only: true }, false),
-        Use::Write => (BufferBindingType::Storage { read_only: false }, false),
+        BufferAccess::DynamicUniform => (BufferBindingType::Uniform, true),
+        BufferAccess::Read => (BufferBindingType::Storage { read_only: true }, false),
+        BufferAccess::Write => (BufferBindingType::Storage { read_only: false }, false),
     };
     BindGroupLayoutEntry {
         binding,

@@ -1,12 +1,12 @@
 //! How an optimizer is made: everything is checked, then allocated, then bound, once.
 
-use super::advance::{self, Advance, ParamGroup, Parts};
+use super::advance::{self, ParamGroup, Parts, StepStateKernel};
 use super::arena::Arena;
 use super::bindings::check_limit;
 use super::kernels::{self, Kernels, Options};
 use super::needs;
 use super::optimizer::{Optimizer, Tensor, Update};
-use super::run::Run;
+use super::run::BoundSegment;
 use super::shader::Layout;
 use super::span::{Limits, Piece, Span, overlapping, pieces};
 use super::steps::SLOT;
@@ -142,7 +142,7 @@ impl<'a> OptimizerBuilder<'a> {
         let planned = self.plan();
         let partials = kernels::partials(device, &self.options, &planned)?;
         let tensors_groups: Vec<usize> = self.tensors.iter().map(|tensor| tensor.group).collect();
-        let advance = Advance::new(
+        let advance = StepStateKernel::new(
             device,
             Parts {
                 groups: self.groups.clone(),
@@ -218,7 +218,7 @@ impl<'a> OptimizerBuilder<'a> {
     }
 
     /// What is bound together: each piece of a tensor, and each run of an arena's neighbours.
-    fn plan(&self) -> Vec<Run> {
+    fn plan(&self) -> Vec<BoundSegment> {
         let mut runs = Vec::new();
         let mut packed: Vec<(&Part, usize)> = Vec::new();
         for (i, tensor) in self.tensors.iter().enumerate() {
@@ -230,7 +230,7 @@ impl<'a> OptimizerBuilder<'a> {
                     continue;
                 }
                 for piece in pieces(part.params.len, planes, &self.options.limits) {
-                    runs.push(Run {
+                    runs.push(BoundSegment {
                         params: part.params.part(piece),
                         grads: part.grads.part(piece),
                         tensors: vec![(i, 0, piece.len)],
@@ -250,11 +250,12 @@ impl<'a> OptimizerBuilder<'a> {
         }
         let place = |part: &Part| buffers.iter().rposition(|&buffer| buffer == &part.params.buffer);
         packed.sort_by_cached_key(|(part, _)| (place(part), part.params.offset));
-        let mut joined: Vec<Run> = Vec::new();
+        let mut joined: Vec<BoundSegment> = Vec::new();
         for (part, tensor) in packed {
             let rule = self.groups[self.tensors[tensor].group].rule;
-            let same = |run: &Run| self.options.variant(&run.rule) == self.options.variant(&rule);
-            let next = Run::packed(&part.params, &part.grads, tensor, rule);
+            let same =
+                |run: &BoundSegment| self.options.variant(&run.rule) == self.options.variant(&rule);
+            let next = BoundSegment::packed(&part.params, &part.grads, tensor, rule);
             match joined.last_mut().filter(|run| run.goes_on_with(&next) && same(run)) {
                 Some(run) => run.join(next),
                 None => joined.push(next),
@@ -282,7 +283,7 @@ impl<'a> OptimizerBuilder<'a> {
 
     /// Notes where each tensor's state is, in the order of its parts: an arena's runs come in the order of
     /// its buffers, which is another one.
-    fn note_state(&self, tensors: &mut [Tensor], runs: &[Run], states: &[Buffer]) {
+    fn note_state(&self, tensors: &mut [Tensor], runs: &[BoundSegment], states: &[Buffer]) {
         let mut places = Vec::new();
         for (run, state) in runs.iter().zip(states) {
             for &(tensor, at, len) in &run.tensors {
@@ -299,7 +300,14 @@ impl<'a> OptimizerBuilder<'a> {
     }
 
     /// Notes where `len` elements from `at` of a run's state are.
-    fn add_state_spans(&self, tensor: &mut Tensor, state: &Buffer, run: &Run, at: u64, len: u64) {
+    fn add_state_spans(
+        &self,
+        tensor: &mut Tensor,
+        state: &Buffer,
+        run: &BoundSegment,
+        at: u64,
+        len: u64,
+    ) {
         let planes = self.options.planes(&run.rule);
         let plane_len = run.plane_len(&self.options.limits);
         let span = |plane: u64| Span::new(state, (plane * plane_len + at) * 4, len);

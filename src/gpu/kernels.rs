@@ -1,8 +1,8 @@
 //! The kernels of one optimizer: their pipelines, each made once, and the dispatches over them.
 
-use super::bindings::{Use, buffer_with, check_limit, group_of, layout_of, pipeline};
+use super::bindings::{BufferAccess, buffer_with, check_limit, group_of, layout_of, pipeline};
 use super::dispatch::{Dispatch, flag};
-use super::run::Run;
+use super::run::BoundSegment;
 use super::shader::{self, Layout};
 use super::span::{Limits, Piece, Span, grid};
 use super::steps::SLOT;
@@ -135,7 +135,7 @@ fn partial_bytes(device: &Device, layout: Layout, piece: &Piece) -> u64 {
 ///
 /// # Errors
 /// [`Error::Limit`] if they are longer than a binding.
-pub fn partials(device: &Device, options: &Options, runs: &[Run]) -> Result<Buffer, Error> {
+pub fn partials(device: &Device, options: &Options, runs: &[BoundSegment]) -> Result<Buffer, Error> {
     let measures = options.conditioning.measures();
     let dispatches = runs.iter().flat_map(|run| run.dispatches(&options.limits));
     let bytes = |(layout, piece): (Layout, Piece)| partial_bytes(device, layout, &piece);
@@ -169,7 +169,7 @@ impl<'a> Kernels<'a> {
     }
 
     /// The moments of a run and what is kept besides: one plane behind the other.
-    pub fn state(&self, run: &Run) -> Buffer {
+    pub fn state(&self, run: &BoundSegment) -> Buffer {
         let limits = &self.options.limits;
         let planes = self.options.planes(&run.rule).count();
         self.device.create_buffer(&wgpu::BufferDescriptor {
@@ -183,7 +183,7 @@ impl<'a> Kernels<'a> {
 
     pub fn dispatches(
         &mut self,
-        run: &Run,
+        run: &BoundSegment,
         layout: Layout,
         piece: Piece,
         state: &Buffer,
@@ -228,10 +228,15 @@ impl<'a> Kernels<'a> {
         (update, Some(measure))
     }
 
-    fn uses(layout: Layout) -> Vec<(u32, Use)> {
-        let slot = if layout == Layout::Arena { Use::Read } else { Use::Uniform };
-        let mut uses = vec![(0, slot), (1, Use::Write), (2, Use::Write), (3, Use::Write)];
-        uses.extend((layout == Layout::Arena).then_some((4, Use::Read)));
+    fn uses(layout: Layout) -> Vec<(u32, BufferAccess)> {
+        let slot = if layout == Layout::Arena { BufferAccess::Read } else { BufferAccess::Uniform };
+        let mut uses = vec![
+            (0, slot),
+            (1, BufferAccess::Write),
+            (2, BufferAccess::Write),
+            (3, BufferAccess::Write),
+        ];
+        uses.extend((layout == Layout::Arena).then_some((4, BufferAccess::Read)));
         uses
     }
 
@@ -269,7 +274,7 @@ impl<'a> Kernels<'a> {
         }
         let device = self.device;
         let mut uses = Self::uses(layout);
-        uses.push((5, Use::Write));
+        uses.push((5, BufferAccess::Write));
         let of = layout_of(device, "gradient norm", &uses);
         let mut constants = self.storage_constants(layout);
         constants.extend([

@@ -15,10 +15,10 @@ mod optimizer;
 mod optimizer_state;
 mod readback;
 mod run;
-mod saving;
 #[cfg(feature = "verify")]
 pub(crate) mod seeded;
 pub mod shader;
+mod snapshot;
 pub mod span;
 pub(crate) mod steps;
 
@@ -32,7 +32,7 @@ pub use kernels::workgroup;
 pub use optimizer::{Optimizer, Tensor};
 pub use optimizer_state::{GroupState, OptimizerState, TensorState};
 pub use readback::ReadBack;
-pub use saving::Saving;
+pub use snapshot::StateSnapshot;
 pub use span::Span;
 
 /// Features of a device that make something faster and that nothing depends on: none yet.

@@ -7,7 +7,7 @@ use wgpu::{AdapterInfo, Device, Limits};
 
 /// What kernels that belong together need.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Needs {
+pub struct KernelLimits {
     /// Threads of a workgroup.
     pub threads: u32,
     /// Bytes that they share.
@@ -17,12 +17,12 @@ pub struct Needs {
 }
 
 /// The steps of an optimizer.
-pub fn steps(adapter: &AdapterInfo) -> Needs {
+pub fn steps(adapter: &AdapterInfo) -> KernelLimits {
     let threads = kernels::workgroup_of(adapter);
-    Needs { threads, workgroup_bytes: 12 * threads, storage_buffers: 7 }
+    KernelLimits { threads, workgroup_bytes: 12 * threads, storage_buffers: 7 }
 }
 
-impl Needs {
+impl KernelLimits {
     /// An error if a device offers less.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! The recorded optimizer step.
 
-use super::advance::{Advance, Selection};
+use super::advance::{Selection, StepStateKernel};
 use super::builder::OptimizerBuilder;
 use super::dispatch::Dispatch;
 use super::kernels::Options;
@@ -16,7 +16,7 @@ use wgpu::{Buffer, ComputePass, Device, Queue};
 /// of steps may go into one submission, between the caller's own dispatches.
 #[derive(Debug)]
 pub struct Optimizer {
-    pub(super) advance: Advance,
+    pub(super) advance: StepStateKernel,
     pub(super) measures: Vec<Dispatch>,
     pub(super) updates: Vec<Update>,
     pub(super) tensors: Vec<Tensor>,
@@ -215,7 +215,7 @@ impl Optimizer {
     }
 
     /// The buffer of the step's state, a [`StepState`] for every tensor: to be copied and read whenever the
-    /// caller likes. [`saving`](Self::saving) copies all that an optimizer remembers.
+    /// caller likes. [`saving`](Self::snapshot) copies all that an optimizer remembers.
     pub fn state(&self) -> &Buffer {
         self.advance.states()
     }

@@ -13,7 +13,7 @@ use wgpu::{BufferUsages, Queue};
 /// The most bytes that are handed to a queue at once.
 const CHUNK: usize = 64 << 20;
 
-/// All that an [`Optimizer`] remembers, read by a [`Saving`](super::Saving) and put back by
+/// All that an [`Optimizer`] remembers, read by a [`StateSnapshot`](super::Saving) and put back by
 /// [`Optimizer::restore`], into the same optimizer or into one that was built alike, on any device.
 ///
 /// It is plain data: to be kept in memory against the loss of a device, to be looked at, to be changed by
@@ -74,7 +74,7 @@ impl Optimizer {
     /// step: until its next submission the queue keeps a copy of all that is written.
     ///
     /// # Errors
-    /// [`Error::Differs`], naming the first thing that is not as it is here: the number of tensors or a length, a
+    /// [`Error::Mismatch`], naming the first thing that is not as it is here: the number of tensors or a length, a
     /// rule or one of its hyper-parameters, a table of learning rates, the conditioning, the micro-batches or the
     /// average; [`Error::MissingUsage`] for parameters that cannot be written. Nothing has changed then.
     pub fn restore(&self, queue: &Queue, state: &OptimizerState) -> Result<(), Error> {
@@ -178,5 +178,5 @@ fn same<T: PartialEq + Debug>(field: impl Into<String>, kept: &T, asked: &T) -> 
 }
 
 fn differs(field: impl Into<String>, kept: String, asked: String) -> Error {
-    Error::Differs { field: field.into(), kept, asked }
+    Error::Mismatch { field: field.into(), kept, asked }
 }

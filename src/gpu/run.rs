@@ -7,7 +7,7 @@ use crate::Rule;
 
 /// Elements that lie in one binding, with a state of their own.
 #[derive(Debug)]
-pub struct Run {
+pub struct BoundSegment {
     pub params: Span,
     pub grads: Span,
     /// Whose they are: for each tensor its first element in this run, and how many it has here.
@@ -17,11 +17,11 @@ pub struct Run {
     pub packed: bool,
 }
 
-impl Run {
+impl BoundSegment {
     /// A tensor of an arena, with the padding behind it.
     pub fn packed(params: &Span, grads: &Span, tensor: usize, rule: Rule) -> Self {
         let len = params.len.next_multiple_of(BLOCK);
-        Run {
+        BoundSegment {
             params: Span { len, ..params.clone() },
             grads: Span { len, ..grads.clone() },
             tensors: vec![(tensor, 0, params.len)],
@@ -31,13 +31,13 @@ impl Run {
     }
 
     /// Whether `next` begins where this run ends.
-    pub fn goes_on_with(&self, next: &Run) -> bool {
+    pub fn goes_on_with(&self, next: &BoundSegment) -> bool {
         self.params.buffer == next.params.buffer
             && self.params.offset + self.params.len * 4 == next.params.offset
     }
 
     /// Takes a run in that begins where this one ends.
-    pub fn join(&mut self, next: Run) {
+    pub fn join(&mut self, next: BoundSegment) {
         let at = self.params.len;
         self.tensors.extend(next.tensors.iter().map(|&(tensor, first, len)| (tensor, at + first, len)));
         self.params.len += next.params.len;
@@ -59,7 +59,7 @@ impl Run {
     }
 
     /// Cuts a run of an arena where a binding ends.
-    pub fn cut(&self, planes: u64, limits: &Limits) -> Vec<Run> {
+    pub fn cut(&self, planes: u64, limits: &Limits) -> Vec<BoundSegment> {
         let blocks = Limits { alignment: limits.alignment.max(BLOCK * 4), ..*limits };
         let mut tensors = self.tensors.iter().copied().peekable();
         let cut = |piece: Piece| {
@@ -76,7 +76,7 @@ impl Run {
                 tensors.next();
             }
             let (params, grads) = (self.params.part(piece), self.grads.part(piece));
-            Run { params, grads, tensors: within, rule: self.rule, packed: true }
+            BoundSegment { params, grads, tensors: within, rule: self.rule, packed: true }
         };
         pieces(self.params.len, planes, &blocks).map(cut).collect()
     }

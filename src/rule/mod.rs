@@ -71,7 +71,7 @@ pub enum EpsPlacement {
 
 /// What a rule does around its own formula; see [`Rule`].
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Frame {
+pub struct CommonTerms {
     /// Climbs instead of descending.
     pub maximize: bool,
     /// Weight decay that is added to the gradient; 0 for none.
@@ -158,13 +158,13 @@ impl Rule {
     }
 
     /// What the rule does around its own formula.
-    pub fn frame(&self) -> Frame {
+    pub fn frame(&self) -> CommonTerms {
         of_any!(self, rule => {
             let (coupled, decoupled) = match rule.decoupled_weight_decay {
                 false => (rule.weight_decay, 0.0),
                 true => (0.0, rule.weight_decay),
             };
-            Frame { maximize: rule.maximize, coupled, decoupled }
+            CommonTerms { maximize: rule.maximize, coupled, decoupled }
         })
     }
 

@@ -29,7 +29,7 @@ fn run(rig: &Rig, checks: &mut Vec<Check>) -> Result<(), SuiteError> {
     for packed in [false, true] {
         checks.extend(nonfinite::checks(rig, packed)?);
         for (case, options) in options().into_iter().filter(|(case, _)| rig.includes(case)) {
-            checks.extend(Trial::new(rig, case, options, packed)?.checks()?);
+            checks.extend(ConditioningCase::new(rig, case, options, packed)?.checks()?);
         }
     }
     Ok(())
@@ -119,7 +119,7 @@ fn control(rig: &Rig, optimizer: &Optimizer) -> Result<Control, Error> {
 
 /// What the device has of one tensor.
 #[derive(Clone)]
-struct Held {
+struct TensorValues {
     params: Vec<f32>,
     grads: Vec<f32>,
     moments: Vec<Vec<f32>>,
@@ -128,7 +128,7 @@ struct Held {
 }
 
 /// Steps of Adam behind one way of conditioning.
-struct Trial<'a> {
+struct ConditioningCase<'a> {
     rig: &'a Rig<'a>,
     case: String,
     options: Options,
@@ -139,13 +139,13 @@ struct Trial<'a> {
     kept: Vec<Compared<f32>>,
 }
 
-impl<'a> Trial<'a> {
+impl<'a> ConditioningCase<'a> {
     fn new(rig: &'a Rig, case: &str, options: Options, packed: bool) -> Result<Self, Error> {
         let rule: Rule = Adam { lr: 0.02, eps: 1e-6, ..Adam::default() }.into();
         let optimizer = tensors(rig, packed, options, rule)?;
         let case = format!("{case}, {}", storage(packed));
         let kernel = "conditioning";
-        Ok(Trial { rig, case, options, rule, optimizer, kernel, found: vec![], kept: vec![] })
+        Ok(ConditioningCase { rig, case, options, rule, optimizer, kernel, found: vec![], kept: vec![] })
     }
 
     fn checks(mut self) -> Result<Vec<Check>, Error> {
@@ -263,14 +263,14 @@ impl<'a> Trial<'a> {
         self.found.push(Compared::new("factor", vec![control.grad_factor], vec![factor]));
     }
 
-    fn held(&self) -> Result<Vec<Held>, Error> {
+    fn held(&self) -> Result<Vec<TensorValues>, Error> {
         let of = |tensor: &Tensor| {
             let mut spans = vec![&tensor.params[0], &tensor.grads[0]];
             let more = tensor.moments.iter().chain([&tensor.accumulator, &tensor.average]);
             spans.extend(more.flatten());
             let mut values = self.rig.read(&spans)?.into_iter();
             let mut next = || values.next().unwrap_or_default();
-            Ok(Held {
+            Ok(TensorValues {
                 params: next(),
                 grads: next(),
                 moments: tensor.moments.iter().map(|_| next()).collect(),

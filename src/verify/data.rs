@@ -2,7 +2,7 @@
 
 use super::{Random, Rig};
 use crate::cpu::{Bounded, Number};
-use crate::regression::kernels::{Samples, Shape, Sums};
+use crate::regression::kernels::{DeviceDataset, GradientLayout, Reduction};
 use crate::regression::reference::gradient::{Rows, gradient};
 use crate::regression::reference::synthetic::{Options, Response, Synthetic};
 use crate::regression::verification;
@@ -148,12 +148,17 @@ impl Data {
     }
 
     /// Room for the rows on the device, in chunks of at most `chunk` rows, and the rows in it.
-    pub fn samples(&self, rig: &Rig, max_batch: u64, chunk: Option<u64>) -> Result<Samples, Error> {
-        let shape = Shape::new(&self.model)?;
+    pub fn samples(
+        &self,
+        rig: &Rig,
+        max_batch: u64,
+        chunk: Option<u64>,
+    ) -> Result<DeviceDataset, Error> {
+        let shape = GradientLayout::new(&self.model)?;
         let bytes = |rows: u64| shape.x_bytes(rows).max(rows * u64::from(shape.side) * 4);
         let device = &rig.gpu.device;
         let bytes = chunk.map_or(u64::MAX, bytes);
-        let samples = Samples::with_max_buffer(device, shape, self.rows(), max_batch, bytes)?;
+        let samples = DeviceDataset::with_max_buffer(device, shape, self.rows(), max_batch, bytes)?;
         samples.write(&rig.gpu.queue, &self.x, &self.sides)?;
         Ok(samples)
     }
@@ -201,11 +206,11 @@ pub fn describe(model: &Model) -> String {
 }
 
 /// The kernels that a model's rows are summed by.
-pub fn way(shape: &Shape) -> &'static str {
+pub fn way(shape: &GradientLayout) -> &'static str {
     match shape.sums {
-        Sums::Teams { .. } => "one pass",
-        Sums::Tiles { .. } => "tiles",
-        Sums::TwoPasses => "two passes",
+        Reduction::Teams { .. } => "one pass",
+        Reduction::Tiles { .. } => "tiles",
+        Reduction::TwoPasses => "two passes",
     }
 }
 

@@ -6,7 +6,8 @@ use super::variants::{plain, rules};
 use super::{Check, Compared, Group, Rig, SuiteError};
 use crate::cpu::Bounded;
 use crate::regression::kernels::{
-    Descending, Descent, Epochs, Gradient, Samples, Shape, Sweep, Sweeping,
+    Descent, DescentOptions, DeviceDataset, Gradient, GradientLayout, SmallBatchKernel, Sweep,
+    SweepOptions,
 };
 use crate::regression::train::Recipe;
 use crate::regression::verification::{self, Snapshot};
@@ -45,7 +46,7 @@ struct Case<'a> {
     rig: &'a Rig<'a>,
     kernel: String,
     name: String,
-    options: Descending,
+    options: DescentOptions,
     data: Data,
 }
 
@@ -61,7 +62,7 @@ struct Outcome {
 enum Trained {
     /// With what makes the gradient of an update once more, where it is looked at.
     Descent(Box<Descent>, Option<Box<(Gradient, Span)>>),
-    Epochs(Box<Epochs>),
+    SmallBatchKernel(Box<SmallBatchKernel>),
 }
 
 impl<'a> Case<'a> {
@@ -94,11 +95,11 @@ impl<'a> Case<'a> {
         let data = Data::random(model, 5 * max_batch as usize / 2, &mut random);
         let max_batches = AT_ONCE as u32;
         let options =
-            Descending { model, rule, penalty, average, max_batch, max_batches, shuffled: true };
+            DescentOptions { model, rule, penalty, average, max_batch, max_batches, shuffled: true };
         Case { rig, kernel, name, options, data }
     }
 
-    fn samples(&self) -> Result<Samples, Error> {
+    fn samples(&self) -> Result<DeviceDataset, Error> {
         self.data.samples(self.rig, self.options.max_batch, None)
     }
 
@@ -117,7 +118,7 @@ impl<'a> Case<'a> {
         train: impl Fn(&Self, bool) -> Result<(Trained, Span), Error>,
     ) -> Result<Vec<Check>, Error> {
         let Case { rig, options, .. } = self;
-        let shape = Shape::new(&options.model)?;
+        let shape = GradientLayout::new(&options.model)?;
         let batches = self.batches(AT_ONCE);
         let (mut one_by_one, params) = train(self, true)?;
         let mut compared = Vec::new();
@@ -159,9 +160,9 @@ impl<'a> Case<'a> {
         trained: &Trained,
         before: &[Vec<f32>],
         after: &Outcome,
-        shape: &Shape,
+        shape: &GradientLayout,
     ) -> Vec<Compared<Bounded>> {
-        let Descending { model, rule, penalty, average, .. } = self.options;
+        let DescentOptions { model, rule, penalty, average, .. } = self.options;
         let params = shape.unpad(&before[0]);
         let moments: Vec<Vec<f32>> =
             before[1..=rule.moments().len()].iter().map(|moment| shape.unpad(moment)).collect();
@@ -205,7 +206,7 @@ impl Trained {
         let params = rig.guarded(&shape.pad(&case.data.params));
         let gradient = || {
             let grads = rig.poisoned(shape.padded_len() as usize);
-            let Descending { model, max_batch, .. } = case.options;
+            let DescentOptions { model, max_batch, .. } = case.options;
             let (spans, most) = ((&params, &grads), (max_batch, 1));
             let gradient = Gradient::new(device, &samples, &model, spans, most, true)?;
             Ok(Box::new((gradient, grads)))
@@ -218,8 +219,8 @@ impl Trained {
     fn epochs(case: &Case) -> Result<(Self, Span), Error> {
         let samples = case.samples()?;
         let params = case.rig.guarded(&samples.shape().pad(&case.data.params));
-        let epochs = Epochs::new(&case.rig.gpu.device, &samples, &params, case.options, true)?;
-        Ok((Trained::Epochs(Box::new(epochs)), params))
+        let epochs = SmallBatchKernel::new(&case.rig.gpu.device, &samples, &params, case.options, true)?;
+        Ok((Trained::SmallBatchKernel(Box::new(epochs)), params))
     }
 
     fn depths(&self, batch: Batch) -> (u32, u32) {
@@ -227,7 +228,7 @@ impl Trained {
             Trained::Descent(_, gradient) => {
                 gradient.as_ref().map_or((0, 0), |looked_at| looked_at.0.depths(batch))
             }
-            Trained::Epochs(epochs) => epochs.depths(batch),
+            Trained::SmallBatchKernel(epochs) => epochs.depths(batch),
         }
     }
 
@@ -235,7 +236,7 @@ impl Trained {
     fn spans(&self) -> Vec<Span> {
         let (params, state) = match self {
             Trained::Descent(descent, _) => (descent.params(), descent.state()),
-            Trained::Epochs(epochs) => (epochs.params(), epochs.state()),
+            Trained::SmallBatchKernel(epochs) => (epochs.params(), epochs.state()),
         };
         std::iter::once(params.clone()).chain(state).collect()
     }
@@ -262,7 +263,7 @@ impl Trained {
                 let losses = Span::new(descent.losses(), 0, count);
                 (gradient.as_ref().map_or(losses.clone(), |looked_at| looked_at.1.clone()), losses)
             }
-            Trained::Epochs(epochs) => {
+            Trained::SmallBatchKernel(epochs) => {
                 epochs.prepare(queue, batches, &rates)?;
                 rig.run(|pass| epochs.record(pass))?;
                 (epochs.gradient(), Span { len: count, ..epochs.losses() })
@@ -290,10 +291,10 @@ fn sweep(rig: &Rig, features: usize) -> Result<Option<Check>, Error> {
         .map(|batch| Batch { first: batch.first.min(case.data.rows() - batch.rows), window, ..*batch })
         .collect();
     let orders = [in_order, shuffled];
-    let Descending { model, penalty, max_batch, .. } = case.options;
+    let DescentOptions { model, penalty, max_batch, .. } = case.options;
     // There may be more than are prepared.
     let max_updates = AT_ONCE as u32 + 4;
-    let sweeping = Sweeping { model, penalty, orders: 2, max_batch, max_updates, shuffled: true };
+    let sweeping = SweepOptions { model, penalty, orders: 2, max_batch, max_updates, shuffled: true };
     let (device, samples) = (&rig.gpu.device, case.samples()?);
     let mut sweep = Sweep::new(device, &samples, &settings, &case.data.params, sweeping)?;
     sweep.prepare(&rig.gpu.queue, &[&orders[0], &orders[1]])?;

@@ -5,7 +5,7 @@ use super::data::{Data, describe, made, models, models_of_outputs, way};
 use super::{Check, Compared, Group, Rig, SuiteError};
 use crate::cpu::{Bounded, Number};
 use crate::gpu::ReadBack;
-use crate::regression::kernels::{Evaluator, Rows, Samples, Shape, Sums};
+use crate::regression::kernels::{DeviceDataset, Evaluator, GradientLayout, Reduction, Rows};
 use crate::regression::reference::gradient::{Rows as HostRows, class};
 use crate::regression::reference::gradient_bounds::{FLUSHED, of_sum, score};
 use crate::regression::reference::{self, loss};
@@ -40,12 +40,12 @@ fn run(rig: &Rig, checks: &mut Vec<Check>) -> Result<(), SuiteError> {
 
 /// All that is said of one model.
 fn of_model(rig: &Rig, model: Model, checks: &mut Vec<Check>) -> Result<(), SuiteError> {
-    let shape = Shape::new(&model)?;
+    let shape = GradientLayout::new(&model)?;
     let kernel = format!("evaluation/{} {}", model.loss.name(), way(&shape));
     let name = describe(&model);
     let case = |what: &str| format!("{name}: {what}");
     let mut random = rig.random(&format!("{kernel}, {name}"));
-    let rows = if shape.sums == Sums::TwoPasses { FEW_ROWS } else { ROWS };
+    let rows = if shape.sums == Reduction::TwoPasses { FEW_ROWS } else { ROWS };
     let batch = |first| Batch::new(first, IN_CHUNK.min(rows - first));
     let epoch: Vec<Batch> = (0..rows).step_by(IN_CHUNK as usize).map(batch).collect();
     let lengths = [1, 2, 3, 5, 63, 64, 65, 128, 129, 256, rows].into_iter().filter(|n| *n <= rows);
@@ -96,7 +96,7 @@ fn of_model(rig: &Rig, model: Model, checks: &mut Vec<Check>) -> Result<(), Suit
 /// An evaluation over rows that are on the device.
 struct Subject<'a> {
     rig: &'a Rig<'a>,
-    shape: Shape,
+    shape: GradientLayout,
     rows: Rows,
     evaluator: Evaluator,
     params: crate::Span,
@@ -104,7 +104,7 @@ struct Subject<'a> {
 
 impl<'a> Subject<'a> {
     fn new(rig: &'a Rig, data: &Data, rows: impl Into<Rows>, max_batch: u64) -> Result<Self, Error> {
-        let (shape, rows) = (Shape::new(&data.model)?, rows.into());
+        let (shape, rows) = (GradientLayout::new(&data.model)?, rows.into());
         let params = rig.span(&shape.pad(&data.params));
         let device = &rig.gpu.device;
         let evaluator = Evaluator::new(device, &rows, &data.model, &params, (max_batch, 16))?;
@@ -112,7 +112,7 @@ impl<'a> Subject<'a> {
     }
 
     /// Other rows and parameters in the place of those there are.
-    fn load(&self, data: &Data, samples: &Samples) -> Result<(), Error> {
+    fn load(&self, data: &Data, samples: &DeviceDataset) -> Result<(), Error> {
         self.rig.write(&self.params, &self.shape.pad(&data.params));
         samples.write(&self.rig.gpu.queue, &data.x, &data.sides)
     }

@@ -40,7 +40,7 @@ const fn race(
 
 /// What became of a fault.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Caught {
+pub struct FaultOutcome {
     /// What was wrong.
     pub fault: &'static str,
     /// The checks that failed with it and pass without, as `kernel: case`.
@@ -49,7 +49,7 @@ pub struct Caught {
     pub may_not_show: bool,
 }
 
-impl Caught {
+impl FaultOutcome {
     /// Whether something should have caught it, and nothing did.
     pub fn is_missed(&self) -> bool {
         self.caught_by.is_empty() && !self.may_not_show
@@ -300,28 +300,28 @@ pub const FAULTS: &[Fault] = &[
 
 /// Seeds faults into the kernels of one device.
 #[derive(Debug)]
-pub struct Seeding<'a> {
+pub struct FaultSeeder<'a> {
     gpu: &'a Gpu,
     seed: u64,
     /// For the groups and cases that were run without a fault what failed all the same.
     without: HashMap<(&'static str, &'static str), Vec<String>>,
 }
 
-impl<'a> Seeding<'a> {
+impl<'a> FaultSeeder<'a> {
     /// Inputs are drawn from `seed`.
     pub fn new(gpu: &'a Gpu, seed: u64) -> Self {
-        Seeding { gpu, seed, without: HashMap::new() }
+        FaultSeeder { gpu, seed, without: HashMap::new() }
     }
 
     /// Runs the group that a fault shows in with kernels that have it.
-    pub fn seed(&mut self, fault: &Fault) -> Caught {
+    pub fn seed(&mut self, fault: &Fault) -> FaultOutcome {
         let (failing, seeded) = seeded::with(fault.edits, || self.failing(fault));
         // Software runs the vectors of a workgroup in turn; hardware may have all its threads in one of them.
         let software = self.gpu.info.device_type == wgpu::DeviceType::Cpu;
         let may_not_show = fault.is_race && !software;
         if !seeded {
             // Not in all the kernels that it should be in: nothing has caught it, whatever failed.
-            return Caught { fault: fault.name, caught_by: Vec::new(), may_not_show: false };
+            return FaultOutcome { fault: fault.name, caught_by: Vec::new(), may_not_show: false };
         }
         let at = (fault.group, fault.cases);
         if !self.without.contains_key(&at) {
@@ -329,11 +329,11 @@ impl<'a> Seeding<'a> {
         }
         let without = &self.without[&at];
         let caught_by = failing.into_iter().filter(|name| !without.contains(name)).collect();
-        Caught { fault: fault.name, caught_by, may_not_show }
+        FaultOutcome { fault: fault.name, caught_by, may_not_show }
     }
 
     fn failing(&self, fault: &Fault) -> Vec<String> {
-        let Seeding { gpu, seed, .. } = *self;
+        let FaultSeeder { gpu, seed, .. } = *self;
         let rig = Rig { gpu, depth: Depth::Least { cases: fault.cases }, seed };
         let groups = GROUPS.iter().filter(|group| group.name == fault.group);
         let checks = groups.flat_map(|group| super::run_on(&rig, group));

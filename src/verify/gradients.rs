@@ -5,7 +5,7 @@ use super::data::{Data, describe, made, models, models_of_outputs, way};
 use super::{Check, Compared, Group, Rig, SuiteError};
 use crate::cpu::Bounded;
 use crate::gpu::ReadBack;
-use crate::regression::kernels::{Gradient, Rows, Samples, Shape, Sums};
+use crate::regression::kernels::{DeviceDataset, Gradient, GradientLayout, Reduction, Rows};
 use crate::{Batch, Error, Loss, Model, Span, Window};
 
 pub const GROUP: Group = Group { name: "gradients", run };
@@ -64,7 +64,7 @@ fn large(rig: &Rig) -> Vec<(Model, usize)> {
         let weighted = Model { weighted: true, ..mse(1 << 16) };
         all.extend([(mse(1), 530_001), (mse(64), 40_000), (mse(1000), 3_001), (mse(4099), 1_100)]);
         // Several runs; and columns past one dimension of a grid.
-        all.extend([(weighted, 600), (mse(Shape::MAX_FEATURES as usize), 33)]);
+        all.extend([(weighted, 600), (mse(GradientLayout::MAX_FEATURES as usize), 33)]);
     }
     all
 }
@@ -72,7 +72,7 @@ fn large(rig: &Rig) -> Vec<(Model, usize)> {
 /// A gradient over rows that are on the device.
 struct Subject<'a> {
     rig: &'a Rig<'a>,
-    shape: Shape,
+    shape: GradientLayout,
     gradient: Gradient,
     params: Span,
     grads: Span,
@@ -81,7 +81,7 @@ struct Subject<'a> {
 
 /// What the device made of one batch.
 struct Found {
-    /// As [`Shape::pad`] has it.
+    /// As [`GradientLayout::pad`] has it.
     grads: Vec<f32>,
     loss: f32,
 }
@@ -93,7 +93,7 @@ impl<'a> Subject<'a> {
         rows: impl Into<Rows>,
         (max_batch, max_batches): (u64, u32),
     ) -> Result<Self, Error> {
-        let shape = Shape::new(&data.model)?;
+        let shape = GradientLayout::new(&data.model)?;
         let params = rig.span(&shape.pad(&data.params));
         let [grads, poison] = [(); 2].map(|()| rig.poisoned(shape.padded_len() as usize));
         let device = &rig.gpu.device;
@@ -153,7 +153,7 @@ impl<'a> Subject<'a> {
     }
 
     /// Other rows and parameters in the place of those there are.
-    fn load(&self, data: &Data, samples: &Samples) -> Result<(), Error> {
+    fn load(&self, data: &Data, samples: &DeviceDataset) -> Result<(), Error> {
         self.rig.write(&self.params, &self.shape.pad(&data.params));
         samples.write(&self.rig.gpu.queue, &data.x, &data.sides)
     }
@@ -161,12 +161,12 @@ impl<'a> Subject<'a> {
 
 /// All that is said of one model.
 fn of_model(rig: &Rig, model: Model, checks: &mut Vec<Check>) -> Result<(), SuiteError> {
-    let shape = Shape::new(&model)?;
+    let shape = GradientLayout::new(&model)?;
     let kernel = format!("gradient/{} {}", model.loss.name(), way(&shape));
     let name = describe(&model);
     let case = |what: &str| format!("{name}: {what}");
     let mut random = rig.random(&format!("{kernel}, {name}"));
-    let rows = if shape.sums == Sums::TwoPasses { FEW_ROWS } else { ROWS };
+    let rows = if shape.sums == Reduction::TwoPasses { FEW_ROWS } else { ROWS };
     let (most, room) = (rows - 8, (rows - 8, MAX_BATCHES));
     let data = Data::random(model, rows as usize, &mut random);
     let samples = data.samples(rig, most, None)?;
@@ -284,7 +284,7 @@ fn exactly(
 
 /// Exact data of many rows.
 fn many_rows(rig: &Rig, model: Model, rows: usize) -> Result<Vec<Check>, SuiteError> {
-    let shape = Shape::new(&model)?;
+    let shape = GradientLayout::new(&model)?;
     let kernel = format!("gradient/{} {}", model.loss.name(), way(&shape));
     let case = format!("{}: integers, {rows} rows", describe(&model));
     let mut random = rig.random(&format!("{kernel}, {case}"));

@@ -17,7 +17,7 @@ mod trajectories;
 mod variants;
 
 pub use check::{Bound, Check, Compared, Element};
-pub use faults::{Caught, FAULTS, Fault, Seeding};
+pub use faults::{FAULTS, Fault, FaultOutcome, FaultSeeder};
 pub use rig::{Random, Rig};
 
 use crate::regression::ProblemError;
@@ -163,7 +163,7 @@ mod tests {
     #[track_caller]
     fn assert_caught(group: &str) {
         let Some(gpu) = adapter() else { return };
-        let mut seeding = Seeding::new(&gpu, 1);
+        let mut seeding = FaultSeeder::new(&gpu, 1);
         let mut seeded = FAULTS.iter().filter(|fault| fault.group == group).peekable();
         assert!(seeded.peek().is_some() && SHOWING.contains(&group), "{group}");
         for fault in seeded {

@@ -2,7 +2,7 @@
 
 use super::{Check, Compared, Group, Rig, SuiteError};
 use crate::regression::kernels::{
-    Chunk, Descending, Descent, Gradient, Rows, Samples, Shape, SyntheticRows,
+    Chunk, Descent, DescentOptions, DeviceDataset, Gradient, GradientLayout, Rows, SyntheticRows,
 };
 use crate::regression::reference::synthetic::{Options, Response, Synthetic};
 use crate::{Adam, Batch, Error, Loss, Model, Penalty, Span, Window};
@@ -78,8 +78,8 @@ fn problems(features: u32, rig: &Rig) -> Vec<(String, Synthetic)> {
     all.into_iter().filter_map(problem).collect()
 }
 
-fn shape(problem: &Synthetic) -> Result<Shape, Error> {
-    Shape::new(&Model::new(problem.features() as usize, Loss::Mse))
+fn shape(problem: &Synthetic) -> Result<GradientLayout, Error> {
+    GradientLayout::new(&Model::new(problem.features() as usize, Loss::Mse))
 }
 
 /// One chunk of rows from any row on.
@@ -117,7 +117,7 @@ fn chunks(rig: &Rig) -> Result<Check, Error> {
     let problem = Synthetic::new(6, 0.5, rig.seed);
     let shape = shape(&problem)?;
     let device = &rig.gpu.device;
-    let samples = Samples::with_max_buffer(device, shape, 100, 1, shape.x_bytes(7))?;
+    let samples = DeviceDataset::with_max_buffer(device, shape, 100, 1, shape.x_bytes(7))?;
     let made = SyntheticRows::new(device, &samples, &problem)?;
     rig.run(|pass| (0..made.parts()).for_each(|part| made.record(pass, part)))?;
     let all = samples.chunks().iter().map(|chunk| compared(rig, &problem, chunk));
@@ -129,7 +129,7 @@ fn chunks(rig: &Rig) -> Result<Check, Error> {
 fn virtual_targets(rig: &Rig) -> Result<Check, Error> {
     let (rows, from) = ((1u64 << 32) + 60, (1u64 << 32) - 70);
     let model = Model::new(6, Loss::Mse);
-    let shape = Shape::new(&model)?;
+    let shape = GradientLayout::new(&model)?;
     let problem = Synthetic::new(6, 0.5, rig.seed);
     let device = &rig.gpu.device;
     let mut random = rig.random("virtual rows");
@@ -154,7 +154,7 @@ fn virtual_targets(rig: &Rig) -> Result<Check, Error> {
     let truth = problem.truth();
     let made = (from..).zip(x.chunks_mut(6).zip(sides.chunks_mut(1)));
     made.for_each(|(row, (x, sides))| problem.fill_row(&truth, row, x, sides));
-    let samples = Samples::new(device, shape, 130, 130)?;
+    let samples = DeviceDataset::new(device, shape, 130, 130)?;
     samples.write(&rig.gpu.queue, &x, &sides)?;
     let stored = gradient(Rows::from(&samples), 0)?;
     let unstored = gradient(Rows::unstored(device, shape, &problem, rows)?, from)?;
@@ -169,14 +169,14 @@ fn virtual_targets(rig: &Rig) -> Result<Check, Error> {
 /// Training on rows that are never stored is training on the same rows where they are.
 fn descent(rig: &Rig) -> Result<Check, Error> {
     let model = Model { outputs: 3, ..Model::new(9, Loss::Softmax { classes: 3 }) };
-    let shape = Shape::new(&model)?;
+    let shape = GradientLayout::new(&model)?;
     let response = Response::Categorical;
     let options = Options { features: 9, outputs: 3, response, seed: rig.seed, ..Options::default() };
     let problem = Synthetic::with_options(&options)?;
     let device = &rig.gpu.device;
     let train = |rows: Rows| -> Result<Vec<f32>, Error> {
         let params = rig.span(&vec![0.0; shape.padded_len() as usize]);
-        let options = Descending {
+        let options = DescentOptions {
             model,
             rule: Adam { lr: 0.05, ..Adam::default() }.into(),
             penalty: Penalty::default(),
@@ -191,7 +191,7 @@ fn descent(rig: &Rig) -> Result<Check, Error> {
         rig.run(|pass| (0..20).for_each(|update| descent.record(pass, update)))?;
         Ok(rig.read(&[&params])?.concat())
     };
-    let samples = Samples::new(device, shape, 1300, 64)?;
+    let samples = DeviceDataset::new(device, shape, 1300, 64)?;
     let made = SyntheticRows::new(device, &samples, &problem)?;
     rig.run(|pass| (0..made.parts()).for_each(|part| made.record(pass, part)))?;
     let expected = train(Rows::from(&samples))?;

@@ -12,11 +12,11 @@ use super::variants::{plain, rules};
 use super::{Check, Compared, Group, Rig, SuiteError};
 use crate::cpu::Bounded;
 use crate::regression::Problem;
-use crate::regression::kernels::Shape;
+use crate::regression::kernels::GradientLayout;
 use crate::regression::reference::synthetic::{Options, Response};
 use crate::regression::train::{
-    Batches, CpuWorker, EpochsWorker, GpuData, GpuWorker, HostRows, Placement, Plan, Recipe, Report,
-    Shuffle, TrainError, VerifyEvery, Worker, train,
+    Batches, CpuWorker, GpuData, GpuWorker, HostRows, Placement, Plan, Recipe, Report, Shuffle,
+    SmallBatchWorker, TrainError, VerifyEvery, Worker, train,
 };
 use crate::{Loss, Model, Rule, Schedule};
 use std::sync::atomic::AtomicBool;
@@ -82,7 +82,7 @@ fn of_rule(
     // As the device has it.
     let lr = f64::from(rule.lr() as f32);
     let recipe = Recipe::new(model, *rule);
-    let shuffle = Some(Shuffle { seed: rig.seed, window: Shape::new(&model)?.run_rows() });
+    let shuffle = Some(Shuffle { seed: rig.seed, window: GradientLayout::new(&model)?.run_rows() });
     let plan = Plan {
         recipe,
         learning_rate: Schedule::constant(lr)?,
@@ -104,8 +104,8 @@ fn of_rule(
     let case = format!("{updates} updates of {name}, {}", loss.name());
     let mut worker = GpuWorker::new(&data, &recipe, &start, &plan.batches)?;
     compare("training", &case, follow(&problem, &plan, &mut worker), &exact, rule, checks);
-    if EpochsWorker::fits(&problem, &recipe, &plan.batches) {
-        let mut worker = EpochsWorker::new(&data, &recipe, &start, &plan.batches)?;
+    if SmallBatchWorker::fits(&problem, &recipe, &plan.batches) {
+        let mut worker = SmallBatchWorker::new(&data, &recipe, &start, &plan.batches)?;
         compare("training in epochs", &case, follow(&problem, &plan, &mut worker), &exact, rule, checks);
     }
     Ok(())

@@ -8,7 +8,7 @@ use std::ffi::OsString;
 use std::io::{self, Error, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
-use wgpu_optim::checkpoint::{Files, Unfinished};
+use wgpu_optim::checkpoint::{Files, PendingFile};
 
 /// What happens at an operation that changes something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -156,7 +156,7 @@ impl Files for MemoryFiles {
         Ok(())
     }
 
-    fn begin(&self, folder: &Path) -> io::Result<Box<dyn Unfinished>> {
+    fn begin(&self, folder: &Path) -> io::Result<Box<dyn PendingFile>> {
         let mut state = self.state();
         state.operate("begin".into())?;
         state.contents.push((Vec::new(), 0));
@@ -246,7 +246,7 @@ impl Write for InMemory {
     }
 }
 
-impl Unfinished for InMemory {
+impl PendingFile for InMemory {
     fn sync(&mut self) -> io::Result<()> {
         let mut state = self.files.state();
         state.operate("sync".into())?;

@@ -7,7 +7,7 @@ use wgpu_optim::checkpoint::{CheckpointError, Disk};
 use wgpu_optim::regression::Problem;
 use wgpu_optim::regression::reference::synthetic::Options;
 use wgpu_optim::regression::train::{
-    Batches, Configuration, CpuWorker, EarlyStopping, Float, HostRows, Keep, MadeBy, Plan, Recipe,
+    Batches, Configuration, CpuWorker, EarlyStopping, Float, HostRows, Keep, Plan, Provenance, Recipe,
     RunState, Shuffle, VerifyEvery, train_keeping,
 };
 use wgpu_optim::{Adam, Loss, Model, Penalty, Schedule};
@@ -45,7 +45,7 @@ static RUN: LazyLock<Run> = LazyLock::new(|| {
     let mut run = Run { problem, plan, configuration, whole: Vec::new() };
     let mut states = run.go_on::<f32>(None).into_iter();
     let state = states.find(|state| state.progress.update == 6).unwrap();
-    run.whole = run.written(&state, &MadeBy { version: "1".into(), device: "a processor".into() });
+    run.whole = run.written(&state, &Provenance { version: "1".into(), device: "a processor".into() });
     run
 });
 
@@ -67,14 +67,14 @@ impl Run {
         states
     }
 
-    fn written(&self, state: &RunState, made_by: &MadeBy) -> Vec<u8> {
+    fn written(&self, state: &RunState, made_by: &Provenance) -> Vec<u8> {
         super::with_file("checkpoint", b"", |path| {
             state.write(&Disk, path, &self.plan, &self.configuration, made_by).unwrap();
             std::fs::read(path).unwrap()
         })
     }
 
-    fn read(&self, bytes: &[u8]) -> Result<(RunState, MadeBy), CheckpointError> {
+    fn read(&self, bytes: &[u8]) -> Result<(RunState, Provenance), CheckpointError> {
         sealed::read(bytes, |path| RunState::read(path, bytes, &self.plan, &self.configuration))
     }
 }

@@ -5,7 +5,9 @@ use crate::common;
 
 use wgpu::{Buffer, BufferUsages, Device, DeviceDescriptor, Limits, Queue};
 use wgpu_optim::gpu::{Arena, OptimizerBuilder, ReadBack};
-use wgpu_optim::regression::kernels::{Generator, Gradient, Samples, Shape, SyntheticRows};
+use wgpu_optim::regression::kernels::{
+    DeviceDataset, Generator, Gradient, GradientLayout, SyntheticRows,
+};
 use wgpu_optim::regression::reference::synthetic::{Options, Synthetic};
 use wgpu_optim::{
     Adam, Batch, ClipNorm, Conditioning, Error, Lion, Loss, Model, Optimizer, RmsProp, Sgd, Span,
@@ -428,20 +430,20 @@ fn a_device_with_too_few_storage_buffers() {
 #[test]
 fn shapes_that_cannot_be_computed_with() {
     for features in [0, (1 << 20) + 1, 1 << 32, usize::MAX] {
-        let error = Shape::new(&Model::new(features, Loss::Mse)).unwrap_err();
+        let error = GradientLayout::new(&Model::new(features, Loss::Mse)).unwrap_err();
         assert_names(&error, &["features", &features.to_string(), "1048576"]);
     }
 }
 
 /// The shape of a linear regression's gradient.
-fn shape(features: usize) -> Shape {
-    Shape::new(&Model::new(features, Loss::Mse)).unwrap()
+fn shape(features: usize) -> GradientLayout {
+    GradientLayout::new(&Model::new(features, Loss::Mse)).unwrap()
 }
 
 /// A gradient of `batches` batches of so many rows.
 fn gradient_of(
     device: &Device,
-    samples: &Samples,
+    samples: &DeviceDataset,
     (params, grads): (&Span, &Span),
     batches: (u64, u32),
 ) -> Result<Gradient, Error> {
@@ -452,7 +454,7 @@ fn gradient_of(
 #[test]
 fn samples_of_another_size() {
     let (device, queue) = noop(Limits::default());
-    let samples = Samples::new(&device, shape(3), 10, 5).unwrap();
+    let samples = DeviceDataset::new(&device, shape(3), 10, 5).unwrap();
     let error = samples.write(&queue, &[0.0; 29], &[0.0; 10]).unwrap_err();
     assert_eq!(error, Error::Length { what: "x".into(), actual: 29, expected: 30 });
     let error = samples.write(&queue, &[0.0; 30], &[0.0; 11]).unwrap_err();
@@ -467,13 +469,13 @@ fn samples_of_another_size() {
     let problem = Synthetic::with_options(&options).unwrap();
     let error = SyntheticRows::new(&device, &samples, &problem).unwrap_err();
     assert_eq!(error, Error::Length { what: "targets of a chunk".into(), actual: 10, expected: 20 });
-    let error = Samples::with_max_buffer(&device, shape(5), 10, 5, 31).unwrap_err();
+    let error = DeviceDataset::with_max_buffer(&device, shape(5), 10, 5, 31).unwrap_err();
     assert_names(&error, &["max_storage_buffer_binding_size", "31", "32"]);
 }
 
 /// A gradient over ten rows of three features.
 fn gradient(device: &Device) -> Gradient {
-    let samples = Samples::new(device, shape(3), 10, 4).unwrap();
+    let samples = DeviceDataset::new(device, shape(3), 10, 4).unwrap();
     gradient_of(device, &samples, (&span(device, 8), &span(device, 8)), (4, 2)).unwrap()
 }
 
@@ -508,7 +510,7 @@ fn batches_that_are_not_in_the_data_have_some_depth() {
 #[test]
 fn a_gradient_of_other_spans() {
     let device = device();
-    let samples = Samples::new(&device, shape(3), 10, 4).unwrap();
+    let samples = DeviceDataset::new(&device, shape(3), 10, 4).unwrap();
     let refused = |params: &Span, grads: &Span| {
         gradient_of(&device, &samples, (params, grads), (4, 2)).unwrap_err()
     };
@@ -527,7 +529,7 @@ fn a_gradient_of_other_spans() {
 fn partial_sums_longer_than_a_binding() {
     let small = Limits { max_storage_buffer_binding_size: 4096, ..Limits::default() };
     let (device, _) = noop(small);
-    let samples = Samples::new(&device, shape(64), 1000, 1000).unwrap();
+    let samples = DeviceDataset::new(&device, shape(64), 1000, 1000).unwrap();
     let (params, grads) = (span(&device, 68), span(&device, 68));
     let error = gradient_of(&device, &samples, (&params, &grads), (1000, 1)).unwrap_err();
     assert!(matches!(error, Error::Limit { available: 4096, .. }), "{error}");
@@ -537,7 +539,7 @@ fn partial_sums_longer_than_a_binding() {
 #[test]
 fn more_batches_than_a_buffer_can_describe() {
     let device = device();
-    let samples = Samples::new(&device, shape(3), 10, 4).unwrap();
+    let samples = DeviceDataset::new(&device, shape(3), 10, 4).unwrap();
     let new = |max_batches| {
         let (params, grads) = (span(&device, 8), span(&device, 8));
         gradient_of(&device, &samples, (&params, &grads), (4, max_batches))
@@ -550,7 +552,7 @@ fn more_batches_than_a_buffer_can_describe() {
 fn a_gradient_on_a_device_with_too_few_storage_buffers() {
     let few = Limits { max_storage_buffers_per_shader_stage: 4, ..Limits::default() };
     let (device, _) = noop(few);
-    let samples = Samples::new(&device, shape(3), 10, 4).unwrap();
+    let samples = DeviceDataset::new(&device, shape(3), 10, 4).unwrap();
     let (params, grads) = (span(&device, 8), span(&device, 8));
     let error = gradient_of(&device, &samples, (&params, &grads), (4, 2)).unwrap_err();
     assert_names(&error, &["max_storage_buffers_per_shader_stage", "4", "5"]);
@@ -560,14 +562,14 @@ fn a_gradient_on_a_device_with_too_few_storage_buffers() {
 fn samples_in_buffers_longer_than_the_device_allows() {
     let small = Limits { max_buffer_size: 1024, ..Limits::default() };
     let (device, _) = noop(small);
-    let samples = Samples::with_max_buffer(&device, shape(4), 100, 10, u64::MAX).unwrap();
+    let samples = DeviceDataset::with_max_buffer(&device, shape(4), 100, 10, u64::MAX).unwrap();
     assert_eq!(samples.chunks().len(), 2);
 }
 
 #[test]
 fn no_rows_are_no_error() {
     let (device, queue) = noop(Limits::default());
-    let samples = Samples::new(&device, shape(3), 0, 0).unwrap();
+    let samples = DeviceDataset::new(&device, shape(3), 0, 0).unwrap();
     samples.write(&queue, &[], &[]).unwrap();
     SyntheticRows::new(&device, &samples, &Synthetic::new(3, 0.0, 1)).unwrap();
     let (params, grads) = (span(&device, 8), span(&device, 8));

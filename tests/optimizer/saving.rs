@@ -9,7 +9,7 @@ use common::{Random, assert_bits};
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 use wgpu::{BufferUsages, CommandEncoder, PollType};
-use wgpu_optim::gpu::{Arena, OptimizerState, Saving, required_limits};
+use wgpu_optim::gpu::{Arena, OptimizerState, StateSnapshot, required_limits};
 use wgpu_optim::{Adam, ClipNorm, Conditioning, Error, Lion, Optimizer, Rule, Sgd, Span};
 
 /// Around vectors and blocks of an arena, and one that is empty.
@@ -91,13 +91,13 @@ fn wait<T>(gpu: &Gpu, future: impl Future<Output = T>) -> T {
     }
 }
 
-fn save(gpu: &Gpu, optimizer: &Optimizer, saving: &mut Saving) -> OptimizerState {
+fn save(gpu: &Gpu, optimizer: &Optimizer, saving: &mut StateSnapshot) -> OptimizerState {
     gpu.submit(|encoder| saving.record(optimizer, encoder).unwrap());
     wait(gpu, saving.read()).unwrap()
 }
 
 fn saved(gpu: &Gpu, optimizer: &Optimizer) -> OptimizerState {
-    save(gpu, optimizer, &mut optimizer.saving(&gpu.device).unwrap())
+    save(gpu, optimizer, &mut optimizer.snapshot(&gpu.device).unwrap())
 }
 
 #[track_caller]
@@ -123,7 +123,7 @@ fn a_run_that_is_cut_anywhere_goes_on_with_the_same_bits() {
         let script = script(&setup, &mut random);
         let through = scattered(&setup, gpu);
         // The buffers are cut where no tensor ends.
-        let mut saving = through.saving_in_stages(&gpu.device, 1000).unwrap();
+        let mut saving = through.snapshot_in_stages(&gpu.device, 1000).unwrap();
         let (mut states, mut snapshots) = (vec![save(gpu, &through, &mut saving)], Vec::new());
         for batch in 0..RUN {
             snapshots.push(one(gpu, &through, &script, batch));
@@ -203,7 +203,7 @@ fn a_device_that_is_lost_is_an_error() {
     let Some(gpu) = Gpu::get() else { return };
     let lost = Gpu::with_limits(gpu.device.limits()).unwrap();
     let optimizer = everything(adam().into(), &mut Random(4)).packed(&lost);
-    let mut saving = optimizer.saving(&lost.device).unwrap();
+    let mut saving = optimizer.snapshot(&lost.device).unwrap();
     lost.submit(|encoder| saving.record(&optimizer, encoder).unwrap());
     lost.device.destroy();
     assert!(matches!(wait(&lost, saving.read()), Err(Error::ReadBack(_))));
@@ -228,7 +228,7 @@ fn param(state: &OptimizerState) -> f32 {
 fn a_copy_is_of_its_place_in_the_encoder_and_the_last_one_counts() {
     let Some(gpu) = Gpu::get() else { return };
     let optimizer = counter(gpu);
-    let [mut first, mut second] = [(); 2].map(|()| optimizer.saving(&gpu.device).unwrap());
+    let [mut first, mut second] = [(); 2].map(|()| optimizer.snapshot(&gpu.device).unwrap());
     gpu.submit(|encoder| {
         step(encoder, &optimizer);
         first.record(&optimizer, encoder).unwrap();
@@ -247,7 +247,7 @@ fn a_copy_is_of_its_place_in_the_encoder_and_the_last_one_counts() {
 fn a_read_that_is_given_up_leaves_the_buffers_to_the_next_one() {
     let Some(gpu) = Gpu::get() else { return };
     let optimizer = counter(gpu);
-    let mut saving = optimizer.saving_in_stages(&gpu.device, 16).unwrap();
+    let mut saving = optimizer.snapshot_in_stages(&gpu.device, 16).unwrap();
     gpu.submit(|encoder| saving.record(&optimizer, encoder).unwrap());
     {
         let read = pin!(saving.read());
@@ -270,9 +270,9 @@ fn parameters_are_left_out_where_the_caller_keeps_them() {
     let params = Span::whole(&gpu.device.create_buffer(&descriptor));
     let optimizer =
         Optimizer::new(&gpu.device, adam()).tensor(params, gpu.span(&[1.0; 4])).build().unwrap();
-    let error = optimizer.saving(&gpu.device).unwrap_err();
+    let error = optimizer.snapshot(&gpu.device).unwrap_err();
     assert!(matches!(error, Error::MissingUsage { needs: BufferUsages::COPY_SRC, .. }), "{error}");
-    let mut saving = optimizer.saving_without_params(&gpu.device).unwrap();
+    let mut saving = optimizer.snapshot_without_params(&gpu.device).unwrap();
     let state = save(gpu, &optimizer, &mut saving);
     assert_eq!(state.tensors[0].params, None);
     optimizer.restore(&gpu.queue, &state).unwrap();
@@ -287,10 +287,10 @@ fn parameters_are_left_out_where_the_caller_keeps_them() {
 fn buffers_are_of_one_optimizer() {
     let Some(gpu) = Gpu::get() else { return };
     let (mine, other) = (counter(gpu), counter(gpu));
-    let mut saving = mine.saving(&gpu.device).unwrap();
+    let mut saving = mine.snapshot(&gpu.device).unwrap();
     let mut encoder = gpu.device.create_command_encoder(&Default::default());
     let error = saving.record(&other, &mut encoder).unwrap_err();
-    assert!(matches!(&error, Error::Differs { field, .. } if field == "optimizer"), "{error}");
+    assert!(matches!(&error, Error::Mismatch { field, .. } if field == "optimizer"), "{error}");
     assert!(wait(gpu, saving.read()).is_err(), "nothing was recorded");
 }
 
@@ -342,7 +342,7 @@ fn a_state_of_something_else_is_refused_by_name_and_changes_nothing() {
         let mut state = good.clone();
         change(&mut state);
         match optimizer.restore(&gpu.queue, &state) {
-            Err(Error::Differs { field, kept, asked }) => {
+            Err(Error::Mismatch { field, kept, asked }) => {
                 assert_eq!(field, name);
                 assert_ne!(kept, asked, "{name}");
             }

@@ -6,7 +6,7 @@ use common::gpu::{Gpu, Kernel};
 use common::{Random, assert_bits};
 use wgpu::{BufferUsages, ComputePass};
 use wgpu_optim::gpu::Arena;
-use wgpu_optim::regression::kernels::{Descending, Descent, Samples, Shape};
+use wgpu_optim::regression::kernels::{Descent, DescentOptions, DeviceDataset, GradientLayout};
 use wgpu_optim::{
     Adam, Batch, ClipNorm, Conditioning, Loss, Model, NAdam, Optimizer, Penalty, RmsProp, Span,
 };
@@ -141,11 +141,11 @@ fn descent(gpu: &Gpu) -> Descent {
     let mut random = Random(3);
     let x = random.units(ROWS as usize * 12);
     let y: Vec<f32> = x.chunks(12).map(|row| f32::from(row[0] + row[5] > 0.1)).collect();
-    let shape = Shape::new(&model).unwrap();
-    let samples = Samples::new(&gpu.device, shape, ROWS, BATCH).unwrap();
+    let shape = GradientLayout::new(&model).unwrap();
+    let samples = DeviceDataset::new(&gpu.device, shape, ROWS, BATCH).unwrap();
     samples.write(&gpu.queue, &x, &y).unwrap();
     let params = gpu.span(&shape.pad(&random.units(model.params())));
-    let options = Descending {
+    let options = DescentOptions {
         model,
         rule: Adam { lr: 0.05, ..Adam::default() }.into(),
         penalty: Penalty::l1(1e-3),

@@ -12,8 +12,8 @@ use wgpu_optim::checkpoint::{CheckpointError, Checkpoints, Disk, Files};
 use wgpu_optim::regression::Problem;
 use wgpu_optim::regression::reference::synthetic::Options;
 use wgpu_optim::regression::train::{
-    Configuration, CpuWorker, EarlyStopping, HostRows, Keep, MadeBy, Plan, Recipe, RunState, Shuffle,
-    train_keeping,
+    Configuration, CpuWorker, EarlyStopping, HostRows, Keep, Plan, Provenance, Recipe, RunState,
+    Shuffle, train_keeping,
 };
 use wgpu_optim::{Adam, Loss, Model, Penalty, RmsProp};
 
@@ -69,7 +69,7 @@ impl Kept {
     }
 
     fn write(&self, files: &dyn Files, path: &Path, state: &RunState) -> Result<(), CheckpointError> {
-        state.write(files, path, &self.plan, &self.configuration, &MadeBy::default())
+        state.write(files, path, &self.plan, &self.configuration, &Provenance::default())
     }
 
     fn save(&self, to: &Checkpoints, state: &RunState) -> Result<(), CheckpointError> {
@@ -347,7 +347,7 @@ fn a_checkpoint_of_something_else_is_refused_by_the_field() {
     let refused = |problem: &Problem, plan: &Plan| {
         let configuration = Configuration::new(problem, plan).unwrap();
         match RunState::read(Path::new("/a"), &bytes, plan, &configuration) {
-            Err(error @ CheckpointError::Differs { .. }) => error.to_string(),
+            Err(error @ CheckpointError::Mismatch { .. }) => error.to_string(),
             other => panic!("{other:?}"),
         }
     };

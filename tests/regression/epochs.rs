@@ -7,7 +7,9 @@ use common::gpu::Gpu;
 use common::step::{Expected, rules};
 use common::{Random, assert_bits, assert_within, widen};
 use wgpu_optim::cpu::{Bounded, Number, RuleConstants, Step, StepState, exact_step, update_penalized};
-use wgpu_optim::regression::kernels::{Descending, Epochs, Samples, Shape, Sweep, Sweeping};
+use wgpu_optim::regression::kernels::{
+    DescentOptions, DeviceDataset, GradientLayout, SmallBatchKernel, Sweep, SweepOptions,
+};
 use wgpu_optim::regression::reference::BoundedSums;
 use wgpu_optim::regression::reference::gradient::{Rows, gradient};
 use wgpu_optim::{Adam, Batch, Error, Loss, Model, Penalty, Rule, Sgd, Span, Window};
@@ -15,7 +17,7 @@ use wgpu_optim::{Adam, Batch, Error, Loss, Model, Penalty, Rule, Sgd, Span, Wind
 /// A small problem and how it is trained.
 #[derive(Clone)]
 struct Problem {
-    options: Descending,
+    options: DescentOptions,
     x: Vec<f32>,
     sides: Vec<f32>,
     start: Vec<f32>,
@@ -49,7 +51,7 @@ impl Problem {
             }
         }
         let (penalty, average, max_batches, shuffled) = (Penalty::default(), None, 4096, false);
-        let options = Descending { model, rule, penalty, average, max_batch, max_batches, shuffled };
+        let options = DescentOptions { model, rule, penalty, average, max_batch, max_batches, shuffled };
         Problem { options, x, sides, start }
     }
 
@@ -57,17 +59,18 @@ impl Problem {
         (self.sides.len() / self.options.model.side()) as u64
     }
 
-    fn samples(&self, gpu: &Gpu) -> Samples {
-        let shape = Shape::new(&self.options.model).unwrap();
-        let samples = Samples::new(&gpu.device, shape, self.rows(), self.options.max_batch).unwrap();
+    fn samples(&self, gpu: &Gpu) -> DeviceDataset {
+        let shape = GradientLayout::new(&self.options.model).unwrap();
+        let samples =
+            DeviceDataset::new(&gpu.device, shape, self.rows(), self.options.max_batch).unwrap();
         samples.write(&gpu.queue, &self.x, &self.sides).unwrap();
         samples
     }
 
-    fn epochs(&self, gpu: &Gpu) -> Epochs {
+    fn epochs(&self, gpu: &Gpu) -> SmallBatchKernel {
         let samples = self.samples(gpu);
         let params = gpu.span(&samples.shape().pad(&self.start));
-        Epochs::new(&gpu.device, &samples, &params, self.options, true).unwrap()
+        SmallBatchKernel::new(&gpu.device, &samples, &params, self.options, true).unwrap()
     }
 
     /// Batches of the most rows, in order and over and over; the last one of an epoch is ragged.
@@ -101,7 +104,7 @@ impl Problem {
 }
 
 /// Makes some updates.
-fn update(gpu: &Gpu, epochs: &mut Epochs, batches: &[Batch], lr: f32) -> Outcome {
+fn update(gpu: &Gpu, epochs: &mut SmallBatchKernel, batches: &[Batch], lr: f32) -> Outcome {
     epochs.prepare(&gpu.queue, batches, &vec![lr; batches.len()]).unwrap();
     gpu.run(|pass| epochs.record(pass));
     let head = |span: Span, width: u64| Span { len: batches.len() as u64 * width, ..span };
@@ -116,8 +119,8 @@ fn update(gpu: &Gpu, epochs: &mut Epochs, batches: &[Batch], lr: f32) -> Outcome
 }
 
 /// One update of padded parameters and moments by the definition.
-fn step<N: Number>(options: &Descending, step: &Step<N>, values: &mut [Vec<N>], gradient: &[N]) {
-    let shape = Shape::new(&options.model).unwrap();
+fn step<N: Number>(options: &DescentOptions, step: &Step<N>, values: &mut [Vec<N>], gradient: &[N]) {
+    let shape = GradientLayout::new(&options.model).unwrap();
     let weights = 4 * shape.vectors as usize;
     let all = values[0].len();
     for (part, penalty) in [(0..weights, options.penalty), (weights..all, Penalty::default())] {
@@ -132,8 +135,8 @@ fn step<N: Number>(options: &Descending, step: &Step<N>, values: &mut [Vec<N>], 
 #[track_caller]
 fn assert_follows(gpu: &Gpu, problem: &Problem, batches: &[Batch]) -> Outcome {
     let options = &problem.options;
-    let Descending { model, rule, .. } = options;
-    let shape = Shape::new(model).unwrap();
+    let DescentOptions { model, rule, .. } = options;
+    let shape = GradientLayout::new(model).unwrap();
     let mut epochs = problem.epochs(gpu);
     let mut values = vec![vec![0.0; shape.padded_len() as usize]; 1 + rule.moments().len()];
     values[0] = shape.pad(&problem.start);
@@ -302,7 +305,7 @@ fn how_updates_are_divided_among_dispatches_changes_no_bit() {
         let last = problem.batches(updates).pop().unwrap();
         let (x, sides) = problem.batch(last);
         let before = &whole.trace[(updates - 2) * whole.values[0].len()..][..whole.values[0].len()];
-        let before = widen(&Shape::new(&model).unwrap().unpad(before));
+        let before = widen(&GradientLayout::new(&model).unwrap().unpad(before));
         let (x, sides) = (widen(&x), widen(&sides));
         let rows = Rows { x: &x, sides: &sides };
         let loss = gradient(&model, rows, &before, &mut vec![0.0; before.len()]);
@@ -338,7 +341,7 @@ fn exact_data_have_the_exact_parameters() {
             let expected: Vec<f32> = params.iter().map(|&w| w as f32).collect();
             assert_eq!(widen(&expected), params, "the data are not exact");
             let actual = problem.train(gpu, &batches, 3);
-            let actual = Shape::new(&model).unwrap().unpad(&actual.values[0]);
+            let actual = GradientLayout::new(&model).unwrap().unpad(&actual.values[0]);
             // −0 and 0 are one number here.
             let plus_zero = |values: &[f32]| values.iter().map(|v| v + 0.0).collect::<Vec<f32>>();
             assert_bits(&format!("{model:?}"), &plus_zero(&actual), &plus_zero(&expected));
@@ -355,7 +358,7 @@ fn magnitudes_that_cost_enough_make_weights_zero() {
         problem.options.penalty = Penalty::l1(20.0);
         let batches = problem.batches(400);
         let outcome = problem.train(gpu, &batches, 400);
-        let params = Shape::new(&problem.options.model).unwrap().unpad(&outcome.values[0]);
+        let params = GradientLayout::new(&problem.options.model).unwrap().unpad(&outcome.values[0]);
         let (intercept, weights) = params.split_last().unwrap();
         assert_eq!(weights, vec![0.0; features], "every weight is exactly zero");
         assert_ne!(*intercept, 0.0);
@@ -378,8 +381,9 @@ fn settings_side_by_side_have_the_bits_that_each_has_alone() {
         let in_order = problem.batches(9);
         let shuffled: Vec<Batch> = in_order.iter().map(|b| Batch { window, ..*b }).collect();
         let orders = [in_order, shuffled];
-        let Descending { model, penalty, max_batch, .. } = problem.options;
-        let sweeping = Sweeping { model, penalty, orders: 2, max_batch, max_updates: 5, shuffled: true };
+        let DescentOptions { model, penalty, max_batch, .. } = problem.options;
+        let sweeping =
+            SweepOptions { model, penalty, orders: 2, max_batch, max_updates: 5, shuffled: true };
         let samples = problem.samples(gpu);
         let mut sweep = Sweep::new(&gpu.device, &samples, &settings, &problem.start, sweeping).unwrap();
         for updates in [0..5, 5..9] {
@@ -394,7 +398,7 @@ fn settings_side_by_side_have_the_bits_that_each_has_alone() {
         for (i, fit) in all.iter().enumerate().filter(|(i, _)| i % 5 < 2 || i / 2 < 40) {
             problem.options.rule = settings[i / 2];
             let alone = problem.train(gpu, &orders[i % 2], 9);
-            let alone = Shape::new(&model).unwrap().unpad(&alone.values[0]);
+            let alone = GradientLayout::new(&model).unwrap().unpad(&alone.values[0]);
             assert_bits(&format!("{:?}, order {}", settings[i / 2], i % 2), fit, &alone);
         }
     }
@@ -405,18 +409,19 @@ fn sweeps_that_cannot_be_are_refused() {
     let Some(gpu) = Gpu::get() else { return };
     let problem = Problem::random(Model::new(3, Loss::Mse), Adam::default().into(), 20, 5);
     let samples = problem.samples(gpu);
-    let Descending { model, penalty, max_batch, .. } = problem.options;
-    let sweeping = Sweeping { model, penalty, orders: 2, max_batch, max_updates: 4, shuffled: false };
+    let DescentOptions { model, penalty, max_batch, .. } = problem.options;
+    let sweeping =
+        SweepOptions { model, penalty, orders: 2, max_batch, max_updates: 4, shuffled: false };
     let new = |settings: &[Rule], start: &[f32], sweeping| {
         Sweep::new(&gpu.device, &samples, settings, start, sweeping)
     };
     let rules = [Adam::default().into(), Sgd::default().into()];
     let text = new(&rules, &[0.0; 3], sweeping).unwrap_err().to_string();
     assert_eq!(text, "the parameters to start with: 3 elements where there should be 4");
-    let none = Sweeping { orders: 0, ..sweeping };
+    let none = SweepOptions { orders: 0, ..sweeping };
     let text = new(&rules, &[0.0; 4], none).unwrap_err().to_string();
     assert_eq!(text, "the number of orders is 0, and must be at least 1");
-    let many = Sweeping { orders: usize::MAX, ..sweeping };
+    let many = SweepOptions { orders: usize::MAX, ..sweeping };
     assert!(matches!(new(&rules, &[0.0; 4], many), Err(Error::Limit { .. })));
     let wrong = Adam { lr: -1.0, ..Adam::default() };
     new(&[rules[0], wrong.into()], &[0.0; 4], sweeping).unwrap_err();
@@ -435,24 +440,24 @@ fn sweeps_that_cannot_be_are_refused() {
 #[test]
 fn what_does_not_fit_is_refused() {
     let Some(gpu) = Gpu::get() else { return };
-    assert!(Epochs::fits(&Model::new(10, Loss::Mse), 32));
-    assert!(!Epochs::fits(&Model::new(10, Loss::Softmax { classes: 3 }), 32));
+    assert!(SmallBatchKernel::fits(&Model::new(10, Loss::Mse), 32));
+    assert!(!SmallBatchKernel::fits(&Model::new(10, Loss::Softmax { classes: 3 }), 32));
     let problem = Problem::random(Model::new(64, Loss::Mse), Adam::default().into(), 600, 257);
     let samples = problem.samples(gpu);
     let params = gpu.span(&vec![0.0; samples.shape().padded_len() as usize]);
-    let refused = |samples: &Samples, options: Descending| -> Error {
-        Epochs::new(&gpu.device, samples, &params, options, false).unwrap_err()
+    let refused = |samples: &DeviceDataset, options: DescentOptions| -> Error {
+        SmallBatchKernel::new(&gpu.device, samples, &params, options, false).unwrap_err()
     };
     let text = refused(&samples, problem.options).to_string();
     assert_eq!(text, "the number of rows in a batch is 257, and must be as small as Epochs::fits says");
-    let options = Descending { max_batch: 8, max_batches: 3, ..problem.options };
-    let two = Samples::with_max_buffer(&gpu.device, *samples.shape(), 600, 8, 300 * 256).unwrap();
+    let options = DescentOptions { max_batch: 8, max_batches: 3, ..problem.options };
+    let two = DeviceDataset::with_max_buffer(&gpu.device, *samples.shape(), 600, 8, 300 * 256).unwrap();
     let text = refused(&two, options).to_string();
     assert!(text.starts_with("the number of chunks of the data is "), "{text}");
-    let text = refused(&samples, Descending { average: Some(1.5), ..options }).to_string();
+    let text = refused(&samples, DescentOptions { average: Some(1.5), ..options }).to_string();
     assert!(text.starts_with("average: decay is 1.5"), "{text}");
 
-    let mut epochs = Epochs::new(&gpu.device, &samples, &params, options, false).unwrap();
+    let mut epochs = SmallBatchKernel::new(&gpu.device, &samples, &params, options, false).unwrap();
     let mut refused = |batches: &[Batch], rates: usize| {
         epochs.prepare(&gpu.queue, batches, &vec![0.1; rates]).unwrap_err().to_string()
     };

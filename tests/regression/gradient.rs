@@ -7,7 +7,7 @@ use common::gpu::Gpu;
 use common::{Random, assert_bits, assert_within, widen};
 use wgpu_optim::cpu::Bounded;
 use wgpu_optim::gpu::ReadBack;
-use wgpu_optim::regression::kernels::{Gradient, Samples, Shape, Sums};
+use wgpu_optim::regression::kernels::{DeviceDataset, Gradient, GradientLayout, Reduction};
 use wgpu_optim::regression::reference::BoundedSums;
 use wgpu_optim::regression::reference::gradient::{Rows, gradient};
 use wgpu_optim::{Batch, Loss, Model, Optimizer, Rule, Sgd, Span, Window};
@@ -167,8 +167,8 @@ impl Data {
 /// The gradient of a data set on the device.
 struct Rig<'a> {
     gpu: &'a Gpu,
-    shape: Shape,
-    samples: Samples,
+    shape: GradientLayout,
+    samples: DeviceDataset,
     gradient: Gradient,
     grads: Span,
     max_batches: u32,
@@ -176,21 +176,27 @@ struct Rig<'a> {
 
 impl<'a> Rig<'a> {
     fn new(gpu: &'a Gpu, data: &Data, max_batch: u64, max_batches: u32) -> Self {
-        let shape = Shape::new(&data.model).unwrap();
-        let samples = Samples::new(&gpu.device, shape, data.rows(), max_batch).unwrap();
+        let shape = GradientLayout::new(&data.model).unwrap();
+        let samples = DeviceDataset::new(&gpu.device, shape, data.rows(), max_batch).unwrap();
         Self::over(gpu, data, samples, max_batch, max_batches)
     }
 
     /// In chunks of at most `chunk` rows.
     fn chunked(gpu: &'a Gpu, data: &Data, chunk: u64, max_batch: u64, max_batches: u32) -> Self {
-        let shape = Shape::new(&data.model).unwrap();
+        let shape = GradientLayout::new(&data.model).unwrap();
         let bytes = shape.x_bytes(chunk).max(chunk * u64::from(shape.side) * 4);
         let samples =
-            Samples::with_max_buffer(&gpu.device, shape, data.rows(), max_batch, bytes).unwrap();
+            DeviceDataset::with_max_buffer(&gpu.device, shape, data.rows(), max_batch, bytes).unwrap();
         Self::over(gpu, data, samples, max_batch, max_batches)
     }
 
-    fn over(gpu: &'a Gpu, data: &Data, samples: Samples, max_batch: u64, max_batches: u32) -> Self {
+    fn over(
+        gpu: &'a Gpu,
+        data: &Data,
+        samples: DeviceDataset,
+        max_batch: u64,
+        max_batches: u32,
+    ) -> Self {
         samples.write(&gpu.queue, &data.x, &data.sides).unwrap();
         let shape = *samples.shape();
         let grads = gpu.span(&vec![f32::NAN; shape.padded_len() as usize]);
@@ -281,8 +287,8 @@ fn workgroups_that_take_several_tiles_drop_no_row() {
     let Some(gpu) = Gpu::get() else { return };
     for (features, rows) in [(1, 530_001), (5, 262_144), (64, 40_000), (250, 16_384), (1000, 3_001)] {
         let data = Data::exact(features, rows);
-        let shape = Shape::new(&data.model).unwrap();
-        let Sums::Teams { lanes, rows, .. } = shape.sums else { panic!("{shape:?}") };
+        let shape = GradientLayout::new(&data.model).unwrap();
+        let Reduction::Teams { lanes, rows, .. } = shape.sums else { panic!("{shape:?}") };
         let tile = u64::from(64 / lanes * rows);
         let groups = u64::from(shape.groups(data.rows() as u32));
         assert!(data.rows() > tile * groups, "one tile is enough for {features} features");
@@ -303,7 +309,7 @@ fn rows_go_on_past_one_dimension_of_the_grid() {
 #[test]
 fn the_most_features_that_are_allowed_work() {
     let Some(gpu) = Gpu::get() else { return };
-    let data = Data::exact(Shape::MAX_FEATURES as usize, 2);
+    let data = Data::exact(GradientLayout::MAX_FEATURES as usize, 2);
     assert_exact(&mut Rig::new(gpu, &data, 2, 1), &data, &[data.all()]);
 }
 
@@ -482,7 +488,7 @@ fn every_loss_is_exact_on_exact_data() {
 #[test]
 fn batches_of_many_runs_drop_no_row() {
     let Some(gpu) = Gpu::get() else { return };
-    let wide = Data::exact(Shape::MAX_FEATURES as usize, 50);
+    let wide = Data::exact(GradientLayout::MAX_FEATURES as usize, 50);
     let model = Model { weighted: true, ..linear(1 << 16) };
     let weighted = Data::exact_of(model, 600);
     for data in [wide, weighted] {
@@ -553,8 +559,8 @@ fn a_training_loop_in_one_submission_is_the_loop_step_by_step() {
         let data = Data::random(37, 640);
         let epoch: Vec<Batch> = (0..10).map(|i| Batch::new(i * 64, 64)).collect();
         let train = |submissions: &[&[usize]]| {
-            let shape = Shape::new(&data.model).unwrap();
-            let samples = Samples::new(&gpu.device, shape, data.rows(), 64).unwrap();
+            let shape = GradientLayout::new(&data.model).unwrap();
+            let samples = DeviceDataset::new(&gpu.device, shape, data.rows(), 64).unwrap();
             samples.write(&gpu.queue, &data.x, &data.sides).unwrap();
             let [params, grads] = [(); 2].map(|()| gpu.span(&shape.pad(&data.params)));
             let spans = (&params, &grads);

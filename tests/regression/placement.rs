@@ -11,7 +11,7 @@ use training::gpu;
 use wgpu_optim::regression::Problem;
 use wgpu_optim::regression::data::{FileOptions, Offset, Targets};
 use wgpu_optim::regression::device::Gpu;
-use wgpu_optim::regression::kernels::Shape;
+use wgpu_optim::regression::kernels::GradientLayout;
 use wgpu_optim::regression::reference::synthetic::{Options, Response};
 use wgpu_optim::regression::train::{
     Batches, CpuWorker, Float, GpuData, GpuWorker, HostRows, Placement, Recipe, Shuffle, Worker,
@@ -221,7 +221,7 @@ fn files(folder: &TempDir) -> Vec<([Problem; 2], Model)> {
 
 /// Bytes of the chunks that a run's rows may be cut into: one batch or window, or several.
 fn chunks(model: &Model, batches: &Batches) -> [u64; 2] {
-    let row = Shape::new(model).unwrap().row_bytes().max(model.side() as u64 * 4);
+    let row = GradientLayout::new(model).unwrap().row_bytes().max(model.side() as u64 * 4);
     [1, 3].map(|units| units * batches.unit() * row)
 }
 
@@ -291,7 +291,7 @@ fn a_batch_may_be_larger_than_a_chunk() {
     for features in [4093, 5000] {
         let rows = 5000;
         let (problem, model) = synthetic(features, 1, Loss::Mse, rows);
-        let run = Shape::new(&model).unwrap().run_rows();
+        let run = GradientLayout::new(&model).unwrap().run_rows();
         assert!(run < rows && rows < 2 * run);
         let batches = Batches::Epochs { rows, size: rows, updates: 2, shuffle: None };
         let recipe = recipe(model, 0);

@@ -11,9 +11,9 @@ use wgpu_optim::regression::data::FileOptions;
 use wgpu_optim::regression::device::Gpu;
 use wgpu_optim::regression::reference::synthetic::{Options, Response};
 use wgpu_optim::regression::train::{
-    Batches, Configuration, CpuWorker, EarlyStopping, EpochsWorker, GpuData, GpuWorker, HostRows, Keep,
-    MadeBy, Placement, Plan, Recipe, Report, RunState, Shuffle, TrainError, VerifyEvery, Worker,
-    train_keeping,
+    Batches, Configuration, CpuWorker, EarlyStopping, GpuData, GpuWorker, HostRows, Keep, Placement,
+    Plan, Provenance, Recipe, Report, RunState, Shuffle, SmallBatchWorker, TrainError, VerifyEvery,
+    Worker, train_keeping,
 };
 use wgpu_optim::{Adam, Loss, Model, Penalty, Rule};
 
@@ -77,7 +77,7 @@ fn cut(what: &str, problem: &Problem, plan: &Plan, cuts: Cuts, workers: [&mut dy
     let configuration = Configuration::new(problem, plan).unwrap();
     for state in cut.states.iter().filter(|state| cuts.include(state.progress.update)) {
         let (files, path) = (MemoryFiles::default(), Path::new("/state"));
-        state.write(&files, path, plan, &configuration, &MadeBy::default()).unwrap();
+        state.write(&files, path, plan, &configuration, &Provenance::default()).unwrap();
         let (_, bytes) = &files.all()[0];
         let (read, _) = RunState::read(path, bytes, plan, &configuration).unwrap();
         let at = read.progress.update;
@@ -187,7 +187,7 @@ fn in_epochs(what: &str, gpu: &Gpu, problem: &Problem, plan: &Plan, cuts: Cuts) 
     let Plan { recipe, batches, .. } = plan;
     let start = vec![0.0; recipe.model.params()];
     let data = GpuData::new(gpu, problem, &recipe.model, batches, Placement::Resident).unwrap();
-    let worker = || EpochsWorker::new(&data, recipe, &start, batches).unwrap();
+    let worker = || SmallBatchWorker::new(&data, recipe, &start, batches).unwrap();
     cut(&format!("{what}, in epochs"), problem, plan, cuts, [&mut worker(), &mut worker()]);
 }
 
@@ -255,7 +255,7 @@ fn every_loss_goes_on_with_the_same_bits() {
         on_processor(loss.name(), &problem, &plan);
         if let Some(gpu) = training::gpu() {
             on_device(loss.name(), gpu, &problem, &plan, (Placement::Virtual, Cuts::AtSeams));
-            if EpochsWorker::fits(&problem, &plan.recipe, &plan.batches) {
+            if SmallBatchWorker::fits(&problem, &plan.recipe, &plan.batches) {
                 in_epochs(loss.name(), gpu, &problem, &plan, Cuts::AtSeams);
             }
         }

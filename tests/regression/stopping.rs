@@ -11,8 +11,8 @@ use wgpu_optim::regression::device::Gpu;
 use wgpu_optim::regression::reference;
 use wgpu_optim::regression::reference::gradient::Rows;
 use wgpu_optim::regression::train::{
-    Batches, CpuWorker, EarlyStopping, EpochsWorker, GpuData, GpuWorker, HostRows, Placement, Plan,
-    Recipe, Report, Worker, train,
+    Batches, CpuWorker, EarlyStopping, GpuData, GpuWorker, HostRows, Placement, Plan, Recipe, Report,
+    SmallBatchWorker, Worker, train,
 };
 use wgpu_optim::{Adam, Batch, Loss, Model, Sgd};
 
@@ -41,11 +41,11 @@ enum On {
     F32,
     Device(&'static Gpu),
     /// The same, where many updates are one dispatch.
-    Epochs(&'static Gpu),
+    SmallBatchKernel(&'static Gpu),
 }
 
 fn everywhere() -> Vec<On> {
-    let device = gpu().into_iter().flat_map(|gpu| [On::Device(gpu), On::Epochs(gpu)]);
+    let device = gpu().into_iter().flat_map(|gpu| [On::Device(gpu), On::SmallBatchKernel(gpu)]);
     [On::F64, On::F32].into_iter().chain(device).collect()
 }
 
@@ -59,11 +59,13 @@ fn with<T>(on: On, problem: &Problem, plan: &Plan, then: impl FnOnce(&mut dyn Wo
             let rows = HostRows::<f32>::OnDemand(problem);
             then(&mut CpuWorker::new(rows, recipe, &start).unwrap())
         }
-        On::Device(gpu) | On::Epochs(gpu) => {
+        On::Device(gpu) | On::SmallBatchKernel(gpu) => {
             let (model, batches) = (&recipe.model, &plan.batches);
             let data = GpuData::new(gpu, problem, model, batches, Placement::Resident).unwrap();
             match on {
-                On::Epochs(_) => then(&mut EpochsWorker::new(&data, recipe, &start, batches).unwrap()),
+                On::SmallBatchKernel(_) => {
+                    then(&mut SmallBatchWorker::new(&data, recipe, &start, batches).unwrap())
+                }
                 _ => then(&mut GpuWorker::new(&data, recipe, &start, batches).unwrap()),
             }
         }

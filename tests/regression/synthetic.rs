@@ -6,7 +6,7 @@ use crate::common;
 use common::gpu::Gpu;
 use common::{Random, assert_bits};
 use wgpu::BufferUsages;
-use wgpu_optim::regression::kernels::{Chunk, Generator, Samples, Shape, SyntheticRows};
+use wgpu_optim::regression::kernels::{Chunk, DeviceDataset, Generator, GradientLayout, SyntheticRows};
 use wgpu_optim::regression::reference::synthetic::{Options, Response, Synthetic};
 use wgpu_optim::{Loss, Model, Span};
 
@@ -21,15 +21,15 @@ fn on_cpu(problem: &Synthetic, first: u64, rows: usize) -> (Vec<f32>, Vec<f32>) 
     (x, targets)
 }
 
-fn shape(features: u32) -> Shape {
-    Shape::new(&Model::new(features as usize, Loss::Mse)).unwrap()
+fn shape(features: u32) -> GradientLayout {
+    GradientLayout::new(&Model::new(features as usize, Loss::Mse)).unwrap()
 }
 
 /// The rows on the device are those of the CPU, and what pads them is zero.
 fn check(gpu: &Gpu, problem: &Synthetic, rows: u64, chunk: u64) {
     let shape = shape(problem.features());
     let bytes = shape.x_bytes(chunk);
-    let samples = Samples::with_max_buffer(&gpu.device, shape, rows, 1, bytes).unwrap();
+    let samples = DeviceDataset::with_max_buffer(&gpu.device, shape, rows, 1, bytes).unwrap();
     fill_with_values(gpu, samples.chunks());
     let made = SyntheticRows::new(&gpu.device, &samples, problem).unwrap();
     assert!(made.parts() >= rows.div_ceil(chunk) as usize);

@@ -63,7 +63,7 @@ impl FileData {
         let mut columns = vec![ColumnSums::NONE; layout.features];
         let mut distinct = Distinct::new(layout.targets == 1);
         let mut checksum = crc32fast::Hasher::new();
-        let mut held = Some(Held::new(opened.source.single(), &layout, memory));
+        let mut held = Some(HeldRows::new(opened.source.single(), &layout, memory));
         let (mut rows, mut least_target) = (0, f64::INFINITY);
         let (mut greatest_target, mut greatest_weight) = (f64::NEG_INFINITY, 0.0f64);
         while pass.next(&mut cells)? {
@@ -116,7 +116,7 @@ impl FileData {
             greatest_target,
             greatest_weight,
             store: match held {
-                Some(held) => Store::Held(held),
+                Some(held) => Store::HeldRows(held),
                 None => {
                     let whole = (rows, checksum.finalize());
                     Store::Streamed { opened, seekable, whole, cursor: Mutex::new(None) }
@@ -160,7 +160,7 @@ impl FileData {
             return Err(DataError::Range { name, rows, first, count });
         }
         let (opened, seekable, whole, cursor) = match &self.store {
-            Store::Held(held) => {
+            Store::HeldRows(held) => {
                 held.read(first as usize, (features, x), (side, sides));
                 return Ok(());
             }
@@ -184,7 +184,7 @@ impl FileData {
 }
 
 enum Store {
-    Held(Held),
+    HeldRows(HeldRows),
     Streamed {
         opened: Opened,
         /// Whether rows of the file and rows that can be used are the same.
@@ -198,14 +198,14 @@ enum Store {
 impl Debug for Store {
     fn fmt(&self, f: &mut Formatter) -> fmt::Result {
         f.write_str(match self {
-            Store::Held(_) => "Held",
+            Store::HeldRows(_) => "Held",
             Store::Streamed { .. } => "Streamed",
         })
     }
 }
 
 /// Rows in memory.
-struct Held {
+struct HeldRows {
     x: Features,
     sides: Vec<f64>,
     /// How many fit.
@@ -218,14 +218,14 @@ enum Features {
     Double(Vec<f64>),
 }
 
-impl Held {
+impl HeldRows {
     fn new(single: bool, layout: &Layout, memory: u64) -> Self {
         let (x, width) = match single {
             true => (Features::Single(Vec::new()), size_of::<f32>()),
             false => (Features::Double(Vec::new()), size_of::<f64>()),
         };
         let row = layout.features * width + (layout.columns.len() - layout.features) * size_of::<f64>();
-        Held { x, sides: Vec::new(), most: usize::try_from(memory).unwrap_or(usize::MAX) / row }
+        HeldRows { x, sides: Vec::new(), most: usize::try_from(memory).unwrap_or(usize::MAX) / row }
     }
 
     /// With another row, unless that is more than fits.

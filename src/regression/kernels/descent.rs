@@ -7,9 +7,9 @@ use super::row_sums::Sizes;
 use super::row_sums::{Purpose, RowSums, constants};
 use super::shader;
 use super::steps;
-use super::{Rows, Shape};
+use super::{GradientLayout, Rows};
 use crate::cpu::StepState;
-use crate::gpu::bindings::{Use, check_limit, group, layout, pipeline_over};
+use crate::gpu::bindings::{BufferAccess, check_limit, group, layout, pipeline_over};
 use crate::gpu::dispatch::flag;
 use crate::gpu::kernels::Options;
 use crate::gpu::span::{Limits, Span};
@@ -21,7 +21,7 @@ use wgpu::{BindGroup, Buffer, BufferUsages, ComputePass, ComputePipeline, Device
 
 /// What a [`Descent`] is made of, besides the rows.
 #[derive(Clone, Copy, Debug)]
-pub struct Descending {
+pub struct DescentOptions {
     /// The model.
     pub model: Model,
     /// The rule of every parameter.
@@ -79,7 +79,7 @@ pub struct Descending {
 #[derive(Debug)]
 pub struct Descent {
     sums: RowSums,
-    options: Descending,
+    options: DescentOptions,
     kernel: ComputePipeline,
     sum_bindings: BindGroup,
     step_bindings: BindGroup,
@@ -91,7 +91,7 @@ pub struct Descent {
 }
 
 impl Descent {
-    /// Updates of the parameters in `params`, [`Shape::padded_len`] elements as [`Shape::pad`] has them.
+    /// Updates of the parameters in `params`, [`GradientLayout::padded_len`] elements as [`GradientLayout::pad`] has them.
     ///
     /// # Errors
     /// [`Error::Length`], [`Error::OutOfBounds`], [`Error::Misaligned`] and [`Error::MissingUsage`] for the
@@ -101,7 +101,7 @@ impl Descent {
         device: &Device,
         rows: impl Into<Rows>,
         params: &Span,
-        options: Descending,
+        options: DescentOptions,
     ) -> Result<Self, Error> {
         Self::with_rule_file(device, rows, params, options, None)
     }
@@ -111,10 +111,10 @@ impl Descent {
         device: &Device,
         rows: impl Into<Rows>,
         params: &Span,
-        options: Descending,
+        options: DescentOptions,
         rule_file: Option<&'static str>,
     ) -> Result<Self, Error> {
-        let Descending { model, rule, penalty, average, max_batch, max_batches, shuffled } = options;
+        let DescentOptions { model, rule, penalty, average, max_batch, max_batches, shuffled } = options;
         rule.validate()?;
         penalty.validate()?;
         if let Some(decay) = average {
@@ -149,7 +149,7 @@ impl Descent {
         let losses = losses(device, max_batches);
         let so_far = so_far(device, &shape, false, sums.most_runs())?;
 
-        use Use::{DynamicUniform, Read, Write};
+        use BufferAccess::{DynamicUniform, Read, Write};
         let sum_layout = layout(device, "gradient sum", &[DynamicUniform, Read, Write, Write]);
         let step_layout = layout(device, "descent", &[DynamicUniform, Write, Write]);
         let resources = vec![
@@ -189,8 +189,8 @@ impl Descent {
     }
 
     /// Bytes of what is allocated for updates, where a batch comes in at most so many runs.
-    pub(crate) fn bytes_of(shape: &Shape, most_runs: u64, options: &Descending) -> u64 {
-        let Descending { rule, average, max_batch, max_batches, shuffled, .. } = *options;
+    pub(crate) fn bytes_of(shape: &GradientLayout, most_runs: u64, options: &DescentOptions) -> u64 {
+        let DescentOptions { rule, average, max_batch, max_batches, shuffled, .. } = *options;
         let purpose = Purpose { metrics: false, shuffled, max_batch, max_batches };
         let planes = (rule.moments().len() + usize::from(average.is_some())).max(1) as u64;
         planes * shape.padded_len() * 4
@@ -300,7 +300,7 @@ impl Descent {
     }
 
     /// How its sums are shared out among threads.
-    pub fn shape(&self) -> &Shape {
+    pub fn shape(&self) -> &GradientLayout {
         self.sums.shape()
     }
 }
@@ -309,7 +309,7 @@ impl Descent {
 pub(super) fn penalty_constants(
     penalty: &Penalty,
     rule: &Rule,
-    shape: &Shape,
+    shape: &GradientLayout,
 ) -> [(&'static str, f64); 4] {
     let shrinking = penalty.shrinking(rule);
     [

@@ -3,14 +3,14 @@
 mod sharing;
 mod tables;
 
-use super::descent::{Descending, penalty_constants};
+use super::descent::{DescentOptions, penalty_constants};
 use super::row_sums::{Purpose, constants};
 use super::shape::THREADS;
 use super::steps::{self, USED};
-use super::{Rows, Samples, Shape};
+use super::{DeviceDataset, GradientLayout, Rows};
 use super::{needs, shader};
 use crate::cpu::{RuleConstants, StepState};
-use crate::gpu::bindings::{Use, check_limit, group_of, layout_of, pipeline_over};
+use crate::gpu::bindings::{BufferAccess, check_limit, group_of, layout_of, pipeline_over};
 use crate::gpu::dispatch::flag;
 use crate::gpu::kernels::{self, Options, Variant};
 use crate::gpu::span::{Limits, Span};
@@ -24,16 +24,16 @@ use wgpu::{BindGroup, BufferUsages, ComputePass, ComputePipeline, Device, Queue}
 /// Updates of a model that is so small that one thread or one workgroup makes them all: as many in a
 /// dispatch as are prepared, up to what every device can be trusted with.
 ///
-/// What a batch adds up to has one order, given by the model and [`Descending::max_batch`]: the same bits
+/// What a batch adds up to has one order, given by the model and [`DescentOptions::max_batch`]: the same bits
 /// on the same device, however updates are divided among dispatches. They are not the bits of a
 /// [`Descent`](super::Descent).
 #[derive(Debug)]
-pub struct Epochs {
-    options: Descending,
+pub struct SmallBatchKernel {
+    options: DescentOptions,
     rules: Vec<Rule>,
     orders: usize,
     rows: Rows,
-    shape: Shape,
+    shape: GradientLayout,
     sharing: Sharing,
     kernel: ComputePipeline,
     data_bindings: BindGroup,
@@ -46,14 +46,14 @@ pub struct Epochs {
     prepared: u32,
 }
 
-impl Epochs {
+impl SmallBatchKernel {
     /// Whether batches of up to `max_batch` rows are so small that this is the way: one output, up to 2044
     /// features, and up to 1024 rows of 4096 vec4 in all.
     pub fn fits(model: &Model, max_batch: u64) -> bool {
         Sharing::new(model, max_batch).is_some()
     }
 
-    /// Updates of the parameters in `params`, [`Shape::padded_len`] elements as [`Shape::pad`] has them;
+    /// Updates of the parameters in `params`, [`GradientLayout::padded_len`] elements as [`GradientLayout::pad`] has them;
     /// `traced` keeps the parameters behind every update. The rows must lie in one chunk.
     ///
     /// # Errors
@@ -63,9 +63,9 @@ impl Epochs {
     /// the rule, the penalty or the average.
     pub fn new(
         device: &Device,
-        samples: &Samples,
+        samples: &DeviceDataset,
         params: &Span,
-        options: Descending,
+        options: DescentOptions,
         traced: bool,
     ) -> Result<Self, Error> {
         let rules = vec![options.rule];
@@ -73,8 +73,8 @@ impl Epochs {
     }
 
     /// Bytes of what is allocated for updates of one setting that are traced.
-    pub(crate) fn bytes_of(shape: &Shape, options: &Descending) -> u64 {
-        let Descending { model, rule, average, max_batch, max_batches, shuffled, .. } = *options;
+    pub(crate) fn bytes_of(shape: &GradientLayout, options: &DescentOptions) -> u64 {
+        let DescentOptions { model, rule, average, max_batch, max_batches, shuffled, .. } = *options;
         let planes = (rule.moments().len() + usize::from(average.is_some())).max(1) as u64;
         let at_once = Sharing::new(&model, max_batch)
             .map_or(1, |sharing| sharing.updates(shape, planes, max_batch, 1));
@@ -95,14 +95,14 @@ impl Epochs {
     /// the rows: as many fits, those of the first order first. All settings have one [`kernel`].
     pub(super) fn of_settings(
         device: &Device,
-        samples: &Samples,
+        samples: &DeviceDataset,
         params: &Span,
         rules: Vec<Rule>,
         orders: usize,
-        options: Descending,
+        options: DescentOptions,
         traced: bool,
     ) -> Result<Self, Error> {
-        let Descending { model, penalty, average, max_batch, shuffled, .. } = options;
+        let DescentOptions { model, penalty, average, max_batch, shuffled, .. } = options;
         rules.iter().try_for_each(Rule::validate)?;
         penalty.validate()?;
         if let Some(decay) = average {
@@ -113,7 +113,7 @@ impl Epochs {
         let shape = rows.check(&model)?;
         let max_batch = max_batch.clamp(1, rows.count().max(1));
         let max_updates = u64::from(options.max_batches.max(1));
-        let options = Descending { max_batch, max_batches: max_updates as u32, ..options };
+        let options = DescentOptions { max_batch, max_batches: max_updates as u32, ..options };
         let shape_error = |what, value, range| Error::Shape { what, value, range };
         let sharing = Sharing::new(&model, max_batch).ok_or_else(|| {
             let range = "as small as Epochs::fits says";
@@ -154,7 +154,7 @@ impl Epochs {
             traced,
         };
         let tables = Tables::new(device, &rules, room)?;
-        let data_layout = layout_of(device, "rows", &[(1, Use::Read), (2, Use::Read)]);
+        let data_layout = layout_of(device, "rows", &[(1, BufferAccess::Read), (2, BufferAccess::Read)]);
         let data = [(1, chunk.x.as_entire_binding()), (2, chunk.sides.as_entire_binding())];
         let data_bindings = group_of(device, "rows", &data_layout, data);
         let tables_layout = Tables::layout(device);
@@ -179,7 +179,7 @@ impl Epochs {
         }
         let layouts = [Some(&data_layout), Some(&tables_layout)];
         let kernel = pipeline_over(device, &module, "main", &layouts, &module.declared(all));
-        Ok(Epochs {
+        Ok(SmallBatchKernel {
             step_states: vec![StepState::default(); rules.len()],
             options,
             rules,
@@ -363,12 +363,12 @@ impl Epochs {
     }
 
     /// How its rows and parameters lie.
-    pub fn shape(&self) -> &Shape {
+    pub fn shape(&self) -> &GradientLayout {
         &self.shape
     }
 }
 
-/// Where a setting's model in one order of the rows is on the device, as [`Shape::pad`] has it; usage
+/// Where a setting's model in one order of the rows is on the device, as [`GradientLayout::pad`] has it; usage
 /// `COPY_SRC`.
 #[derive(Clone, Debug)]
 pub struct Fit {

@@ -4,7 +4,7 @@ use super::Rows;
 use super::gradient::{losses, so_far};
 use super::row_sums::{Purpose, RowSums, constants};
 use super::shader;
-use crate::gpu::bindings::{Use, group, layout, pipeline};
+use crate::gpu::bindings::{BufferAccess, group, layout, pipeline};
 use crate::gpu::span::Span;
 use crate::regression::batch::Batch;
 use crate::{Error, Evaluation, Model};
@@ -38,7 +38,7 @@ impl Evaluator {
         let shape = rows.check(model)?;
         let purpose = Purpose { metrics: true, shuffled: false, max_batch, max_batches };
         let sums = RowSums::new(device, &rows, model, params, purpose)?;
-        use Use::{DynamicUniform, Read, Write};
+        use BufferAccess::{DynamicUniform, Read, Write};
         let layout = layout(device, "evaluation sum", &[DynamicUniform, Read, Write, Write]);
         let so_far = so_far(device, &shape, true, sums.most_runs())?;
         let losses = losses(device, 1);

@@ -3,8 +3,8 @@
 use super::row_sums::Sizes;
 use super::row_sums::{Purpose, RowSums, check_params, constants};
 use super::shader;
-use super::{Rows, Shape};
-use crate::gpu::bindings::{Use, check_limit, group, layout, pipeline};
+use super::{GradientLayout, Rows};
+use crate::gpu::bindings::{BufferAccess, check_limit, group, layout, pipeline};
 use crate::gpu::span::{Limits, Span};
 use crate::regression::batch::Batch;
 use crate::{Error, Model};
@@ -25,7 +25,7 @@ pub struct Gradient {
 
 impl Gradient {
     /// The gradient over `rows` of the model in `params`, written to `grads`: both are
-    /// [`Shape::padded_len`] long and lie as [`Shape::pad`] has them.
+    /// [`GradientLayout::padded_len`] long and lie as [`GradientLayout::pad`] has them.
     ///
     /// Up to `max_batches` batches of at most `max_batch` rows can be prepared at a time, with `shuffled`
     /// also those of a [`Window`](crate::Window).
@@ -52,7 +52,7 @@ impl Gradient {
         let purpose = Purpose { metrics: false, shuffled, max_batch, max_batches };
         let sums = RowSums::new(device, &rows, model, params, purpose)?;
         let losses = losses(device, max_batches);
-        use Use::{DynamicUniform, Read, Write};
+        use BufferAccess::{DynamicUniform, Read, Write};
         let layout = layout(device, "gradient sum", &[DynamicUniform, Read, Write, Write, Write]);
         let so_far = so_far(device, &shape, false, sums.most_runs())?;
         let resources = vec![
@@ -70,7 +70,7 @@ impl Gradient {
     }
 
     /// Bytes of what is allocated for so many batches, where one comes in at most so many runs.
-    pub(crate) fn bytes_of(shape: &Shape, most_runs: u64, purpose: &Purpose) -> u64 {
+    pub(crate) fn bytes_of(shape: &GradientLayout, most_runs: u64, purpose: &Purpose) -> u64 {
         let losses = 4 * u64::from(purpose.max_batches);
         Sizes::new(shape, most_runs, purpose).total()
             + so_far_bytes(shape, purpose.metrics, most_runs)
@@ -157,7 +157,7 @@ pub(super) fn losses(device: &Device, max_batches: u32) -> Buffer {
 /// What a batch's runs add up to; two planes where there are several.
 pub(super) fn so_far(
     device: &Device,
-    shape: &Shape,
+    shape: &GradientLayout,
     metrics: bool,
     most_runs: u64,
 ) -> Result<Buffer, Error> {
@@ -172,7 +172,7 @@ pub(super) fn so_far(
     }))
 }
 
-pub(crate) fn so_far_bytes(shape: &Shape, metrics: bool, most_runs: u64) -> u64 {
+pub(crate) fn so_far_bytes(shape: &GradientLayout, metrics: bool, most_runs: u64) -> u64 {
     let vectors = if most_runs > 1 || metrics { 2 * shape.partial_vectors(metrics) } else { 1 };
     u64::from(vectors) * 16
 }

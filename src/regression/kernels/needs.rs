@@ -1,17 +1,19 @@
 //! What the kernels over rows need of a device.
 
 use crate::Error;
-use crate::gpu::needs::{Needs, steps};
+use crate::gpu::needs::{KernelLimits, steps};
 use wgpu::{AdapterInfo, Limits};
 
 /// What makes the rows of a synthetic problem.
-pub const SYNTHETIC: Needs = Needs { threads: 64, workgroup_bytes: 2048, storage_buffers: 3 };
+pub const SYNTHETIC: KernelLimits =
+    KernelLimits { threads: 64, workgroup_bytes: 2048, storage_buffers: 3 };
 /// Sums over rows that are stored, and what is done with them.
-pub const SUMS: Needs = Needs { threads: 64, workgroup_bytes: 13312, storage_buffers: 5 };
+pub const SUMS: KernelLimits = KernelLimits { threads: 64, workgroup_bytes: 13312, storage_buffers: 5 };
 /// The same over rows that are made where they are needed.
-pub const VIRTUAL_SUMS: Needs = Needs { storage_buffers: 6, ..SUMS };
+pub const VIRTUAL_SUMS: KernelLimits = KernelLimits { storage_buffers: 6, ..SUMS };
 /// Many updates in one dispatch.
-pub const EPOCHS: Needs = Needs { threads: 64, workgroup_bytes: 13824, storage_buffers: 8 };
+pub const EPOCHS: KernelLimits =
+    KernelLimits { threads: 64, workgroup_bytes: 13824, storage_buffers: 8 };
 
 /// For a whole adapter, as only the command asks: what a device of such limits lacks, so that not all kernels run on it.
 ///

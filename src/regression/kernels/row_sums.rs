@@ -1,9 +1,9 @@
 //! The kernels that read rows: partial sums of batches, for a gradient or for what evaluates a model.
 
-use super::shape::{Sums, THREADS};
-use super::{Rows, Shape};
+use super::shape::{Reduction, THREADS};
+use super::{GradientLayout, Rows};
 use super::{needs, shader};
-use crate::gpu::bindings::{Use, check_limit, group_of, layout_of, pipeline_over};
+use crate::gpu::bindings::{BufferAccess, check_limit, group_of, layout_of, pipeline_over};
 use crate::gpu::shader::Module;
 use crate::gpu::span::{Limits, Span, grid};
 use crate::regression::batch::Batch;
@@ -66,7 +66,7 @@ enum Stage {
     Targets,
     Scores,
     Derivatives,
-    Sums,
+    Reduction,
 }
 
 /// What the sums are for.
@@ -91,10 +91,10 @@ pub struct Sizes {
 
 impl Sizes {
     /// Where a batch comes in at most so many runs.
-    pub fn new(shape: &Shape, most_runs: u64, purpose: &Purpose) -> Self {
+    pub fn new(shape: &GradientLayout, most_runs: u64, purpose: &Purpose) -> Self {
         let run_rows = purpose.max_batch.min(shape.run_rows());
         let groups = u64::from(shape.groups(run_rows as u32));
-        let two = shape.sums == Sums::TwoPasses;
+        let two = shape.sums == Reduction::TwoPasses;
         let parts = u64::from(shape.parts(run_rows as u32));
         Sizes {
             partials: groups * u64::from(shape.partial_vectors(purpose.metrics)) * 16,
@@ -116,7 +116,7 @@ impl Sizes {
 pub struct RowSums {
     rows: Rows,
     model: Model,
-    shape: Shape,
+    shape: GradientLayout,
     purpose: Purpose,
     kernels: Kernels,
     bindings: Vec<BindGroup>,
@@ -150,7 +150,7 @@ impl RowSums {
         needs.check(device)?;
         check_params("params", &shape, params, &limits)?;
 
-        let two = shape.sums == Sums::TwoPasses;
+        let two = shape.sums == Reduction::TwoPasses;
         let sizes = Sizes::new(&shape, rows.most_runs(max_batch), &purpose);
         let hint = " for a batch's scores and partial sums";
         let (limit, available) = ("max_storage_buffer_binding_size", limits.max_binding);
@@ -174,7 +174,7 @@ impl RowSums {
         let usage = BufferUsages::UNIFORM | BufferUsages::COPY_DST;
         let descriptions = buffer("batches", sizes.descriptions, usage);
 
-        use Use::{DynamicUniform, Read, Write};
+        use BufferAccess::{DynamicUniform, Read, Write};
         let mut uses = vec![(0, DynamicUniform), (2, Read), (3, Read), (4, Write)];
         uses.extend(rows.is_stored().then_some((1, Read)));
         uses.extend(two.then_some((5, Write)));
@@ -204,16 +204,16 @@ impl RowSums {
         };
         let stored = rows.is_stored();
         let kernels = match shape.sums {
-            Sums::Teams { lanes, blocks, rows } => {
+            Reduction::Teams { lanes, blocks, rows } => {
                 let more =
                     [("LANES", lanes.into()), ("BLOCKS", blocks.into()), ("ROWS", f64::from(rows))];
                 Kernels::OnePass(make(shader::gradient_one_pass(&model.loss, stored), &more))
             }
-            Sums::Tiles { rows } => {
+            Reduction::Tiles { rows } => {
                 let module = shader::gradient_tiles(&model.loss, stored);
                 Kernels::OnePass(make(module, &[("ROWS", rows.into())]))
             }
-            Sums::TwoPasses => Kernels::TwoPasses {
+            Reduction::TwoPasses => Kernels::TwoPasses {
                 scores: make(shader::gradient_scores(stored), &[]),
                 derivatives: make(shader::gradient_derivatives(&model.loss, stored), &[]),
                 columns: make(shader::gradient_columns(stored), &[]),
@@ -313,12 +313,12 @@ impl RowSums {
     }
 
     fn stages(&self) -> &'static [Stage] {
-        use Stage::{Derivatives, Scores, Sums, Targets};
+        use Stage::{Derivatives, Reduction, Scores, Targets};
         match (&self.kernels, self.rows.is_stored(), self.purpose.metrics) {
-            (Kernels::OnePass(_), true, _) => &[Sums],
-            (Kernels::OnePass(_), false, _) => &[Targets, Sums],
-            (Kernels::TwoPasses { .. }, true, false) => &[Scores, Derivatives, Sums],
-            (Kernels::TwoPasses { .. }, false, false) => &[Targets, Scores, Derivatives, Sums],
+            (Kernels::OnePass(_), true, _) => &[Reduction],
+            (Kernels::OnePass(_), false, _) => &[Targets, Reduction],
+            (Kernels::TwoPasses { .. }, true, false) => &[Scores, Derivatives, Reduction],
+            (Kernels::TwoPasses { .. }, false, false) => &[Targets, Scores, Derivatives, Reduction],
             (Kernels::TwoPasses { .. }, true, true) => &[Scores, Derivatives],
             (Kernels::TwoPasses { .. }, false, true) => &[Targets, Scores, Derivatives],
         }
@@ -400,7 +400,7 @@ impl RowSums {
         grid(columns, SUM_COLUMNS, self.max_groups)
     }
 
-    pub fn shape(&self) -> &Shape {
+    pub fn shape(&self) -> &GradientLayout {
         &self.shape
     }
 
@@ -432,7 +432,7 @@ fn run_binding(descriptions: &Buffer) -> wgpu::BindingResource<'_> {
 }
 
 /// The overrides of `batch.wgsl` and of the loss.
-pub fn constants(shape: &Shape, model: &Model, purpose: Purpose) -> Vec<(&'static str, f64)> {
+pub fn constants(shape: &GradientLayout, model: &Model, purpose: Purpose) -> Vec<(&'static str, f64)> {
     let at = |at: Option<usize>| at.unwrap_or(0) as f64;
     let mut constants = vec![
         ("FEATURES", shape.features.into()),
@@ -454,7 +454,12 @@ pub fn constants(shape: &Shape, model: &Model, purpose: Purpose) -> Vec<(&'stati
 }
 
 /// Parameters, or their gradient, as they lie on the device.
-pub fn check_params(what: &str, shape: &Shape, span: &Span, limits: &Limits) -> Result<(), Error> {
+pub fn check_params(
+    what: &str,
+    shape: &GradientLayout,
+    span: &Span,
+    limits: &Limits,
+) -> Result<(), Error> {
     span.check(|| what.into(), limits.quantum(), BufferUsages::STORAGE)?;
     let expected = shape.padded_len();
     if span.len != expected {

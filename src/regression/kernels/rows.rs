@@ -1,28 +1,28 @@
 //! Where a gradient's rows are, and which of them a batch is.
 
 use super::shader;
-use super::shape::Shape;
+use super::shape::GradientLayout;
 use super::synthetic::Generator;
-use super::{Chunk, Samples};
-use crate::gpu::bindings::{Use, check_limit, group, layout, pipeline_over};
+use super::{Chunk, DeviceDataset};
+use crate::gpu::bindings::{BufferAccess, check_limit, group, layout, pipeline_over};
 use crate::gpu::span::Limits;
 use crate::regression::batch::Batch;
 use crate::regression::reference::synthetic::Synthetic;
 use crate::{Error, Model};
 use wgpu::{BindGroup, BindGroupLayout, Buffer, BufferUsages, ComputePass, ComputePipeline, Device};
 
-/// The rows of a data set, for kernels that sum over them: [`Samples`], or a [`Synthetic`] problem whose rows
+/// The rows of a data set, for kernels that sum over them: [`DeviceDataset`], or a [`Synthetic`] problem whose rows
 /// are made where they are needed.
 #[derive(Clone, Debug)]
 pub struct Rows {
-    shape: Shape,
+    shape: GradientLayout,
     rows: u64,
     source: Source,
 }
 
 #[derive(Clone, Debug)]
 enum Source {
-    Stored(Samples),
+    Stored(DeviceDataset),
     Virtual(Box<Virtual>),
 }
 
@@ -51,8 +51,8 @@ pub struct Place {
     pub base: u64,
 }
 
-impl From<&Samples> for Rows {
-    fn from(samples: &Samples) -> Self {
+impl From<&DeviceDataset> for Rows {
+    fn from(samples: &DeviceDataset) -> Self {
         let source = Source::Stored(samples.clone());
         Rows { shape: *samples.shape(), rows: samples.rows(), source }
     }
@@ -73,7 +73,7 @@ impl Rows {
     /// the device does not offer.
     pub fn unstored(
         device: &Device,
-        shape: Shape,
+        shape: GradientLayout,
         problem: &Synthetic,
         rows: u64,
     ) -> Result<Self, Error> {
@@ -84,7 +84,8 @@ impl Rows {
         let (limit, hint) = ("max_storage_buffer_binding_size", " for the targets of a run");
         check_limit(limit, limits.max_binding, bytes, hint)?;
         let generator = Generator::new(device, problem)?;
-        let layout = layout(device, "targets of a run", &[Use::DynamicUniform, Use::Write]);
+        let layout =
+            layout(device, "targets of a run", &[BufferAccess::DynamicUniform, BufferAccess::Write]);
         let layouts = [Some(&layout), Some(generator.layout())];
         let module = shader::virtual_targets();
         let mut constants = generator.target_constants();
@@ -107,8 +108,8 @@ impl Rows {
     }
 
     /// The shape of a model's gradient over these rows.
-    pub(crate) fn check(&self, model: &Model) -> Result<Shape, Error> {
-        let shape = Shape::new(model)?;
+    pub(crate) fn check(&self, model: &Model) -> Result<GradientLayout, Error> {
+        let shape = GradientLayout::new(model)?;
         same("features of the model", shape.features, self.shape.features)?;
         same("what lies beside the model's rows", shape.side, self.shape.side)?;
         Ok(shape)
@@ -119,7 +120,7 @@ impl Rows {
     }
 
     /// The data set, where it is stored.
-    pub fn samples(&self) -> Option<&Samples> {
+    pub fn samples(&self) -> Option<&DeviceDataset> {
         match &self.source {
             Source::Stored(samples) => Some(samples),
             Source::Virtual(_) => None,
@@ -231,7 +232,7 @@ impl Rows {
 }
 
 /// The most runs that a batch of so many rows can come in, wherever it starts in chunks of `cut` rows.
-pub(crate) fn most_runs(shape: &Shape, max_batch: u64, cut: Option<u32>) -> u64 {
+pub(crate) fn most_runs(shape: &GradientLayout, max_batch: u64, cut: Option<u32>) -> u64 {
     max_batch.div_ceil(shape.run_rows()) + cut.map_or(0, |rows| max_batch / u64::from(rows) + 2)
 }
 

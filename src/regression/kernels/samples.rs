@@ -1,7 +1,7 @@
 //! A data set on the device: rows of features and their targets, in as many buffers as the device's
 //! limits make necessary.
 
-use super::Shape;
+use super::GradientLayout;
 use crate::Error;
 use crate::gpu::bindings::check_limit;
 use crate::gpu::span::Limits;
@@ -16,7 +16,7 @@ const MAX_BYTES: u128 = 1 << 44;
 /// Consecutive rows in one pair of buffers.
 #[derive(Clone, Debug)]
 pub struct Chunk {
-    /// Rows of [`Shape::stride`] f32, and what fills the last vec4; usages `STORAGE`, `COPY_DST` and
+    /// Rows of [`GradientLayout::stride`] f32, and what fills the last vec4; usages `STORAGE`, `COPY_DST` and
     /// `COPY_SRC`.
     pub x: Buffer,
     /// What lies beside each row: [`Model::side`](crate::Model::side) f32.
@@ -29,20 +29,20 @@ pub struct Chunk {
 
 /// All rows of a data set.
 #[derive(Clone, Debug)]
-pub struct Samples {
-    pub(crate) shape: Shape,
+pub struct DeviceDataset {
+    pub(crate) shape: GradientLayout,
     pub(crate) chunks: Vec<Chunk>,
     rows: u64,
 }
 
-impl Samples {
+impl DeviceDataset {
     /// Allocates room for `rows` rows. Batches of `batch` rows that follow each other from row 0 on lie
     /// within a chunk each, or where they are larger the runs that they are summed by; so their sums do not
     /// depend on how the rows are cut.
     ///
     /// # Errors
     /// [`Error::Limit`] if not even one row fits a binding, [`Error::OutOfMemory`] for more than any device has.
-    pub fn new(device: &Device, shape: Shape, rows: u64, batch: u64) -> Result<Self, Error> {
+    pub fn new(device: &Device, shape: GradientLayout, rows: u64, batch: u64) -> Result<Self, Error> {
         Self::with_max_buffer(device, shape, rows, batch, u64::MAX)
     }
 
@@ -54,7 +54,7 @@ impl Samples {
     /// Those of [`new`](Self::new).
     pub fn with_max_buffer(
         device: &Device,
-        shape: Shape,
+        shape: GradientLayout,
         rows: u64,
         batch: u64,
         max_buffer: u64,
@@ -70,7 +70,7 @@ impl Samples {
     /// Those of [`new`](Self::new).
     pub fn in_turns(
         device: &Device,
-        shape: Shape,
+        shape: GradientLayout,
         rows: u64,
         batch: u64,
         max_buffer: u64,
@@ -81,7 +81,7 @@ impl Samples {
     /// Chunks of at most `max_buffer` bytes, of which at most `resident` have buffers of their own.
     fn cut(
         device: &Device,
-        shape: Shape,
+        shape: GradientLayout,
         rows: u64,
         batch: u64,
         max_buffer: u64,
@@ -99,7 +99,7 @@ impl Samples {
             };
             chunks.push(Chunk { x, sides, first_row, rows });
         }
-        Ok(Samples { shape, chunks, rows })
+        Ok(DeviceDataset { shape, chunks, rows })
     }
 
     /// The rows of the data set.
@@ -108,7 +108,7 @@ impl Samples {
     }
 
     /// The shape of its gradient.
-    pub fn shape(&self) -> &Shape {
+    pub fn shape(&self) -> &GradientLayout {
         &self.shape
     }
 
@@ -194,7 +194,7 @@ impl Samples {
 /// How rows are cut into buffers.
 #[derive(Clone, Debug)]
 pub struct Layout {
-    shape: Shape,
+    shape: GradientLayout,
     /// The first row of each chunk, and how many it has.
     pub cuts: Vec<(u64, u32)>,
     /// Chunks that have buffers of their own; the others take turns in them.
@@ -205,10 +205,10 @@ impl Layout {
     /// For `rows` rows of which `batch` belong together.
     ///
     /// # Errors
-    /// Those of [`Samples::new`].
+    /// Those of [`DeviceDataset::new`].
     pub fn new(
         limits: &wgpu::Limits,
-        shape: Shape,
+        shape: GradientLayout,
         (rows, batch): (u64, u64),
         max_buffer: u64,
         resident: usize,

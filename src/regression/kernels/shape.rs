@@ -39,7 +39,7 @@ const ROW_PRODUCTS: u64 = 64;
 /// How the gradient of a model is summed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Shape {
+pub struct GradientLayout {
     /// Features of the model.
     pub features: u32,
     /// Outputs of the model.
@@ -55,12 +55,12 @@ pub struct Shape {
     /// Floats that lie beside a row of X.
     pub side: u32,
     /// How rows are shared out.
-    pub sums: Sums,
+    pub sums: Reduction,
 }
 
 /// How rows are shared out among threads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sums {
+pub enum Reduction {
     /// X is read once, by teams of threads that hold rows.
     Teams {
         /// Threads that share a row.
@@ -79,7 +79,7 @@ pub enum Sums {
     TwoPasses,
 }
 
-impl Shape {
+impl GradientLayout {
     /// The most features: their columns must fit one dimension of a grid.
     pub const MAX_FEATURES: u32 = 1 << 20;
 
@@ -101,25 +101,25 @@ impl Shape {
         let sums = if outputs == 1 && vectors <= MAX_ONE_PASS {
             let lanes = vectors.div_ceil(BLOCKS).next_power_of_two().min(THREADS);
             let blocks = vectors.div_ceil(lanes);
-            Sums::Teams { lanes, blocks, rows: (HELD / blocks).clamp(1, MAX_ROWS) }
+            Reduction::Teams { lanes, blocks, rows: (HELD / blocks).clamp(1, MAX_ROWS) }
         } else if outputs > 1 && outputs * vectors <= MAX_ONE_PASS && vectors <= TILE {
-            Sums::Tiles { rows: (TILE / vectors).min(TILE_SCORES / outputs).min(THREADS) }
+            Reduction::Tiles { rows: (TILE / vectors).min(TILE_SCORES / outputs).min(THREADS) }
         } else {
-            Sums::TwoPasses
+            Reduction::TwoPasses
         };
         let intercepts = if model.intercept { outputs.div_ceil(4) } else { 0 };
         let padded = u64::from(vectors) * 4;
         let packed = 20 * padded > 21 * u64::from(features);
         let stride = if packed { features } else { padded as u32 };
         let side = model.side() as u32;
-        Ok(Shape { features, outputs, vectors, stride, intercepts, side, sums })
+        Ok(GradientLayout { features, outputs, vectors, stride, intercepts, side, sums })
     }
 
     /// How often X is read for a gradient.
     pub fn passes(&self) -> u32 {
         match self.sums {
-            Sums::Teams { .. } | Sums::Tiles { .. } => 1,
-            Sums::TwoPasses => self.outputs.div_ceil(4) + self.outputs.div_ceil(8),
+            Reduction::Teams { .. } | Reduction::Tiles { .. } => 1,
+            Reduction::TwoPasses => self.outputs.div_ceil(4) + self.outputs.div_ceil(8),
         }
     }
 
@@ -176,7 +176,7 @@ impl Shape {
     /// The most rows of a run: a larger batch is summed run by run.
     pub fn run_rows(&self) -> u64 {
         // Scores and what lies beside a row are in a binding too.
-        let scores = if self.sums == Sums::TwoPasses { self.outputs } else { 0 };
+        let scores = if self.sums == Reduction::TwoPasses { self.outputs } else { 0 };
         let bytes = self.row_bytes().max(u64::from(scores.max(self.side)) * 4);
         (RUN_BYTES / bytes).min(RUN_PRODUCTS / self.products()).clamp(1, RUN_ROWS)
     }
@@ -207,9 +207,9 @@ impl Shape {
     /// Rows that a workgroup holds at a time; in two passes, that a workgroup should sum at least.
     fn tile(&self) -> u32 {
         match self.sums {
-            Sums::Teams { lanes, rows, .. } => THREADS / lanes * rows,
-            Sums::Tiles { rows } => rows,
-            Sums::TwoPasses => THREADS,
+            Reduction::Teams { lanes, rows, .. } => THREADS / lanes * rows,
+            Reduction::Tiles { rows } => rows,
+            Reduction::TwoPasses => THREADS,
         }
     }
 
@@ -217,17 +217,19 @@ impl Shape {
     /// of the given lengths, for error bounds.
     pub fn depth(&self, runs: &[u32]) -> u32 {
         let serial = |&rows: &u32| match self.sums {
-            Sums::Teams { rows: held, .. } => {
+            Reduction::Teams { rows: held, .. } => {
                 rows.div_ceil(self.tile()).div_ceil(self.groups(rows)) * held
             }
-            Sums::Tiles { rows: held } => rows.div_ceil(self.tile()).div_ceil(self.groups(rows)) * held,
-            Sums::TwoPasses => rows.div_ceil(self.groups(rows)),
+            Reduction::Tiles { rows: held } => {
+                rows.div_ceil(self.tile()).div_ceil(self.groups(rows)) * held
+            }
+            Reduction::TwoPasses => rows.div_ceil(self.groups(rows)),
         };
         let within = runs.iter().map(serial).max().unwrap_or(0);
         let teams = match self.sums {
-            Sums::Teams { lanes, .. } => THREADS / lanes,
+            Reduction::Teams { lanes, .. } => THREADS / lanes,
             // The totals of a tile's rows; a two-pass kernel's tree is shorter.
-            Sums::Tiles { .. } | Sums::TwoPasses => THREADS,
+            Reduction::Tiles { .. } | Reduction::TwoPasses => THREADS,
         };
         let partials = runs.iter().map(|&rows| self.groups(rows)).max().unwrap_or(0);
         let sum = within + teams + partials.div_ceil(REDUCE_LANES) + REDUCE_LANES.ilog2();
@@ -239,9 +241,9 @@ impl Shape {
     pub fn dot_depth(&self) -> u32 {
         // What a thread adds, four elements of a vector, the threads of a row, the intercept and the offset.
         match self.sums {
-            Sums::Teams { lanes, blocks, .. } => blocks + 2 + lanes.ilog2() + 4,
-            Sums::Tiles { .. } => self.vectors + 2 + 2,
-            Sums::TwoPasses => self.vectors.div_ceil(THREADS) + 2 + THREADS.ilog2() + 2,
+            Reduction::Teams { lanes, blocks, .. } => blocks + 2 + lanes.ilog2() + 4,
+            Reduction::Tiles { .. } => self.vectors + 2 + 2,
+            Reduction::TwoPasses => self.vectors.div_ceil(THREADS) + 2 + THREADS.ilog2() + 2,
         }
     }
 }
@@ -251,8 +253,8 @@ mod tests {
     use super::*;
     use crate::Loss;
 
-    fn shape(features: usize, outputs: usize) -> Shape {
-        Shape::new(&Model { outputs, ..Model::new(features, Loss::Mse) }).unwrap()
+    fn shape(features: usize, outputs: usize) -> GradientLayout {
+        GradientLayout::new(&Model { outputs, ..Model::new(features, Loss::Mse) }).unwrap()
     }
 
     #[test]
@@ -260,7 +262,7 @@ mod tests {
         for features in (1..=4100).chain([10_000, 1 << 20]) {
             let shape = shape(features, 1);
             match shape.sums {
-                Sums::Teams { lanes, blocks, rows } => {
+                Reduction::Teams { lanes, blocks, rows } => {
                     assert!(lanes.is_power_of_two() && lanes <= THREADS);
                     assert!(rows * blocks <= HELD, "{shape:?}");
                     assert!(lanes * blocks >= shape.vectors, "{shape:?}");
@@ -277,7 +279,7 @@ mod tests {
         for outputs in [2, 3, 10, 63, 64, 65, 1000, 4096] {
             for features in [1, 4, 5, 64, 100, 409, 2048, 5000] {
                 let shape = shape(features, outputs);
-                if let Sums::Tiles { rows } = shape.sums {
+                if let Reduction::Tiles { rows } = shape.sums {
                     assert!((1..=THREADS).contains(&rows) && rows * shape.vectors <= TILE);
                     assert!(rows * shape.outputs <= TILE_SCORES);
                     assert!(shape.outputs * shape.vectors <= THREADS * HELD);
@@ -291,7 +293,7 @@ mod tests {
     #[test]
     fn rows_are_padded_where_that_costs_little() {
         for features in 1..=4096 {
-            let Shape { stride, .. } = shape(features, 1);
+            let GradientLayout { stride, .. } = shape(features, 1);
             assert!(f64::from(stride) <= 1.05 * features as f64, "{features}");
             assert!(stride as usize == features || stride.is_multiple_of(4), "{features}");
         }
@@ -309,14 +311,14 @@ mod tests {
 
     #[test]
     fn no_features_and_too_many_are_refused() {
-        Shape::new(&Model::new(0, Loss::Mse)).unwrap_err();
-        Shape::new(&Model::new((1 << 20) + 1, Loss::Mse)).unwrap_err();
+        GradientLayout::new(&Model::new(0, Loss::Mse)).unwrap_err();
+        GradientLayout::new(&Model::new((1 << 20) + 1, Loss::Mse)).unwrap_err();
     }
 
     #[test]
     fn depth_counts_what_one_thread_adds() {
         let shape = shape(64, 1);
-        assert_eq!(shape.sums, Sums::Teams { lanes: 4, blocks: 4, rows: 4 });
+        assert_eq!(shape.sums, Reduction::Teams { lanes: 4, blocks: 4, rows: 4 });
         // 16 teams of 4 rows: 4096 rows are 64 workgroups of one tile.
         assert_eq!(shape.groups(4096), 64);
         assert_eq!(shape.depth(&[4096]), 4 + 16 + 4 + 4 + 1);

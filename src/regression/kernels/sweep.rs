@@ -1,8 +1,8 @@
 //! Many settings of rules, trained side by side on the same rows.
 
-use super::descent::Descending;
-use super::epochs::{Epochs, Fit, share_a_kernel};
-use super::{Samples, Shape};
+use super::descent::DescentOptions;
+use super::epochs::{Fit, SmallBatchKernel, share_a_kernel};
+use super::{DeviceDataset, GradientLayout};
 use crate::gpu::Span;
 use crate::gpu::bindings::{buffer_with, check_limit};
 use crate::gpu::span::Limits;
@@ -12,7 +12,7 @@ use wgpu::{BufferUsages, ComputePass, Device, Queue};
 
 /// What a [`Sweep`] is made of, besides the rows and the settings.
 #[derive(Clone, Copy, Debug)]
-pub struct Sweeping {
+pub struct SweepOptions {
     /// The model.
     pub model: Model,
     /// What weights cost; intercepts cost nothing.
@@ -28,12 +28,12 @@ pub struct Sweeping {
 }
 
 /// Every setting in every order of the rows, from the same start: a thread or a workgroup for each, as
-/// [`Epochs`] has it, and the same bits as alone.
+/// [`SmallBatchKernel`] has it, and the same bits as alone.
 #[derive(Debug)]
 pub struct Sweep {
     parts: Vec<Part>,
     settings: Vec<Rule>,
-    shape: Shape,
+    shape: GradientLayout,
     orders: usize,
 }
 
@@ -41,24 +41,24 @@ pub struct Sweep {
 #[derive(Debug)]
 struct Part {
     settings: Vec<usize>,
-    epochs: Epochs,
+    epochs: SmallBatchKernel,
 }
 
 impl Sweep {
     /// Models that start with the parameters in `start`, in the order of the [`Model`].
     ///
     /// # Errors
-    /// Those of [`Epochs::new`]; [`Error::Length`] for another number of parameters; [`Error::Shape`] for
+    /// Those of [`SmallBatchKernel::new`]; [`Error::Length`] for another number of parameters; [`Error::Shape`] for
     /// no orders.
     pub fn new(
         device: &Device,
-        samples: &Samples,
+        samples: &DeviceDataset,
         settings: &[Rule],
         start: &[f32],
-        options: Sweeping,
+        options: SweepOptions,
     ) -> Result<Self, Error> {
-        let Sweeping { model, penalty, orders, max_batch, max_updates, shuffled } = options;
-        let shape = Shape::new(&model)?;
+        let SweepOptions { model, penalty, orders, max_batch, max_updates, shuffled } = options;
+        let shape = GradientLayout::new(&model)?;
         if start.len() != model.params() {
             let (what, actual) = ("the parameters to start with".into(), start.len() as u64);
             return Err(Error::Length { what, actual, expected: model.params() as u64 });
@@ -91,9 +91,11 @@ impl Sweep {
             let params = buffer_with(device, "parameters", usage, bytemuck::cast_slice(&all));
             let rule = rules[0];
             let (average, max_batches) = (None, max_updates);
-            let options = Descending { model, rule, penalty, average, max_batch, max_batches, shuffled };
+            let options =
+                DescentOptions { model, rule, penalty, average, max_batch, max_batches, shuffled };
             let params = Span::whole(&params);
-            let epochs = Epochs::of_settings(device, samples, &params, rules, orders, options, false)?;
+            let epochs =
+                SmallBatchKernel::of_settings(device, samples, &params, rules, orders, options, false)?;
             Ok(Part { settings: kind, epochs })
         };
         let parts = kinds.into_iter().map(part).collect::<Result<_, Error>>()?;
@@ -104,7 +106,7 @@ impl Sweep {
     /// the copies ahead of its next submission, so the last ones must have been submitted.
     ///
     /// # Errors
-    /// Those of [`Epochs::prepare`]; [`Error::Length`] for another number of orders, or of batches in one.
+    /// Those of [`SmallBatchKernel::prepare`]; [`Error::Length`] for another number of orders, or of batches in one.
     pub fn prepare(&mut self, queue: &Queue, orders: &[&[Batch]]) -> Result<(), Error> {
         if orders.len() != self.orders {
             let (what, actual) = ("orders".into(), orders.len() as u64);
@@ -167,7 +169,7 @@ impl Sweep {
     }
 
     /// How rows and parameters lie.
-    pub fn shape(&self) -> &Shape {
+    pub fn shape(&self) -> &GradientLayout {
         &self.shape
     }
 

@@ -1,8 +1,8 @@
 //! Synthetic problems, made on the device.
 
-use super::{Chunk, Samples, Shape};
+use super::{Chunk, DeviceDataset, GradientLayout};
 use super::{needs, shader};
-use crate::gpu::bindings::{Use, buffer_with, check_limit, group, layout, pipeline_over};
+use crate::gpu::bindings::{BufferAccess, buffer_with, check_limit, group, layout, pipeline_over};
 use crate::gpu::dispatch::{Dispatch, flag};
 use crate::gpu::shader::Module;
 use crate::gpu::span::{Limits, grid};
@@ -61,11 +61,15 @@ impl Generator {
     ///
     /// # Errors
     /// [`Error::Limit`] if the device cannot bind it, [`Error::Shape`] for no features or more than
-    /// [`Shape::MAX_FEATURES`].
+    /// [`GradientLayout::MAX_FEATURES`].
     pub fn new(device: &Device, problem: &Synthetic) -> Result<Self, Error> {
-        Shape::new(&Model::new(problem.features() as usize, Loss::default()))?;
+        GradientLayout::new(&Model::new(problem.features() as usize, Loss::default()))?;
         needs::SYNTHETIC.check(device)?;
-        let layout = layout(device, "synthetic problem", &[Use::Uniform, Use::Read, Use::Read]);
+        let layout = layout(
+            device,
+            "synthetic problem",
+            &[BufferAccess::Uniform, BufferAccess::Read, BufferAccess::Read],
+        );
         let uniform = Problem {
             key: problem.key(),
             features: problem.features(),
@@ -186,7 +190,7 @@ impl SyntheticRows {
     /// # Errors
     /// [`Error::Length`] if the problem's features or targets are not those of `samples`, and the errors of
     /// [`Generator::new`].
-    pub fn new(device: &Device, samples: &Samples, problem: &Synthetic) -> Result<Self, Error> {
+    pub fn new(device: &Device, samples: &DeviceDataset, problem: &Synthetic) -> Result<Self, Error> {
         let (actual, expected) = (problem.features().into(), samples.shape().features.into());
         if actual != expected {
             let what = "features of the synthetic problem".into();
@@ -202,12 +206,12 @@ impl SyntheticRows {
     /// [`Error::Length`] if a buffer is not as long as its rows, and the errors of [`Generator::new`].
     pub fn of_chunks(device: &Device, chunks: &[Chunk], problem: &Synthetic) -> Result<Self, Error> {
         let generator = Generator::new(device, problem)?;
-        let layout = layout(device, "synthetic rows", &[Use::Uniform, Use::Write]);
+        let layout = layout(device, "synthetic rows", &[BufferAccess::Uniform, BufferAccess::Write]);
         let layouts = [Some(&layout), Some(generator.layout())];
         let pipeline = |module: Module, constants: &[_]| {
             pipeline_over(device, &module, "main", &layouts, constants)
         };
-        let shape = Shape::new(&Model::new(problem.features() as usize, Loss::default()))?;
+        let shape = GradientLayout::new(&Model::new(problem.features() as usize, Loss::default()))?;
         let mut constants = generator.constants();
         constants.push(("STRIDE", shape.stride.into()));
         let blocks = u64::from(shape.stride.div_ceil(8));

@@ -2,7 +2,7 @@
 
 use super::state::{LoopState, Numbers, RunState, WorkerState};
 use super::{Batches, Plan};
-use crate::checkpoint::{CheckpointError, Files, Kind, Sealed, Tensor, TensorFile, json};
+use crate::checkpoint::{CheckpointError, ChecksummedFile, Files, Kind, Tensor, TensorFile, json};
 use crate::cpu::StepState;
 use crate::regression::{Problem, ProblemError};
 use serde::{Deserialize, Serialize};
@@ -24,7 +24,7 @@ pub struct Configuration {
 
 /// What made a checkpoint, in words.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MadeBy {
+pub struct Provenance {
     /// The version of this library.
     pub version: String,
     /// What computed. On another device a run goes on, but not to the same bits.
@@ -131,7 +131,7 @@ impl RunState {
         path: &Path,
         plan: &Plan,
         configuration: &Configuration,
-        made_by: &MadeBy,
+        made_by: &Provenance,
     ) -> Result<(), CheckpointError> {
         let names = names(plan);
         let tensors = names.iter().zip(self.worker.vectors()).map(|(name, values)| {
@@ -163,13 +163,13 @@ impl RunState {
     ///
     /// # Errors
     /// [`CheckpointError::Damaged`] if they are not what was written; [`CheckpointError::Kind`] if that was
-    /// something else; [`CheckpointError::Differs`] with the field, if it was a run of another configuration.
+    /// something else; [`CheckpointError::Mismatch`] with the field, if it was a run of another configuration.
     pub fn read(
         path: &Path,
         bytes: &[u8],
         plan: &Plan,
         configuration: &Configuration,
-    ) -> Result<(Self, MadeBy), CheckpointError> {
+    ) -> Result<(Self, Provenance), CheckpointError> {
         let file = KIND.read(path, bytes)?;
         let there = Configuration { fields: file.json("configuration")? };
         if let Some((field, kept, asked)) = configuration.difference(&there) {
@@ -202,7 +202,7 @@ fn names(plan: &Plan) -> Vec<&'static str> {
     [PARAMS].iter().chain(plan.recipe.rule.moments()).copied().chain(average).collect()
 }
 
-fn worker(file: &Sealed, plan: &Plan) -> Result<WorkerState, CheckpointError> {
+fn worker(file: &ChecksummedFile, plan: &Plan) -> Result<WorkerState, CheckpointError> {
     let (names, params) = (names(plan), plan.recipe.model.params());
     if let Some(other) = file.names().find(|name| !names.contains(name)) {
         return Err(file.no_such(format!("`{other}` is no tensor of it")));

@@ -1,11 +1,11 @@
 //! What a run keeps of its epochs, for stopping early.
 
-use super::stopping::{Basis, Criterion, EarlyStopping, Verdict, Watched, score};
+use super::stopping::{Basis, Criterion, EarlyStopState, EarlyStopping, Verdict, score};
 use super::{Plan, TrainError, Worker};
 
 /// What is known of the epochs so far.
-pub struct Epochs<'a> {
-    pub watched: Watched,
+pub struct EpochMonitor<'a> {
+    pub watched: EarlyStopState,
     stopping: EarlyStopping,
     plan: &'a Plan,
     basis: Basis,
@@ -15,11 +15,11 @@ pub struct Epochs<'a> {
     null_deviance: f64,
 }
 
-impl<'a> Epochs<'a> {
+impl<'a> EpochMonitor<'a> {
     /// Goes on from what is known; `shift` is near the mean of the targets held out.
     pub fn new(
         stopping: EarlyStopping,
-        watched: Option<Watched>,
+        watched: Option<EarlyStopState>,
         worker: &mut dyn Worker,
         plan: &'a Plan,
         shift: f64,
@@ -32,7 +32,7 @@ impl<'a> Epochs<'a> {
         let new = || Basis::new(&plan.recipe.model.loss, held_out.as_ref());
         let basis = *watched.basis.get_or_insert_with(new);
         let null_deviance = held_out.map_or(f64::NAN, |all| all.null_poisson_deviance());
-        Ok(Epochs { watched, stopping, plan, basis, shift, null_deviance })
+        Ok(EpochMonitor { watched, stopping, plan, basis, shift, null_deviance })
     }
 
     /// What it goes by.

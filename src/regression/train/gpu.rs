@@ -1,14 +1,14 @@
 //! Training on a GPU.
 
 use super::gpu_data::GpuData;
-use super::gpu_evaluation::Evaluating;
+use super::gpu_evaluation::DeviceEvaluator;
 use super::gpu_state::{GpuState, buffer, start, widen};
-use super::submissions::{Rate, Work};
+use super::submissions::{SubmissionQueue, ThroughputEstimate};
 use super::{Batches, Recipe, Worker, WorkerState};
 use crate::gpu::Span;
 use crate::regression::ProblemError;
 use crate::regression::batch::Batch;
-use crate::regression::kernels::{Descending, Descent, Gradient, Shape};
+use crate::regression::kernels::{Descent, DescentOptions, Gradient, GradientLayout};
 use crate::regression::verification::{ObservedGradient, ObservedStep};
 use crate::{Error, Evaluation};
 
@@ -32,8 +32,8 @@ pub struct GpuWorker<'a> {
     /// Checks are made apart from what is trained.
     gradient: Gradient,
     grads: Span,
-    evaluating: Evaluating,
-    rate: Rate,
+    evaluating: DeviceEvaluator,
+    rate: ThroughputEstimate,
     max_updates: usize,
 }
 
@@ -66,18 +66,18 @@ impl<'a> GpuWorker<'a> {
         let device = &data.gpu.device;
         let memory = device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         let Recipe { model, rule, penalty, average } = *recipe;
-        let shape = Shape::new(&model)?;
+        let shape = GradientLayout::new(&model)?;
         let (params, grads) = (start(data, &shape, params)?, buffer(data, &shape, "grads")?);
 
         let (max_batch, shuffled) = (batches.max_rows(), batches.shuffled());
         let runs = data.rows.most_runs(max_batch);
         let max_updates = max_updates(params.len, runs);
         let max_batches = max_updates as u32;
-        let options = Descending { model, rule, penalty, average, max_batch, max_batches, shuffled };
+        let options = DescentOptions { model, rule, penalty, average, max_batch, max_batches, shuffled };
         let descent = Descent::with_rule_file(device, &data.rows, &params, options, rule_file)?;
         let spans = (&params, &grads);
         let gradient = Gradient::new(device, &data.rows, &model, spans, (max_batch, 2), shuffled)?;
-        let evaluating = Evaluating::new(data, &model, &params, batches)?;
+        let evaluating = DeviceEvaluator::new(data, &model, &params, batches)?;
         let planes = (descent.state(), rule.moments().len());
         let state = GpuState::new(data, shape, params, planes, max_updates)?;
         if let Some(error) = pollster::block_on(memory.pop()) {
@@ -85,11 +85,19 @@ impl<'a> GpuWorker<'a> {
             return Err(Error::OutOfMemory { what, reason });
         }
         let max_updates = max_updates as usize;
-        Ok(GpuWorker { state, descent, gradient, grads, evaluating, rate: Rate::default(), max_updates })
+        Ok(GpuWorker {
+            state,
+            descent,
+            gradient,
+            grads,
+            evaluating,
+            rate: ThroughputEstimate::default(),
+            max_updates,
+        })
     }
 
     /// Records the `index`-th prepared update.
-    fn record(&self, work: &mut Work, index: usize) -> Result<(), ProblemError> {
+    fn record(&self, work: &mut SubmissionQueue, index: usize) -> Result<(), ProblemError> {
         let (data, descent) = (self.state.data, &self.descent);
         for run in 0..descent.runs(index) {
             let cost = (descent.bytes(index, run), descent.steps(index, run));
@@ -101,7 +109,7 @@ impl<'a> GpuWorker<'a> {
     }
 
     /// Records the `index`-th prepared gradient of a check.
-    fn record_gradient(&self, work: &mut Work, index: usize) -> Result<(), ProblemError> {
+    fn record_gradient(&self, work: &mut SubmissionQueue, index: usize) -> Result<(), ProblemError> {
         let (data, gradient) = (self.state.data, &self.gradient);
         for run in 0..gradient.runs(index) {
             let cost = (gradient.bytes(index, run), gradient.steps(index, run));

@@ -2,10 +2,10 @@
 
 use super::Batches;
 use super::gpu_evaluation::together;
-use super::submissions::{Rate, Submissions, Work};
+use super::submissions::{SubmissionQueue, Submissions, ThroughputEstimate};
 use crate::regression::batch::Batch;
 use crate::regression::device::Gpu;
-use crate::regression::kernels::{Rows, Samples, Shape, SyntheticRows};
+use crate::regression::kernels::{DeviceDataset, GradientLayout, Rows, SyntheticRows};
 use crate::regression::{Problem, ProblemError};
 use crate::{Error, Model};
 use std::cell::{Cell, RefCell};
@@ -46,7 +46,7 @@ pub struct Cut {
 impl Cut {
     pub fn new(
         limits: &wgpu::Limits,
-        shape: &Shape,
+        shape: &GradientLayout,
         rows: u64,
         batches: &Batches,
         placement: Placement,
@@ -67,7 +67,7 @@ impl Cut {
     }
 
     /// Bytes of a chunk with so many rows: of the larger of its buffers.
-    pub fn bytes_of(shape: &Shape, rows: u64) -> u64 {
+    pub fn bytes_of(shape: &GradientLayout, rows: u64) -> u64 {
         shape.x_bytes(rows).max(rows * u64::from(shape.side) * 4)
     }
 }
@@ -85,7 +85,7 @@ pub struct GpuData<'a> {
 
 #[derive(Debug)]
 struct Stream {
-    samples: Samples,
+    samples: DeviceDataset,
     held: [Option<usize>; 2],
     /// What last read each of them.
     last: [Option<SubmissionIndex>; 2],
@@ -119,7 +119,7 @@ impl<'a> GpuData<'a> {
         batches: &Batches,
         placement: Placement,
     ) -> Result<Self, ProblemError> {
-        let shape = Shape::new(model)?;
+        let shape = GradientLayout::new(model)?;
         let device = &gpu.device;
         let memory = device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         let mut stream = None;
@@ -134,14 +134,14 @@ impl<'a> GpuData<'a> {
             (Placement::Streamed { .. }, _) => {
                 let Cut { unit, chunk, .. } =
                     Cut::new(&device.limits(), &shape, problem.rows, batches, placement);
-                let samples = Samples::in_turns(device, shape, problem.rows, unit, chunk)?;
+                let samples = DeviceDataset::in_turns(device, shape, problem.rows, unit, chunk)?;
                 let rows = Rows::from(&samples);
                 stream = Some(RefCell::new(Stream::new(samples)));
                 rows
             }
             (Placement::Resident, _) => {
                 let cut = Cut::new(&device.limits(), &shape, problem.rows, batches, placement);
-                Rows::from(&Samples::new(device, shape, problem.rows, cut.unit)?)
+                Rows::from(&DeviceDataset::new(device, shape, problem.rows, cut.unit)?)
             }
         };
         if let Some(error) = pollster::block_on(memory.pop()) {
@@ -166,8 +166,8 @@ impl<'a> GpuData<'a> {
         filled
     }
 
-    fn fill_all(&self, samples: &Samples) -> Result<(), ProblemError> {
-        let rate = Rate::default();
+    fn fill_all(&self, samples: &DeviceDataset) -> Result<(), ProblemError> {
+        let rate = ThroughputEstimate::default();
         let mut work = self.work(&rate);
         if let Some(generator) = self.problem.generator() {
             let rows = SyntheticRows::new(&self.gpu.device, samples, generator)?;
@@ -195,8 +195,8 @@ impl<'a> GpuData<'a> {
     }
 
     /// Work to record, of a kind whose rate is known or is to be learned.
-    pub(super) fn work<'b>(&'b self, rate: &'b Rate) -> Work<'b> {
-        Work::new(self.gpu, &self.submissions, rate)
+    pub(super) fn work<'b>(&'b self, rate: &'b ThroughputEstimate) -> SubmissionQueue<'b> {
+        SubmissionQueue::new(self.gpu, &self.submissions, rate)
     }
 
     /// What has been submitted since this was last asked for.
@@ -213,7 +213,7 @@ impl<'a> GpuData<'a> {
     /// submitted ahead of it if the chunk must be written first.
     pub(super) fn on_chunk(
         &self,
-        work: &mut Work,
+        work: &mut SubmissionQueue,
         chunk: usize,
         (units, steps): (u64, usize),
         record: impl Fn(&mut ComputePass, Range<usize>),
@@ -237,7 +237,7 @@ impl<'a> GpuData<'a> {
 }
 
 impl Stream {
-    fn new(samples: Samples) -> Self {
+    fn new(samples: DeviceDataset) -> Self {
         Stream {
             samples,
             held: [None; 2],
@@ -250,7 +250,12 @@ impl Stream {
 
     /// Brings a chunk into its place. The work so far is the last that read the other place, and goes on
     /// meanwhile.
-    fn load(&mut self, data: &GpuData, chunk: usize, work: &mut Work) -> Result<(), ProblemError> {
+    fn load(
+        &mut self,
+        data: &GpuData,
+        chunk: usize,
+        work: &mut SubmissionQueue,
+    ) -> Result<(), ProblemError> {
         let Gpu { device, queue, .. } = data.gpu;
         let (place, other) = (chunk % 2, 1 - chunk % 2);
         let shape = *self.samples.shape();

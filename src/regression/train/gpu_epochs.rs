@@ -1,13 +1,13 @@
 //! Training a small problem on a GPU: many updates in one dispatch.
 
 use super::gpu_data::GpuData;
-use super::gpu_evaluation::Evaluating;
+use super::gpu_evaluation::DeviceEvaluator;
 use super::gpu_state::{GpuState, start, widen};
-use super::submissions::{Rate, Work};
+use super::submissions::{SubmissionQueue, ThroughputEstimate};
 use super::{Batches, Recipe, Worker, WorkerState};
 use crate::gpu::Span;
 use crate::regression::batch::Batch;
-use crate::regression::kernels::{Descending, Epochs, Shape};
+use crate::regression::kernels::{DescentOptions, GradientLayout, SmallBatchKernel};
 use crate::regression::verification::{ObservedGradient, ObservedStep};
 use crate::regression::{Problem, ProblemError};
 use crate::{Error, Evaluation};
@@ -24,19 +24,19 @@ pub fn max_updates(params: u64) -> u64 {
 
 /// Training on a device where an update takes less time than a dispatch.
 #[derive(Debug)]
-pub struct EpochsWorker<'a> {
+pub struct SmallBatchWorker<'a> {
     state: GpuState<'a>,
-    epochs: Epochs,
-    evaluating: Evaluating,
-    rate: Rate,
+    epochs: SmallBatchKernel,
+    evaluating: DeviceEvaluator,
+    rate: ThroughputEstimate,
     max_updates: usize,
 }
 
-impl<'a> EpochsWorker<'a> {
+impl<'a> SmallBatchWorker<'a> {
     /// Whether this is the way for a problem: whatever else, the same one for all devices and wherever its
     /// rows are, because its sums have another order than those of a [`GpuWorker`](super::GpuWorker).
     pub fn fits(problem: &Problem, recipe: &Recipe, batches: &Batches) -> bool {
-        problem.is_small() && Epochs::fits(&recipe.model, batches.max_rows())
+        problem.is_small() && SmallBatchKernel::fits(&recipe.model, batches.max_rows())
     }
 
     /// A model that starts at `params`, as [`Model::params`](crate::Model::params) counts them, on resident
@@ -54,30 +54,30 @@ impl<'a> EpochsWorker<'a> {
         let device = &data.gpu.device;
         let memory = device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         let Recipe { model, rule, penalty, average } = *recipe;
-        let shape = Shape::new(&model)?;
+        let shape = GradientLayout::new(&model)?;
         let params = start(data, &shape, params)?;
         let (max_batch, shuffled) = (batches.max_rows(), batches.shuffled());
         let max_updates = max_updates(params.len);
         let max_batches = max_updates as u32;
-        let options = Descending { model, rule, penalty, average, max_batch, max_batches, shuffled };
+        let options = DescentOptions { model, rule, penalty, average, max_batch, max_batches, shuffled };
         let Some(samples) = data.rows.samples() else {
             let (what, range) = ("the number of chunks of the data", "1");
             return Err(Error::Shape { what, value: 0, range });
         };
-        let epochs = Epochs::new(device, samples, &params, options, true)?;
-        let evaluating = Evaluating::new(data, &model, &params, batches)?;
+        let epochs = SmallBatchKernel::new(device, samples, &params, options, true)?;
+        let evaluating = DeviceEvaluator::new(data, &model, &params, batches)?;
         let planes = (epochs.state(), rule.moments().len());
         let state = GpuState::new(data, shape, params, planes, max_updates)?;
         if let Some(error) = pollster::block_on(memory.pop()) {
             let (what, reason) = ("the model and its updates", error.to_string());
             return Err(Error::OutOfMemory { what, reason });
         }
-        let (rate, max_updates) = (Rate::default(), max_updates as usize);
-        Ok(EpochsWorker { state, epochs, evaluating, rate, max_updates })
+        let (rate, max_updates) = (ThroughputEstimate::default(), max_updates as usize);
+        Ok(SmallBatchWorker { state, epochs, evaluating, rate, max_updates })
     }
 
     /// Records all prepared updates, a unit a row.
-    fn record(&self, work: &mut Work, batches: &[Batch]) -> Result<(), Error> {
+    fn record(&self, work: &mut SubmissionQueue, batches: &[Batch]) -> Result<(), Error> {
         let parts = batches.chunks(self.epochs.updates_at_once() as usize);
         for (part, batches) in parts.enumerate() {
             let encoder = work.encoder(batches.iter().map(|batch| batch.rows).sum())?;
@@ -87,7 +87,7 @@ impl<'a> EpochsWorker<'a> {
     }
 }
 
-impl Worker for EpochsWorker<'_> {
+impl Worker for SmallBatchWorker<'_> {
     fn run(
         &mut self,
         batches: &[Batch],

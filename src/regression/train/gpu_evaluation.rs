@@ -2,11 +2,11 @@
 
 use super::Batches;
 use super::gpu_data::GpuData;
-use super::submissions::Rate;
+use super::submissions::ThroughputEstimate;
 use crate::gpu::{ReadBack, Span};
 use crate::regression::ProblemError;
 use crate::regression::batch::Batch;
-use crate::regression::kernels::{Evaluator, Gradient, Purpose, Shape, most_runs};
+use crate::regression::kernels::{Evaluator, Gradient, GradientLayout, Purpose, most_runs};
 use crate::{Error, Evaluation, Model};
 
 /// Batches whose sums are read at a time.
@@ -16,38 +16,43 @@ const MOST: u64 = 1 << 16;
 
 /// Rows that are summed together on the device, in whole batches or windows. Chunks of the data hold as many,
 /// where there is room: then how rows are cut changes no bit.
-pub fn together(shape: &Shape, batches: &Batches) -> u64 {
+pub fn together(shape: &GradientLayout, batches: &Batches) -> u64 {
     let unit = batches.unit();
     (shape.run_rows().min(MOST) / unit).max(1) * unit
 }
 
-fn read_back_bytes(shape: &Shape) -> u64 {
+fn read_back_bytes(shape: &GradientLayout) -> u64 {
     u64::from(AT_ONCE) * 16 * (u64::from(shape.outputs) + 1)
 }
 
 /// The sums over batches of rows, which are added on the host in f64.
 #[derive(Debug)]
-pub struct Evaluating {
+pub struct DeviceEvaluator {
     evaluator: Evaluator,
     read_back: ReadBack,
-    rate: Rate,
+    rate: ThroughputEstimate,
     /// Rows of a batch.
     rows: u64,
 }
 
-impl Evaluating {
+impl DeviceEvaluator {
     /// Of the model in `params`, as they lie on the device.
     pub fn new(data: &GpuData, model: &Model, params: &Span, batches: &Batches) -> Result<Self, Error> {
-        let shape = Shape::new(model)?;
+        let shape = GradientLayout::new(model)?;
         let rows = together(&shape, batches);
         let device = &data.gpu.device;
         let evaluator = Evaluator::new(device, &data.rows, model, params, (rows, AT_ONCE))?;
         let read_back = ReadBack::new(device, read_back_bytes(&shape))?;
-        Ok(Evaluating { evaluator, read_back, rate: Rate::default(), rows })
+        Ok(DeviceEvaluator { evaluator, read_back, rate: ThroughputEstimate::default(), rows })
     }
 
     /// Bytes of what is allocated on the device, and of what is read through, where rows lie in chunks of `cut`.
-    pub fn bytes_of(shape: &Shape, batches: &Batches, rows: u64, cut: Option<u32>) -> (u64, u64) {
+    pub fn bytes_of(
+        shape: &GradientLayout,
+        batches: &Batches,
+        rows: u64,
+        cut: Option<u32>,
+    ) -> (u64, u64) {
         let max_batch = together(shape, batches).clamp(1, rows.max(1));
         let purpose = Purpose { metrics: true, shuffled: false, max_batch, max_batches: AT_ONCE };
         // One loss, which nobody reads.

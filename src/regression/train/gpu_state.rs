@@ -2,12 +2,12 @@
 
 use super::gpu_data::GpuData;
 use super::state::{Numbers, WorkerState};
-use super::submissions::{Rate, Work};
+use super::submissions::{SubmissionQueue, ThroughputEstimate};
 use crate::Error;
 use crate::cpu::StepState;
 use crate::gpu::span::Limits;
 use crate::gpu::{ReadBack, Span};
-use crate::regression::kernels::Shape;
+use crate::regression::kernels::GradientLayout;
 use crate::regression::verification::Snapshot;
 use wgpu::BufferUsages;
 
@@ -15,7 +15,7 @@ use wgpu::BufferUsages;
 #[derive(Debug)]
 pub struct GpuState<'a> {
     pub data: &'a GpuData<'a>,
-    pub shape: Shape,
+    pub shape: GradientLayout,
     pub params: Span,
     /// In the order of [`Rule::moments`](crate::Rule::moments).
     moments: Vec<Span>,
@@ -27,7 +27,7 @@ pub struct GpuState<'a> {
 ///
 /// # Errors
 /// [`Error::Limit`] if it is more than a binding.
-pub fn buffer(data: &GpuData, shape: &Shape, label: &str) -> Result<Span, Error> {
+pub fn buffer(data: &GpuData, shape: &GradientLayout, label: &str) -> Result<Span, Error> {
     let device = &data.gpu.device;
     let (needed, hint) = (shape.padded_len() * 4, " for the model's parameters");
     let (limit, available) = ("max_storage_buffer_binding_size", Limits::of(device).max_binding);
@@ -43,7 +43,7 @@ pub fn buffer(data: &GpuData, shape: &Shape, label: &str) -> Result<Span, Error>
 }
 
 /// A model that starts at `params`, as [`Model::params`](crate::Model::params) counts them.
-pub fn start(data: &GpuData, shape: &Shape, params: &[f64]) -> Result<Span, Error> {
+pub fn start(data: &GpuData, shape: &GradientLayout, params: &[f64]) -> Result<Span, Error> {
     let span = buffer(data, shape, "params")?;
     let start: Vec<f32> = params.iter().map(|&p| p as f32).collect();
     data.gpu.queue.write_buffer(&span.buffer, 0, bytemuck::cast_slice(&shape.pad(&start)));
@@ -62,7 +62,7 @@ impl<'a> GpuState<'a> {
     /// parameters and losses are read at a time.
     pub fn new(
         data: &'a GpuData,
-        shape: Shape,
+        shape: GradientLayout,
         params: Span,
         (mut state, moments): (Vec<Span>, usize),
         updates: u64,
@@ -74,7 +74,7 @@ impl<'a> GpuState<'a> {
     }
 
     /// Copies parameters and moments to be read.
-    pub fn copy(&mut self, work: &mut Work) -> Result<(), Error> {
+    pub fn copy(&mut self, work: &mut SubmissionQueue) -> Result<(), Error> {
         work.copy(&mut self.read_back, &self.params)?;
         self.moments.iter().try_for_each(|moment| work.copy(&mut self.read_back, moment))
     }
@@ -93,7 +93,7 @@ impl<'a> GpuState<'a> {
 
     /// The parameters and every moment.
     pub fn all(&mut self) -> Result<Vec<Vec<f64>>, Error> {
-        let rate = Rate::default();
+        let rate = ThroughputEstimate::default();
         let mut work = self.data.work(&rate);
         self.copy(&mut work)?;
         let values = work.read(&mut self.read_back)?;
@@ -102,7 +102,7 @@ impl<'a> GpuState<'a> {
 
     /// Everything, with the step that the caller counts.
     pub fn save(&mut self, step: StepState) -> Result<WorkerState, Error> {
-        let rate = Rate::default();
+        let rate = ThroughputEstimate::default();
         let mut work = self.data.work(&rate);
         self.copy(&mut work)?;
         if let Some(average) = &self.average {
@@ -128,7 +128,7 @@ impl<'a> GpuState<'a> {
             let queue = &self.data.gpu.queue;
             queue.write_buffer(&span.buffer, span.offset, bytemuck::cast_slice(&values));
             // Each is staged on the host only until it is there.
-            let rate = Rate::default();
+            let rate = ThroughputEstimate::default();
             let mut work = self.data.work(&rate);
             work.copying(span.len * 4)?;
             work.finish()?;
@@ -139,7 +139,7 @@ impl<'a> GpuState<'a> {
     /// Puts the average in the parameters' place.
     pub fn take_average(&mut self) -> Result<(), Error> {
         let Some(Span { buffer, offset, len }) = &self.average else { return Ok(()) };
-        let rate = Rate::default();
+        let rate = ThroughputEstimate::default();
         let mut work = self.data.work(&rate);
         let encoder = work.copying(len * 4)?;
         encoder.copy_buffer_to_buffer(buffer, *offset, &self.params.buffer, 0, len * 4);

@@ -2,14 +2,15 @@
 
 use super::gpu::max_updates;
 use super::gpu_data::{Cut, Placement, UPLOAD};
-use super::gpu_epochs::{self, EpochsWorker};
-use super::gpu_evaluation::Evaluating;
+use super::gpu_epochs::{self, SmallBatchWorker};
+use super::gpu_evaluation::DeviceEvaluator;
 use super::gpu_state::read_back_bytes;
 use super::{Batches, Recipe};
 use crate::regression::Problem;
 use crate::regression::device::Gpu;
 use crate::regression::kernels::{
-    Descending, Descent, Epochs, Generator, Gradient, Layout, Purpose, Shape, most_runs,
+    Descent, DescentOptions, Generator, Gradient, GradientLayout, Layout, Purpose, SmallBatchKernel,
+    most_runs,
 };
 use crate::regression::machine::available_memory;
 use crate::regression::reference::gradient::SLICE;
@@ -23,7 +24,7 @@ pub const CHUNK: u64 = 1 << 26;
 /// What a fit takes, in bytes. What it takes on the device is counted buffer by buffer, without what drivers
 /// round up; what it takes on the host is counted where it grows with the rows, the batches or the model.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Needs {
+pub struct MemoryFootprint {
     /// On the device: rows, or the two chunks of them.
     pub rows: u64,
     /// Parameters, their gradient, moments, their average, and all sums.
@@ -34,7 +35,7 @@ pub struct Needs {
     pub host: u64,
 }
 
-impl Needs {
+impl MemoryFootprint {
     /// All that is on the device.
     pub fn device(&self) -> u64 {
         self.rows + self.model + self.read_back
@@ -45,8 +46,8 @@ impl Needs {
         self.device() + self.host
     }
 
-    fn max(self, other: Needs) -> Needs {
-        Needs {
+    fn max(self, other: MemoryFootprint) -> MemoryFootprint {
+        MemoryFootprint {
             rows: self.rows.max(other.rows),
             model: self.model.max(other.model),
             read_back: self.read_back.max(other.read_back),
@@ -74,7 +75,7 @@ impl Memory {
     }
 
     /// What of the needs is more than there is: that, and what there is, and where.
-    fn lacks(&self, needs: &Needs) -> Option<(u64, u64, &'static str)> {
+    fn lacks(&self, needs: &MemoryFootprint) -> Option<(u64, u64, &'static str)> {
         let on_device = (needs.device(), self.device.unwrap_or(u64::MAX), "on the device");
         let on_host = if self.shared { needs.total() } else { needs.host };
         let on_host = (on_host, self.host, "");
@@ -121,7 +122,7 @@ fn bytes(bytes: u64) -> String {
 
 /// What is to be fitted, one recipe after the other.
 #[derive(Clone, Copy, Debug)]
-pub struct Fitting<'a> {
+pub struct MemoryPlanner<'a> {
     /// The rows.
     pub problem: &'a Problem,
     /// The recipes, all of one model.
@@ -136,10 +137,10 @@ pub struct MemoryPlan {
     /// Where.
     pub placement: Placement,
     /// What the fit takes then.
-    pub needs: Needs,
+    pub needs: MemoryFootprint,
 }
 
-impl Fitting<'_> {
+impl MemoryPlanner<'_> {
     fn model(&self) -> Result<&Model, Error> {
         let (what, range) = ("the number of recipes", "at least 1");
         self.recipes.first().map(|recipe| &recipe.model).ok_or(Error::Shape { what, value: 0, range })
@@ -147,12 +148,12 @@ impl Fitting<'_> {
 
     /// Whether many updates go into one dispatch.
     fn is_small(&self) -> bool {
-        self.recipes.iter().all(|recipe| EpochsWorker::fits(self.problem, recipe, self.batches))
+        self.recipes.iter().all(|recipe| SmallBatchWorker::fits(self.problem, recipe, self.batches))
     }
 
     /// Bytes of the rows that must be together, and how many they are.
     fn least(&self) -> Result<(u64, u64), Error> {
-        let shape = Shape::new(self.model()?)?;
+        let shape = GradientLayout::new(self.model()?)?;
         let rows = self.batches.unit().min(shape.run_rows()).min(self.problem.rows);
         Ok((Cut::bytes_of(&shape, rows), rows))
     }
@@ -161,9 +162,9 @@ impl Fitting<'_> {
     ///
     /// # Errors
     /// [`Error`] for what passes the limits.
-    pub fn needs(&self, limits: &wgpu::Limits, placement: Placement) -> Result<Needs, Error> {
+    pub fn needs(&self, limits: &wgpu::Limits, placement: Placement) -> Result<MemoryFootprint, Error> {
         let each = self.recipes.iter().map(|recipe| self.needs_of(limits, recipe, placement));
-        each.reduce(|a, b| Ok(a?.max(b?))).unwrap_or(Ok(Needs::default()))
+        each.reduce(|a, b| Ok(a?.max(b?))).unwrap_or(Ok(MemoryFootprint::default()))
     }
 
     fn needs_of(
@@ -171,10 +172,10 @@ impl Fitting<'_> {
         limits: &wgpu::Limits,
         recipe: &Recipe,
         placement: Placement,
-    ) -> Result<Needs, Error> {
+    ) -> Result<MemoryFootprint, Error> {
         let Recipe { model, rule, penalty, average } = *recipe;
-        let Fitting { problem, batches, .. } = *self;
-        let shape = Shape::new(&model)?;
+        let MemoryPlanner { problem, batches, .. } = *self;
+        let shape = GradientLayout::new(&model)?;
         let (mut rows, mut host, mut cut) = (0, 0, None);
         let row_bytes = shape.row_bytes() + 4 * u64::from(shape.side);
         // Of a file the numbers are read in f64.
@@ -204,7 +205,7 @@ impl Fitting<'_> {
         let max_batch = batches.max_rows().clamp(1, problem.rows.max(1));
         let runs = most_runs(&shape, max_batch, cut);
         let moments = rule.moments().len() as u64;
-        let descending = |updates: u64| Descending {
+        let descending = |updates: u64| DescentOptions {
             model,
             rule,
             penalty,
@@ -215,7 +216,7 @@ impl Fitting<'_> {
         };
         let (mut held, updates) = if self.is_small() {
             let updates = gpu_epochs::max_updates(len);
-            (4 * len + Epochs::bytes_of(&shape, &descending(updates)), updates)
+            (4 * len + SmallBatchKernel::bytes_of(&shape, &descending(updates)), updates)
         } else {
             let updates = max_updates(len, runs);
             let descent = Descent::bytes_of(&shape, runs, &descending(updates));
@@ -223,21 +224,21 @@ impl Fitting<'_> {
             let purpose = Purpose { metrics: false, shuffled, max_batch, max_batches: 2 };
             (8 * len + descent + Gradient::bytes_of(&shape, runs, &purpose), updates)
         };
-        let (evaluating, read) = Evaluating::bytes_of(&shape, batches, problem.rows, cut);
+        let (evaluating, read) = DeviceEvaluator::bytes_of(&shape, batches, problem.rows, cut);
         held += evaluating;
         let read_back = read + read_back_bytes(len, moments, updates);
         // What is read is there once more in f32 and, of the model, in f64.
         host += read_back + 8 * len * (2 + moments);
-        Ok(Needs { rows, model: held, read_back, host })
+        Ok(MemoryFootprint { rows, model: held, read_back, host })
     }
 
     /// What it takes on the processor, with all rows in memory or with those that are needed.
     ///
     /// # Errors
     /// Those of [`Model::validate`].
-    pub fn needs_on_host(&self, resident: bool) -> Result<Needs, Error> {
+    pub fn needs_on_host(&self, resident: bool) -> Result<MemoryFootprint, Error> {
         let model = self.model()?;
-        let Fitting { problem, batches, .. } = *self;
+        let MemoryPlanner { problem, batches, .. } = *self;
         let row_bytes = 4 * (model.features + model.side()) as u64;
         let rows = problem.rows.saturating_mul(row_bytes);
         let read = if problem.generator().is_some() { 1 } else { 3 };
@@ -252,7 +253,7 @@ impl Fitting<'_> {
         let params = 4 * model.params() as u64;
         let model = params * (4 + moments.unwrap_or(0) as u64);
         let held = if resident { rows } else { 0 };
-        Ok(Needs { host: held.saturating_add(gathered + model), ..Needs::default() })
+        Ok(MemoryFootprint { host: held.saturating_add(gathered + model), ..MemoryFootprint::default() })
     }
 
     /// Where the rows are best on a device of these limits: all of them there if they fit, and else in the
@@ -304,7 +305,7 @@ impl Fitting<'_> {
     ///
     /// # Errors
     /// [`MemoryError`] with what is needed, and what there is.
-    pub fn plan_on_host(&self, memory: &Memory, resident: bool) -> Result<Needs, MemoryError> {
+    pub fn plan_on_host(&self, memory: &Memory, resident: bool) -> Result<MemoryFootprint, MemoryError> {
         let needs = self.needs_on_host(resident)?;
         match memory.lacks(&needs) {
             None => Ok(needs),

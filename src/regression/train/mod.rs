@@ -23,18 +23,18 @@ mod verdict;
 
 pub use batches::{Batches, Shuffle};
 pub use cause::Cause;
-pub use checkpoint::{Configuration, MadeBy};
+pub use checkpoint::{Configuration, Provenance};
 pub use cpu::{CpuWorker, Float};
 pub use gpu::GpuWorker;
 pub use gpu_data::{GpuData, Placement, StreamTimes};
-pub use gpu_epochs::EpochsWorker;
+pub use gpu_epochs::SmallBatchWorker;
 pub use host::HostRows;
 pub use keep::Keep;
-pub use memory::{CHUNK, Fitting, Memory, MemoryError, MemoryPlan, Needs};
+pub use memory::{CHUNK, Memory, MemoryError, MemoryFootprint, MemoryPlan, MemoryPlanner};
 pub use run::{train, train_keeping};
-pub use state::{Best, LoopState, Numbers, RunState, Skips, WorkerState};
+pub use state::{Best, LoopState, NonFiniteCount, Numbers, RunState, WorkerState};
 pub use stopping::{Basis, Criterion, EarlyStopping, Undefined, score};
-pub use submissions::{Rate, Submissions, Work};
+pub use submissions::{SubmissionQueue, Submissions, ThroughputEstimate};
 
 use crate::regression::ProblemError;
 use crate::regression::batch::Batch;

@@ -1,9 +1,9 @@
 //! The loop: batches → gradient → step → what is to be told about it.
 
-use super::epochs::Epochs;
+use super::epochs::EpochMonitor;
 use super::keep::Keep;
 use super::pace::Pace;
-use super::state::{Best, LoopState, Numbers, RunState, Skips, WorkerState};
+use super::state::{Best, LoopState, NonFiniteCount, Numbers, RunState, WorkerState};
 use super::{Cause, Plan, Progress, Report, TrainError, VerifyEvery, Worker};
 use crate::Evaluation;
 use crate::regression::batch::Batch;
@@ -114,10 +114,10 @@ struct Run<'a> {
     shift: f64,
     pace: Pace,
     verification: Option<Verification>,
-    epochs: Option<Epochs<'a>>,
+    epochs: Option<EpochMonitor<'a>>,
     initial_loss: f64,
     best: Option<Best>,
-    skips: Skips,
+    skips: NonFiniteCount,
     /// The state ahead of what is submitted next, where updates may have to be taken back.
     good: Option<WorkerState>,
     done: u64,
@@ -147,7 +147,7 @@ impl<'a> Run<'a> {
                     0 => shift,
                     rows => near_mean(problem, plan.rows, rows)?,
                 };
-                Some(Epochs::new(*stopping, progress.watched.clone(), worker, plan, shift)?)
+                Some(EpochMonitor::new(*stopping, progress.watched.clone(), worker, plan, shift)?)
             }
             None => None,
         };
@@ -459,7 +459,7 @@ impl<'a> Run<'a> {
             objective: loss + recipe.penalty.of(&params[..recipe.model.weights()]),
             evaluation,
             validation,
-            stopping: self.epochs.as_ref().map(Epochs::basis),
+            stopping: self.epochs.as_ref().map(EpochMonitor::basis),
             training: self.pace.training(),
             verifying: self.pace.verifying(),
             params,

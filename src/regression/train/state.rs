@@ -1,6 +1,6 @@
 //! Where a run stands between two updates.
 
-use super::stopping::Watched;
+use super::stopping::EarlyStopState;
 use crate::Error;
 use crate::cpu::StepState;
 use crate::regression::verification::Verification;
@@ -114,7 +114,7 @@ impl WorkerState {
 
 /// Updates that were not made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Skips {
+pub struct NonFiniteCount {
     /// How many.
     pub total: u64,
     /// How many of them one after the other, up to the last update.
@@ -156,9 +156,9 @@ pub struct LoopState {
     /// The least loss over all rows on the way.
     pub best: Option<Best>,
     /// What was skipped.
-    pub skips: Skips,
+    pub skips: NonFiniteCount,
     /// What is known of the epochs, where the run may stop early.
-    pub watched: Option<Watched>,
+    pub watched: Option<EarlyStopState>,
     /// Whether it did.
     pub stopped_early: bool,
     /// What the checks came to, where there were any.
@@ -179,7 +179,7 @@ impl LoopState {
             batch_loss: f64::NAN,
             initial_loss,
             best: None,
-            skips: Skips::default(),
+            skips: NonFiniteCount::default(),
             watched: None,
             stopped_early: false,
             verification: None,

@@ -119,7 +119,7 @@ pub enum Verdict {
 
 /// What is remembered of the epochs that went by.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Watched {
+pub struct EarlyStopState {
     /// The least that was watched.
     #[serde(with = "exactly")]
     best: f64,
@@ -137,13 +137,20 @@ pub struct Watched {
     pub basis: Option<Basis>,
 }
 
-impl Default for Watched {
+impl Default for EarlyStopState {
     fn default() -> Self {
-        Watched { best: f64::INFINITY, without_change: 0, factor: 1.0, loss: 0.0, rows: 0, basis: None }
+        EarlyStopState {
+            best: f64::INFINITY,
+            without_change: 0,
+            factor: 1.0,
+            loss: 0.0,
+            rows: 0,
+            basis: None,
+        }
     }
 }
 
-impl Watched {
+impl EarlyStopState {
     /// Epochs in a row that were no better.
     pub fn without_change(&self) -> u32 {
         self.without_change
@@ -177,7 +184,7 @@ mod tests {
     use super::*;
 
     fn verdicts(options: EarlyStopping, losses: &[f64]) -> Vec<Verdict> {
-        let mut watched = Watched::default();
+        let mut watched = EarlyStopState::default();
         losses.iter().map(|&loss| watched.epoch(&options, loss, 0.1)).collect()
     }
 
@@ -224,7 +231,7 @@ mod tests {
     #[test]
     fn what_was_best_by_another_measure_is_forgotten() {
         let options = EarlyStopping { n_iter_no_change: 1, ..EarlyStopping::default() };
-        let mut watched = Watched::default();
+        let mut watched = EarlyStopState::default();
         assert_eq!(watched.epoch(&options, -1.0, 0.1), Verdict::GoOn);
         watched.go_by(Basis { criterion: Criterion::HeldOutLoss, undefined: None });
         assert_eq!(watched.epoch(&options, 5.0, 0.1), Verdict::GoOn);

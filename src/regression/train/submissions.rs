@@ -36,9 +36,9 @@ impl Submissions {
 /// How much work of one kind makes a submission, learned from those that were waited for. Units are the
 /// kind's own.
 #[derive(Debug, Default)]
-pub struct Rate(Cell<u64>);
+pub struct ThroughputEstimate(Cell<u64>);
 
-impl Rate {
+impl ThroughputEstimate {
     /// Before anything is known, as little as can be.
     fn units(&self) -> u64 {
         self.0.get()
@@ -57,10 +57,10 @@ impl Rate {
 
 /// Work that is recorded, and submitted as it comes to be enough.
 #[derive(Debug)]
-pub struct Work<'a> {
+pub struct SubmissionQueue<'a> {
     gpu: &'a Gpu,
     told: &'a Cell<Submissions>,
-    rate: &'a Rate,
+    rate: &'a ThroughputEstimate,
     encoder: CommandEncoder,
     /// What the encoder has: units of work, and bytes that are copied.
     units: u64,
@@ -78,12 +78,12 @@ struct Flight {
     since: Instant,
 }
 
-impl<'a> Work<'a> {
+impl<'a> SubmissionQueue<'a> {
     /// Nothing yet; what becomes of it is added to `told`.
-    pub fn new(gpu: &'a Gpu, told: &'a Cell<Submissions>, rate: &'a Rate) -> Self {
+    pub fn new(gpu: &'a Gpu, told: &'a Cell<Submissions>, rate: &'a ThroughputEstimate) -> Self {
         let encoder = gpu.device.create_command_encoder(&Default::default());
         let (flights, ended) = (VecDeque::new(), Instant::now());
-        Work { gpu, told, rate, encoder, units: 0, copied: 0, flights, ended }
+        SubmissionQueue { gpu, told, rate, encoder, units: 0, copied: 0, flights, ended }
     }
 
     /// How many units more the submission should have; all of one, where it has less room than for them.
@@ -205,7 +205,7 @@ mod tests {
 
     #[test]
     fn submissions_begin_small_and_grow_to_their_length() {
-        let rate = Rate::default();
+        let rate = ThroughputEstimate::default();
         assert_eq!(rate.units(), 0);
         rate.learn(10, MS);
         assert_eq!(rate.units(), 40);
@@ -216,7 +216,7 @@ mod tests {
 
     #[test]
     fn what_took_too_long_makes_the_next_one_shorter() {
-        let rate = Rate::default();
+        let rate = ThroughputEstimate::default();
         rate.learn(1000, 25 * MS);
         assert_eq!(rate.units(), 2000);
         rate.learn(2000, 1000 * MS);
@@ -227,7 +227,7 @@ mod tests {
 
     #[test]
     fn little_work_tells_nothing_of_much() {
-        let rate = Rate::default();
+        let rate = ThroughputEstimate::default();
         rate.learn(1000, 50 * MS);
         rate.learn(1, MS);
         assert_eq!(rate.units(), 1000);

@@ -1,7 +1,9 @@
 //! Tests of what the checks of a run can see: a kernel that is wrong where the first update, from zeros, shows
 //! nothing.
 
-use super::{Batches, EarlyStopping, EpochsWorker, GpuData, GpuWorker, Placement, Plan, Recipe, Report};
+use super::{
+    Batches, EarlyStopping, GpuData, GpuWorker, Placement, Plan, Recipe, Report, SmallBatchWorker,
+};
 use super::{VerifyEvery, Worker, train};
 use crate::gpu::seeded;
 use crate::regression::Problem;
@@ -49,7 +51,7 @@ fn trained(gpu: &Gpu, plan: &Plan, small: bool, edits: &'static [seeded::Edit]) 
         GpuData::new(gpu, &problem, &plan.recipe.model, &plan.batches, Placement::Resident).unwrap();
     let make = || -> Box<dyn Worker> {
         match small {
-            true => Box::new(EpochsWorker::new(&data, &plan.recipe, &start, &plan.batches).unwrap()),
+            true => Box::new(SmallBatchWorker::new(&data, &plan.recipe, &start, &plan.batches).unwrap()),
             false => Box::new(GpuWorker::new(&data, &plan.recipe, &start, &plan.batches).unwrap()),
         }
     };

@@ -9,7 +9,7 @@ use wgpu_optim::gpu::Span;
 use wgpu_optim::regression::Problem;
 use wgpu_optim::regression::batch::Batch;
 use wgpu_optim::regression::device::Gpu;
-use wgpu_optim::regression::kernels::{Gradient, Samples, Shape, SyntheticRows};
+use wgpu_optim::regression::kernels::{DeviceDataset, Gradient, GradientLayout, SyntheticRows};
 use wgpu_optim::regression::reference::BoundedSums;
 use wgpu_optim::regression::reference::gradient::{Rows, SLICE, depth, dot_depth};
 use wgpu_optim::regression::reference::parallel;
@@ -82,9 +82,9 @@ impl<'a> OnDevice<'a> {
     ) -> Result<(Self, Verification), BenchError> {
         let (model, rows) = (model(problem), problem.rows);
         let Gpu { device: gpu, queue, .. } = device.gpu;
-        let shape = Shape::new(&model)?;
+        let shape = GradientLayout::new(&model)?;
         let memory = gpu.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
-        let samples = Samples::new(gpu, shape, rows, rows)?;
+        let samples = DeviceDataset::new(gpu, shape, rows, rows)?;
         if let Some(error) = pollster::block_on(memory.pop()) {
             return Err(
                 wgpu_optim::Error::OutOfMemory { what: "the rows", reason: error.to_string() }.into()

@@ -23,7 +23,7 @@ impl FromStr for Size {
             None => Ok(Size::Numbers(number(text)?)),
             Some((rows, features)) => {
                 let (rows, features) = (number(rows)?, number(features)?);
-                let least = u64::from(wgpu_optim::regression::kernels::Shape::MAX_FEATURES);
+                let least = u64::from(wgpu_optim::regression::kernels::GradientLayout::MAX_FEATURES);
                 let features = u32::try_from(features).ok().filter(|&f| u64::from(f) <= least);
                 let features = features.ok_or_else(|| {
                     format!("`{text}`: rows of more than {least} features are none of a problem's")

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 use wgpu_optim::regression::Problem;
 use wgpu_optim::regression::train::{
-    Batches, CpuWorker, EpochsWorker, GpuData, GpuWorker, HostRows, Placement, Plan, Progress, Recipe,
-    TrainError, VerifyEvery, Worker, train,
+    Batches, CpuWorker, GpuData, GpuWorker, HostRows, Placement, Plan, Progress, Recipe,
+    SmallBatchWorker, TrainError, VerifyEvery, Worker, train,
 };
 use wgpu_optim::regression::verification::{self, Verification};
 use wgpu_optim::{Adam, Loss, Model, Rule, Schedule};
@@ -168,8 +168,8 @@ fn worker<'a>(
     batches: &Batches,
 ) -> Result<Box<dyn Worker + 'a>, BenchError> {
     let start = start(problem);
-    Ok(match EpochsWorker::fits(problem, recipe, batches) {
-        true => Box::new(EpochsWorker::new(data, recipe, &start, batches)?),
+    Ok(match SmallBatchWorker::fits(problem, recipe, batches) {
+        true => Box::new(SmallBatchWorker::new(data, recipe, &start, batches)?),
         false => Box::new(GpuWorker::new(data, recipe, &start, batches)?),
     })
 }

@@ -10,7 +10,7 @@ use super::rules::{Optimizer, Preset, RuleArguments};
 use super::{Failure, output};
 use crate::bench::{self, Options, Report, Size};
 use clap::{Args, ValueEnum};
-use output::Whole;
+use output::AtomicFile;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -112,12 +112,12 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
 
     let page = arguments.html.as_deref().map_or(Ok(()), |path| {
         let page = page::page(&report)?;
-        Whole::write(path, |file| file.write_all(page.as_bytes()))?.name()
+        AtomicFile::write(path, |file| file.write_all(page.as_bytes()))?.name()
     });
     let csv = arguments
         .csv
         .as_deref()
-        .map_or(Ok(()), |path| Whole::write(path, |file| csv::write(file, &report))?.name());
+        .map_or(Ok(()), |path| AtomicFile::write(path, |file| csv::write(file, &report))?.name());
     let printed = match arguments.json {
         true => output::json(&report),
         false => output::text(&table::text(&report)),

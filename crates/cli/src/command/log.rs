@@ -78,8 +78,8 @@ impl Log {
         let partial = partial(path);
         let error = |error| Failure::Input(format!("{}: {error}", partial.display()));
         let locked = lock_partial(&partial)?;
-        let written =
-            output::Whole::write(&partial, |file| file.write_all(&lines)).and_then(|file| file.name());
+        let written = output::AtomicFile::write(&partial, |file| file.write_all(&lines))
+            .and_then(|file| file.name());
         if let Err(failure) = written {
             if partial.metadata().is_ok_and(|file| file.len() == 0) {
                 // It was made to be locked.

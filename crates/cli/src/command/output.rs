@@ -5,7 +5,7 @@ use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
 use serde::Serialize;
 use std::io::{BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
-use wgpu_optim::checkpoint::{Disk, Files, Unfinished, remove_unfinished};
+use wgpu_optim::checkpoint::{Disk, Files, PendingFile, remove_unfinished};
 use wgpu_optim::regression::data::text::{printable_json, printable_lines};
 
 /// Writes text and a new line to standard output. Control characters of names are escaped.
@@ -97,12 +97,12 @@ fn try_to_write(path: &Path) -> std::io::Result<()> {
 }
 
 /// A file that is whole but for its name.
-pub struct Whole<'a> {
-    file: Box<dyn Unfinished>,
+pub struct AtomicFile<'a> {
+    file: Box<dyn PendingFile>,
     path: &'a Path,
 }
 
-impl<'a> Whole<'a> {
+impl<'a> AtomicFile<'a> {
     /// Writes what is to be called `path`.
     pub fn write(
         path: &'a Path,
@@ -118,7 +118,7 @@ impl<'a> Whole<'a> {
             Ok(file)
         });
         let file = written.map_err(|error| Failure::Input(format!("{}: {error}", path.display())))?;
-        Ok(Whole { file, path })
+        Ok(AtomicFile { file, path })
     }
 
     /// Gives it its name.

@@ -69,7 +69,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let data = open(&arguments.data, &options)?;
     let predictions = Predictions { saved: &saved, data: &data, columns: &columns, labels: &labels };
     match &arguments.out {
-        Some(path) => output::Whole::write(path, |to| predictions.write(to))?.name()?,
+        Some(path) => output::AtomicFile::write(path, |to| predictions.write(to))?.name()?,
         None => print(&predictions)?,
     }
     report_reading(&data.name, &data.skipped, &data.about.notes);

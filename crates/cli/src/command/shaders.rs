@@ -3,7 +3,7 @@
 mod manifest;
 mod words;
 
-use super::output::Whole;
+use super::output::AtomicFile;
 use super::{Failure, output};
 use crate::series::RMSPROP_AS_PUBLISHED;
 use clap::Args;
@@ -67,5 +67,5 @@ fn all() -> Vec<Composed> {
 }
 
 fn write(path: &Path, text: &str) -> Result<(), Failure> {
-    Whole::write(path, |file| file.write_all(text.as_bytes()))?.name()
+    AtomicFile::write(path, |file| file.write_all(text.as_bytes()))?.name()
 }

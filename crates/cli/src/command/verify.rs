@@ -11,7 +11,7 @@ use report::{AdapterReport, Report};
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 use wgpu_optim::regression::device::{Gpu, OpenError, adapters, check_adapter};
-use wgpu_optim::verify::{self, Depth, FAULTS, GROUPS, Group, Seeding};
+use wgpu_optim::verify::{self, Depth, FAULTS, FaultSeeder, GROUPS, Group};
 
 #[derive(Args)]
 pub struct Arguments {
@@ -74,7 +74,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
             bar.inc(1);
         }
         report.adapters.push(AdapterReport::new(&Description::of_gpu(gpu), checks));
-        let mut seeding = Seeding::new(gpu, seed);
+        let mut seeding = FaultSeeder::new(gpu, seed);
         for fault in faults {
             bar.set_message(format!("{name}: {}", fault.name));
             report.add_fault(&name, seeding.seed(fault));

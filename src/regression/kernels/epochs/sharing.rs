@@ -1,7 +1,7 @@
 //! How the updates of a small problem are shared out among threads. Pure arithmetic on the model and the
 //! size of a batch, so that the order of every sum is the same on every device.
 
-use super::super::Shape;
+use super::super::GradientLayout;
 use super::super::shape::THREADS;
 use crate::Model;
 
@@ -31,7 +31,7 @@ pub enum Sharing {
 impl Sharing {
     /// For batches of up to `max_batch` rows; none where they are too large, or for several outputs.
     pub fn new(model: &Model, max_batch: u64) -> Option<Self> {
-        let shape = Shape::new(model).ok()?;
+        let shape = GradientLayout::new(model).ok()?;
         let read = max_batch.saturating_mul(shape.vectors.into());
         let vectors = shape.param_vectors();
         if shape.outputs > 1 || vectors > HELD || max_batch > HELD_ROWS || read > BATCH {
@@ -44,7 +44,7 @@ impl Sharing {
     }
 
     /// The most updates that a dispatch may make of so many fits: a loop counts one more than its iterations.
-    pub fn updates(self, shape: &Shape, planes: u64, max_batch: u64, fits: u64) -> u64 {
+    pub fn updates(self, shape: &GradientLayout, planes: u64, max_batch: u64, fits: u64) -> u64 {
         let vectors = u64::from(shape.param_vectors());
         let dot = 1 + u64::from(shape.vectors);
         let (update, once) = match self {
@@ -70,7 +70,7 @@ impl Sharing {
 
     /// The longest chain of additions behind an element of the gradient of so many rows or their loss, and
     /// behind a score, for error bounds.
-    pub fn depths(self, shape: &Shape, rows: u64) -> (u32, u32) {
+    pub fn depths(self, shape: &GradientLayout, rows: u64) -> (u32, u32) {
         let rows = rows as u32;
         let sum = match self {
             Sharing::Alone => rows,
@@ -114,7 +114,7 @@ mod tests {
             for max_batch in [1, 2, 10, 63, 64, 65, 256, 1024] {
                 let model = Model::new(features, Loss::Mse);
                 let Some(sharing) = Sharing::new(&model, max_batch) else { continue };
-                let shape = Shape::new(&model).unwrap();
+                let shape = GradientLayout::new(&model).unwrap();
                 let vectors = u64::from(shape.vectors);
                 let updates = sharing.updates(&shape, 4, max_batch, 1);
                 assert!(updates >= 1);

@@ -2,7 +2,7 @@
 //! what comes of the updates.
 
 use super::super::steps::USED;
-use crate::gpu::bindings::{Use, buffer_with, check_limit, group, layout};
+use crate::gpu::bindings::{BufferAccess, buffer_with, check_limit, group, layout};
 use crate::gpu::span::{Limits, Span};
 use crate::gpu::steps::{self, COUNTED, SLOT};
 use crate::{Error, Rule};
@@ -97,7 +97,7 @@ impl Tables {
     }
 
     pub fn layout(device: &Device) -> BindGroupLayout {
-        use Use::{DynamicUniform, Read, Write};
+        use BufferAccess::{DynamicUniform, Read, Write};
         layout(device, "epochs", &[DynamicUniform, Write, Write, Read, Read, Read, Write])
     }
 

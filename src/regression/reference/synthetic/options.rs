@@ -2,7 +2,7 @@
 
 use super::Synthetic;
 use crate::check::Check;
-use crate::regression::kernels::Shape;
+use crate::regression::kernels::GradientLayout;
 use crate::{Error, Loss};
 
 /// How a row's target comes of its scores.
@@ -100,7 +100,7 @@ impl Options {
     /// [`Error::HyperParameter`] naming the first one that is outside its range.
     pub fn validate(&self) -> Result<(), Error> {
         let check = Check("synthetic");
-        let holds = (1..=Shape::MAX_FEATURES).contains(&self.features);
+        let holds = (1..=GradientLayout::MAX_FEATURES).contains(&self.features);
         check.that(holds, "features", self.features.into(), "1 ≤ value ≤ 1048576")?;
         let most = Loss::MAX_OUTPUTS;
         let (holds, range) = match self.response {

@@ -1,7 +1,7 @@
 //! Tensors by name, in files of the format safetensors.
 
 use crate::command::Failure;
-use crate::command::output::Whole;
+use crate::command::output::AtomicFile;
 use safetensors::tensor::{Dtype, Metadata, SafeTensors, TensorInfo};
 use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
@@ -208,7 +208,7 @@ pub fn write<'a>(
     path: &'a Path,
     metadata: Option<&HashMap<String, String>>,
     mut tensors: Vec<Output>,
-) -> Result<Whole<'a>, Failure> {
+) -> Result<AtomicFile<'a>, Failure> {
     tensors.sort_by_key(|tensor| std::cmp::Reverse(tensor.dtype.bitsize()));
     let mut header = serde_json::Map::new();
     if let Some(metadata) = metadata {
@@ -225,7 +225,7 @@ pub fn write<'a>(
     }
     let mut header = serde_json::Value::Object(header).to_string().into_bytes();
     header.resize(header.len().next_multiple_of(8), b' ');
-    Whole::write(path, |file: &mut dyn Write| {
+    AtomicFile::write(path, |file: &mut dyn Write| {
         file.write_all(&(header.len() as u64).to_le_bytes())?;
         file.write_all(&header)?;
         tensors.iter().try_for_each(|tensor| file.write_all(&tensor.bytes))

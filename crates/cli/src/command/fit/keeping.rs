@@ -9,13 +9,13 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use wgpu_optim::checkpoint::{CheckpointError, Checkpoints, Disk, Files};
-use wgpu_optim::regression::train::{Configuration, MadeBy, Plan, RunState};
+use wgpu_optim::regression::train::{Configuration, Plan, Provenance, RunState};
 
 /// How long after one checkpoint the next one is made, where nothing else is asked for.
 const AFTER: Duration = Duration::from_secs(60);
 
 /// The checkpoints of a fit.
-pub struct Keeping {
+pub struct CheckpointWriter {
     pub every: Option<u64>,
     pub after: Option<Duration>,
     shared: Arc<Shared>,
@@ -23,7 +23,7 @@ pub struct Keeping {
 }
 
 /// One optimizer's run, as its checkpoints know it.
-pub struct Kept {
+pub struct RunKey {
     pub name: String,
     pub plan: Plan,
     pub configuration: Configuration,
@@ -31,16 +31,16 @@ pub struct Kept {
 
 struct Shared {
     checkpoints: Checkpoints,
-    kept: Vec<Kept>,
-    made_by: MadeBy,
-    desk: Mutex<Desk>,
+    kept: Vec<RunKey>,
+    made_by: Provenance,
+    desk: Mutex<WriteQueue>,
     /// Something on the desk is another.
     changed: Condvar,
 }
 
 /// What lies between training and the thread that writes.
 #[derive(Default)]
-struct Desk {
+struct WriteQueue {
     /// What is to be written next: of states that came faster than a disk the last one.
     waiting: Option<(usize, RunState)>,
     writing: bool,
@@ -55,7 +55,7 @@ struct Desk {
     log: Option<File>,
 }
 
-impl Keeping {
+impl CheckpointWriter {
     /// Opens the folder. Where runs are to be gone on with their states are returned, else there must be none.
     pub fn open(
         fit: &Fit,
@@ -68,14 +68,14 @@ impl Keeping {
         let checkpoints = checkpoints.with_max_bytes(most);
         let kept = fit.plans.iter().enumerate().map(|(i, plan)| {
             let configuration = Configuration::new(&fit.problem, plan)?;
-            Ok(Kept {
+            Ok(RunKey {
                 name: format!("{}-{}", i + 1, plan.recipe.rule.name()),
                 plan: plan.clone(),
                 configuration,
             })
         });
-        let kept = kept.collect::<Result<Vec<Kept>, Failure>>()?;
-        let made_by = MadeBy { version: env!("CARGO_PKG_VERSION").into(), device };
+        let kept = kept.collect::<Result<Vec<RunKey>, Failure>>()?;
+        let made_by = Provenance { version: env!("CARGO_PKG_VERSION").into(), device };
         let there = checkpoints.runs()?;
         let of = folder.display();
         if let (false, Some(_)) = (arguments.resume, there.first()) {
@@ -91,7 +91,7 @@ impl Keeping {
             )));
         }
         for (i, run) in kept.iter().enumerate() {
-            let rule = |run: &Kept| run.plan.recipe.rule.name();
+            let rule = |run: &RunKey| run.plan.recipe.rule.name();
             if kept[..i].iter().any(|other| rule(other) == rule(run)) {
                 let message =
                     format!("--optimizer {} is there twice, which no log tells apart", rule(run));
@@ -106,7 +106,8 @@ impl Keeping {
             output::note(&format!("{} holds no checkpoint yet: the run begins.", folder.display()));
         }
         let written = vec![None; kept.len()];
-        let desk = Mutex::new(Desk { errors: vec![None; kept.len()], written, ..Desk::default() });
+        let desk =
+            Mutex::new(WriteQueue { errors: vec![None; kept.len()], written, ..WriteQueue::default() });
         let shared = Arc::new(Shared { checkpoints, kept, made_by, desk, changed: Condvar::new() });
         let writer = {
             let shared = shared.clone();
@@ -114,7 +115,7 @@ impl Keeping {
         };
         let writer = writer.map_err(|error| Failure::Input(format!("a thread: {error}")))?;
         let after = arguments.checkpoint_seconds.map(Duration::from_secs_f64);
-        let keeping = Keeping {
+        let keeping = CheckpointWriter {
             every: arguments.checkpoint_every,
             after: after.or((arguments.checkpoint_every.is_none()).then_some(AFTER)),
             shared,
@@ -124,7 +125,7 @@ impl Keeping {
     }
 
     /// Every run and its configuration.
-    pub fn kept(&self) -> &[Kept] {
+    pub fn kept(&self) -> &[RunKey] {
         &self.shared.kept
     }
 
@@ -160,7 +161,7 @@ impl Keeping {
     }
 }
 
-impl Drop for Keeping {
+impl Drop for CheckpointWriter {
     fn drop(&mut self) {
         self.shared.desk().closed = true;
         self.shared.changed.notify_all();
@@ -172,11 +173,11 @@ impl Drop for Keeping {
 }
 
 impl Shared {
-    fn desk(&self) -> MutexGuard<'_, Desk> {
+    fn desk(&self) -> MutexGuard<'_, WriteQueue> {
         self.desk.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn wait<'a>(&self, desk: MutexGuard<'a, Desk>) -> MutexGuard<'a, Desk> {
+    fn wait<'a>(&self, desk: MutexGuard<'a, WriteQueue>) -> MutexGuard<'a, WriteQueue> {
         self.changed.wait(desk).unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -220,7 +221,7 @@ impl Shared {
     }
 
     fn write_one(&self, run: usize, state: &RunState) -> Result<PathBuf, CheckpointError> {
-        let Kept { name, plan, configuration } = &self.kept[run];
+        let RunKey { name, plan, configuration } = &self.kept[run];
         let write = |files: &dyn Files, path: &Path| {
             state.write(files, path, plan, configuration, &self.made_by)
         };
@@ -229,7 +230,11 @@ impl Shared {
 }
 
 /// Where a run stands, and what is to be said about it.
-fn latest(checkpoints: &Checkpoints, run: &Kept, made_by: &MadeBy) -> Result<Option<RunState>, Failure> {
+fn latest(
+    checkpoints: &Checkpoints,
+    run: &RunKey,
+    made_by: &Provenance,
+) -> Result<Option<RunState>, Failure> {
     let read = |path: &Path, bytes: &[u8]| RunState::read(path, bytes, &run.plan, &run.configuration);
     let Some(found) = checkpoints.latest(&run.name, read)? else { return Ok(None) };
     let (state, made_there) = found.checkpoint;

@@ -1,7 +1,7 @@
 //! Where a fit's results go.
 
 use super::arguments::Arguments;
-use super::keeping::Keeping;
+use super::keeping::CheckpointWriter;
 use crate::command::{Failure, log, output, plot};
 use serde::Serialize;
 use serde_json::json;
@@ -103,7 +103,7 @@ impl Outputs {
     }
 
     /// Writes what the run is, ahead of it, where nobody else writes.
-    pub fn configuration(&self, keeping: &Keeping) -> Result<(), Failure> {
+    pub fn configuration(&self, keeping: &CheckpointWriter) -> Result<(), Failure> {
         let Some(folder) = &self.folder else { return Ok(()) };
         let runs = keeping.kept().iter().map(|kept| {
             let fields = kept.configuration.fields();
@@ -128,5 +128,5 @@ impl Outputs {
 fn write(path: &Path, value: &impl Serialize) -> Result<(), Failure> {
     let text = serde_json::to_string_pretty(value);
     let text = text.map_err(|error| Failure::Input(format!("{}: {error}", path.display())))?;
-    output::Whole::write(path, |file| writeln!(file, "{text}"))?.name()
+    output::AtomicFile::write(path, |file| writeln!(file, "{text}"))?.name()
 }

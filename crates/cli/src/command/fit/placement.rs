@@ -6,7 +6,9 @@ use serde::Serialize;
 use wgpu_optim::Error;
 use wgpu_optim::regression::ProblemError;
 use wgpu_optim::regression::device::Gpu;
-use wgpu_optim::regression::train::{CHUNK, Fitting, Memory, MemoryError, Needs, Placement, Recipe};
+use wgpu_optim::regression::train::{
+    CHUNK, Memory, MemoryError, MemoryFootprint, MemoryPlanner, Placement, Recipe,
+};
 
 /// What a report tells of memory, in bytes.
 #[derive(Clone, Debug, Serialize)]
@@ -18,11 +20,16 @@ pub struct MemoryReport {
     #[serde(skip_serializing_if = "Option::is_none")]
     chunk_bytes: Option<u64>,
     #[serde(flatten)]
-    needs: Needs,
+    needs: MemoryFootprint,
 }
 
 impl MemoryReport {
-    fn new(needs: Needs, memory: &Memory, placement: &'static str, chunk_bytes: Option<u64>) -> Self {
+    fn new(
+        needs: MemoryFootprint,
+        memory: &Memory,
+        placement: &'static str,
+        chunk_bytes: Option<u64>,
+    ) -> Self {
         let needed = if needs.device() > 0 { needs.device() } else { needs.host };
         let available = memory.device.or(memory.shared.then_some(memory.host));
         MemoryReport { needed, available, placement, chunk_bytes, needs }
@@ -142,8 +149,8 @@ impl Fit<'_> {
         self.plans.iter().map(|plan| plan.recipe).collect()
     }
 
-    fn fitting<'b>(&'b self, recipes: &'b [Recipe]) -> Fitting<'b> {
-        Fitting { problem: &self.problem, recipes, batches: &self.plans[0].batches }
+    fn fitting<'b>(&'b self, recipes: &'b [Recipe]) -> MemoryPlanner<'b> {
+        MemoryPlanner { problem: &self.problem, recipes, batches: &self.plans[0].batches }
     }
 
     fn device_memory(&self) -> Option<u64> {

@@ -3,7 +3,7 @@
 use super::Fit;
 use super::placement::Stopped;
 use super::report::Run;
-use super::session::{Session, Standing};
+use super::session::{RunProgress, Session};
 use crate::command::device::Chosen;
 use crate::command::progress::Bar;
 use crate::command::{Failure, output};
@@ -11,8 +11,8 @@ use wgpu_optim::regression::device::Gpu;
 use wgpu_optim::regression::reference;
 use wgpu_optim::regression::reference::gradient::Rows;
 use wgpu_optim::regression::train::{
-    CpuWorker, EpochsWorker, GpuData, GpuWorker, HostRows, Keep, Progress, RunState, TrainError, Worker,
-    train_keeping,
+    CpuWorker, GpuData, GpuWorker, HostRows, Keep, Progress, RunState, SmallBatchWorker, TrainError,
+    Worker, train_keeping,
 };
 
 /// How often a device may be lost without an update in between.
@@ -57,7 +57,7 @@ impl Fit<'_> {
             for plan in &self.plans[session.runs.len()..] {
                 let mut worker: Box<dyn Worker> = match self.is_small() {
                     true => Box::new(
-                        EpochsWorker::new(&data, &plan.recipe, &start, batches)
+                        SmallBatchWorker::new(&data, &plan.recipe, &start, batches)
                             .map_err(Stopped::allocating)?,
                     ),
                     false => Box::new(
@@ -93,7 +93,7 @@ impl Fit<'_> {
     /// Whether whole epochs go into one dispatch, whatever else is asked for: the same bits come of a problem
     /// wherever its rows are.
     pub fn is_small(&self) -> bool {
-        EpochsWorker::fits(&self.problem, &self.plans[0].recipe, &self.plans[0].batches)
+        SmallBatchWorker::fits(&self.problem, &self.plans[0].recipe, &self.plans[0].batches)
     }
 
     /// Makes the next run, from where it stands.
@@ -102,7 +102,7 @@ impl Fit<'_> {
         self.signals.listen()?;
         let index = session.runs.len();
         let Session { log, keeping, standings, .. } = session;
-        let Standing { state, told, points } = &mut standings[index];
+        let RunProgress { state, told, points } = &mut standings[index];
         let plan = &self.plans[index];
         let name = plan.recipe.rule.name();
         let rows = plan.trace.then(|| self.problem.materialize::<f64>()).transpose()?;

@@ -1,6 +1,6 @@
 //! What a fit has come to, and where it goes on from.
 
-use super::keeping::Keeping;
+use super::keeping::CheckpointWriter;
 use super::outputs::{self, Outputs};
 use super::report::Run;
 use super::{Fit, report};
@@ -14,16 +14,16 @@ use wgpu_optim::regression::train::{Plan, RunState};
 pub struct Session {
     pub runs: Vec<Run>,
     pub log: Option<Log>,
-    pub keeping: Option<Keeping>,
+    pub keeping: Option<CheckpointWriter>,
     /// Where the run of each plan stands.
-    pub standings: Vec<Standing>,
+    pub standings: Vec<RunProgress>,
     /// Why a result is not there that was to be written as training went on.
     pub unwritten: Vec<Failure>,
 }
 
 /// Where a run stands.
 #[derive(Default)]
-pub struct Standing {
+pub struct RunProgress {
     /// What it goes on from, if it is not the start.
     pub state: Option<RunState>,
     /// The last update that was told of: where a device is lost, some are made again.
@@ -32,7 +32,7 @@ pub struct Standing {
     pub points: Vec<(f64, f64)>,
 }
 
-impl Standing {
+impl RunProgress {
     fn of(plan: &Plan, state: Option<RunState>) -> Self {
         let told = state.as_ref().map_or(0, |state| {
             let progress = &state.progress;
@@ -40,7 +40,7 @@ impl Standing {
             // Of the last update it is told behind the last state: a log says whether it was.
             progress.update - u64::from(over)
         });
-        Standing { state, told, points: Vec::new() }
+        RunProgress { state, told, points: Vec::new() }
     }
 
     /// The last update of the state.
@@ -55,13 +55,13 @@ impl Session {
         let arguments = &fit.arguments.keeping;
         let (keeping, states) = match &outputs.checkpoints {
             Some(folder) => {
-                let (keeping, states) = Keeping::open(fit, folder, arguments, device.line())?;
+                let (keeping, states) = CheckpointWriter::open(fit, folder, arguments, device.line())?;
                 outputs.configuration(&keeping)?;
                 (Some(keeping), states)
             }
             None => (None, vec![None; fit.plans.len()]),
         };
-        let standings = fit.plans.iter().zip(states).map(|(plan, state)| Standing::of(plan, state));
+        let standings = fit.plans.iter().zip(states).map(|(plan, state)| RunProgress::of(plan, state));
         let standings = standings.collect();
         let mut session =
             Session { runs: Vec::new(), log: None, keeping, standings, unwritten: Vec::new() };
@@ -87,7 +87,7 @@ impl Session {
             self.note_missing_lines(fit, path, &kept);
             for logged in kept {
                 let Some(run) = place(&logged) else { continue };
-                let Standing { told, points, .. } = &mut self.standings[run];
+                let RunProgress { told, points, .. } = &mut self.standings[run];
                 *told = logged.update.max(*told);
                 let loss = fit.plotted(logged.update, logged.batch_loss, logged.loss);
                 points.extend(loss.map(|loss| (logged.update as f64, loss)));
@@ -103,7 +103,7 @@ impl Session {
 
     /// Says where the log of an earlier run ends before its checkpoint.
     fn note_missing_lines(&self, fit: &Fit, path: &Path, kept: &[Logged]) {
-        for (plan, Standing { told, .. }) in fit.plans.iter().zip(&self.standings) {
+        for (plan, RunProgress { told, .. }) in fit.plans.iter().zip(&self.standings) {
             let name = plan.recipe.rule.name();
             let lines = kept.iter().filter(|logged| logged.optimizer == name);
             let (last, due) =
@@ -120,7 +120,7 @@ impl Session {
 
     /// The update after which the run stands that is not made yet.
     pub fn update(&self) -> u64 {
-        self.standings.get(self.runs.len()).map_or(0, Standing::update)
+        self.standings.get(self.runs.len()).map_or(0, RunProgress::update)
     }
 
     /// Saves where that run stands.
@@ -156,7 +156,7 @@ impl Session {
             let ended = if trained { log.finish() } else { log.error().map_or(Ok(()), Err) };
             failures.extend(ended.err());
         }
-        failures.extend(keeping.as_ref().and_then(Keeping::log_error));
+        failures.extend(keeping.as_ref().and_then(CheckpointWriter::log_error));
         if trained {
             let drawn = outputs.plot.as_ref().map_or(Ok(()), |path| fit.draw(path, &runs));
             let reported = outputs.report(outputs::REPORT, &report);

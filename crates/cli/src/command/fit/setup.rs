@@ -8,7 +8,7 @@ use crate::command::data::Rest;
 use crate::command::output;
 use std::path::Path;
 use wgpu_optim::regression::Problem;
-use wgpu_optim::regression::kernels::Shape;
+use wgpu_optim::regression::kernels::GradientLayout;
 use wgpu_optim::regression::reference::synthetic::{Options, Response};
 use wgpu_optim::regression::train::{CHUNK, EarlyStopping, Shuffle};
 use wgpu_optim::schedule::{CosineAnnealing, Exponential, Linear, Step};
@@ -152,7 +152,7 @@ impl TrainingArguments {
         }
         // A window is in one chunk, with what lies beside its rows.
         let side = model.side() as u64 * 4;
-        let window = Shape::new(model)?.run_rows().min(CHUNK / side).max(1);
+        let window = GradientLayout::new(model)?.run_rows().min(CHUNK / side).max(1);
         Ok(Some(Shuffle { seed: self.shuffle_seed, window }))
     }
 }

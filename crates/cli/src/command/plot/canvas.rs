@@ -10,7 +10,7 @@ use plotters::style::register_font;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use crate::command::output;
-use wgpu_optim::checkpoint::{Disk, Files, Unfinished};
+use wgpu_optim::checkpoint::{Disk, Files, PendingFile};
 
 /// Plotters draws at whole units, with hard edges. A picture therefore has this many units to a
 /// pixel: the view box of the SVG scales them down, the PNG averages them.

@@ -203,7 +203,7 @@ impl Results<'_> {
 
     /// Writes every fit, whole or not at all.
     pub fn csv(&self, path: &Path) -> Result<(), Failure> {
-        output::Whole::write(path, |out| {
+        output::AtomicFile::write(path, |out| {
             write!(out, "optimizer")?;
             Dimension::ALL.iter().try_for_each(|dimension| write!(out, ",{}", dimension.name()))?;
             writeln!(out, ",seed,loss,diverged")?;

@@ -8,9 +8,11 @@ use std::cell::Cell;
 use wgpu_optim::gpu::ReadBack;
 use wgpu_optim::regression::Problem;
 use wgpu_optim::regression::device::Gpu;
-use wgpu_optim::regression::kernels::{Epochs, Fit, Samples, Shape, Sweep, Sweeping};
+use wgpu_optim::regression::kernels::{
+    DeviceDataset, Fit, GradientLayout, SmallBatchKernel, Sweep, SweepOptions,
+};
 use wgpu_optim::regression::train::{
-    Batches, CpuWorker, HostRows, Rate, Recipe, Submissions, Work, Worker,
+    Batches, CpuWorker, HostRows, Recipe, SubmissionQueue, Submissions, ThroughputEstimate, Worker,
 };
 use wgpu_optim::regression::verification::{ObservedGradient, ObservedStep, Snapshot};
 use wgpu_optim::{Batch, Error, Model, Penalty, Span};
@@ -102,15 +104,15 @@ pub fn on_processor(plan: &Plan, checks: &mut Checks) -> Result<Vec<Vec<f32>>, F
 pub fn on_device(gpu: &Gpu, plan: &Plan, checks: &mut Checks) -> Result<Vec<Vec<f32>>, Failure> {
     let Plan { problem, model, settings, orders, .. } = plan;
     let max_batch = orders.iter().map(Batches::max_rows).max().unwrap_or(1);
-    if !Epochs::fits(model, max_batch) {
+    if !SmallBatchKernel::fits(model, max_batch) {
         return Err(Failure::Input(format!(
             "a batch of {max_batch} rows × {} features is too large to sweep on a GPU: a smaller \
              --batch-size, or --device cpu, may do",
             model.features
         )));
     }
-    let shape = Shape::new(model)?;
-    let samples = Samples::new(&gpu.device, shape, problem.rows, problem.rows)?;
+    let shape = GradientLayout::new(model)?;
+    let samples = DeviceDataset::new(&gpu.device, shape, problem.rows, problem.rows)?;
     let (x, sides) = problem.materialize::<f32>()?;
     samples.write(&gpu.queue, &x, &sides)?;
 
@@ -123,7 +125,7 @@ pub fn on_device(gpu: &Gpu, plan: &Plan, checks: &mut Checks) -> Result<Vec<Vec<
         let count = rules.len() as u64;
         let an_update = 32 * count + 4 * count * each + each * (16 + 4 * max_batch);
         let max_updates = (PREPARED / an_update).clamp(1, plan.updates()) as u32;
-        let sweeping = Sweeping {
+        let sweeping = SweepOptions {
             model: *model,
             penalty: Penalty::default(),
             orders: orders.len(),
@@ -136,7 +138,7 @@ pub fn on_device(gpu: &Gpu, plan: &Plan, checks: &mut Checks) -> Result<Vec<Vec<
             gpu,
             plan,
             sweep: Sweep::new(&gpu.device, &samples, &rules, &start, sweeping)?,
-            rate: Rate::default(),
+            rate: ThroughputEstimate::default(),
             submissions: Cell::default(),
             first: part * most as usize,
             settings: settings.len(),
@@ -154,7 +156,7 @@ struct Part<'a> {
     gpu: &'a Gpu,
     plan: &'a Plan<'a>,
     sweep: Sweep,
-    rate: Rate,
+    rate: ThroughputEstimate,
     submissions: Cell<Submissions>,
     /// The first of them, and how many they are.
     first: usize,
@@ -189,7 +191,7 @@ impl Part<'_> {
         let orders: Vec<Vec<Batch>> = self.plan.orders.iter().map(of).collect();
         let orders: Vec<&[Batch]> = orders.iter().map(Vec::as_slice).collect();
         self.sweep.prepare(&self.gpu.queue, &orders)?;
-        let mut work = Work::new(self.gpu, &self.submissions, &self.rate);
+        let mut work = SubmissionQueue::new(self.gpu, &self.submissions, &self.rate);
         for part in 0..self.sweep.parts() {
             let encoder = work.encoder(1)?;
             self.sweep.record_part(&mut encoder.begin_compute_pass(&Default::default()), part);

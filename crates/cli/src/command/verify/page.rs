@@ -4,13 +4,13 @@ use super::report::{
     AdapterReport, FAULT_HEADER, FaultReport, KERNEL_HEADER, Kernel, Report, failure, ratio,
 };
 use crate::command::Failure;
-use crate::command::output::Whole;
+use crate::command::output::AtomicFile;
 use crate::command::page::Page;
 use crate::command::plot::{Chart, Mark, Series};
 use std::path::Path;
 use wgpu_optim::verify::{Bound, Check};
 
-pub fn write<'a>(report: &Report, path: &'a Path) -> Result<Whole<'a>, Failure> {
+pub fn write<'a>(report: &Report, path: &'a Path) -> Result<AtomicFile<'a>, Failure> {
     let mut page = Page::new("wgpu-optim: verification");
     let verdict = match report.pass {
         true => "Every value is within its bound.".to_string(),
@@ -63,7 +63,7 @@ pub fn write<'a>(report: &Report, path: &'a Path) -> Result<Whole<'a>, Failure> 
         page.table(&header, 3, rows);
     }
     let html = page.finish();
-    Whole::write(path, |file| file.write_all(html.as_bytes()))
+    AtomicFile::write(path, |file| file.write_all(html.as_bytes()))
 }
 
 /// The ratio of every check with a derived bound, by what comes ahead of the slash in a kernel's name.

@@ -3,7 +3,7 @@
 use crate::command::device::Description;
 use crate::command::output;
 use serde::Serialize;
-use wgpu_optim::verify::{Bound, Caught, Check};
+use wgpu_optim::verify::{Bound, Check, FaultOutcome};
 
 /// Above the rows of [`Kernel::rows`] and of [`FaultReport::row`], the first three of each being text.
 pub const KERNEL_HEADER: [&str; 9] =
@@ -50,7 +50,7 @@ impl Report {
         Report { seed, adapters: Vec::new(), faults, pass: false }
     }
 
-    pub fn add_fault(&mut self, adapter: &str, caught: Caught) {
+    pub fn add_fault(&mut self, adapter: &str, caught: FaultOutcome) {
         let faults = self.faults.get_or_insert_default();
         let at = faults.iter().position(|other| other.fault == caught.fault).unwrap_or_else(|| {
             let (caught_by, missed_on) = (Vec::new(), Vec::new());
@@ -252,7 +252,7 @@ mod tests {
 
     #[test]
     fn a_fault_must_be_caught_on_every_adapter() {
-        let caught = |checks: &[&str]| Caught {
+        let caught = |checks: &[&str]| FaultOutcome {
             fault: "fault",
             may_not_show: false,
             caught_by: checks.iter().map(|check| check.to_string()).collect(),

@@ -13,7 +13,7 @@ use wgpu::{Buffer, BufferUsages, CommandEncoder, Device};
 /// Bytes of a staging buffer, where they are not all of the state: what a driver finds room for.
 const STAGE: u64 = 64 << 20;
 
-/// Staging buffers for all that an [`Optimizer`] remembers, made once by [`Optimizer::saving`] and used again
+/// Staging buffers for all that an [`Optimizer`] remembers, made once by [`Optimizer::snapshot`] and used again
 /// and again.
 ///
 /// Copies are recorded into the caller's encoder and are of the state at that place in it, in the middle of
@@ -23,13 +23,13 @@ const STAGE: u64 = 64 << 20;
 /// ```no_run
 /// # async fn f(device: wgpu::Device, queue: wgpu::Queue, optimizer: wgpu_optim::Optimizer)
 /// # -> Result<(), wgpu_optim::Error> {
-/// let mut saving = optimizer.saving(&device)?; // buffers: once
+/// let mut snapshot = optimizer.snapshot(&device)?; // buffers: once
 ///
 /// let mut encoder = device.create_command_encoder(&Default::default());
 /// optimizer.record(&mut encoder.begin_compute_pass(&Default::default()));
-/// saving.record(&optimizer, &mut encoder)?; // the state after this step
+/// snapshot.record(&optimizer, &mut encoder)?; // the state after this step
 /// queue.submit([encoder.finish()]);
-/// let state = saving.read().await?;
+/// let state = snapshot.read().await?;
 ///
 /// // Later, or into an optimizer that was built alike on another device:
 /// optimizer.restore(&queue, &state)?;
@@ -37,7 +37,7 @@ const STAGE: u64 = 64 << 20;
 /// # }
 /// ```
 #[derive(Debug)]
-pub struct Saving {
+pub struct StateSnapshot {
     stages: Vec<Stage>,
     /// Whose state it is.
     control: Buffer,
@@ -59,24 +59,24 @@ impl Optimizer {
     ///
     /// # Errors
     /// [`Error::MissingUsage`] for parameters that cannot be copied: those
-    /// [can be left out](Self::saving_without_params).
-    pub fn saving(&self, device: &Device) -> Result<Saving, Error> {
-        Saving::new(self, device, true, STAGE)
+    /// [can be left out](Self::snapshot_without_params).
+    pub fn snapshot(&self, device: &Device) -> Result<StateSnapshot, Error> {
+        StateSnapshot::new(self, device, true, STAGE)
     }
 
-    /// [`saving`](Self::saving) for callers who keep their parameters themselves: in the same encoder, so that
+    /// [`saving`](Self::snapshot) for callers who keep their parameters themselves: in the same encoder, so that
     /// all is of one step.
     ///
     /// # Errors
     /// [`Error::Limit`] if the device has no buffers that are worth the name.
-    pub fn saving_without_params(&self, device: &Device) -> Result<Saving, Error> {
-        Saving::new(self, device, false, STAGE)
+    pub fn snapshot_without_params(&self, device: &Device) -> Result<StateSnapshot, Error> {
+        StateSnapshot::new(self, device, false, STAGE)
     }
 
     #[doc(hidden)]
-    /// [`saving`](Self::saving) with staging buffers of at most `stage` bytes, so that tests see several.
-    pub fn saving_in_stages(&self, device: &Device, stage: u64) -> Result<Saving, Error> {
-        Saving::new(self, device, true, stage)
+    /// [`saving`](Self::snapshot) with staging buffers of at most `stage` bytes, so that tests see several.
+    pub fn snapshot_in_stages(&self, device: &Device, stage: u64) -> Result<StateSnapshot, Error> {
+        StateSnapshot::new(self, device, true, stage)
     }
 
     /// All that is copied, value by value: the control block, the tensors' steps and the groups, and then the
@@ -93,7 +93,7 @@ impl Optimizer {
     }
 }
 
-impl Saving {
+impl StateSnapshot {
     fn new(
         optimizer: &Optimizer,
         device: &Device,
@@ -131,19 +131,19 @@ impl Saving {
             Ok(Stage { staging: ReadBack::new(device, bytes)?, parts })
         };
         let stages = plan.into_iter().map(stage).collect::<Result<_, Error>>()?;
-        Ok(Saving { stages, control: optimizer.control().clone(), with_params, recorded: None })
+        Ok(StateSnapshot { stages, control: optimizer.control().clone(), with_params, recorded: None })
     }
 
     /// Records copies of all that `optimizer` remembers at this place of the encoder, instead of what was recorded
     /// before and has not been [read](Self::read).
     ///
     /// # Errors
-    /// [`Error::Differs`] for another optimizer than the one that this was made by.
+    /// [`Error::Mismatch`] for another optimizer than the one that this was made by.
     pub fn record(&mut self, optimizer: &Optimizer, encoder: &mut CommandEncoder) -> Result<(), Error> {
         if *optimizer.control() != self.control {
             let [field, kept, asked] =
                 ["optimizer", "the one that the buffers were made by", "another"].map(String::from);
-            return Err(Error::Differs { field, kept, asked });
+            return Err(Error::Mismatch { field, kept, asked });
         }
         for Stage { staging, parts } in &mut self.stages {
             staging.start_over();
