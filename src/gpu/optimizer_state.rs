@@ -13,7 +13,7 @@ use wgpu::{BufferUsages, Queue};
 /// The most bytes that are handed to a queue at once.
 const CHUNK: usize = 64 << 20;
 
-/// All that an [`Optimizer`] remembers, read by a [`StateSnapshot`](super::Saving) and put back by
+/// All that an [`Optimizer`] remembers, read by a [`StateSnapshot`](super::StateSnapshot) and put back by
 /// [`Optimizer::restore`], into the same optimizer or into one that was built alike, on any device.
 ///
 /// It is plain data: to be kept in memory against the loss of a device, to be looked at, to be changed by
