@@ -24,18 +24,16 @@ help:
 	@echo 'make table    the README tables of what was measured, from benches/results'
 	@echo 'make picture  the README picture'
 
-# The workspace is built once, with every feature; the lean library by itself is compiled, and recorded with.
+# The workspace is built once, with every feature. The library with fewer of them is compiled only: it is the same code.
 test: vulkan
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
-	$(CARGO) clippy --package wgpu-optim --all-targets -- -D warnings
-	for features in cpu checkpoint regression; do \
-		$(CARGO) clippy --package wgpu-optim --lib --features $$features -- -D warnings || exit 1; \
+	for features in '' cpu checkpoint regression; do \
+		$(CARGO) clippy --package wgpu-optim --all-targets --features "$$features" -- -D warnings || exit 1; \
 	done
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --no-deps --package wgpu-optim --features parquet,verify --lib
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --no-deps --package wgpu-optim --lib
 	$(RUN_TESTS) --workspace --lib --bins --tests
-	$(RUN_TESTS) --package wgpu-optim --test recording
 	$(CARGO) test --doc --package wgpu-optim --features parquet,verify
 	$(MAKE) verify PROGRAM='"$(BUILT)"'
 

@@ -176,9 +176,11 @@ fn everything_can_be_sent_to_another_thread() {
     assert_send_sync::<Arena>();
     assert_send_sync::<Span>();
     assert_send_sync::<wgpu_optim::gpu::ReadBack>();
-    assert_send_sync::<wgpu_optim::regression::kernels::Gradient>();
-    assert_send_sync::<wgpu_optim::regression::kernels::Descent>();
-    assert_send_sync::<wgpu_optim::regression::kernels::Evaluator>();
+    #[cfg(feature = "regression")]
+    {
+        use wgpu_optim::regression::kernels::{Descent, Evaluator, Gradient};
+        assert_send_sync::<(Gradient, Descent, Evaluator)>();
+    }
     assert_send_sync::<wgpu_optim::Error>();
     let (device, _queue) = device();
     let optimizer =

@@ -18,7 +18,7 @@ mod run;
 mod state;
 mod stopping;
 mod submissions;
-#[cfg(test)]
+#[cfg(all(test, feature = "verify"))]
 mod verdict;
 
 pub use batches::{Batches, Shuffle};
