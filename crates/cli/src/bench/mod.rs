@@ -82,7 +82,7 @@ impl Options {
 #[non_exhaustive]
 pub enum BenchError {
     /// What was to be timed is wrong.
-    #[error("{work} is wrong, and its speed is not told: {}", wrong(.worst.as_deref()))]
+    #[error("{work}: verification failed, timing withheld: {}", wrong(.worst.as_deref()))]
     Wrong {
         /// What it is.
         work: String,

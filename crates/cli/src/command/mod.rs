@@ -37,19 +37,19 @@ struct Cli {
 enum Command {
     /// Train a regression, verified against the f64 definition as it goes
     Fit(Box<fit::Arguments>),
-    /// Train every combination of hyper-parameters at once, and compare them
+    /// Train every combination of hyper-parameters, many at a time, and compare them
     Sweep(Box<sweep::Arguments>),
     /// Predict rows of a file with a trained model
     Predict(predict::Arguments),
-    /// Check every kernel on this machine against its definition in f64
+    /// Verify every kernel on this machine against its f64 definition
     Verify(verify::Arguments),
-    /// Make optimizer steps: from safetensors files of parameters and gradients to such files
+    /// Apply optimizer steps to parameters and gradients in safetensors files
     Apply(Box<apply::Arguments>),
     /// Run the blog series this project grew out of, as published and corrected
     Reproduce(reproduce::Arguments),
-    /// Measure steps, gradients, epochs and fits against a copy, checked ahead of being timed
+    /// Measure steps, gradients, epochs and fits against a memory copy, verified before they are timed
     Bench(bench::Arguments),
-    /// Say of each row of two benchmarks whether the second is SAME, FASTER, SLOWER or UNSURE
+    /// Compare two benchmark reports row by row: SAME, FASTER, SLOWER or UNSURE
     Compare(compare::Arguments),
     /// Write the kernels as WGSL files, with a manifest of what they bind
     Shaders(shaders::Arguments),

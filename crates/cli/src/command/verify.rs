@@ -51,7 +51,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         output::check_file("--html", path, &mut Vec::new())?;
     }
     if arguments.device == Choice::Cpu {
-        let message = "--device cpu: it is adapters that are compared with the processor";
+        let message = "verify needs a GPU adapter: --device cpu is not supported";
         return Err(Failure::Input(message.into()));
     }
     let gpus = open(arguments.adapter.as_deref())?;

@@ -155,7 +155,7 @@ fn other_files_are_refused() {
     let other = r#"{"schema": 7, "rows": []}"#;
     let empty = r#"{"schema": 1, "rows": []}"#;
     let folder = folder(&[("a", &file(1.0)), ("text", "hello"), ("other", other), ("empty", empty)]);
-    refused(&folder, "compare a text", &["text: no benchmark's JSON"]);
+    refused(&folder, "compare a text", &["text: not a benchmark report"]);
     refused(&folder, "compare other a", &["other: its schema is 7"]);
     refused(&folder, "compare a empty", &["no row in common"]);
     refused(&folder, "compare a nothing", &["nothing:"]);

@@ -467,8 +467,8 @@ fn npy_and_svmlight_are_the_numbers_of_a_csv() {
 fn what_does_not_go_together_is_named() {
     let folder = data();
     for (flags, parts) in [
-        ("--epsilon 1", &["--epsilon goes with another --loss"][..]),
-        ("--loss huber --quantile 0.5", &["--quantile goes with another --loss"]),
+        ("--epsilon 1", &["--epsilon requires --loss huber"][..]),
+        ("--loss huber --quantile 0.5", &["--quantile requires --loss quantile"]),
         ("--loss quantile --quantile 1", &["quantile is 1"]),
         ("--loss huber --epsilon 0", &["epsilon is 0"]),
         ("--l1-ratio 0.5", &["--l1-ratio goes with a --penalty"]),
@@ -476,10 +476,13 @@ fn what_does_not_go_together_is_named() {
         ("--penalty l1 --l1-ratio 0.5", &["--l1-ratio goes with --penalty elasticnet"]),
         ("--penalty l1 --alpha -1", &["alpha is -1"]),
         ("--penalty elasticnet --l1-ratio 2", &["l1_ratio is 2"]),
-        ("--power-t 1", &["--power-t goes with another --learning-rate"]),
-        ("--learning-rate step --final-factor 0.1", &["--final-factor goes with another"]),
-        ("--learning-rate cosine --gamma 0.1", &["--gamma goes with another"]),
-        ("--learning-rate exponential --step-size 5", &["--step-size goes with another"]),
+        ("--power-t 1", &["--power-t requires --lr-schedule invscaling"]),
+        (
+            "--learning-rate step --final-factor 0.1",
+            &["--final-factor requires --lr-schedule linear or cosine"],
+        ),
+        ("--learning-rate cosine --gamma 0.1", &["--gamma requires --lr-schedule step or exponential"]),
+        ("--learning-rate exponential --step-size 5", &["--step-size requires --lr-schedule step"]),
         ("--learning-rate invscaling --power-t -1", &["--power-t is -1"]),
         ("--validation-fraction 0.1", &["--early-stopping"]),
         ("--early-stopping --validation-fraction 1", &["--validation-fraction is 1"]),

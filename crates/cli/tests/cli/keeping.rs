@@ -250,7 +250,7 @@ fn another_problem_is_refused_by_the_field_that_differs() {
         ("a.csv --batch-size 2 --epochs 3 --optimizer sgd", "1-adam is there, and here are 1-sgd"),
         (
             "a.csv --batch-size 2 --epochs 3 --optimizer adam --optimizer adam",
-            "--optimizer adam is there twice",
+            "--optimizer adam given twice",
         ),
     ];
     for (rest, part) in others {

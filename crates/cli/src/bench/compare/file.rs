@@ -33,13 +33,13 @@ pub struct File {
 #[non_exhaustive]
 pub enum FileError {
     /// It is no JSON of a benchmark.
-    #[error("no benchmark's JSON: {0}")]
+    #[error("not a benchmark report: {0}")]
     Json(#[from] serde_json::Error),
     /// It has another version.
     #[error("its schema is {0}, and {SCHEMA} is read")]
     Schema(Value),
     /// A row is none.
-    #[error("no benchmark's JSON: row {row}: {reason}")]
+    #[error("not a benchmark report: row {row}: {reason}")]
     Row {
         /// Which, from 1.
         row: usize,
@@ -196,12 +196,12 @@ mod tests {
         assert!(error("{}").contains("schema"));
         assert_eq!(
             error(r#"{"schema": 1, "rows": [{"work": "step"}]}"#),
-            "no benchmark's JSON: row 1: missing field `size`"
+            "not a benchmark report: row 1: missing field `size`"
         );
         assert!(error(r#"{"schema": 1}"#).contains("missing field `rows`"));
         assert!(error(r#"{"schema": 1, "rows": {}}"#).contains("expected a sequence"));
         for text in ["", "[", "[]", "7", "\"schema\"", "null", "{\"schema\": 1, \"rows\": [NaN]}"] {
-            assert!(error(text).contains("no benchmark's JSON"), "{text}: {}", error(text));
+            assert!(error(text).contains("not a benchmark report"), "{text}: {}", error(text));
         }
     }
 

@@ -80,7 +80,7 @@ impl CheckpointWriter {
         let of = folder.display();
         if let (false, Some(_)) = (arguments.resume, there.first()) {
             return Err(Failure::Input(format!(
-                "{of} holds checkpoints of an earlier run: --resume goes on with it, another folder begins anew"
+                "{of} already contains checkpoints: pass --resume to continue, or use an empty directory"
             )));
         }
         if let Some(other) = there.iter().find(|name| kept.iter().all(|run| run.name != **name)) {
@@ -93,8 +93,10 @@ impl CheckpointWriter {
         for (i, run) in kept.iter().enumerate() {
             let rule = |run: &RunKey| run.plan.recipe.rule.name();
             if kept[..i].iter().any(|other| rule(other) == rule(run)) {
-                let message =
-                    format!("--optimizer {} is there twice, which no log tells apart", rule(run));
+                let message = format!(
+                    "--optimizer {} given twice: checkpointed runs are keyed by optimizer name",
+                    rule(run)
+                );
                 return Err(Failure::Input(message));
             }
         }

@@ -109,7 +109,7 @@ impl Fit<'_> {
             };
             let Placement::Streamed { chunk } = plan.placement else { continue };
             output::note(&format!(
-                "The device has no {needed} bytes: the rows take turns on it, {chunk} bytes at a time."
+                "Out of device memory ({needed} bytes): retrying with double-buffered chunks of {chunk} bytes."
             ));
         }
     }

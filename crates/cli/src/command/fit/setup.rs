@@ -6,6 +6,7 @@ use super::arguments::{
 use crate::command::Failure;
 use crate::command::data::Rest;
 use crate::command::output;
+use clap::ValueEnum;
 use std::path::Path;
 use wgpu_optim::regression::Problem;
 use wgpu_optim::regression::kernels::GradientLayout;
@@ -27,7 +28,8 @@ impl ModelArguments {
         ];
         for (flag, value, loss) in given {
             if value.is_some() && self.loss != loss {
-                return Err(input(format!("{flag} goes with another --loss")));
+                let of = if matches!(loss, LossName::Huber) { "huber" } else { "quantile" };
+                return Err(input(format!("{flag} requires --loss {of}")));
             }
         }
         let loss = match self.loss {
@@ -80,7 +82,11 @@ impl TrainingArguments {
             .find(|(_, given)| *given)
         {
             Some((flag, _)) if !needed.contains(&self.learning_rate) => {
-                Err(input(format!("{flag} goes with another --learning-rate")))
+                let names: Vec<String> = needed
+                    .iter()
+                    .filter_map(|name| Some(name.to_possible_value()?.get_name().to_string()))
+                    .collect();
+                Err(input(format!("{flag} requires --lr-schedule {}", names.join(" or "))))
             }
             _ => Ok(()),
         };
