@@ -20,7 +20,7 @@ help:
 	@echo 'make deny     licences, advisories and sources of the dependencies (installs cargo-deny)'
 	@echo 'make oldest   compiles with the oldest Rust that is supported (installs it)'
 	@echo 'make bench    the criterion benchmarks'
-	@echo 'make peers    other libraries in turns with this one: DEVICE=gpu for an adapter, ADAPTER=NAME for which'
+	@echo 'make peers    benchmarks of other libraries beside this one: DEVICE=gpu for an adapter, ADAPTER=NAME for which'
 	@echo 'make table    the tables of docs/benchmarks.md, from benches/results'
 	@echo 'make picture  the loss curve of docs/fit.svg'
 
