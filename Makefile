@@ -20,9 +20,9 @@ help:
 	@echo 'make deny     licences, advisories and sources of the dependencies (installs cargo-deny)'
 	@echo 'make oldest   compiles with the oldest Rust that is supported (installs it)'
 	@echo 'make bench    the criterion benchmarks'
-	@echo 'make peers    other libraries in turns with this one: DEVICE=gpu for an adapter, ADAPTER=NAME for which'
-	@echo 'make table    the README tables of what was measured, from benches/results'
-	@echo 'make picture  the README picture'
+	@echo 'make peers    benchmarks of other libraries beside this one: DEVICE=gpu for an adapter, ADAPTER=NAME for which'
+	@echo 'make table    the tables of docs/benchmarks.md, from benches/results'
+	@echo 'make picture  the loss curve of docs/fit.svg'
 
 # The workspace is built once, with every feature. The library with fewer of them is compiled only: it is the same code.
 test: vulkan
@@ -108,7 +108,7 @@ peers:
 	$(MAKE) table
 
 table:
-	$(PYTHON) benches/peers/table.py --goals --into README.md
+	$(PYTHON) benches/peers/table.py --goals --into docs/benchmarks.md
 
 picture:
 	$(CARGO) run --release -- fit --device cpu --plot docs/fit.svg

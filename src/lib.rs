@@ -62,8 +62,8 @@
 //! # Ok::<(), wgpu_optim::Error>(())
 //! ```
 //!
-//! All that an optimizer remembers can be copied to the host and put back, and goes on with the same bits. That is what
-//! outlives a device that is lost; the callback that says so stays yours:
+//! Optimizer state can be saved to host memory and restored; the restored optimizer continues with the same bits. A
+//! program that keeps a snapshot survives a lost device. The device-lost callback stays yours:
 //!
 //! ```
 //! # use wgpu_optim::{Error, Optimizer};

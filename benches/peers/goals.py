@@ -19,7 +19,7 @@ MISSING = "not measured"
 
 
 class Wrong(Exception):
-    """A file that tables cannot be put into."""
+    """A file that has no place for the tables."""
 
 
 def read(path=GOALS):
@@ -143,9 +143,9 @@ def about(report, peers):
              f"{pairs.place(report)}, {cells.threads(machine['threads'])}", machine["system"]]
     versions = {of: version for each in beside for of, version in each["versions"].items()}
     said = [", ".join(filter(None, where)), ", ".join(f"{of} {version}" for of, version in versions.items()),
-            run and f"{run['rounds']} rounds in turns, {run['started']}",
+            run and f"{run['rounds']} interleaved rounds, {run['started']}",
             None if all(each["calibration"]["stable"] for each in beside) else
-            "the machine's own copy drifted by more than 5 % meanwhile"]
+            "the copy's bandwidth drifted by more than 5 % during the run"]
     return "; ".join(filter(None, said)) + "."
 
 
@@ -164,7 +164,7 @@ def measured(section, report, peers):
         paragraphs += ["Not met:", "\n".join(reasons)]
     others = [f"- {said}" for goal in section["goals"] for said in faster(goal, report, peers)]
     if others:
-        paragraphs += ["Faster than ours in the same run, by the same ratio:", "\n".join(others)]
+        paragraphs += ["Faster than this library in the same run, by the same ratio:", "\n".join(others)]
     return paragraphs, unexplained
 
 

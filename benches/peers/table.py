@@ -1,7 +1,7 @@
 """Markdown tables of ours beside the peers', from the JSON files alone.
 
     python table.py [FILE.json …] [--sizes 2^24,…] [--fastest]
-    python table.py [FILE.json …] --goals [--into README.md [--check]]
+    python table.py [FILE.json …] --goals [--into docs/benchmarks.md [--check]]
 
 Without files those of benches/results. A peer's row belongs to the row of ours of the same work on the
 same machine (by its processor's name) and device (by its name), with as many threads.
@@ -58,8 +58,8 @@ def sources(reports, names):
         versions = ", ".join(f"{of} {version}" for of, version in report["versions"].items())
         machine, run = report["machine"], report.get("together")
         said = [f"`{name}`: {versions}", machine.get("system") or machine.get("os"),
-                run and f"{run['rounds']} rounds in turns, {run['started']}",
-                None if report["calibration"]["stable"] else "the machine's own copy drifted meanwhile"]
+                run and f"{run['rounds']} interleaved rounds, {run['started']}",
+                None if report["calibration"]["stable"] else "the copy's bandwidth drifted during the run"]
         yield "- " + "; ".join(filter(None, said))
 
 

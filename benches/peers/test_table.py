@@ -277,26 +277,26 @@ class Goals(unittest.TestCase):
 
     def test_tables_are_put_between_the_marks_alone(self):
         old = f"a\n{goals.BEGIN}\nold\n{goals.END}\nb\n"
-        new = goals.put(old, "new\n", "README.md")
+        new = goals.put(old, "new\n", "benchmarks.md")
         self.assertEqual(new, f"a\n{goals.BEGIN}\n\nnew\n\n{goals.END}\nb\n")
-        self.assertEqual(goals.put(new, "new\n", "README.md"), new)
+        self.assertEqual(goals.put(new, "new\n", "benchmarks.md"), new)
         for bad in ("", goals.BEGIN, f"{goals.END} {goals.BEGIN}", old + old):
             with self.assertRaises(goals.Wrong):
-                goals.put(bad, "new\n", "README.md")
+                goals.put(bad, "new\n", "benchmarks.md")
 
 
-class Readme(unittest.TestCase):
+class Document(unittest.TestCase):
     def table(self, *arguments):
         command = [sys.executable, "-B", together.HERE / "table.py", "--goals", *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=False)
 
     def test_it_has_what_the_committed_files_make(self):
-        done = self.table("--into", together.ROOT / "README.md", "--check")
+        done = self.table("--into", together.ROOT / "docs" / "benchmarks.md", "--check")
         self.assertEqual(done.returncode, 0, done.stderr)
 
     def test_a_table_that_was_edited_is_found_and_made_again(self):
         with tempfile.TemporaryDirectory() as folder:
-            path = pathlib.Path(folder, "README.md")
+            path = pathlib.Path(folder, "benchmarks.md")
             path.write_text(f"{goals.BEGIN}\nedited\n{goals.END}\n")
             self.assertEqual(self.table("--into", path, "--check").returncode, 1)
             self.assertEqual(self.table("--into", path).returncode, 0)
