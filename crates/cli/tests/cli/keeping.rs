@@ -244,7 +244,7 @@ fn another_problem_is_refused_by_the_field_that_differs() {
     refused_whole(
         &folder,
         &fit(first),
-        &["holds checkpoints of an earlier run: --resume goes on with it"],
+        &["already contains checkpoints: pass --resume to continue"],
     );
     let others = [
         ("a.csv --batch-size 2 --epochs 3 --optimizer sgd", "1-adam is there, and here are 1-sgd"),
