@@ -241,11 +241,7 @@ fn another_problem_is_refused_by_the_field_that_differs() {
     );
     refused("b.csv --batch-size 2 --epochs 3", &["data.checksum is \"crc32 "]);
     refused("a.csv --batch-size 2 --epochs 2", &["update is 6 there, and at most 4 here"]);
-    refused_whole(
-        &folder,
-        &fit(first),
-        &["already contains checkpoints: pass --resume to continue"],
-    );
+    refused_whole(&folder, &fit(first), &["already contains checkpoints: pass --resume to continue"]);
     let others = [
         ("a.csv --batch-size 2 --epochs 3 --optimizer sgd", "1-adam is there, and here are 1-sgd"),
         (
