@@ -45,20 +45,20 @@ pub struct DescentOptions {
 /// [`Optimizer`](crate::Optimizer), and prepared together with the batches.
 ///
 /// ```
-/// use wgpu_optim::regression::kernels::{Descending, Descent, Samples, Shape};
+/// use wgpu_optim::regression::kernels::{DescentOptions, Descent, DeviceDataset, GradientLayout};
 /// use wgpu_optim::{Adam, Batch, Loss, Model, Penalty, Span};
 /// # let (device, queue) = wgpu::Device::noop(&wgpu::DeviceDescriptor::default());
 /// # let (x, y) = (vec![0.5; 1000 * 30], vec![1.0; 1000]);
 ///
 /// let model = Model::new(30, Loss::Logistic);
-/// let shape = Shape::new(&model)?;
-/// let samples = Samples::new(&device, shape, 1000, 100)?;
+/// let shape = GradientLayout::new(&model)?;
+/// let samples = DeviceDataset::new(&device, shape, 1000, 100)?;
 /// samples.write(&queue, &x, &y)?; // row after row; what lies beside each is its class
 /// # let usage = wgpu::BufferUsages::STORAGE;
 /// # let size = shape.padded_len() * 4;
 /// # let buffer = wgpu::BufferDescriptor { label: None, size, usage, mapped_at_creation: false };
 /// # let params = device.create_buffer(&buffer);
-/// let mut descent = Descent::new(&device, &samples, &Span::whole(&params), Descending {
+/// let mut descent = Descent::new(&device, &samples, &Span::whole(&params), DescentOptions {
 ///     model,
 ///     rule: Adam::default().into(),
 ///     penalty: Penalty::l1(1e-3),

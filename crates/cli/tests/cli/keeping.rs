@@ -252,8 +252,11 @@ fn another_problem_is_refused_by_the_field_that_differs() {
     for (rest, part) in others {
         for resume in ["", "--resume"] {
             let folder_of = if rest.contains("adam") { "other" } else { "kept" };
-            let part =
-                if resume.is_empty() && folder_of == "kept" { "--resume goes on with it" } else { part };
+            let part = if resume.is_empty() && folder_of == "kept" {
+                "pass --resume to continue"
+            } else {
+                part
+            };
             let fit = format!("fit {rest} --device cpu --checkpoint {folder_of} {resume}");
             command::refused(&folder, &fit, &[part]);
         }
@@ -304,7 +307,7 @@ fn a_folder_of_a_run_holds_all_of_it() {
     assert_eq!(config["runs"][1]["configuration"]["rule.Adam.lr"], 0.001);
     assert_eq!(config["runs"][1]["updates"], 200);
     assert_eq!(read("verification.json")[0]["verification"]["pass"], true);
-    refused_whole(&folder, fit, &["--resume goes on with it"]);
+    refused_whole(&folder, fit, &["pass --resume to continue"]);
     let before = std::fs::read(run_folder.join("log.csv")).unwrap();
     let plot = std::fs::read(run_folder.join("loss.svg")).unwrap();
     let again = json(&folder, &format!("{fit} --resume --json"));
