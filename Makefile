@@ -19,21 +19,23 @@ help:
 	@echo 'make fuzz     files that break a reader, searched for by libFuzzer: SECONDS=600 for each target'
 	@echo 'make deny     licences, advisories and sources of the dependencies (installs cargo-deny)'
 	@echo 'make oldest   compiles with the oldest Rust that is supported (installs it)'
-	@echo 'make bench    the criterion benchmarks'
+	@echo 'make bench    the costs of embedding, and small problems in one dispatch'
 	@echo 'make peers    benchmarks of other libraries beside this one: DEVICE=gpu for an adapter, ADAPTER=NAME for which'
 	@echo 'make table    the tables of docs/benchmarks.md, from benches/results'
 	@echo 'make picture  the loss curve of docs/fit.svg'
 
-# The workspace is built once, with every feature. The library with fewer of them is compiled only: it is the same code.
+# The workspace is built once, with every feature. With fewer of them the library is linted, and steps are recorded
+# with none.
 test: vulkan
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	for features in '' cpu checkpoint regression; do \
 		$(CARGO) clippy --package wgpu-optim --all-targets --features "$$features" -- -D warnings || exit 1; \
 	done
-	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --no-deps --package wgpu-optim --features parquet,verify --lib
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --no-deps --package wgpu-optim --features parquet,verify --lib --examples
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --no-deps --package wgpu-optim --lib
 	$(RUN_TESTS) --workspace --lib --bins --tests
+	$(RUN_TESTS) --package wgpu-optim --test recording
 	$(CARGO) test --doc --package wgpu-optim --features parquet,verify
 	$(MAKE) verify PROGRAM='"$(BUILT)"'
 

@@ -1,7 +1,7 @@
 //! Rows that are kept out of training.
 
 use super::{Problem, ProblemError, Source};
-use crate::regression::batch::Window;
+use crate::regression::Window;
 use std::sync::Arc;
 
 /// Rows that a draw looks at together where there are more than a window can have.

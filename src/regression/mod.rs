@@ -1,6 +1,6 @@
 //! Regression problems: where the rows come from, and what is known about them.
 
-pub mod batch;
+mod batch;
 mod blog;
 pub mod data;
 pub mod device;

@@ -3,7 +3,7 @@
 use super::{Problem, Source};
 use crate::Error;
 use crate::cpu::Real;
-use crate::regression::batch::Batch;
+use crate::regression::Batch;
 use crate::regression::data::DataError;
 use crate::regression::machine::available_memory;
 use rayon::prelude::*;

@@ -14,7 +14,7 @@ use crate::gpu::dispatch::flag;
 use crate::gpu::kernels::Options;
 use crate::gpu::span::{Limits, Span};
 use crate::gpu::steps::SLOT;
-use crate::regression::batch::Batch;
+use crate::regression::Batch;
 use crate::{Error, Model, Penalty, Rule};
 use std::ops::Range;
 use wgpu::{BindGroup, Buffer, BufferUsages, ComputePass, ComputePipeline, Device, Queue};

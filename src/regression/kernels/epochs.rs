@@ -15,7 +15,7 @@ use crate::gpu::dispatch::flag;
 use crate::gpu::kernels::{self, Options, Variant};
 use crate::gpu::span::{Limits, Span};
 use crate::gpu::steps::COUNTED;
-use crate::regression::batch::Batch;
+use crate::regression::Batch;
 use crate::{Error, Model, Penalty, Rule};
 use sharing::Sharing;
 use tables::{BATCH_WORDS, Room, Tables};

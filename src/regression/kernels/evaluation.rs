@@ -6,7 +6,7 @@ use super::row_sums::{Purpose, RowSums, constants};
 use super::shader;
 use crate::gpu::bindings::{BufferAccess, group, layout, pipeline};
 use crate::gpu::span::Span;
-use crate::regression::batch::Batch;
+use crate::regression::Batch;
 use crate::{Error, Evaluation, Model};
 use std::ops::Range;
 use wgpu::{BindGroup, Buffer, ComputePass, ComputePipeline, Device, Queue};

@@ -6,7 +6,7 @@ use super::shader;
 use super::{GradientLayout, Rows};
 use crate::gpu::bindings::{BufferAccess, check_limit, group, layout, pipeline};
 use crate::gpu::span::{Limits, Span};
-use crate::regression::batch::Batch;
+use crate::regression::Batch;
 use crate::{Error, Model};
 use std::ops::Range;
 use wgpu::{BindGroup, Buffer, BufferUsages, ComputePass, ComputePipeline, Device, Queue};

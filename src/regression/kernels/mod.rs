@@ -22,7 +22,7 @@ pub use descent::{Descent, DescentOptions};
 pub use epochs::{Fit, SmallBatchKernel};
 pub use evaluation::Evaluator;
 pub use gradient::Gradient;
-pub use needs::check_limits;
+pub(crate) use needs::check_limits;
 pub(crate) use row_sums::Purpose;
 pub use rows::Rows;
 pub(crate) use rows::most_runs;

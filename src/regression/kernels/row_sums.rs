@@ -6,7 +6,7 @@ use super::{needs, shader};
 use crate::gpu::bindings::{BufferAccess, check_limit, group_of, layout_of, pipeline_over};
 use crate::gpu::shader::Module;
 use crate::gpu::span::{Limits, Span, grid};
-use crate::regression::batch::Batch;
+use crate::regression::Batch;
 use crate::{Error, Model};
 use std::ops::Range;
 use wgpu::{BindGroup, Buffer, BufferUsages, ComputePass, ComputePipeline, Device, Queue};

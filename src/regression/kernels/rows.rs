@@ -6,7 +6,7 @@ use super::synthetic::Generator;
 use super::{Chunk, DeviceDataset};
 use crate::gpu::bindings::{BufferAccess, check_limit, group, layout, pipeline_over};
 use crate::gpu::span::Limits;
-use crate::regression::batch::Batch;
+use crate::regression::Batch;
 use crate::regression::reference::synthetic::Synthetic;
 use crate::{Error, Model};
 use wgpu::{BindGroup, BindGroupLayout, Buffer, BufferUsages, ComputePass, ComputePipeline, Device};

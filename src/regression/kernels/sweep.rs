@@ -6,7 +6,7 @@ use super::{DeviceDataset, GradientLayout};
 use crate::gpu::Span;
 use crate::gpu::bindings::{buffer_with, check_limit};
 use crate::gpu::span::Limits;
-use crate::regression::batch::Batch;
+use crate::regression::Batch;
 use crate::{Error, Model, Penalty, Rule};
 use wgpu::{BufferUsages, ComputePass, Device, Queue};
 

@@ -1,7 +1,7 @@
 //! Which rows each update is made from.
 
 use crate::cpu::random::philox;
-use crate::regression::batch::{Batch, Window};
+use crate::regression::{Batch, Window};
 
 /// The rows that each update is made from.
 #[derive(Clone, Debug)]

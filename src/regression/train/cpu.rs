@@ -3,8 +3,8 @@
 use super::host::{Gathered, HostRows};
 use super::{Numbers, Recipe, Worker, WorkerState};
 use crate::cpu::{self, Real, RuleConstants, Step, StepState, exact_step, parallel};
+use crate::regression::Batch;
 use crate::regression::ProblemError;
-use crate::regression::batch::Batch;
 use crate::regression::reference;
 use crate::regression::reference::gradient::{self, BatchSums, Rows, SLICE};
 use crate::regression::verification::{ObservedGradient, ObservedStep, Snapshot};

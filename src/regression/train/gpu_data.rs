@@ -3,7 +3,7 @@
 use super::Batches;
 use super::gpu_evaluation::together;
 use super::submissions::{SubmissionQueue, Submissions, ThroughputEstimate};
-use crate::regression::batch::Batch;
+use crate::regression::Batch;
 use crate::regression::device::Gpu;
 use crate::regression::kernels::{DeviceDataset, GradientLayout, Rows, SyntheticRows};
 use crate::regression::{Problem, ProblemError};

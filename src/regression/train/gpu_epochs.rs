@@ -6,7 +6,7 @@ use super::gpu_state::{GpuState, start, widen};
 use super::submissions::{SubmissionQueue, ThroughputEstimate};
 use super::{Batches, Recipe, Worker, WorkerState};
 use crate::gpu::Span;
-use crate::regression::batch::Batch;
+use crate::regression::Batch;
 use crate::regression::kernels::{DescentOptions, GradientLayout, SmallBatchKernel};
 use crate::regression::verification::{ObservedGradient, ObservedStep};
 use crate::regression::{Problem, ProblemError};

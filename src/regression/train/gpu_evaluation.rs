@@ -4,8 +4,8 @@ use super::Batches;
 use super::gpu_data::GpuData;
 use super::submissions::ThroughputEstimate;
 use crate::gpu::{ReadBack, Span};
+use crate::regression::Batch;
 use crate::regression::ProblemError;
-use crate::regression::batch::Batch;
 use crate::regression::kernels::{Evaluator, Gradient, GradientLayout, Purpose, most_runs};
 use crate::{Error, Evaluation, Model};
 

@@ -2,8 +2,8 @@
 
 use crate::Model;
 use crate::cpu::Real;
-use crate::regression::batch::{Batch, Window};
 use crate::regression::reference::gradient::Rows;
+use crate::regression::{Batch, Window};
 use crate::regression::{Problem, ProblemError};
 
 /// Where rows come from when they are needed.

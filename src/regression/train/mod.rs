@@ -36,8 +36,8 @@ pub use state::{Best, LoopState, NonFiniteCount, Numbers, RunState, WorkerState}
 pub use stopping::{Basis, Criterion, EarlyStopping, Undefined, score};
 pub use submissions::{SubmissionQueue, Submissions, ThroughputEstimate};
 
+use crate::regression::Batch;
 use crate::regression::ProblemError;
-use crate::regression::batch::Batch;
 use crate::regression::verification::{ObservedStep, Verification};
 use crate::schedule::Schedule;
 use crate::{Error, Evaluation, Model, Penalty, Rule};

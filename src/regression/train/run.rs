@@ -6,7 +6,7 @@ use super::pace::Pace;
 use super::state::{Best, LoopState, NonFiniteCount, Numbers, RunState, WorkerState};
 use super::{Cause, Plan, Progress, Report, TrainError, VerifyEvery, Worker};
 use crate::Evaluation;
-use crate::regression::batch::Batch;
+use crate::regression::Batch;
 use crate::regression::verification::{self, ObservedStep, Verification};
 use crate::regression::{Problem, ProblemError};
 use std::sync::atomic::{AtomicBool, Ordering};

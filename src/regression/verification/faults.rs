@@ -1,8 +1,8 @@
 //! What a device could get wrong, seeded into a step that was computed right: each must be caught.
 
 use super::{ObservedStep, Verification, check};
+use crate::regression::Batch;
 use crate::regression::Problem;
-use crate::regression::batch::Batch;
 use crate::regression::reference::gradient::Rows;
 use crate::regression::reference::synthetic::Options;
 use crate::regression::train::{CpuWorker, HostRows, Recipe, Worker};

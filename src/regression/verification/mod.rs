@@ -12,7 +12,7 @@ pub use bounds::{average, exactly, gradient, sums, update};
 pub use report::{Verification, Worst};
 
 use crate::cpu::random::philox;
-use crate::regression::batch::Batch;
+use crate::regression::Batch;
 use crate::regression::reference::gradient::Rows;
 use crate::regression::train::Recipe;
 use crate::regression::{Problem, ProblemError};

@@ -89,7 +89,7 @@ pub fn seen<'a>(recipe: &Recipe, step: &'a ObservedStep) -> impl Iterator<Item =
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::regression::batch::Batch;
+    use crate::regression::Batch;
     use crate::regression::verification::{ObservedGradient, Snapshot};
     use crate::{Adam, Loss, Model};
 

@@ -22,7 +22,7 @@ mod signals;
 mod sweep;
 mod verify;
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 use failure::Failure;
 use std::process::ExitCode;
 
@@ -62,6 +62,11 @@ impl Command {
     fn lists_adapters(&self) -> bool {
         !matches!(self, Command::Predict(_) | Command::Compare(_) | Command::Shaders(_))
     }
+}
+
+/// A value of an option, as it is typed.
+fn value_name(value: &impl ValueEnum) -> String {
+    value.to_possible_value().map_or_else(String::new, |value| value.get_name().into())
 }
 
 /// Runs the command. Exits with 0 when all is well, 1 when a check failed or training diverged, 2 for

@@ -13,8 +13,8 @@ mod runs;
 
 pub use runs::{Device, run};
 
+use wgpu_optim::regression::Batch;
 use wgpu_optim::regression::BlogRandom;
-use wgpu_optim::regression::batch::Batch;
 use wgpu_optim::{Adam, RmsProp, Rule, Sgd};
 
 /// RMSprop as the series published it, in the place of the rule's shader file.

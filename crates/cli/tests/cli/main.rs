@@ -3,7 +3,6 @@
 mod apply;
 mod bench;
 mod columns;
-#[path = "../../../../tests/common/command.rs"]
 mod command;
 #[path = "../../../../tests/common/mod.rs"]
 mod common;

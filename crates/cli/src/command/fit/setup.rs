@@ -3,10 +3,10 @@
 use super::arguments::{
     Arguments, LossName, ModelArguments, PenaltyName, RateName, SyntheticArguments, TrainingArguments,
 };
+use crate::command;
 use crate::command::Failure;
 use crate::command::data::Rest;
 use crate::command::output;
-use clap::ValueEnum;
 use std::path::Path;
 use wgpu_optim::regression::Problem;
 use wgpu_optim::regression::kernels::GradientLayout;
@@ -28,8 +28,7 @@ impl ModelArguments {
         ];
         for (flag, value, loss) in given {
             if value.is_some() && self.loss != loss {
-                let of = if matches!(loss, LossName::Huber) { "huber" } else { "quantile" };
-                return Err(input(format!("{flag} requires --loss {of}")));
+                return Err(input(format!("{flag} requires --loss {}", command::value_name(&loss))));
             }
         }
         let loss = match self.loss {
@@ -82,10 +81,7 @@ impl TrainingArguments {
             .find(|(_, given)| *given)
         {
             Some((flag, _)) if !needed.contains(&self.learning_rate) => {
-                let names: Vec<String> = needed
-                    .iter()
-                    .filter_map(|name| Some(name.to_possible_value()?.get_name().to_string()))
-                    .collect();
+                let names: Vec<String> = needed.iter().map(command::value_name).collect();
                 Err(input(format!("{flag} requires --lr-schedule {}", names.join(" or "))))
             }
             _ => Ok(()),

@@ -5,7 +5,6 @@ use super::grid::{Dimension, Setting};
 use crate::command::device::Description;
 use crate::command::plot::heat::{HeatAxis, HeatMap, HeatValues};
 use crate::command::{Failure, output};
-use clap::ValueEnum;
 use serde::Serialize;
 use std::path::Path;
 use wgpu_optim::regression::Problem;
@@ -75,8 +74,7 @@ impl Side {
 }
 
 fn name(setting: &Setting) -> String {
-    let value = setting.optimizer.to_possible_value();
-    value.map_or(String::new(), |value| value.get_name().to_string())
+    crate::command::value_name(&setting.optimizer)
 }
 
 impl Results<'_> {
