@@ -148,7 +148,7 @@ fn flags(rule: &Rule) -> String {
         Rule::Lion(r) => format!("lion --betas {:?},{:?}", r.betas.0, r.betas.1),
         other => panic!("{other:?}"),
     };
-    let frame = rule.frame();
+    let frame = rule.common_terms();
     let weight_decay = frame.coupled.max(frame.decoupled);
     let decoupled = frame.decoupled != 0.0;
     format!(
