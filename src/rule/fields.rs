@@ -6,6 +6,8 @@ use std::any::Any;
 pub(crate) trait Fields {
     /// All fields, with their values as text.
     fn fields(&self) -> Vec<(&'static str, String)>;
+    /// The names of all fields, in the order of declaration.
+    fn names(&self) -> &'static [&'static str];
     /// The field of this name.
     fn field(&self, name: &str) -> Option<&dyn Any>;
     /// The field of this name, to be set.
@@ -19,6 +21,10 @@ macro_rules! fields {
             fn fields(&self) -> Vec<(&'static str, String)> {
                 let $of { $($field),+ } = self;
                 vec![$((stringify!($field), format!("{:?}", $field))),+]
+            }
+
+            fn names(&self) -> &'static [&'static str] {
+                &[$(stringify!($field)),+]
             }
 
             fn field(&self, name: &str) -> Option<&dyn std::any::Any> {

@@ -210,6 +210,11 @@ impl Rule {
         self
     }
 
+    /// The names of the hyper-parameters, which are those of the fields.
+    pub fn hyper_parameters(&self) -> &'static [&'static str] {
+        with_rule!(self, rule => rule.names())
+    }
+
     /// The hyper-parameter of this name, if the rule has it: an `f64`, a `bool`, `betas` as a pair of `f64`, or an
     /// option of its own type.
     pub fn hyper_parameter(&self, name: &str) -> Option<&dyn std::any::Any> {
