@@ -668,7 +668,7 @@ fn arguments_are_checked() {
 #[test]
 fn the_flags_make_the_rule() {
     let nesterov = Sgd { momentum: 0.9, nesterov: true, ..Sgd::torch() };
-    assert!(flags(&nesterov.into()).starts_with("--optimizer sgd --momentum 0.9"));
+    assert!(flags(&nesterov.into()).starts_with("--optimizer nesterov --momentum=0.9"));
     let folder = two();
     let apply = "apply --params p --grads g0 g1 g2 --device f64 --json --out";
     for (one, other) in [
