@@ -114,8 +114,7 @@ pub use error::Error;
 pub use gpu::{Optimizer, Span};
 #[cfg(feature = "regression")]
 pub use regression::{Batch, Evaluation, Loss, Model, Window};
-pub use rule::{
-    Adagrad, Adam, Adamax, ClipNorm, Conditioning, Lion, NAdam, Penalty, RAdam, RmsProp, Rule, Sgd,
-};
+pub use rule::types::*;
+pub use rule::{ClipNorm, Conditioning, Penalty, Rule};
 pub use schedule::Schedule;
 pub use wgpu;

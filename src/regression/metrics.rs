@@ -255,6 +255,12 @@ pub fn half_deviance(
             check(y, "y", "≥ 0", |y| y >= 0.0)?;
             Ok(rows.mean(|i| half_poisson(y[i], y[i].ln() - scores[i], scores[i].exp())))
         }
+        Loss::SquaredHinge => {
+            check(y, "y", "0 or 1", |y| y == 0.0 || y == 1.0)?;
+            let violation = |i: usize| 1.0 - (2.0 * y[i] - 1.0) * scores[i];
+            // A score that is not a number stays one.
+            Ok(rows.mean(|i| if violation(i) < 0.0 { 0.0 } else { violation(i) * violation(i) }))
+        }
         Loss::Logistic | Loss::Softmax { .. } => log_loss(y, scores, outputs, weights),
     }
 }

@@ -23,7 +23,7 @@ pub use batch::{Batch, Window};
 pub use blog::BlogRandom;
 pub use device::Gpu;
 pub use evaluation::Evaluation;
-pub use loss::Loss;
+pub use loss::{Loss, TargetKind};
 pub use model::Model;
 pub use scaling::Scaling;
 
@@ -243,7 +243,7 @@ impl Problem {
                 return refuse(&self.name, reason);
             }
             let found = self.labels()?;
-            let two = matches!(loss, Loss::Logistic);
+            let two = loss.target_kind() == TargetKind::Binary;
             if found.len() < 2 || (two && found.len() > 2) {
                 let wanted = if two { "two classes" } else { "at least two classes" };
                 let reason = format!(

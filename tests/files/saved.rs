@@ -85,6 +85,7 @@ fn every_kind_of_model_survives() {
         Loss::Huber { epsilon: 0.1 + 0.2 },
         Loss::Quantile { quantile: 1.0 / 3.0 },
         Loss::Logistic,
+        Loss::SquaredHinge,
         Loss::Poisson,
     ] {
         for intercept in [&[][..], &[-0.0]] {

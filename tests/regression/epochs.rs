@@ -7,6 +7,7 @@ use common::gpu::Gpu;
 use common::step::{Expected, rules};
 use common::{Random, assert_bits, assert_within, widen};
 use wgpu_optim::cpu::{Bounded, Number, RuleConstants, Step, StepState, exact_step, update_penalized};
+use wgpu_optim::regression::TargetKind;
 use wgpu_optim::regression::kernels::{
     DescentOptions, DeviceDataset, GradientLayout, SmallBatchKernel, Sweep, SweepOptions,
 };
@@ -41,10 +42,10 @@ impl Problem {
         let scale = 2.0 / (model.features as f32).sqrt();
         let start = random.units(model.params()).iter().map(|w| scale * w).collect();
         for (i, side) in sides.chunks_mut(model.side()).enumerate() {
-            match model.loss {
-                Loss::Logistic => side[0] = (i % 2) as f32,
-                Loss::Poisson => side[0] = (i * i % 5) as f32,
-                _ => {}
+            match model.loss.target_kind() {
+                TargetKind::Binary => side[0] = (i % 2) as f32,
+                TargetKind::Count => side[0] = (i * i % 5) as f32,
+                TargetKind::Real | TargetKind::Class => {}
             }
             if let Some(at) = model.weight_at() {
                 side[at] = side[at].abs() * 3.0;
@@ -204,6 +205,7 @@ fn models(features: usize) -> Vec<Model> {
         model(Loss::Huber { epsilon: 0.25 }),
         Model { intercept: false, ..model(Loss::Quantile { quantile: 0.75 }) },
         Model { weighted: true, ..model(Loss::Logistic) },
+        model(Loss::SquaredHinge),
         Model { intercept: false, offset: true, ..model(Loss::Poisson) },
     ]
 }

@@ -7,6 +7,7 @@ use common::gpu::Gpu;
 use common::{Random, assert_bits, assert_within, widen};
 use wgpu_optim::cpu::Bounded;
 use wgpu_optim::gpu::ReadBack;
+use wgpu_optim::regression::TargetKind;
 use wgpu_optim::regression::kernels::{DeviceDataset, Gradient, GradientLayout, Reduction};
 use wgpu_optim::regression::reference::BoundedSums;
 use wgpu_optim::regression::reference::gradient::{Rows, gradient};
@@ -90,11 +91,11 @@ impl Data {
         let scale = 2.0 / (model.features as f32).sqrt();
         let params = values(model.params()).iter().map(|w| scale * w).collect();
         for (i, side) in sides.chunks_mut(model.side()).enumerate() {
-            match model.loss {
-                Loss::Logistic => side[0] = (i % 2) as f32,
-                Loss::Poisson => side[0] = (i * i % 5) as f32,
-                Loss::Softmax { classes } => side[0] = (i * 7 % classes as usize) as f32,
-                _ => {}
+            match model.loss.target_kind() {
+                TargetKind::Binary => side[0] = (i % 2) as f32,
+                TargetKind::Count => side[0] = (i * i % 5) as f32,
+                TargetKind::Class => side[0] = (i * 7 % model.outputs) as f32,
+                TargetKind::Real => {}
             }
             if let Some(at) = model.weight_at() {
                 side[at] = side[at].abs() * 3.0;
@@ -427,6 +428,7 @@ fn models(features: usize) -> Vec<Model> {
         model(Loss::Huber { epsilon: 0.25 }),
         Model { intercept: false, ..model(Loss::Quantile { quantile: 0.75 }) },
         Model { weighted: true, ..model(Loss::Logistic) },
+        Model { weighted: true, offset: true, ..model(Loss::SquaredHinge) },
         Model { offset: true, ..model(Loss::Poisson) },
         Model { weighted: true, ..model(Loss::Softmax { classes: 4 }) },
         Model { intercept: false, offset: true, ..model(Loss::Softmax { classes: 13 }) },

@@ -78,7 +78,7 @@ fn predictions(case: &Regression, metric: &str, scores: &[f64]) -> Vec<f64> {
 #[test]
 fn solvers_predictions_have_the_metrics_of_scikit_learn() {
     let cases = regressions();
-    assert_eq!(cases.len(), 14);
+    assert_eq!(cases.len(), 15);
     for case in &cases {
         let (x, y) = case.rows();
         let (scores, model, weights) = (case.scores(&x), case.model(), case.weights.as_deref());
@@ -177,6 +177,7 @@ fn a_prediction_that_is_nan_is_never_hidden() {
         Loss::Huber { epsilon: 0.1 },
         Loss::Quantile { quantile: 0.5 },
         Loss::Logistic,
+        Loss::SquaredHinge,
         Loss::Poisson,
     ] {
         let half = metrics::half_deviance(&Model::new(1, loss), &y, &given, None).unwrap();

@@ -170,6 +170,7 @@ fn synthetics() -> Vec<(Problem, Model)> {
         synthetic(5, 3, Loss::SquaredError, ROWS),
         synthetic(64, 1, Loss::Logistic, ROWS),
         synthetic(3, 1, Loss::Poisson, ROWS),
+        synthetic(9, 1, Loss::SquaredHinge, ROWS),
         synthetic(6, 5, Loss::Softmax { classes: 5 }, ROWS),
         synthetic(4, 1, Loss::Quantile { quantile: 0.3 }, ROWS),
     ]

@@ -242,14 +242,7 @@ fn every_rule_goes_on_with_the_same_bits_from_a_file_on_a_device() {
 #[test]
 fn every_loss_goes_on_with_the_same_bits() {
     let rule: Rule = Adam { lr: 0.05, ..Adam::default() }.into();
-    for loss in [
-        Loss::SquaredError,
-        Loss::Huber { epsilon: 0.5 },
-        Loss::Quantile { quantile: 0.3 },
-        Loss::Logistic,
-        Loss::Poisson,
-        Loss::Softmax { classes: 3 },
-    ] {
+    for loss in Loss::ALL {
         let mut problem = synthetic(loss);
         let plan = plan(&mut problem, loss, rule);
         on_processor(loss.name(), &problem, &plan);

@@ -69,6 +69,7 @@ impl Way {
                 return Way { rule: kinked(), size: rows, updates: 3000, annealed: true };
             }
             Loss::Logistic => (0.3, 0.98, 1500),
+            Loss::SquaredHinge => (0.03, 0.99, 3000),
             Loss::Softmax { .. } => (0.5, 0.97, 600),
             Loss::Poisson => (0.02, 0.95, 1000),
             _ => (0.2, 0.95, 500),
@@ -84,6 +85,7 @@ impl Way {
                 return Way { rule: kinked(), size: 64, updates: 6000, annealed: true };
             }
             Loss::Logistic => (0.3, 6000),
+            Loss::SquaredHinge => (0.04, 8000),
             Loss::Softmax { .. } => (0.2, 12_000),
             Loss::Poisson => (0.01, 3000),
             _ => (0.05, 4000),

@@ -7,6 +7,7 @@ use common::{Random, assert_within};
 use std::sync::atomic::AtomicBool;
 use training::{gpu, plan};
 use wgpu_optim::regression::Problem;
+use wgpu_optim::regression::TargetKind;
 use wgpu_optim::regression::device::Gpu;
 use wgpu_optim::regression::reference;
 use wgpu_optim::regression::reference::gradient::Rows;
@@ -24,9 +25,9 @@ fn problem(loss: Loss) -> (Problem, Model) {
     let x: Vec<f64> = random.units(3 * ROWS as usize).iter().map(|&x| x.into()).collect();
     let mut y = |row: &[f64]| row[0] - 2.0 * row[1] + 0.5 + f64::from(random.unit());
     let y: Vec<f64> = x.chunks(3).map(&mut y).collect();
-    let y = match loss {
-        Loss::Logistic => y.iter().map(|&y| f64::from(y > 0.5)).collect(),
-        Loss::Poisson => y.iter().map(|&y| y.abs().round()).collect(),
+    let y = match loss.target_kind() {
+        TargetKind::Binary => y.iter().map(|&y| f64::from(y > 0.5)).collect(),
+        TargetKind::Count => y.iter().map(|&y| y.abs().round()).collect(),
         _ => y,
     };
     let mut problem = Problem::table("noisy", 3, x, y);
@@ -90,9 +91,9 @@ fn score(problem: &Problem, plan: &Plan, params: &[f64], held_out: u64) -> f64 {
     let model = &plan.recipe.model;
     let (x, sides) = problem.rows_of::<f64>(&Batch::new(plan.rows, held_out)).unwrap();
     let evaluation = reference::evaluate(model, Rows { x: &x, sides: &sides }, params, 0.0);
-    match model.loss {
-        Loss::Logistic => evaluation.accuracy(),
-        Loss::Poisson => 1.0 - evaluation.mean_deviance() / evaluation.null_poisson_deviance(),
+    match model.loss.target_kind() {
+        TargetKind::Binary => evaluation.accuracy(),
+        TargetKind::Count => 1.0 - evaluation.mean_deviance() / evaluation.null_poisson_deviance(),
         _ => evaluation.r2(),
     }
 }
@@ -162,7 +163,7 @@ fn training_stops_where_its_loss_gets_no_better() {
 
 #[test]
 fn training_stops_where_the_score_of_other_rows_gets_no_better() {
-    for loss in [Loss::Mse, Loss::Logistic, Loss::Poisson] {
+    for loss in [Loss::Mse, Loss::Logistic, Loss::SquaredHinge, Loss::Poisson] {
         let (problem, model) = problem(loss);
         for on in everywhere() {
             let stopping = EarlyStopping { validation_rows: 30, ..EarlyStopping::default() };

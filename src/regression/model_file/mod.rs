@@ -7,6 +7,7 @@ mod prediction;
 pub use error::SavedError;
 
 use crate::regression::Scaling;
+use crate::regression::TargetKind;
 use crate::regression::data::Columns;
 use crate::{Loss, Model};
 use std::collections::{BTreeMap, HashSet};
@@ -61,9 +62,9 @@ impl SavedModel {
     }
 
     fn class_count(&self) -> u32 {
-        match self.model.loss {
-            Loss::Logistic => 2,
-            Loss::Softmax { classes } => classes,
+        match (self.model.loss, self.model.loss.target_kind()) {
+            (Loss::Softmax { classes }, _) => classes,
+            (_, TargetKind::Binary) => 2,
             _ => 0,
         }
     }

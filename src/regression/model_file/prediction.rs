@@ -1,5 +1,6 @@
 use super::SavedModel;
 use crate::Loss;
+use crate::regression::TargetKind;
 
 impl SavedModel {
     /// The scores z of rows of features that are not scaled yet: for each row as many as outputs.
@@ -43,13 +44,12 @@ impl SavedModel {
             Loss::Logistic => scores.iter().map(|&z| logistic(z)).collect(),
             Loss::Poisson => scores.iter().map(|&z| power(z)).collect(),
             Loss::Softmax { .. } => scores.chunks(self.model.outputs).flat_map(softmax).collect(),
-            Loss::Mse | Loss::SquaredError | Loss::Huber { .. } | Loss::Quantile { .. } => {
-                scores.to_vec()
-            }
+            _ => scores.to_vec(),
         }
     }
 
-    /// The probability of every class of each row; `None` if the model is no classifier.
+    /// The probability of every class of each row; `None` if the loss has no
+    /// probabilities.
     pub fn probabilities(&self, scores: &[f64]) -> Option<Vec<f64>> {
         match self.model.loss {
             // Not one less the other, of which nothing would be left where that is 1.
@@ -69,12 +69,10 @@ impl SavedModel {
     /// The most probable class of each row, as its place among the labels; `None` if the model is no
     /// classifier.
     pub fn likeliest(&self, scores: &[f64]) -> Option<Vec<usize>> {
-        match self.model.loss {
-            Loss::Logistic => Some(scores.iter().map(|&z| usize::from(z > 0.0)).collect()),
-            Loss::Softmax { .. } => {
-                Some(scores.chunks(self.model.outputs).map(first_of_largest).collect())
-            }
-            _ => None,
+        match self.model.loss.target_kind() {
+            TargetKind::Binary => Some(scores.iter().map(|&z| usize::from(z > 0.0)).collect()),
+            TargetKind::Class => Some(scores.chunks(self.model.outputs).map(first_of_largest).collect()),
+            TargetKind::Real | TargetKind::Count => None,
         }
     }
 }

@@ -349,6 +349,7 @@ mod tests {
             model(Loss::Huber { epsilon: 0.7 }),
             Model { intercept: false, ..model(Loss::Quantile { quantile: 0.3 }) },
             Model { weighted: true, ..model(Loss::Logistic) },
+            Model { offset: true, ..model(Loss::SquaredHinge) },
             Model { offset: true, ..model(Loss::Poisson) },
             Model { weighted: true, offset: true, ..model(SOFTMAX) },
             Model { intercept: false, ..model(SOFTMAX) },
@@ -362,7 +363,7 @@ mod tests {
     fn sides(model: &Model, rows: usize) -> Vec<f64> {
         let side = |i: usize| {
             let target = |k: usize| match model.loss {
-                Loss::Logistic => (i % 2) as f64,
+                Loss::Logistic | Loss::SquaredHinge => (i % 2) as f64,
                 Loss::Poisson => (i * i % 5) as f64,
                 Loss::Softmax { classes } => (i % classes as usize) as f64,
                 _ => value(i * 3 + 1 + k * 5),

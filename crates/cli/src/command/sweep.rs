@@ -21,6 +21,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 use train::Plan;
 use wgpu_optim::regression::Problem;
+use wgpu_optim::regression::TargetKind;
 use wgpu_optim::regression::reference::evaluate;
 use wgpu_optim::regression::reference::gradient::Rows;
 use wgpu_optim::regression::train::{Batches, Shuffle};
@@ -83,16 +84,9 @@ pub struct Arguments {
 
 /// Losses of one output, those with a parameter with its default.
 fn losses() -> impl TypedValueParser<Value = Loss> {
-    PossibleValuesParser::new(["mse", "squared_error", "huber", "quantile", "logistic", "poisson"]).map(
-        |name| match &name[..] {
-            "squared_error" => Loss::SquaredError,
-            "huber" => Loss::Huber { epsilon: 0.1 },
-            "quantile" => Loss::Quantile { quantile: 0.5 },
-            "logistic" => Loss::Logistic,
-            "poisson" => Loss::Poisson,
-            _ => Loss::Mse,
-        },
-    )
+    let of_one_output = Loss::ALL.into_iter().filter(|loss| loss.target_kind() != TargetKind::Class);
+    PossibleValuesParser::new(of_one_output.map(|loss| loss.name()))
+        .map(|name| Loss::named(&name).expect("a possible value"))
 }
 
 fn side(name: &str) -> Result<Side, String> {

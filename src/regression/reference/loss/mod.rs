@@ -7,9 +7,11 @@ mod poisson;
 mod quantile;
 mod softmax;
 mod squared;
+mod squared_hinge;
 
 use crate::Loss;
 use crate::cpu::{Number, Real};
+use crate::regression::TargetKind;
 
 /// What one score of one row costs, and the derivative of that by the score; both before
 /// [`Loss`]'s constant factor.
@@ -32,6 +34,7 @@ pub fn point<N: Number>(loss: &Loss, z: N, y: N) -> Point<N> {
         Loss::Huber { epsilon } => huber::point(z, y, N::of(epsilon)),
         Loss::Quantile { quantile } => quantile::point(z, y, N::of(quantile), N::of(1.0 - quantile)),
         Loss::Logistic => logistic::point(z, y),
+        Loss::SquaredHinge => squared_hinge::point(z, y),
         Loss::Poisson => poisson::point(z, y),
         Loss::Softmax { .. } => unreachable!("a softmax takes all scores of a row"),
     }
@@ -84,5 +87,5 @@ pub fn saturated<N: Number>(loss: &Loss, y: N) -> N {
 /// Whether a score's class is y.
 #[inline(always)]
 pub fn is_correct<R: Real>(loss: &Loss, z: R, y: R) -> bool {
-    matches!(loss, Loss::Logistic) && (z > R::zero()) == (y > R::of(0.5))
+    loss.target_kind() == TargetKind::Binary && (z > R::zero()) == (y > R::of(0.5))
 }

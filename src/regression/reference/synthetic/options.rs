@@ -2,6 +2,7 @@
 
 use super::Synthetic;
 use crate::check::Check;
+use crate::regression::TargetKind;
 use crate::regression::kernels::GradientLayout;
 use crate::{Error, Loss};
 
@@ -33,15 +34,14 @@ impl Response {
 
 impl From<&Loss> for Response {
     /// The response whose truth the loss finds. A quantile other than the median finds another intercept:
-    /// it lies that quantile of the noise away from the truth's.
+    /// it lies that quantile of the noise away from the truth's. A squared hinge finds the direction of the truth,
+    /// not its length.
     fn from(loss: &Loss) -> Self {
-        match loss {
-            Loss::Mse | Loss::SquaredError | Loss::Huber { .. } | Loss::Quantile { .. } => {
-                Response::Linear
-            }
-            Loss::Logistic => Response::Bernoulli,
-            Loss::Poisson => Response::Poisson,
-            Loss::Softmax { .. } => Response::Categorical,
+        match loss.target_kind() {
+            TargetKind::Real => Response::Linear,
+            TargetKind::Binary => Response::Bernoulli,
+            TargetKind::Count => Response::Poisson,
+            TargetKind::Class => Response::Categorical,
         }
     }
 }

@@ -74,6 +74,8 @@ pub enum LossName {
     /// Logistic regression: two classes
     #[value(alias = "log_loss")]
     Logistic,
+    /// Linear support vector machine: two classes, without probabilities
+    SquaredHinge,
     /// Poisson regression with a log link: counts
     Poisson,
     /// Multinomial logistic regression: two or more classes
