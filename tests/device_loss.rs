@@ -10,8 +10,8 @@ use wgpu_optim::gpu::ReadBack;
 use wgpu_optim::regression::device::Gpu;
 use wgpu_optim::regression::reference::synthetic::Options;
 use wgpu_optim::regression::train::{
-    GpuData, GpuWorker, Keep, Placement, Plan, Progress, Recipe, RunState, SmallBatchWorker, TrainError,
-    VerifyEvery, WorkerState, train_keeping,
+    GpuData, GpuWorker, Keep, Placement, Progress, Recipe, RunState, SmallBatchWorker, TrainError,
+    TrainPlan, VerifyEvery, WorkerState, train_keeping,
 };
 use wgpu_optim::regression::{Problem, ProblemError};
 use wgpu_optim::wgpu::{self, BufferUsages};
@@ -19,12 +19,12 @@ use wgpu_optim::{Adam, Error, Loss, Model, Span};
 
 const UPDATES: u64 = 300;
 
-fn small() -> (Problem, Plan) {
+fn small() -> (Problem, TrainPlan) {
     let options = Options { features: 6, noise: 0.5, seed: 4, ..Options::default() };
     let problem = Problem::synthetic(500, &options).unwrap();
     let rule = Adam { lr: 0.01, ..Adam::default() }.into();
     let recipe = Recipe { average: Some(0.9), ..Recipe::new(Model::new(6, Loss::Mse), rule) };
-    let plan = Plan {
+    let plan = TrainPlan {
         learning_rate: training::annealed(&rule, UPDATES),
         verify: VerifyEvery::Updates(9),
         eval_every: 50,
@@ -37,7 +37,7 @@ fn small() -> (Problem, Plan) {
 /// and may take it away. Returns the state at the end, and how many devices there were.
 fn run(
     problem: &Problem,
-    plan: &Plan,
+    plan: &TrainPlan,
     (placement, epochs): (Placement, bool),
     watch: &mut dyn FnMut(&Gpu, u64),
 ) -> (WorkerState, u32) {
@@ -52,7 +52,7 @@ fn run(
     for devices in 1.. {
         let gpu = Gpu::open(None).unwrap();
         let mut once = || {
-            let Plan { recipe, batches, .. } = plan;
+            let TrainPlan { recipe, batches, .. } = plan;
             let data = GpuData::new(&gpu, problem, &recipe.model, batches, placement)?;
             let stop = AtomicBool::new(false);
             let mut observe = |progress: Progress| {

@@ -15,8 +15,8 @@ use crate::regression::Problem;
 use crate::regression::kernels::GradientLayout;
 use crate::regression::reference::synthetic::{Options, Response};
 use crate::regression::train::{
-    Batches, CpuWorker, GpuData, GpuWorker, HostRows, Placement, Plan, Recipe, Report, Shuffle,
-    SmallBatchWorker, TrainError, VerifyEvery, Worker, train,
+    Batches, CpuWorker, GpuData, GpuWorker, HostRows, Placement, Recipe, Report, Shuffle,
+    SmallBatchWorker, TrainError, TrainPlan, VerifyEvery, Worker, train,
 };
 use crate::{Loss, Model, Rule, Schedule};
 use std::sync::atomic::AtomicBool;
@@ -83,7 +83,7 @@ fn of_rule(
     let lr = f64::from(rule.lr() as f32);
     let recipe = Recipe::new(model, *rule);
     let shuffle = Some(Shuffle { seed: rig.seed, window: GradientLayout::new(&model)?.run_rows() });
-    let plan = Plan {
+    let plan = TrainPlan {
         recipe,
         learning_rate: Schedule::constant(lr)?,
         batches: Batches::Epochs { rows: ROWS, size: BATCH, updates, shuffle },
@@ -97,7 +97,7 @@ fn of_rule(
     let start = vec![0.0; model.params()];
     let (x, sides) = problem.materialize::<f64>()?;
     let rows = HostRows::Resident { x: &x, sides: &sides };
-    let exact_plan = Plan { verify: VerifyEvery::Never, ..plan.clone() };
+    let exact_plan = TrainPlan { verify: VerifyEvery::Never, ..plan.clone() };
     let exact = follow(&problem, &exact_plan, &mut CpuWorker::<f64>::new(rows, &recipe, &start)?)?;
 
     let data = GpuData::new(rig.gpu, &problem, &model, &plan.batches, Placement::Resident)?;
@@ -112,7 +112,7 @@ fn of_rule(
 }
 
 /// Runs a plan.
-fn follow(problem: &Problem, plan: &Plan, worker: &mut dyn Worker) -> Result<Run, TrainError> {
+fn follow(problem: &Problem, plan: &TrainPlan, worker: &mut dyn Worker) -> Result<Run, TrainError> {
     let (mut params, mut losses) = (Vec::new(), Vec::new());
     let report = train(problem, plan, worker, &AtomicBool::new(false), &mut |progress| {
         if progress.update <= COMPARED {

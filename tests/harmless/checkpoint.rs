@@ -7,15 +7,15 @@ use wgpu_optim::checkpoint::{CheckpointError, Disk};
 use wgpu_optim::regression::Problem;
 use wgpu_optim::regression::reference::synthetic::Options;
 use wgpu_optim::regression::train::{
-    Batches, Configuration, CpuWorker, EarlyStopping, Float, HostRows, Keep, Plan, Provenance, Recipe,
-    RunState, Shuffle, VerifyEvery, train_keeping,
+    Batches, Configuration, CpuWorker, EarlyStopping, Float, HostRows, Keep, Provenance, Recipe,
+    RunState, Shuffle, TrainPlan, VerifyEvery, train_keeping,
 };
 use wgpu_optim::{Adam, Loss, Model, Penalty, Schedule};
 
 /// The run, and the bytes of a checkpoint in its midst.
 struct Run {
     problem: Problem,
-    plan: Plan,
+    plan: TrainPlan,
     configuration: Configuration,
     whole: Vec<u8>,
 }
@@ -30,7 +30,7 @@ static RUN: LazyLock<Run> = LazyLock::new(|| {
         ..Recipe::new(Model::new(2, Loss::Mse), rule)
     };
     let shuffle = Some(Shuffle { seed: 3, window: 8 });
-    let plan = Plan {
+    let plan = TrainPlan {
         recipe,
         learning_rate: Schedule::constant(0.1).unwrap(),
         batches: Batches::Epochs { rows: 16, size: 5, updates: 12, shuffle },

@@ -12,7 +12,7 @@ use wgpu_optim::regression::device::Gpu;
 use wgpu_optim::regression::reference::synthetic::{Options, Response};
 use wgpu_optim::regression::train::{
     Batches, Configuration, CpuWorker, EarlyStopping, GpuData, GpuWorker, HostRows, Keep, Placement,
-    Plan, Provenance, Recipe, Report, RunState, Shuffle, SmallBatchWorker, TrainError, VerifyEvery,
+    Provenance, Recipe, Report, RunState, Shuffle, SmallBatchWorker, TrainError, TrainPlan, VerifyEvery,
     Worker, train_keeping,
 };
 use wgpu_optim::{Adam, Loss, Model, Penalty, Rule};
@@ -32,7 +32,7 @@ struct Outcome {
 
 fn follow(
     problem: &Problem,
-    plan: &Plan,
+    plan: &TrainPlan,
     worker: &mut dyn Worker,
     from: Option<RunState>,
     every: u64,
@@ -69,7 +69,7 @@ impl Cuts {
 }
 
 /// Saves a run after every update, and resumes it from the states of `cuts`, by way of a file.
-fn cut(what: &str, problem: &Problem, plan: &Plan, cuts: Cuts, workers: [&mut dyn Worker; 2]) {
+fn cut(what: &str, problem: &Problem, plan: &TrainPlan, cuts: Cuts, workers: [&mut dyn Worker; 2]) {
     let [first, second] = workers;
     let whole = follow(problem, plan, first, None, u64::MAX);
     let cut = follow(problem, plan, second, None, 1);
@@ -135,12 +135,12 @@ fn file(folder: &Path, memory: u64) -> Problem {
 
 /// Shuffled batches that do not divide the rows, a learning rate that falls, a penalty and an average; every
 /// seventh update is checked, and every fifth evaluated.
-fn plan(problem: &mut Problem, loss: Loss, rule: Rule) -> Plan {
+fn plan(problem: &mut Problem, loss: Loss, rule: Rule) -> TrainPlan {
     let model = problem.model(loss, true).unwrap();
     let average = Some(0.9);
     let recipe = Recipe { penalty: Penalty::l2(1e-3), average, ..Recipe::new(model, rule) };
     let shuffle = Some(Shuffle { seed: 3, window: 64 });
-    Plan {
+    TrainPlan {
         learning_rate: training::annealed(&rule, UPDATES),
         batches: Batches::Epochs { rows: problem.rows, size: 20, updates: UPDATES, shuffle },
         verify: VerifyEvery::Updates(7),
@@ -155,7 +155,7 @@ fn descending() -> impl Iterator<Item = Rule> {
 }
 
 /// On the processor: in f32 with rows made as they are needed, and in f64 with rows in memory.
-fn on_processor(what: &str, problem: &Problem, plan: &Plan) {
+fn on_processor(what: &str, problem: &Problem, plan: &TrainPlan) {
     let start = vec![0.0; plan.recipe.model.params()];
     let (x, sides) = problem.materialize::<f64>().unwrap();
     let single = || CpuWorker::<f32>::new(HostRows::OnDemand(problem), &plan.recipe, &start).unwrap();
@@ -171,10 +171,10 @@ fn on_device(
     what: &str,
     gpu: &Gpu,
     problem: &Problem,
-    plan: &Plan,
+    plan: &TrainPlan,
     (placement, cuts): (Placement, Cuts),
 ) {
-    let Plan { recipe, batches, .. } = plan;
+    let TrainPlan { recipe, batches, .. } = plan;
     let start = vec![0.0; recipe.model.params()];
     let data = GpuData::new(gpu, problem, &recipe.model, batches, placement).unwrap();
     let worker = || GpuWorker::new(&data, recipe, &start, batches).unwrap();
@@ -183,8 +183,8 @@ fn on_device(
 }
 
 /// On the device, with many updates in a dispatch.
-fn in_epochs(what: &str, gpu: &Gpu, problem: &Problem, plan: &Plan, cuts: Cuts) {
-    let Plan { recipe, batches, .. } = plan;
+fn in_epochs(what: &str, gpu: &Gpu, problem: &Problem, plan: &TrainPlan, cuts: Cuts) {
+    let TrainPlan { recipe, batches, .. } = plan;
     let start = vec![0.0; recipe.model.params()];
     let data = GpuData::new(gpu, problem, &recipe.model, batches, Placement::Resident).unwrap();
     let worker = || SmallBatchWorker::new(&data, recipe, &start, batches).unwrap();
@@ -319,13 +319,15 @@ fn an_interrupted_run_is_saved_where_it_stands() {
 fn a_run_may_be_made_longer() {
     let mut problem = synthetic(Loss::Mse);
     let rule: Rule = Adam { lr: 0.05, ..Adam::default() }.into();
-    let longer = Plan {
+    let longer = TrainPlan {
         learning_rate: wgpu_optim::Schedule::constant(0.05).unwrap(),
         ..plan(&mut problem, Loss::Mse, rule)
     };
     let batches = |updates| Batches::Epochs { rows: problem.rows, size: 20, updates, shuffle: None };
-    let (shorter, longer) =
-        (Plan { batches: batches(17), ..longer.clone() }, Plan { batches: batches(UPDATES), ..longer });
+    let (shorter, longer) = (
+        TrainPlan { batches: batches(17), ..longer.clone() },
+        TrainPlan { batches: batches(UPDATES), ..longer },
+    );
     let start = vec![0.0; longer.recipe.model.params()];
     let worker = || CpuWorker::<f32>::new(HostRows::OnDemand(&problem), &longer.recipe, &start).unwrap();
     let whole = follow(&problem, &longer, &mut worker(), None, u64::MAX);
@@ -350,7 +352,7 @@ fn a_run_that_would_have_stopped_early_is_not_made_longer() {
     let whole = follow(&problem, &longer, &mut worker(), None, u64::MAX);
     let stopped = whole.report.updates;
     assert!(whole.report.stopped_early && stopped < UPDATES);
-    let shorter = Plan { batches: batches(stopped), ..longer.clone() };
+    let shorter = TrainPlan { batches: batches(stopped), ..longer.clone() };
     let mut first = follow(&problem, &shorter, &mut worker(), None, u64::MAX);
     assert!(!first.report.stopped_early);
     let rest = follow(&problem, &longer, &mut worker(), first.states.pop(), u64::MAX);

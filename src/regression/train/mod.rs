@@ -48,7 +48,7 @@ use std::time::Duration;
 pub struct Recipe {
     /// The model.
     pub model: Model,
-    /// The update rule; its learning rate is that of the [`Plan`].
+    /// The update rule; its learning rate is that of the [`TrainPlan`].
     pub rule: Rule,
     /// What weights cost; intercepts cost nothing.
     pub penalty: Penalty,
@@ -159,7 +159,7 @@ pub enum VerifyEvery {
 
 /// What a run consists of.
 #[derive(Clone, Debug)]
-pub struct Plan {
+pub struct TrainPlan {
     /// What is trained, and how.
     pub recipe: Recipe,
     /// The learning rate of every update.

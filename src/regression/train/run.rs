@@ -4,7 +4,7 @@ use super::epochs::EpochMonitor;
 use super::keep::Keep;
 use super::pace::Pace;
 use super::state::{Best, LoopState, NonFiniteCount, Numbers, RunState, WorkerState};
-use super::{Cause, Plan, Progress, Report, TrainError, VerifyEvery, Worker};
+use super::{Cause, Progress, Report, TrainError, TrainPlan, VerifyEvery, Worker};
 use crate::Evaluation;
 use crate::regression::Batch;
 use crate::regression::verification::{self, ObservedStep, Verification};
@@ -25,7 +25,7 @@ const EVALUATED: u64 = 1 << 28;
 /// [`TrainError`]: divergence with its update, interruption by `stop`, or a failing device.
 pub fn train(
     problem: &Problem,
-    plan: &Plan,
+    plan: &TrainPlan,
     worker: &mut dyn Worker,
     stop: &AtomicBool,
     observer: &mut dyn FnMut(Progress) -> Result<(), String>,
@@ -41,7 +41,7 @@ pub fn train(
 /// are saved, after an interruption that of the last update.
 pub fn train_keeping(
     problem: &Problem,
-    plan: &Plan,
+    plan: &TrainPlan,
     worker: &mut dyn Worker,
     stop: &AtomicBool,
     observer: &mut dyn FnMut(Progress) -> Result<(), String>,
@@ -53,7 +53,7 @@ pub fn train_keeping(
 
 fn run_all(
     problem: &Problem,
-    plan: &Plan,
+    plan: &TrainPlan,
     worker: &mut dyn Worker,
     stop: &AtomicBool,
     observer: &mut dyn FnMut(Progress) -> Result<(), String>,
@@ -108,7 +108,7 @@ fn near_mean(problem: &Problem, first: u64, rows: u64) -> Result<f64, ProblemErr
 /// A run that has begun.
 struct Run<'a> {
     problem: &'a Problem,
-    plan: &'a Plan,
+    plan: &'a TrainPlan,
     worker: &'a mut dyn Worker,
     stop: &'a AtomicBool,
     shift: f64,
@@ -128,7 +128,7 @@ struct Run<'a> {
 impl<'a> Run<'a> {
     fn new(
         problem: &'a Problem,
-        plan: &'a Plan,
+        plan: &'a TrainPlan,
         worker: &'a mut dyn Worker,
         stop: &'a AtomicBool,
         from: Option<&RunState>,
@@ -420,7 +420,7 @@ impl<'a> Run<'a> {
         traced: Option<Vec<f64>>,
         observer: &mut dyn FnMut(Progress) -> Result<(), String>,
     ) -> Result<Report, TrainError> {
-        let Plan { recipe, rows, stopping, .. } = self.plan;
+        let TrainPlan { recipe, rows, stopping, .. } = self.plan;
         // A moment that is infinite keeps its parameter where it is, and no loss tells of it.
         if !self.worker.save()?.is_finite() {
             return Err(TrainError::Overflow { update: self.done, cause: Cause::Unknown });
@@ -475,7 +475,7 @@ impl<'a> Run<'a> {
 /// The loss over all rows before the first update.
 fn initial_loss(
     problem: &Problem,
-    plan: &Plan,
+    plan: &TrainPlan,
     worker: &mut dyn Worker,
     stop: &AtomicBool,
     shift: f64,

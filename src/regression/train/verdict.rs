@@ -2,7 +2,7 @@
 //! nothing.
 
 use super::{
-    Batches, EarlyStopping, GpuData, GpuWorker, Placement, Plan, Recipe, Report, SmallBatchWorker,
+    Batches, EarlyStopping, GpuData, GpuWorker, Placement, Recipe, Report, SmallBatchWorker, TrainPlan,
 };
 use super::{VerifyEvery, Worker, train};
 use crate::gpu::seeded;
@@ -29,9 +29,9 @@ fn problem() -> Problem {
     Problem::synthetic(500, &Options { features: 6, noise: 0.1, seed: 3, ..Options::default() }).unwrap()
 }
 
-fn plan(verify: VerifyEvery) -> Plan {
+fn plan(verify: VerifyEvery) -> TrainPlan {
     let adam = Adam { weight_decay: 0.5, maximize: true, ..Adam::adamw() };
-    Plan {
+    TrainPlan {
         recipe: Recipe { average: Some(0.9), ..Recipe::new(Model::new(6, Loss::Mse), adam.into()) },
         learning_rate: Schedule::constant(1e-3).unwrap(),
         batches: Batches::Epochs { rows: 500, size: 32, updates: 40, shuffle: None },
@@ -45,7 +45,7 @@ fn plan(verify: VerifyEvery) -> Plan {
 }
 
 /// Trains by one kernel or the other, whose sources have the edits.
-fn trained(gpu: &Gpu, plan: &Plan, small: bool, edits: &'static [seeded::Edit]) -> Report {
+fn trained(gpu: &Gpu, plan: &TrainPlan, small: bool, edits: &'static [seeded::Edit]) -> Report {
     let (problem, start) = (problem(), vec![0.0; plan.recipe.model.params()]);
     let data =
         GpuData::new(gpu, &problem, &plan.recipe.model, &plan.batches, Placement::Resident).unwrap();
@@ -79,7 +79,7 @@ fn the_end_of_a_run_that_stops_early_is_checked_and_stays_as_it_is() {
     let Some(gpu) = gpu() else { return };
     for small in [true, false] {
         let stopping = EarlyStopping { tol: 1e9, n_iter_no_change: 1, ..EarlyStopping::default() };
-        let plan = |verify| Plan { stopping: Some(stopping), ..plan(verify) };
+        let plan = |verify| TrainPlan { stopping: Some(stopping), ..plan(verify) };
         let plain = trained(&gpu, &plan(VerifyEvery::Never), small, &[]);
         let checked = trained(&gpu, &plan(VerifyEvery::Budget), small, &[]);
         assert!(plain.stopped_early && checked.updates < 40);

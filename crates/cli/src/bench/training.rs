@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 use wgpu_optim::regression::Problem;
 use wgpu_optim::regression::train::{
-    Batches, CpuWorker, GpuData, GpuWorker, HostRows, Placement, Plan, Progress, Recipe,
-    SmallBatchWorker, TrainError, VerifyEvery, Worker, train,
+    Batches, CpuWorker, GpuData, GpuWorker, HostRows, Placement, Progress, Recipe, SmallBatchWorker,
+    TrainError, TrainPlan, VerifyEvery, Worker, train,
 };
 use wgpu_optim::regression::verification::{self, Verification};
 use wgpu_optim::{Adam, Loss, Model, Rule, Schedule};
@@ -232,7 +232,7 @@ fn time_to_loss(
     target: f64,
     worker: &mut dyn Worker,
 ) -> Result<(f64, u64), BenchError> {
-    let plan = Plan {
+    let plan = TrainPlan {
         recipe: *recipe,
         learning_rate: Schedule::constant(recipe.rule.lr())?,
         batches: batches.clone(),

@@ -23,14 +23,14 @@ use session::Session;
 use std::path::Path;
 use wgpu_optim::Model;
 use wgpu_optim::regression::Problem;
-use wgpu_optim::regression::train::{Batches, Plan, Recipe, VerifyEvery};
+use wgpu_optim::regression::train::{Batches, Recipe, TrainPlan, VerifyEvery};
 
 /// One thing to fit, and how.
 struct Fit<'a> {
     arguments: &'a Arguments,
     problem: Problem,
     model: Model,
-    plans: Vec<Plan>,
+    plans: Vec<TrainPlan>,
     log_every: u64,
     eval_every: u64,
     plots: bool,
@@ -92,7 +92,7 @@ impl<'a> Fit<'a> {
         let plan = |rule| {
             let recipe = Recipe { model, rule, penalty, average: training.average };
             recipe.validate()?;
-            Ok(Plan {
+            Ok(TrainPlan {
                 recipe,
                 learning_rate: training.schedule(&rule, updates, batches.epoch())?,
                 batches: batches.clone(),

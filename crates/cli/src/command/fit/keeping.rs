@@ -9,7 +9,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use wgpu_optim::checkpoint::{CheckpointError, Checkpoints, Disk, Files};
-use wgpu_optim::regression::train::{Configuration, Plan, Provenance, RunState};
+use wgpu_optim::regression::train::{Configuration, Provenance, RunState, TrainPlan};
 
 /// How long after one checkpoint the next one is made, where nothing else is asked for.
 const AFTER: Duration = Duration::from_secs(60);
@@ -25,7 +25,7 @@ pub struct CheckpointWriter {
 /// One optimizer's run, as its checkpoints know it.
 pub struct RunKey {
     pub name: String,
-    pub plan: Plan,
+    pub plan: TrainPlan,
     pub configuration: Configuration,
 }
 

@@ -12,7 +12,7 @@ use wgpu_optim::regression::Problem;
 use wgpu_optim::regression::metrics::roc_auc;
 use wgpu_optim::regression::model_file::{Precision, SavedModel};
 use wgpu_optim::regression::train::{
-    Basis, Best, Criterion, Plan, Report, StreamTimes, Submissions, Undefined,
+    Basis, Best, Criterion, Report, StreamTimes, Submissions, TrainPlan, Undefined,
 };
 use wgpu_optim::regression::verification::Verification;
 use wgpu_optim::{Batch, Loss, Model};
@@ -183,7 +183,7 @@ fn distance(model: &Model, truth: &[f64], params: &[f64]) -> f64 {
 }
 
 impl Run {
-    pub fn new(plan: &Plan, problem: &Problem, report: Report, points: Vec<(f64, f64)>) -> Self {
+    pub fn new(plan: &TrainPlan, problem: &Problem, report: Report, points: Vec<(f64, f64)>) -> Self {
         let model = &plan.recipe.model;
         let seconds = report.training.as_secs_f64();
         // Updates that were checked are timed with the checks.

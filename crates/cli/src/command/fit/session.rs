@@ -8,7 +8,7 @@ use crate::command::device::Description;
 use crate::command::log::{Log, Logged};
 use crate::command::{Failure, output};
 use std::path::Path;
-use wgpu_optim::regression::train::{Plan, RunState};
+use wgpu_optim::regression::train::{RunState, TrainPlan};
 
 /// A fit while it goes on.
 pub struct Session {
@@ -33,7 +33,7 @@ pub struct RunProgress {
 }
 
 impl RunProgress {
-    fn of(plan: &Plan, state: Option<RunState>) -> Self {
+    fn of(plan: &TrainPlan, state: Option<RunState>) -> Self {
         let told = state.as_ref().map_or(0, |state| {
             let progress = &state.progress;
             let over = progress.stopped_early || progress.update == plan.batches.updates();
