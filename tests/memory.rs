@@ -10,7 +10,7 @@ use wgpu_optim::regression::device::Gpu;
 use wgpu_optim::regression::reference::synthetic::{Options, Response};
 use wgpu_optim::regression::train::{
     Batches, GpuData, GpuWorker, Memory, MemoryError, MemoryPlan, MemoryPlanner, Placement, Recipe,
-    Shuffle, SmallBatchWorker, Submissions, Worker,
+    Shuffle, Submissions, Worker,
 };
 use wgpu_optim::regression::{Problem, ProblemError};
 use wgpu_optim::{Adam, Batch, Error, Loss, Model, Rule, Sgd};
@@ -78,10 +78,7 @@ fn what_is_counted_is_what_is_allocated() {
         let Some(before) = allocated(&gpu) else { return };
         let data = GpuData::new(&gpu, problem, model, &batches, *placement).unwrap();
         let start = vec![0.0; model.params()];
-        let worker: Box<dyn Worker> = match SmallBatchWorker::fits(problem, &recipe, &batches) {
-            true => Box::new(SmallBatchWorker::new(&data, &recipe, &start, &batches).unwrap()),
-            false => Box::new(GpuWorker::new(&data, &recipe, &start, &batches).unwrap()),
-        };
+        let worker = data.worker(&recipe, &start, &batches).unwrap();
         let taken = allocated(&gpu).unwrap() - before;
         drop(worker);
         // Drivers round each of some thirty buffers up, to 4 KiB at most.

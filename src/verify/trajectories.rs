@@ -15,11 +15,10 @@ use crate::regression::Problem;
 use crate::regression::kernels::GradientLayout;
 use crate::regression::reference::synthetic::{Options, Response};
 use crate::regression::train::{
-    Batches, CpuWorker, GpuData, GpuWorker, HostRows, Placement, Recipe, Report, Shuffle,
-    SmallBatchWorker, TrainError, TrainPlan, VerifyEvery, Worker, train,
+    Batches, CpuWorker, GpuData, GpuWorker, HostRows, Placement, Progress, Recipe, Report, Shuffle,
+    SmallBatchWorker, TrainError, TrainPlan, Trainer, VerifyEvery, Worker,
 };
 use crate::{Loss, Model, Rule, Schedule};
-use std::sync::atomic::AtomicBool;
 
 pub const GROUP: Group = Group { name: "trajectories", run };
 
@@ -114,14 +113,15 @@ fn of_rule(
 /// Runs a plan.
 fn follow(problem: &Problem, plan: &TrainPlan, worker: &mut dyn Worker) -> Result<Run, TrainError> {
     let (mut params, mut losses) = (Vec::new(), Vec::new());
-    let report = train(problem, plan, worker, &AtomicBool::new(false), &mut |progress| {
+    let mut observe = |progress: Progress| {
         if progress.update <= COMPARED {
             params.extend(progress.params.map(<[f64]>::to_vec));
         }
         losses.extend(progress.loss);
         Ok(())
-    })?;
-    Ok(Run { report, params, losses })
+    };
+    let outcome = Trainer::with_worker(problem, plan, worker).observer(&mut observe).run()?;
+    Ok(Run { report: outcome.report, params, losses })
 }
 
 fn compare(

@@ -4,12 +4,11 @@
 
 use crate::common;
 use std::sync::LazyLock;
-use std::sync::atomic::AtomicBool;
 use wgpu_optim::regression::Problem;
 use wgpu_optim::regression::device::Gpu;
 use wgpu_optim::regression::train::{
-    Batches, CpuWorker, GpuData, GpuWorker, HostRows, Placement, Recipe, Report, SmallBatchWorker,
-    TrainPlan, VerifyEvery, Worker, train,
+    Batches, CpuWorker, GpuData, GpuWorker, HostRows, Observer, Placement, Recipe, Report, RunState,
+    SmallBatchWorker, TrainPlan, Trainer, VerifyEvery, Worker,
 };
 use wgpu_optim::schedule::CosineAnnealing;
 use wgpu_optim::{Rule, Schedule};
@@ -42,9 +41,20 @@ pub fn annealed(rule: &Rule, updates: u64) -> Schedule {
     CosineAnnealing { t_max: updates, eta_min: 0.0 }.schedule(rule.lr()).unwrap()
 }
 
-/// What a run from zero comes to.
+/// Every state of a run that was saved.
+#[derive(Default)]
+pub struct States(pub Vec<RunState>);
+
+impl Observer for States {
+    fn save(&mut self, state: &RunState) -> Result<(), String> {
+        self.0.push(state.clone());
+        Ok(())
+    }
+}
+
+/// The report of a run from zero.
 pub fn run(problem: &Problem, plan: &TrainPlan, worker: &mut dyn Worker) -> Report {
-    train(problem, plan, worker, &AtomicBool::new(false), &mut |_| Ok(())).unwrap()
+    Trainer::with_worker(problem, plan, worker).run().unwrap().report
 }
 
 /// What a run comes to in f64, by the definition.

@@ -7,13 +7,12 @@ use memory_files::{Fault, MemoryFiles};
 use proptest::prelude::*;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use wgpu_optim::checkpoint::{CheckpointError, Checkpoints, Disk, Files};
 use wgpu_optim::regression::Problem;
 use wgpu_optim::regression::reference::synthetic::Options;
 use wgpu_optim::regression::train::{
-    Configuration, CpuWorker, EarlyStopping, HostRows, Keep, Provenance, Recipe, RunState, Shuffle,
-    TrainPlan, train_keeping,
+    Backend, CheckpointPolicy, Configuration, EarlyStopping, Provenance, Recipe, RunState, Shuffle,
+    TrainPlan, Trainer,
 };
 use wgpu_optim::{Adam, Loss, Model, Penalty, RmsProp};
 
@@ -38,18 +37,10 @@ fn small() -> (Problem, TrainPlan) {
 
 /// The states of a run after every update.
 fn states(problem: &Problem, plan: &TrainPlan) -> Vec<RunState> {
-    let mut states = Vec::new();
-    let mut save = |state: &RunState| {
-        states.push(state.clone());
-        Ok(())
-    };
-    let mut keep = Keep::new(&mut save);
-    keep.every = Some(1);
-    let start = vec![0.0; plan.recipe.model.params()];
-    let mut worker = CpuWorker::<f32>::new(HostRows::OnDemand(problem), &plan.recipe, &start).unwrap();
-    train_keeping(problem, plan, &mut worker, &AtomicBool::new(false), &mut |_| Ok(()), &mut keep)
-        .unwrap();
-    states
+    let mut states = training::States::default();
+    let trainer = Trainer::new(problem, plan, Backend::Cpu).observer(&mut states);
+    trainer.checkpoints(CheckpointPolicy::every(1)).run().unwrap();
+    states.0
 }
 
 /// What writes and reads the states of a run.

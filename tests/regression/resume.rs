@@ -6,14 +6,15 @@ use common::step::rules;
 use memory_files::MemoryFiles;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 use wgpu_optim::regression::Problem;
 use wgpu_optim::regression::data::FileOptions;
 use wgpu_optim::regression::device::Gpu;
 use wgpu_optim::regression::reference::synthetic::{Options, Response};
 use wgpu_optim::regression::train::{
-    Batches, Configuration, CpuWorker, EarlyStopping, GpuData, GpuWorker, HostRows, Keep, Placement,
-    Provenance, Recipe, Report, RunState, Shuffle, SmallBatchWorker, TrainError, TrainPlan, VerifyEvery,
-    Worker, train_keeping,
+    Batches, CheckpointPolicy, Configuration, CpuWorker, EarlyStopping, GpuData, GpuWorker, HostRows,
+    Observer, Placement, Progress, Provenance, Recipe, Report, RunState, Shuffle, SmallBatchWorker,
+    TrainError, TrainPlan, Trainer, VerifyEvery, Worker,
 };
 use wgpu_optim::{Adam, Loss, Model, Penalty, Rule};
 
@@ -37,20 +38,30 @@ fn follow(
     from: Option<RunState>,
     every: u64,
 ) -> Outcome {
-    let (mut told, mut states) = (Vec::new(), Vec::new());
-    let mut save = |state: &RunState| {
-        states.push(state.clone());
+    let mut events = Events::default();
+    let trainer = Trainer::with_worker(problem, plan, worker).resume(from).observer(&mut events);
+    let report = trainer.checkpoints(CheckpointPolicy::every(every)).run().unwrap().report;
+    Outcome { report, told: events.told, states: events.states }
+}
+
+/// The events of a run.
+#[derive(Default)]
+struct Events {
+    told: Vec<Told>,
+    states: Vec<RunState>,
+}
+
+impl Observer for Events {
+    fn progress(&mut self, progress: Progress) -> Result<(), String> {
+        let Progress { update, batch_loss, loss, .. } = progress;
+        self.told.push((update, batch_loss.to_bits(), loss.map(f64::to_bits)));
         Ok(())
-    };
-    let mut keep = Keep::new(&mut save);
-    (keep.state, keep.every) = (from, Some(every));
-    let mut observe = |progress: wgpu_optim::regression::train::Progress| {
-        told.push((progress.update, progress.batch_loss.to_bits(), progress.loss.map(f64::to_bits)));
+    }
+
+    fn save(&mut self, state: &RunState) -> Result<(), String> {
+        self.states.push(state.clone());
         Ok(())
-    };
-    let stop = AtomicBool::new(false);
-    let report = train_keeping(problem, plan, worker, &stop, &mut observe, &mut keep).unwrap();
-    Outcome { report, told, states }
+    }
 }
 
 /// After which updates a run is cut.
@@ -285,6 +296,25 @@ fn what_stops_early_stops_at_the_same_update() {
     }
 }
 
+/// Stops a run at an update, and has the state that is saved.
+struct Interruption<'a> {
+    at: u64,
+    stop: &'a AtomicBool,
+    saved: Option<RunState>,
+}
+
+impl Observer for Interruption<'_> {
+    fn progress(&mut self, progress: Progress) -> Result<(), String> {
+        self.stop.fetch_or(progress.update == self.at, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn save(&mut self, state: &RunState) -> Result<(), String> {
+        self.saved = Some(state.clone());
+        Ok(())
+    }
+}
+
 #[test]
 fn an_interrupted_run_is_saved_where_it_stands() {
     let mut problem = synthetic(Loss::Mse);
@@ -294,20 +324,13 @@ fn an_interrupted_run_is_saved_where_it_stands() {
     let whole = follow(&problem, &plan, &mut worker(), None, u64::MAX);
     for at in [1, 2, 7, 31, 59] {
         let stop = AtomicBool::new(false);
-        let mut saved = None;
-        let mut save = |state: &RunState| {
-            saved = Some(state.clone());
-            Ok(())
-        };
-        let mut keep = Keep::new(&mut save);
-        keep.after = Some(std::time::Duration::from_secs(3600));
-        let mut observe = |progress: wgpu_optim::regression::train::Progress| {
-            stop.fetch_or(progress.update == at, Ordering::Relaxed);
-            Ok(())
-        };
-        let error = train_keeping(&problem, &plan, &mut worker(), &stop, &mut observe, &mut keep);
+        let mut interruption = Interruption { at, stop: &stop, saved: None };
+        let mut worker_of_it = worker();
+        let trainer = Trainer::with_worker(&problem, &plan, &mut worker_of_it);
+        let policy = CheckpointPolicy::after(Duration::from_secs(3600));
+        let error = trainer.checkpoints(policy).stop(&stop).observer(&mut interruption).run();
         let Err(TrainError::Interrupted { update }) = error else { panic!("not interrupted") };
-        let saved = saved.unwrap();
+        let saved = interruption.saved.unwrap();
         assert_eq!(saved.progress.update, update);
         assert!((at..=at + 7).contains(&update), "asked at {at}, stopped after {update}");
         let rest = follow(&problem, &plan, &mut worker(), Some(saved), u64::MAX);

@@ -4,15 +4,14 @@
 use crate::{common, training};
 
 use common::{Random, assert_within};
-use std::sync::atomic::AtomicBool;
 use training::{gpu, plan};
 use wgpu_optim::regression::Problem;
 use wgpu_optim::regression::device::Gpu;
 use wgpu_optim::regression::reference;
 use wgpu_optim::regression::reference::gradient::Rows;
 use wgpu_optim::regression::train::{
-    Batches, CpuWorker, EarlyStopping, GpuData, GpuWorker, HostRows, Placement, Recipe, Report,
-    SmallBatchWorker, TrainPlan, Worker, train,
+    Batches, CpuWorker, EarlyStopping, GpuData, GpuWorker, HostRows, Placement, Progress, Recipe,
+    Report, SmallBatchWorker, TrainPlan, Trainer, Worker,
 };
 use wgpu_optim::{Adam, Batch, Loss, Model, Sgd};
 
@@ -76,13 +75,13 @@ fn with<T>(on: On, problem: &Problem, plan: &TrainPlan, then: impl FnOnce(&mut d
 fn run(on: On, problem: &Problem, plan: &TrainPlan) -> (Report, Vec<Vec<f64>>) {
     let mut trace = Vec::new();
     let report = with(on, problem, plan, |worker| {
-        let mut observe = |progress: wgpu_optim::regression::train::Progress| {
+        let mut observe = |progress: Progress| {
             trace.extend(progress.params.map(<[f64]>::to_vec));
             Ok(())
         };
-        train(problem, plan, worker, &AtomicBool::new(false), &mut observe)
+        Trainer::with_worker(problem, plan, worker).observer(&mut observe).run().unwrap().report
     });
-    (report.unwrap(), trace)
+    (report, trace)
 }
 
 /// scikit-learn's `score` of the rows held out.

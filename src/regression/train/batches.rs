@@ -77,6 +77,12 @@ impl Shuffle {
 }
 
 impl Batches {
+    /// Batches of `size` of the first `rows` rows, for so many epochs in the order of the data.
+    pub fn epochs(rows: u64, size: u64, epochs: u64) -> Self {
+        let updates = epochs.saturating_mul(rows.div_ceil(size.max(1)));
+        Batches::Epochs { rows, size, updates, shuffle: None }
+    }
+
     /// How many updates there are.
     pub fn updates(&self) -> u64 {
         match self {

@@ -74,9 +74,9 @@ impl Cut {
 
 /// A problem's rows on a device, to be trained on any number of times.
 #[derive(Debug)]
-pub struct GpuData<'a> {
-    pub(super) gpu: &'a Gpu,
-    problem: &'a Problem,
+pub struct GpuData {
+    pub(super) gpu: Gpu,
+    pub(super) problem: Problem,
     pub(super) rows: Rows,
     /// What is in the two buffers that chunks take turns in.
     stream: Option<RefCell<Stream>>,
@@ -107,14 +107,26 @@ pub struct StreamTimes {
     pub bytes: u64,
 }
 
-impl<'a> GpuData<'a> {
+impl StreamTimes {
+    /// The times since `before`.
+    pub(super) fn since(&self, before: &Self) -> Self {
+        StreamTimes {
+            loading: self.loading - before.loading,
+            exposed: self.exposed - before.exposed,
+            waiting: self.waiting - before.waiting,
+            bytes: self.bytes - before.bytes,
+        }
+    }
+}
+
+impl GpuData {
     /// Makes or uploads the rows, for batches as they are to come.
     ///
     /// # Errors
     /// [`ProblemError`] if the problem does not fit the device's limits, or cannot be read.
     pub fn new(
-        gpu: &'a Gpu,
-        problem: &'a Problem,
+        gpu: &Gpu,
+        problem: &Problem,
         model: &Model,
         batches: &Batches,
         placement: Placement,
@@ -147,6 +159,7 @@ impl<'a> GpuData<'a> {
         if let Some(error) = pollster::block_on(memory.pop()) {
             return Err(Error::OutOfMemory { what: "the rows", reason: error.to_string() }.into());
         }
+        let (gpu, problem) = (gpu.clone(), problem.clone());
         let data = GpuData { gpu, problem, rows, stream, submissions: Cell::default() };
         if placement == Placement::Resident {
             data.fill()?;
@@ -196,7 +209,7 @@ impl<'a> GpuData<'a> {
 
     /// Work to record, of a kind whose rate is known or is to be learned.
     pub(super) fn work<'b>(&'b self, rate: &'b ThroughputEstimate) -> SubmissionQueue<'b> {
-        SubmissionQueue::new(self.gpu, &self.submissions, rate)
+        SubmissionQueue::new(&self.gpu, &self.submissions, rate)
     }
 
     /// What has been submitted since this was last asked for.
@@ -256,7 +269,7 @@ impl Stream {
         chunk: usize,
         work: &mut SubmissionQueue,
     ) -> Result<(), ProblemError> {
-        let Gpu { device, queue, .. } = data.gpu;
+        let Gpu { device, queue, .. } = &data.gpu;
         let (place, other) = (chunk % 2, 1 - chunk % 2);
         let shape = *self.samples.shape();
         let part = &self.samples.chunks()[chunk];

@@ -232,14 +232,15 @@ impl MemoryPlanner<'_> {
         Ok(MemoryFootprint { rows, model: held, read_back, host })
     }
 
-    /// What it takes on the processor, with all rows in memory or with those that are needed.
+    /// Needs on the processor in numbers of `number` bytes, with all rows in memory or with those that are needed.
     ///
     /// # Errors
     /// Those of [`Model::validate`].
-    pub fn needs_on_host(&self, resident: bool) -> Result<MemoryFootprint, Error> {
+    pub fn needs_on_host(&self, resident: bool, number: usize) -> Result<MemoryFootprint, Error> {
         let model = self.model()?;
         let MemoryPlanner { problem, batches, .. } = *self;
-        let row_bytes = 4 * (model.features + model.side()) as u64;
+        let number = number as u64;
+        let row_bytes = number * (model.features + model.side()) as u64;
         let rows = problem.rows.saturating_mul(row_bytes);
         let read = if problem.generator().is_some() { 1 } else { 3 };
         let slice = (SLICE as u64).min(problem.rows) * row_bytes;
@@ -250,7 +251,7 @@ impl MemoryPlanner<'_> {
             (false, true) => slice + batches.unit().min(problem.rows) * row_bytes * read,
         };
         let moments = self.recipes.iter().map(|recipe| recipe.rule.moments().len()).max();
-        let params = 4 * model.params() as u64;
+        let params = number * model.params() as u64;
         let model = params * (4 + moments.unwrap_or(0) as u64);
         let held = if resident { rows } else { 0 };
         Ok(MemoryFootprint { host: held.saturating_add(gathered + model), ..MemoryFootprint::default() })
@@ -301,12 +302,17 @@ impl MemoryPlanner<'_> {
         Ok(Some(MemoryPlan { placement, needs: self.needs(limits, placement)? }))
     }
 
-    /// Whether it fits on the processor.
+    /// The [needs on the processor](Self::needs_on_host), if they fit.
     ///
     /// # Errors
-    /// [`MemoryError`] with what is needed, and what there is.
-    pub fn plan_on_host(&self, memory: &Memory, resident: bool) -> Result<MemoryFootprint, MemoryError> {
-        let needs = self.needs_on_host(resident)?;
+    /// [`MemoryError`] with the bytes needed and available.
+    pub fn plan_on_host(
+        &self,
+        memory: &Memory,
+        resident: bool,
+        number: usize,
+    ) -> Result<MemoryFootprint, MemoryError> {
+        let needs = self.needs_on_host(resident, number)?;
         match memory.lacks(&needs) {
             None => Ok(needs),
             Some(lack) => Err(self.too_little(lack)?),

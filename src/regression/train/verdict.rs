@@ -3,15 +3,14 @@
 
 use super::{
     Batches, EarlyStopping, GpuData, GpuWorker, Placement, Recipe, Report, SmallBatchWorker, TrainPlan,
+    Trainer, VerifyEvery, Worker,
 };
-use super::{VerifyEvery, Worker, train};
 use crate::gpu::seeded;
 use crate::regression::Problem;
 use crate::regression::device::Gpu;
 use crate::regression::reference::synthetic::Options;
 use crate::schedule::Schedule;
 use crate::{Adam, Loss, Model};
-use std::sync::atomic::AtomicBool;
 
 /// Decoupled weight decay of the wrong sign where one maximizes.
 const WRONG_DECAY: &[seeded::Edit] =
@@ -57,7 +56,7 @@ fn trained(gpu: &Gpu, plan: &TrainPlan, small: bool, edits: &'static [seeded::Ed
     };
     let (mut worker, found) = seeded::with(edits, make);
     assert!(found, "there is nothing to edit");
-    train(&problem, plan, &mut *worker, &AtomicBool::new(false), &mut |_| Ok(())).unwrap()
+    Trainer::with_worker(&problem, plan, &mut *worker).run().unwrap().report
 }
 
 #[test]

@@ -1,8 +1,9 @@
 //! `fit`: train a regression.
 
 mod arguments;
+mod checkpoints;
 mod data;
-mod keeping;
+mod events;
 mod metrics;
 mod outputs;
 mod placement;
@@ -25,7 +26,7 @@ use wgpu_optim::Model;
 use wgpu_optim::regression::Problem;
 use wgpu_optim::regression::train::{Batches, Recipe, TrainPlan, VerifyEvery};
 
-/// One thing to fit, and how.
+/// A fit: the resolved arguments.
 struct Fit<'a> {
     arguments: &'a Arguments,
     problem: Problem,
