@@ -63,6 +63,12 @@ pub enum TrainError {
     /// The observer returned an error.
     #[error("{0}")]
     Observer(String),
+    /// The worker cannot make an update in two halves, between which gradients are summed.
+    #[error("this worker has no gradient that several processes could sum")]
+    NoSplit,
+    /// The gradients of several processes could not be summed.
+    #[error("gradients of several processes: {0}")]
+    Reduce(String),
     /// The device failed, or rows could not be read.
     #[error(transparent)]
     Problem(#[from] ProblemError),

@@ -6,7 +6,7 @@ use super::observer::Observer;
 use super::pace::Pace;
 use super::snapshots::Snapshots;
 use super::state::{Best, LoopState, NonFiniteCount, Numbers, RunState, WorkerState};
-use super::{Cause, Progress, Report, TrainError, TrainPlan, VerifyEvery, Worker};
+use super::{Cause, Progress, Reduce, Report, TrainError, TrainPlan, VerifyEvery, Worker};
 use crate::Evaluation;
 use crate::regression::verification::{self, ObservedStep, Verification};
 use crate::regression::{Batch, Problem};
@@ -21,6 +21,8 @@ pub struct RunContext<'a> {
     pub plan: &'a TrainPlan,
     pub stop: &'a AtomicBool,
     pub observer: &'a mut dyn Observer,
+    /// Sums gradients over several processes, if there are several.
+    pub reduce: Option<&'a mut dyn Reduce>,
     pub snapshots: Snapshots,
     /// The last update that was reported to the observer.
     pub last_reported: u64,
@@ -72,7 +74,8 @@ fn run_all(
             run.snapshot(&mut context.snapshots)?;
         }
         trace.clear();
-        let losses = run.submit(context.snapshots.until_save(run.done), &mut trace)?;
+        let until = context.snapshots.until_save(run.done);
+        let losses = run.submit(until, &mut context.reduce, &mut trace)?;
         run.report_updates(&losses, &trace, context)?;
         let snapshots = &mut context.snapshots;
         if snapshots.are_saved() && (run.is_over() || snapshots.save_is_due(run.done)) {
@@ -193,7 +196,12 @@ impl<'a> Run<'a> {
     }
 
     /// Makes one update that is checked, or some that are not, at most `until`, and returns their losses.
-    fn submit(&mut self, until: u64, trace: &mut Vec<Vec<f64>>) -> Result<Vec<f64>, TrainError> {
+    fn submit(
+        &mut self,
+        until: u64,
+        reduce: &mut Option<&mut dyn Reduce>,
+        trace: &mut Vec<Vec<f64>>,
+    ) -> Result<Vec<f64>, TrainError> {
         let (plan, done) = (self.plan, self.done);
         let factor = self.epochs.as_ref().map_or(1.0, |epochs| epochs.watched.factor);
         let rate = |update: u64| plan.learning_rate.at(update) * factor;
@@ -214,12 +222,37 @@ impl<'a> Run<'a> {
         }
         let batches: Vec<Batch> = (done..done + count).map(|i| plan.batches.get(i)).collect();
         let rates: Vec<f64> = (done..done + count).map(rate).collect();
-        let losses = match self.good {
-            Some(_) => self.run_or_skip(done, &batches, &rates, trace)?,
-            None => self.worker.run(&batches, &rates, plan.trace.then_some(trace))?,
+        let losses = match (reduce, &self.good) {
+            (Some(reduce), _) => self.run_reduced(&batches, &rates, &mut **reduce, trace)?,
+            (None, Some(_)) => self.run_or_skip(done, &batches, &rates, trace)?,
+            (None, None) => self.worker.run(&batches, &rates, plan.trace.then_some(trace))?,
         };
         let rows = batches.iter().map(|batch| batch.rows).sum();
         self.pace.ran(count, rows, started.elapsed());
+        Ok(losses)
+    }
+
+    /// Makes updates from gradients that are summed over several processes.
+    fn run_reduced(
+        &mut self,
+        batches: &[Batch],
+        rates: &[f64],
+        reduce: &mut dyn Reduce,
+        trace: &mut Vec<Vec<f64>>,
+    ) -> Result<Vec<f64>, TrainError> {
+        let mut losses = Vec::with_capacity(batches.len());
+        for (&batch, &lr) in batches.iter().zip(rates) {
+            let worker = self.worker.split().ok_or(TrainError::NoSplit)?;
+            let mut gradient = worker.gradient(reduce.share(batch))?;
+            reduce.reduce(&mut gradient).map_err(TrainError::Reduce)?;
+            let loss = worker.apply(&gradient, lr)?;
+            let update = self.done + losses.len() as u64 + 1;
+            self.was_made(update, loss)?;
+            if self.plan.trace {
+                trace.push(self.worker.params()?);
+            }
+            losses.push(loss);
+        }
         Ok(losses)
     }
 

@@ -4,9 +4,10 @@ use super::observer::Observer;
 use super::run::{RunContext, train};
 use super::snapshots::{CheckpointPolicy, Snapshots};
 use super::{
-    Backend, DataPlacement, Report, RunState, StreamTimes, Submissions, TrainError, TrainPlan,
-    TrainingData, Worker,
+    Backend, DataPlacement, Reduce, Report, RunState, StreamTimes, Submissions, TrainError, TrainPlan,
+    TrainingData, VerifyEvery, Worker,
 };
+use crate::Error;
 use crate::regression::Problem;
 use std::sync::atomic::AtomicBool;
 
@@ -16,19 +17,40 @@ const ATTEMPTS: u32 = 3;
 /// Trains by one plan.
 ///
 /// ```
-/// # use wgpu_optim::regression::Problem;
-/// # use wgpu_optim::regression::train::{Backend, Recipe, TrainPlan, Trainer};
-/// # use wgpu_optim::{Adam, Loss};
-/// let mut problem = Problem::blog();
+/// use wgpu_optim::regression::train::{Backend, Batches, Recipe, TrainPlan, Trainer};
+/// use wgpu_optim::regression::{Problem, Table};
+/// use wgpu_optim::{Adam, Loss};
+///
+/// let (x, y) = ([0.0f32, 1.0, 2.0, 3.0], [1.0f32, 3.0, 5.0, 7.0]);
+/// let mut problem = Problem::from_table("line", Table::new(1, &x, &y))?;
 /// let model = problem.model(Loss::Mse, true)?;
 /// let recipe = Recipe::new(model, Adam { lr: 0.1, ..Adam::default() }.into());
-/// let plan = TrainPlan::new(&problem, recipe)?;
+/// let plan =
+///     TrainPlan { batches: Batches::epochs(4, 4, 500), ..TrainPlan::new(&problem, recipe)? };
 /// let outcome = Trainer::new(&problem, &plan, Backend::Cpu).run()?;
-/// assert!(outcome.report.loss < outcome.report.initial_loss);
+/// let [slope, intercept] = outcome.report.params[..] else { unreachable!("a line") };
+/// assert!((slope - 2.0).abs() < 0.01 && (intercept - 1.0).abs() < 0.01);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// Several plans share the rows of one [`TrainingData`].
+/// On a device, and with several plans over the same rows, which are uploaded once:
+///
+/// ```no_run
+/// # use wgpu_optim::regression::train::{Backend, Recipe, TrainPlan, TrainingData};
+/// # use wgpu_optim::regression::{Gpu, Problem};
+/// # use wgpu_optim::{Adam, Loss, RmsProp};
+/// let mut problem = Problem::csv("rows.csv".as_ref(), Some("price"))?;
+/// problem.standardize();
+/// let model = problem.model(Loss::Mse, true)?;
+/// let plans = [Adam::default().into(), RmsProp::default().into()]
+///     .map(|rule| TrainPlan::new(&problem, Recipe::new(model, rule)));
+/// let plans = plans.into_iter().collect::<Result<Vec<_>, _>>()?;
+/// let mut data = TrainingData::new(&problem, &plans, Backend::Gpu(Gpu::open(None)?));
+/// for plan in &plans {
+///     println!("{}: {}", plan.recipe.rule.name(), data.trainer(plan).run()?.report.loss);
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[must_use]
 pub struct Trainer<'a> {
     source: Source<'a>,
@@ -38,6 +60,7 @@ pub struct Trainer<'a> {
     checkpoints: Option<CheckpointPolicy>,
     stop: Option<&'a AtomicBool>,
     observer: Option<&'a mut dyn Observer>,
+    reduce: Option<&'a mut dyn Reduce>,
 }
 
 /// Where the worker of a run comes from.
@@ -86,6 +109,7 @@ impl<'a> Trainer<'a> {
             checkpoints: None,
             stop: None,
             observer: None,
+            reduce: None,
         }
     }
 
@@ -114,12 +138,23 @@ impl<'a> Trainer<'a> {
         Trainer { observer: Some(observer), ..self }
     }
 
+    /// Sums the gradient of every update over several processes. Updates are not verified then: the plan's
+    /// [`verify`](TrainPlan::verify) must be [`VerifyEvery::Never`].
+    pub fn reduce(self, reduce: &'a mut dyn Reduce) -> Self {
+        Trainer { reduce: Some(reduce), ..self }
+    }
+
     /// Trains, and waits until the run ends.
     ///
     /// # Errors
     /// [`TrainError`]: divergence with its update, an interruption, rows or a model that cannot be placed, or a
     /// device that fails.
     pub fn run(self) -> Result<Outcome, TrainError> {
+        if self.reduce.is_some() && self.plan.verify != VerifyEvery::Never {
+            let (rule, field) = ("a run of several processes", "verify");
+            let error = Error::Option { rule, field, value: "on", range: "never" };
+            return Err(error.into());
+        }
         let (never, mut nobody) = (AtomicBool::new(false), ());
         let snapshots = Snapshots::new(self.checkpoints, self.resumed);
         let last_reported = snapshots.update();
@@ -127,6 +162,7 @@ impl<'a> Trainer<'a> {
             plan: self.plan,
             stop: self.stop.unwrap_or(&never),
             observer: self.observer.unwrap_or(&mut nobody),
+            reduce: self.reduce.map(|reduce| reduce as &mut dyn Reduce),
             snapshots,
             last_reported,
         };
@@ -182,7 +218,7 @@ impl TrainingData {
             self.place(context.observer)?;
             let TrainingData { problem, placement, .. } = &*self;
             let Some(rows) = &self.rows else { continue };
-            let error = match rows.worker(problem, context.plan, start) {
+            let error = match rows.worker(problem, (context.plan, context.reduce.is_some()), start) {
                 Ok(mut worker) => {
                     let gpu = match &self.backend {
                         Backend::Gpu(gpu) => Some(gpu),

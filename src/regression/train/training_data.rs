@@ -267,14 +267,19 @@ fn on_processor<'a, R: Float>(
 }
 
 impl PlacedRows {
-    /// The worker of a run: the one place that chooses among all of them.
+    /// The worker of a run, which may have to [split](Worker::split) updates: the one place that chooses among all
+    /// of them.
     pub(super) fn worker<'a>(
         &'a self,
         problem: &'a Problem,
-        plan: &TrainPlan,
+        (plan, split): (&TrainPlan, bool),
         start: &[f64],
     ) -> Result<Box<dyn Worker + 'a>, Error> {
         match self {
+            // One kernel for many updates has no gradient in between.
+            PlacedRows::Device(data) if split => {
+                Ok(Box::new(GpuWorker::new(data, &plan.recipe, start, &plan.batches)?))
+            }
             PlacedRows::Device(data) => data.worker(&plan.recipe, start, &plan.batches),
             PlacedRows::Single(held) => on_processor(problem, held, plan, start),
             PlacedRows::Double(held) => on_processor(problem, held, plan, start),

@@ -1,15 +1,15 @@
-//! The interface between the loop and whatever computes.
+//! The interface between the loop and a backend, and between the processes that share a run.
 
-use super::WorkerState;
-use crate::Evaluation;
+use super::{Numbers, WorkerState};
 use crate::regression::verification::ObservedStep;
 use crate::regression::{Batch, ProblemError};
+use crate::{Error, Evaluation, Model};
 
 /// One recipe and one data set on one device.
 pub trait Worker {
     /// Makes an update for each batch, at most [`max_updates`](Self::max_updates) of them, with its learning
-    /// rate, and returns each batch's loss ahead of its update. Where `trace` is given, the parameters after
-    /// each update are added to it.
+    /// rate, and returns each batch's loss before its update. The parameters after each update are added to
+    /// `trace`, if there is one.
     ///
     /// # Errors
     /// [`ProblemError`] if the device fails or rows cannot be read.
@@ -20,8 +20,8 @@ pub trait Worker {
         trace: Option<&mut Vec<Vec<f64>>>,
     ) -> Result<Vec<f64>, ProblemError>;
 
-    /// Makes one update and returns what it read and wrote, in f32: on a worker that computes in f64 there
-    /// is nothing to verify. With a `sample` of the batch also its gradient, from the same parameters.
+    /// Makes one update and returns its inputs and outputs, in f32: a worker that computes in f64 has nothing to
+    /// verify. With a `sample` of the batch also its gradient, from the same parameters.
     ///
     /// # Errors
     /// Those of [`run`](Self::run).
@@ -38,20 +38,19 @@ pub trait Worker {
     /// Those of [`run`](Self::run).
     fn params(&mut self) -> Result<Vec<f64>, ProblemError>;
 
-    /// The moments, one vector for each of [`Rule::moments`].
+    /// The moments, one vector for each of [`Rule::moments`](crate::Rule::moments).
     ///
     /// # Errors
     /// Those of [`run`](Self::run).
     fn moments(&mut self) -> Result<Vec<Vec<f64>>, ProblemError>;
 
-    /// Puts the parameters' average in their place, where one is kept.
+    /// Replaces the parameters by their average, if there is one.
     ///
     /// # Errors
     /// Those of [`run`](Self::run).
     fn take_average(&mut self) -> Result<(), ProblemError>;
 
-    /// What evaluates the model on so many rows from `first` on; `shift` is near the targets' mean, and an
-    /// f32.
+    /// Evaluates the model on `rows` rows from `first` on; `shift` is an f32 near the mean of the targets.
     ///
     /// # Errors
     /// Those of [`run`](Self::run).
@@ -60,15 +59,101 @@ pub trait Worker {
     /// The most updates that one [`run`](Self::run) makes.
     fn max_updates(&self) -> usize;
 
-    /// Copies all that its next update depends on.
+    /// A snapshot of everything that the next update depends on.
     ///
     /// # Errors
     /// Those of [`run`](Self::run).
     fn save(&mut self) -> Result<WorkerState, ProblemError>;
 
-    /// Goes on from what [`save`](Self::save) copied, of this worker or of another one with this recipe.
+    /// Restores a [snapshot](Self::save) of this worker, or of another one with this recipe.
     ///
     /// # Errors
-    /// [`Error::Length`] if it is of another recipe; those of [`run`](Self::run).
+    /// [`Error::Length`] for a snapshot of another recipe; those of [`run`](Self::run).
     fn restore(&mut self, state: &WorkerState) -> Result<(), ProblemError>;
+
+    /// The update in two halves, if this worker can make it so.
+    fn split(&mut self) -> Option<&mut dyn SplitUpdate> {
+        None
+    }
+}
+
+/// The halves of an update, so that gradients of several processes can be summed between them. Without other
+/// processes, the halves give the same bits as [`Worker::run`].
+pub trait SplitUpdate {
+    /// The sums behind the gradient of a batch, which may be the share of one process and have no rows.
+    ///
+    /// # Errors
+    /// Those of [`Worker::run`].
+    fn gradient(&mut self, batch: Batch) -> Result<GradientSums, ProblemError>;
+
+    /// Makes the update of a batch from the sums over all of its rows, and returns its loss.
+    ///
+    /// # Errors
+    /// [`Error::Length`] for sums of another model; those of [`Worker::run`].
+    fn apply(&mut self, gradient: &GradientSums, lr: f64) -> Result<f64, ProblemError>;
+}
+
+/// The sums behind the gradient of a batch, or of a share of its rows: not yet divided by rows or weight.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GradientSums {
+    /// Rows in the sums.
+    pub rows: u64,
+    /// A derivative for every parameter, then the loss and the weight of the rows.
+    pub sums: Numbers,
+}
+
+impl GradientSums {
+    /// Adds the sums over other rows of the same batch.
+    ///
+    /// # Errors
+    /// [`Error::Length`] if their number or their type differs.
+    pub fn add(&mut self, other: &GradientSums) -> Result<(), Error> {
+        let (actual, expected) = (other.sums.len() as u64, self.sums.len() as u64);
+        let unlike = || Error::Length { what: "sums of the gradient".into(), actual, expected };
+        if actual != expected {
+            return Err(unlike());
+        }
+        match (self.rows, other.rows) {
+            (_, 0) => {}
+            // Sums are not added to zeros, which would change a −0.
+            (0, _) => self.sums = other.sums.clone(),
+            _ => match (&mut self.sums, &other.sums) {
+                (Numbers::Single(sums), Numbers::Single(others)) => {
+                    sums.iter_mut().zip(others).for_each(|(sum, other)| *sum += other);
+                }
+                (Numbers::Double(sums), Numbers::Double(others)) => {
+                    sums.iter_mut().zip(others).for_each(|(sum, other)| *sum += other);
+                }
+                _ => return Err(unlike()),
+            },
+        }
+        self.rows += other.rows;
+        Ok(())
+    }
+
+    /// Checks the number of sums.
+    pub(super) fn check(&self, model: &Model) -> Result<(), Error> {
+        let expected = model.params() as u64 + 2;
+        match self.sums.len() as u64 {
+            actual if actual == expected => Ok(()),
+            actual => Err(Error::Length { what: "sums of the gradient".into(), actual, expected }),
+        }
+    }
+}
+
+/// Sums gradients over the processes that share a run: every process holds all parameters and makes every update.
+///
+/// Whatever leads to a call must be the same on all of them: the plan, and the flag that
+/// [stops](super::Trainer::stop) a run. Losses over all rows are evaluated by every process for itself.
+pub trait Reduce {
+    /// The rows of a batch that this process sums; none if it has no rows.
+    fn share(&self, batch: Batch) -> Batch {
+        batch
+    }
+
+    /// Replaces the sums over the share of this process by those over the batch.
+    ///
+    /// # Errors
+    /// Ends the run with [`TrainError::Reduce`](super::TrainError::Reduce).
+    fn reduce(&mut self, gradient: &mut GradientSums) -> Result<(), String>;
 }
