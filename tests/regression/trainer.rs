@@ -11,7 +11,6 @@ use wgpu_optim::regression::train::{
     RunState, Shuffle, SplitUpdate, TrainError, TrainPlan, Trainer, TrainingData, VerifyEvery, Worker,
 };
 use wgpu_optim::regression::{Gpu, Problem, Table};
-use wgpu_optim::wgpu::{AdapterInfo, DeviceType};
 use wgpu_optim::{Adam, Batch, Error, Loss, Model, Penalty, RmsProp, Sgd};
 
 fn backends() -> Vec<Backend> {
@@ -131,27 +130,21 @@ fn plans_over_one_problem_share_its_rows() {
 }
 
 #[test]
-fn rows_that_a_device_refuses_are_streamed() {
-    if gpu().is_none() {
-        return;
-    }
-    // Of hardware nobody knows the memory, so the device is asked: no machine has 64 TB.
-    let Gpu { device, queue, info, .. } = Gpu::open(None).unwrap();
-    let hardware = Gpu::new(device, queue, AdapterInfo { device_type: DeviceType::DiscreteGpu, ..info });
-    let (problem, model) = synthetic(Loss::Mse, 1 << 38, 64);
-    let batches = Batches::Given(vec![Batch::new(0, 1024)]);
-    let plan = TrainPlan { batches, rows: 1024, ..training::plan(&problem, recipe(model), 1024, 1) };
+fn rows_that_exceed_the_memory_are_streamed_or_refused() {
+    let Some(gpu) = gpu() else { return };
+    let (problem, model) = synthetic(Loss::Mse, 20_000, 5);
+    let plan = training::plan(&problem, recipe(model), 500, 20);
+    let backend = Backend::Gpu(gpu.clone());
+    let resident = Trainer::new(&problem, &plan, backend.clone()).run().unwrap();
+    let needed = resident.placement.unwrap().needs.device();
+    let limited = |bytes| TrainingData::new(&problem, [&plan], backend.clone()).device_memory(bytes);
     let mut words = Words::default();
-    let backend = Backend::Gpu(hardware);
-    let streamed = Trainer::new(&problem, &plan, backend.clone()).observer(&mut words).run().unwrap();
-    let placed = format!("placed {:?}", Location::Device(Placement::Resident));
-    assert_eq!(words.0, [placed, "retrying 67108864".into(), "started true".into()]);
-    let location = Location::Device(Placement::Streamed { chunk: 1 << 26 });
-    assert_eq!(streamed.placement.unwrap().location, location);
-    assert!(streamed.streaming.unwrap().bytes > 0);
+    let streamed = limited(needed - 1).trainer(&plan).observer(&mut words).run().unwrap();
+    assert!(words.0[0].starts_with("placed Device(Streamed"), "{:?}", words.0);
+    assert_eq!(streamed.report.params, resident.report.params);
+    assert!(streamed.streaming.unwrap().bytes > 0 && resident.streaming.is_none());
 
-    let mut small = TrainingData::new(&problem, [&plan], backend).device_memory(1000);
-    let error = small.trainer(&plan).run().unwrap_err();
+    let error = limited(1000).trainer(&plan).run().unwrap_err();
     assert!(matches!(error, TrainError::Placement(PlacementError::Memory(_))), "{error}");
     assert!(error.to_string().contains("1000 bytes are available"), "{error}");
 }

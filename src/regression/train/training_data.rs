@@ -300,3 +300,63 @@ impl PlacedRows {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::regression::train::Progress;
+    use crate::{Adam, Loss};
+    use wgpu::{AdapterInfo, Device, DeviceType};
+
+    /// The chunks of every retry.
+    #[derive(Default)]
+    struct Chunks(Vec<u64>);
+
+    impl Observer for Chunks {
+        fn retrying(&mut self, retry: &MemoryRetry) {
+            self.0.push(retry.chunk);
+        }
+
+        fn progress(&mut self, _: Progress) -> Result<(), String> {
+            unreachable!("nothing is trained")
+        }
+    }
+
+    #[test]
+    fn chunks_are_halved_until_the_device_has_refused_the_smallest() {
+        let (device, queue) = Device::noop(&Default::default());
+        let info = AdapterInfo::new(DeviceType::DiscreteGpu, wgpu::Backend::Noop);
+        let backend = Backend::Gpu(Gpu::new(device, queue, info));
+        let mut problem = Problem::table("t", 50, vec![0.5; 50 * 4000], vec![1.0; 4000]);
+        let model = problem.model(Loss::Mse, true).unwrap();
+        let plan = TrainPlan::new(&problem, Recipe::new(model, Adam::default().into())).unwrap();
+        let mut data = TrainingData::new(&problem, [&plan], backend);
+        let mut chunks = Chunks::default();
+        data.placement = Some(data.plan().unwrap());
+        assert_eq!(data.placement.unwrap().location, Location::Device(Placement::Resident));
+        let refused = || Error::OutOfMemory { what: "the rows", reason: "refused".into() };
+        let error = loop {
+            let before = data.placement.unwrap();
+            if let Err(error) = data.smaller(refused(), &mut chunks) {
+                break error;
+            }
+            let after = data.placement.unwrap();
+            assert!(after.needs.rows <= before.needs.rows && data.rows.is_none());
+            let Location::Device(Placement::Streamed { chunk }) = after.location else { panic!() };
+            assert_eq!(chunks.0.last(), Some(&chunk));
+        };
+        // Rows of 50 numbers take 52 on the device, and 32 of them are a batch.
+        assert_eq!(chunks.0.last(), Some(&(32 * 52 * 4)), "{:?}", chunks.0);
+        assert!(chunks.0.len() > 3 && chunks.0.is_sorted_by(|a, b| a > b), "{:?}", chunks.0);
+        let needed = data.placement.unwrap().needs.device();
+        assert_eq!(
+            error.to_string(),
+            format!(
+                "there is no memory for the rows: refused; the fit needs {needed} bytes on the device"
+            )
+        );
+        // Any other error ends the run.
+        let lost = data.smaller(Error::DeviceLost("gone".into()), &mut chunks).unwrap_err();
+        assert!(matches!(lost, PlacementError::Problem(_)), "{lost}");
+    }
+}
