@@ -28,6 +28,7 @@ help:
 # with none.
 test: vulkan
 	$(CARGO) fmt --all --check
+	rustfmt --edition 2024 --check src/rule/*.rs src/cpu/*.rs # modules that a macro declares
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	for features in '' cpu checkpoint regression; do \
 		$(CARGO) clippy --package wgpu-optim --all-targets --features "$$features" -- -D warnings || exit 1; \

@@ -9,6 +9,7 @@ const GRADIENT = 2u;    // its gradient is used
 const ACCUMULATED = 4u; // so is what waits in the accumulator
 const KEEP = 8u;        // their sum goes into the accumulator, nothing else happens
 const STEP = 16u;       // the rule is applied
+const UNRECTIFIED = 32u; // in RAdam: by its momentum alone
 
 struct Step {
     lr: f32,

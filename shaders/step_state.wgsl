@@ -28,13 +28,22 @@ struct Rule {
     beta2: vec2u,
     one_minus_beta2: vec2u,
     momentum_decay: vec2u,
-    nadam: u32,
+    rectified_from: vec2u, // the first step that RAdam rectifies
+    form: u32,
     hat: u32,
     lr_decay: f32,
     weight_decay: f32, // where it is decoupled
     eps: f32,
+    rho_infinity: f32,
+    rho_offset: f32,
+    half_log: f32,
+    rectification: f32,
     reserved: u32,
 }
+
+// Values of a rule's form.
+const NADAM = 1u;
+const RADAM = 2u;
 
 struct Group {
     rule: Rule,
@@ -94,6 +103,27 @@ fn next_bias_correction(previous: vec2u, beta: vec2u, one_minus_beta: vec2u) -> 
 fn one_minus_mu(rule: Rule, momentum_decay: vec2u) -> vec2u {
     let twice = mul64_high(rule.beta1, momentum_decay);
     return add64(rule.one_minus_beta1, vec2u((twice.x >> 1u) | (twice.y << 31u), twice.y >> 1u));
+}
+
+// RAdam's ρₜ from t, beta2ᵗ and 1 / (1 − beta2ᵗ); src/cpu/rectification.rs has the derivation.
+fn rho(rule: Rule, t: f32, power: f32, inv_bias_correction2: f32) -> f32 {
+    let z = t * rule.half_log;
+    if z >= 12.0 {
+        return rule.rho_infinity;
+    }
+    if z >= 0.5 {
+        return rule.rho_infinity - (t + t) * power * inv_bias_correction2;
+    }
+    let square = z * z;
+    var fraction = 15.0;
+    for (var odd = 13.0; odd >= 3.0; odd -= 2.0) {
+        fraction = odd + square / fraction;
+    }
+    return rule.rho_offset + t * (1.0 - z / fraction);
+}
+
+fn rectification(rule: Rule, rho: f32) -> f32 {
+    return sqrt((rho - 4.0) * (rho - 2.0) / rho * rule.rectification);
 }
 
 fn fixed(a: vec2u) -> f32 {
@@ -188,6 +218,12 @@ fn decide(local: u32) {
     }
 }
 
+fn is_rectified(state: State, rule: Rule) -> bool {
+    let later = state.t.y > rule.rectified_from.y
+        || (state.t.y == rule.rectified_from.y && state.t.x >= rule.rectified_from.x);
+    return rule.form == RADAM && later;
+}
+
 fn write_constants(tensor: u32, state: State, group: Group) {
     let rule = group.rule;
     var lr = group.lr;
@@ -201,7 +237,12 @@ fn write_constants(tensor: u32, state: State, group: Group) {
     steps[tensor].eps = select(rule.eps, rule.eps * sqrt(inv_bias_correction2), rule.hat == 1u);
     steps[tensor].decay = lr * rule.weight_decay;
     steps[tensor].grad_factor = control.grad_factor;
-    if rule.nadam == 1u {
+    if is_rectified(state, rule) {
+        let power = fixed(negate64(state.bias_correction2));
+        let rho = rho(rule, float_from_word64(state.t, 0), power, inv_bias_correction2);
+        steps[tensor].step_size *= rectification(rule, rho);
+    }
+    if rule.form == NADAM {
         let next_decay = mul64_high(state.momentum_decay, rule.momentum_decay);
         let next = one_minus_mu(rule, next_decay);
         let mu = negate64(next);
@@ -218,7 +259,7 @@ fn counted(before: State, rule: Rule) -> State {
     state.momentum_decay = mul64_high(state.momentum_decay, rule.momentum_decay);
     var one_minus_beta1 = rule.one_minus_beta1;
     var beta1 = rule.beta1;
-    if rule.nadam == 1u {
+    if rule.form == NADAM {
         one_minus_beta1 = one_minus_mu(rule, state.momentum_decay);
         beta1 = negate64(one_minus_beta1);
     }
@@ -250,6 +291,8 @@ fn advance_tensor(tensor: u32) {
             let group = groups[steps[tensor].group];
             state = counted(state, group.rule);
             flags |= STEP | select(0u, FIRST, all(state.t == ONE));
+            let unrectified = group.rule.form == RADAM && !is_rectified(state, group.rule);
+            flags |= select(0u, UNRECTIFIED, unrectified);
             write_constants(tensor, state, group);
         } else {
             flags = 0u;

@@ -108,13 +108,14 @@ pub mod rule;
 pub mod schedule;
 #[cfg(feature = "verify")]
 pub mod verify;
+mod wgsl;
 
 pub use error::Error;
 pub use gpu::{Optimizer, Span};
 #[cfg(feature = "regression")]
 pub use regression::{Batch, Evaluation, Loss, Model, Window};
 pub use rule::{
-    Adagrad, Adam, Adamax, ClipNorm, Conditioning, Lion, NAdam, Penalty, RmsProp, Rule, Sgd,
+    Adagrad, Adam, Adamax, ClipNorm, Conditioning, Lion, NAdam, Penalty, RAdam, RmsProp, Rule, Sgd,
 };
 pub use schedule::Schedule;
 pub use wgpu;

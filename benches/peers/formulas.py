@@ -79,6 +79,20 @@ def nadam(p, g, t, *moments):
     return p - 2e-3 * step / (np.sqrt(exp_avg_sq / (1 - BETA2**t)) + EPS), [exp_avg, exp_avg_sq]
 
 
+def radam(p, g, t, *moments):
+    exp_avg, exp_avg_sq = averages(g, *moments)
+    # rho as a mean, of which nothing cancels: 1, 2, ... t, weighted with 1, beta2, ... beta2^(t - 1).
+    weights = BETA2 ** np.arange(t)
+    rho = 2 * np.average(1 + np.arange(t), weights=weights) - 1
+    limit = 2 / (1 - BETA2) - 1
+    step = 1e-3 * exp_avg / (1 - BETA1**t)
+    if rho > 5:
+        correction = np.sqrt(1 - BETA2**t)
+        rectified = (rho - 4) * (rho - 2) * limit / ((limit - 4) * (limit - 2) * rho)
+        step = step * np.sqrt(rectified) * correction / (np.sqrt(exp_avg_sq) + EPS)
+    return p - step, [exp_avg, exp_avg_sq]
+
+
 def adamax(p, g, t, exp_avg, exp_inf):
     exp_avg = BETA1 * exp_avg + (1 - BETA1) * g
     exp_inf = np.maximum(BETA2 * exp_inf, np.abs(g) + EPS)
@@ -102,6 +116,7 @@ RULES = {
     "nesterov": Rule("SGD", nesterov, BUFFER, {"momentum": MOMENTUM, "nesterov": True}),
     "rmsprop": Rule("RMSprop", rmsprop, {"square_avg": "square"}),
     "nadam": Rule("NAdam", nadam, ADAM),
+    "radam": Rule("RAdam", radam, ADAM),
     "adamax": Rule("Adamax", adamax, {"exp_avg": "average", "exp_inf": "largest"}),
     "adagrad": Rule("Adagrad", adagrad, {"sum": "square"}),
 }

@@ -1,18 +1,31 @@
-//! What [`Adagrad`] means; the twin of `shaders/update/adagrad.wgsl`.
+//! The definition of [`Adagrad`]; the twin of `shaders/update/adagrad.wgsl`.
 
-use super::{Change, Number, Step};
+use super::{Change, Definition, Number, Slices, Step, each};
 use crate::Adagrad;
+use crate::rule::UpdateRule;
+
+impl Definition for Adagrad {
+    fn hyper_words<R: Number>(&self) -> Vec<R> {
+        Hyper::new(self).words()
+    }
+
+    #[inline(always)]
+    fn update<R: Number>(&self, slices: Slices<R>) {
+        let (hyper, step) = (Hyper::new(self), slices.step());
+        each!(slices, |g, [sum]| change(self, &hyper, step, g, sum));
+    }
+}
 
 #[derive(Clone, Copy)]
-pub struct Hyper<R> {
+struct Hyper<R> {
     eps_inside: R,
     initial_accumulator: R,
 }
 
 impl<R: Number> Hyper<R> {
-    pub fn new(rule: &Adagrad, eps_inside: f64) -> Self {
+    pub fn new(rule: &Adagrad) -> Self {
         let initial_accumulator = R::of(rule.initial_accumulator);
-        Hyper { eps_inside: R::of(eps_inside), initial_accumulator }
+        Hyper { eps_inside: R::of(rule.eps_inside()), initial_accumulator }
     }
 
     pub fn words(&self) -> Vec<R> {
@@ -21,7 +34,7 @@ impl<R: Number> Hyper<R> {
 }
 
 #[inline(always)]
-pub fn change<R: Number>(
+fn change<R: Number>(
     rule: &Adagrad,
     hyper: &Hyper<R>,
     step: &Step<R>,

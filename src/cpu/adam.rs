@@ -1,8 +1,25 @@
-//! What [`Adam`] means; the twin of `shaders/update/adam.wgsl`.
+//! The definition of [`Adam`]; the twin of `shaders/update/adam.wgsl`.
 
-use super::{Change, Number, Step};
+use super::{Change, Definition, Number, Slices, Step, each};
 use crate::Adam;
 use crate::rule::AmsgradOf;
+use crate::rule::UpdateRule;
+
+impl Definition for Adam {
+    fn hyper_words<R: Number>(&self) -> Vec<R> {
+        Hyper::new(self.betas, self.eps_inside()).words()
+    }
+
+    #[inline(always)]
+    fn update<R: Number>(&self, slices: Slices<R>) {
+        let (hyper, step) = (Hyper::new(self.betas, self.eps_inside()), slices.step());
+        if self.amsgrad {
+            each!(slices, |g, [m, v, max]| change(self, &hyper, step, g, m, v, Some(max)));
+        } else {
+            each!(slices, |g, [m, v]| change(self, &hyper, step, g, m, v, None));
+        }
+    }
+}
 
 #[derive(Clone, Copy)]
 pub struct Hyper<R> {
@@ -37,7 +54,7 @@ impl<R: Number> Hyper<R> {
 }
 
 #[inline(always)]
-pub fn change<R: Number>(
+fn change<R: Number>(
     rule: &Adam,
     hyper: &Hyper<R>,
     step: &Step<R>,

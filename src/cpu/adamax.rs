@@ -1,10 +1,23 @@
-//! What [`Adamax`] means; the twin of `shaders/update/adamax.wgsl`.
+//! The definition of [`Adamax`]; the twin of `shaders/update/adamax.wgsl`.
 
-use super::{Change, Number, Step};
+use super::{Change, Definition, Number, Slices, Step, each};
 use crate::Adamax;
+use crate::rule::UpdateRule;
+
+impl Definition for Adamax {
+    fn hyper_words<R: Number>(&self) -> Vec<R> {
+        Hyper::new(self).words()
+    }
+
+    #[inline(always)]
+    fn update<R: Number>(&self, slices: Slices<R>) {
+        let (hyper, step) = (Hyper::new(self), slices.step());
+        each!(slices, |g, [m, norm]| change(&hyper, step, g, m, norm));
+    }
+}
 
 #[derive(Clone, Copy)]
-pub struct Hyper<R> {
+struct Hyper<R> {
     beta1: R,
     one_minus_beta1: R,
     beta2: R,
@@ -12,12 +25,12 @@ pub struct Hyper<R> {
 }
 
 impl<R: Number> Hyper<R> {
-    pub fn new(rule: &Adamax, eps_inside: f64) -> Self {
+    pub fn new(rule: &Adamax) -> Self {
         Hyper {
             beta1: R::of(rule.betas.0),
             one_minus_beta1: R::of(1.0 - rule.betas.0),
             beta2: R::of(rule.betas.1),
-            eps_inside: R::of(eps_inside),
+            eps_inside: R::of(rule.eps_inside()),
         }
     }
 
@@ -27,7 +40,7 @@ impl<R: Number> Hyper<R> {
 }
 
 #[inline(always)]
-pub fn change<R: Number>(
+fn change<R: Number>(
     hyper: &Hyper<R>,
     step: &Step<R>,
     gradient: R,

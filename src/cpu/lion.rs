@@ -1,10 +1,22 @@
-//! What [`Lion`] means; the twin of `shaders/update/lion.wgsl`.
+//! The definition of [`Lion`]; the twin of `shaders/update/lion.wgsl`.
 
-use super::{Change, Number, Step};
+use super::{Change, Definition, Number, Slices, Step, each};
 use crate::Lion;
 
+impl Definition for Lion {
+    fn hyper_words<R: Number>(&self) -> Vec<R> {
+        Hyper::new(self).words()
+    }
+
+    #[inline(always)]
+    fn update<R: Number>(&self, slices: Slices<R>) {
+        let (hyper, step) = (Hyper::new(self), slices.step());
+        each!(slices, |g, [m]| change(&hyper, step, g, m));
+    }
+}
+
 #[derive(Clone, Copy)]
-pub struct Hyper<R> {
+struct Hyper<R> {
     beta1: R,
     one_minus_beta1: R,
     beta2: R,
@@ -27,7 +39,7 @@ impl<R: Number> Hyper<R> {
 }
 
 #[inline(always)]
-pub fn change<R: Number>(hyper: &Hyper<R>, step: &Step<R>, gradient: R, exp_avg: &mut R) -> Change<R> {
+fn change<R: Number>(hyper: &Hyper<R>, step: &Step<R>, gradient: R, exp_avg: &mut R) -> Change<R> {
     let direction = (hyper.beta1 * *exp_avg + hyper.one_minus_beta1 * gradient).sign();
     *exp_avg = hyper.beta2 * *exp_avg + hyper.one_minus_beta2 * gradient;
     Change::by(step.lr * direction)

@@ -5,30 +5,26 @@
 //! where the device rounds to nearest and does not contract, and with the feature `cpu` they run in
 //! parallel on whatever SIMD the processor has.
 
-mod adagrad;
-mod adam;
-mod adamax;
 mod bounded;
 mod conditioning;
 mod exponential;
 pub(crate) mod integer;
-mod lion;
-mod nadam;
 mod number;
 #[cfg(feature = "cpu")]
 pub mod parallel;
 #[doc(hidden)]
 pub mod prefetch;
 pub mod random;
-mod rmsprop;
-mod sgd;
+mod rectification;
 mod step_state;
 mod update;
+
+crate::rule::for_all_rules!([crate::rule::declare_modules]);
 
 pub use bounded::Bounded;
 pub use conditioning::{all_finite, clip_factor, condition, norm};
 pub use number::{Number, Real};
 pub use step_state::{RuleConstants, StepState, exact_step, one_minus_power};
-pub(crate) use update::Change;
-pub(crate) use update::hyper_words;
+pub(crate) use update::{Change, hyper_words};
+use update::{Definition, Slices, each};
 pub use update::{Step, update, update_penalized};

@@ -1,10 +1,23 @@
-//! What [`NAdam`](crate::NAdam) means; the twin of `shaders/update/nadam.wgsl`.
+//! The definition of [`NAdam`]; the twin of `shaders/update/nadam.wgsl`.
 
 use super::adam::Hyper;
-use super::{Change, Number, Step};
+use super::{Change, Definition, Number, Slices, Step, each};
+use crate::NAdam;
+
+impl Definition for NAdam {
+    fn hyper_words<R: Number>(&self) -> Vec<R> {
+        Hyper::new(self.betas, 0.0).words()
+    }
+
+    #[inline(always)]
+    fn update<R: Number>(&self, slices: Slices<R>) {
+        let (hyper, step) = (Hyper::new(self.betas, 0.0), slices.step());
+        each!(slices, |g, [m, v]| change(&hyper, step, g, m, v));
+    }
+}
 
 #[inline(always)]
-pub fn change<R: Number>(
+fn change<R: Number>(
     hyper: &Hyper<R>,
     step: &Step<R>,
     gradient: R,

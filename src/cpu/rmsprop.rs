@@ -1,10 +1,33 @@
-//! What [`RmsProp`] means; the twin of `shaders/update/rmsprop.wgsl`.
+//! The definition of [`RmsProp`]; the twin of `shaders/update/rmsprop.wgsl`.
 
-use super::{Change, Number, Step};
+use super::{Change, Definition, Number, Slices, Step, each};
 use crate::RmsProp;
+use crate::rule::UpdateRule;
+
+impl Definition for RmsProp {
+    fn hyper_words<R: Number>(&self) -> Vec<R> {
+        Hyper::new(self).words()
+    }
+
+    #[inline(always)]
+    fn update<R: Number>(&self, slices: Slices<R>) {
+        let (hyper, step) = (Hyper::new(self), slices.step());
+        macro_rules! change {
+            ($g:ident, $v:ident, $m:expr, $b:expr) => {
+                change(self, &hyper, step, $g, $v, $m, $b)
+            };
+        }
+        match (self.centered, self.momentum != 0.0) {
+            (false, false) => each!(slices, |g, [v]| change!(g, v, None, None)),
+            (true, false) => each!(slices, |g, [v, m]| change!(g, v, Some(m), None)),
+            (false, true) => each!(slices, |g, [v, b]| change!(g, v, None, Some(b))),
+            (true, true) => each!(slices, |g, [v, m, b]| change!(g, v, Some(m), Some(b))),
+        }
+    }
+}
 
 #[derive(Clone, Copy)]
-pub struct Hyper<R> {
+struct Hyper<R> {
     alpha: R,
     one_minus_alpha: R,
     eps_inside: R,
@@ -13,11 +36,11 @@ pub struct Hyper<R> {
 }
 
 impl<R: Number> Hyper<R> {
-    pub fn new(rule: &RmsProp, eps_inside: f64) -> Self {
+    pub fn new(rule: &RmsProp) -> Self {
         Hyper {
             alpha: R::of(rule.alpha),
             one_minus_alpha: R::of(1.0 - rule.alpha),
-            eps_inside: R::of(eps_inside),
+            eps_inside: R::of(rule.eps_inside()),
             momentum: R::of(rule.momentum),
             initial_accumulator: R::of(rule.initial_accumulator),
         }
@@ -29,7 +52,7 @@ impl<R: Number> Hyper<R> {
 }
 
 #[inline(always)]
-pub fn change<R: Number>(
+fn change<R: Number>(
     rule: &RmsProp,
     hyper: &Hyper<R>,
     step: &Step<R>,

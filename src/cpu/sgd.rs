@@ -1,10 +1,26 @@
-//! What [`Sgd`] means; the twins of `shaders/update/sgd.wgsl` and `sgd_momentum.wgsl`.
+//! The definition of [`Sgd`]; the twins of `shaders/update/sgd.wgsl` and `sgd_momentum.wgsl`.
 
-use super::{Change, Number, Step};
+use super::{Change, Definition, Number, Slices, Step, each};
 use crate::Sgd;
 
+impl Definition for Sgd {
+    fn hyper_words<R: Number>(&self) -> Vec<R> {
+        Hyper::new(self).words()
+    }
+
+    #[inline(always)]
+    fn update<R: Number>(&self, slices: Slices<R>) {
+        let (hyper, step) = (Hyper::new(self), slices.step());
+        if self.momentum == 0.0 {
+            each!(slices, |g, []| change(step, g));
+        } else {
+            each!(slices, |g, [b]| change_with_momentum(self, &hyper, step, g, b));
+        }
+    }
+}
+
 #[derive(Clone, Copy)]
-pub struct Hyper<R> {
+struct Hyper<R> {
     momentum: R,
     one_minus_dampening: R,
 }
@@ -20,12 +36,12 @@ impl<R: Number> Hyper<R> {
 }
 
 #[inline(always)]
-pub fn change<R: Number>(step: &Step<R>, gradient: R) -> Change<R> {
+fn change<R: Number>(step: &Step<R>, gradient: R) -> Change<R> {
     Change::by(step.lr * gradient)
 }
 
 #[inline(always)]
-pub fn change_with_momentum<R: Number>(
+fn change_with_momentum<R: Number>(
     rule: &Sgd,
     hyper: &Hyper<R>,
     step: &Step<R>,

@@ -4,8 +4,10 @@
 //! The twin of `shaders/step_state.wgsl`, word for word: its bytes are what the device's buffers hold.
 
 use super::integer::{float_from_fixed, float_from_u64, reciprocal};
+use super::rectification::{self, Rectification};
 use super::{Number, Step};
-use crate::{NAdam, Rule};
+use crate::Rule;
+use crate::rule::StepForm;
 
 /// What the optimizer remembers of a tensor between steps besides the moments.
 ///
@@ -40,29 +42,40 @@ pub struct RuleConstants {
     beta2: u64,
     one_minus_beta2: u64,
     momentum_decay: u64,
-    nadam: u32,
+    /// The first step that RAdam rectifies.
+    rectified_from: u64,
+    form: u32,
     hat: u32,
     lr_decay: f32,
     weight_decay: f32,
     eps: f32,
+    rho_infinity: f32,
+    rho_offset: f32,
+    half_log: f32,
+    rectification: f32,
     reserved: u32,
 }
+
+/// Values of `form`, which are those of `shaders/step_state.wgsl`.
+const PLAIN: u32 = 0;
+const NADAM: u32 = 1;
+const RADAM: u32 = 2;
 
 impl RuleConstants {
     /// Those of `rule`, which must be valid.
     pub fn new(rule: &Rule) -> Self {
         let (mut beta1, beta2) = rule.bias_corrected_betas();
-        let momentum_decay = match rule {
-            Rule::NAdam(NAdam { momentum_decay: Some(0.0), .. }) => {
-                // 0.96⁰ has no form of its own: mu is half of beta1 in every step.
-                beta1 /= 2.0;
-                0
-            }
-            Rule::NAdam(NAdam { momentum_decay: Some(decay), .. }) => {
-                (0.96f64.powf(*decay) * 2f64.powi(64)) as u64
-            }
-            _ => 0,
+        let (form, mut momentum_decay) = match rule.step_form() {
+            StepForm::Plain => (PLAIN, 0),
+            StepForm::RAdam => (RADAM, 0),
+            StepForm::NAdam(decay) => (NADAM, nadam_decay(decay)),
         };
+        if rule.step_form() == StepForm::NAdam(Some(0.0)) {
+            // 0.96⁰ has no form of its own: mu is half of beta1 in every step.
+            (beta1, momentum_decay) = (beta1 / 2.0, 0);
+        }
+        let rectification = Rectification::<f32>::new(beta2);
+        let rectified_from = if form == RADAM { rectification::first_step(beta2) } else { 0 };
         let (beta1, one_minus_beta1) = fixed_point(beta1);
         let (beta2, one_minus_beta2) = fixed_point(beta2);
         RuleConstants {
@@ -71,13 +84,23 @@ impl RuleConstants {
             beta2,
             one_minus_beta2,
             momentum_decay,
-            nadam: u32::from(matches!(rule, Rule::NAdam(_))),
+            rectified_from,
+            form,
             hat: u32::from(rule.eps_is_hat()),
             lr_decay: rule.lr_decay() as f32,
-            weight_decay: rule.frame().decoupled as f32,
-            eps: rule.eps().0 as f32,
+            weight_decay: rule.common_terms().decoupled as f32,
+            eps: rule.eps_outside() as f32,
+            rho_infinity: rectification.rho_infinity,
+            rho_offset: rectification.rho_offset,
+            half_log: rectification.half_log,
+            rectification: rectification.scale,
             reserved: 0,
         }
+    }
+
+    fn rectification(&self) -> Rectification<f32> {
+        let RuleConstants { rho_infinity, rho_offset, half_log, rectification: scale, .. } = *self;
+        Rectification { rho_infinity, rho_offset, half_log, scale }
     }
 
     /// 1 − mu, and the sum that follows on `bias_correction1` with it.
@@ -124,9 +147,9 @@ impl StepState {
     fn count(&mut self, rule: &RuleConstants) {
         self.t = self.t.wrapping_add(1);
         self.momentum_decay = mul_high(self.momentum_decay, rule.momentum_decay);
-        self.bias_correction1 = match rule.nadam {
-            0 => mul_high(self.bias_correction1, rule.beta1) + rule.one_minus_beta1,
-            _ => rule.next_product(self.momentum_decay, self.bias_correction1).1,
+        self.bias_correction1 = match rule.form {
+            NADAM => rule.next_product(self.momentum_decay, self.bias_correction1).1,
+            _ => mul_high(self.bias_correction1, rule.beta1) + rule.one_minus_beta1,
         };
         self.bias_correction2 = mul_high(self.bias_correction2, rule.beta2) + rule.one_minus_beta2;
     }
@@ -140,7 +163,7 @@ impl StepState {
         }
         let mut step_size = lr * reciprocal(self.bias_correction1);
         let mut gradient_size = 0.0;
-        if rule.nadam == 1 {
+        if rule.form == NADAM {
             let decay = mul_high(self.momentum_decay, rule.momentum_decay);
             let (one_minus_next, next) = rule.next_product(decay, self.bias_correction1);
             step_size = lr * float_from_fixed(one_minus_next.wrapping_neg()) * reciprocal(next);
@@ -148,9 +171,16 @@ impl StepState {
             gradient_size = lr * float_from_fixed(one_minus_mu) * reciprocal(self.bias_correction1);
         }
         let inv_bias_correction2 = reciprocal(self.bias_correction2);
+        let unrectified = self.t < rule.rectified_from;
+        if rule.form == RADAM && !unrectified {
+            let constants = rule.rectification();
+            let power = float_from_fixed(self.bias_correction2.wrapping_neg());
+            let rho = constants.rho(float_from_u64(self.t), power, inv_bias_correction2);
+            step_size *= constants.factor(rho);
+        }
         let eps = if rule.hat == 1 { rule.eps * inv_bias_correction2.sqrt() } else { rule.eps };
         let (decay, first) = (lr * rule.weight_decay, self.t == 1);
-        Step { lr, step_size, gradient_size, inv_bias_correction2, eps, decay, first }
+        Step { lr, step_size, gradient_size, inv_bias_correction2, eps, decay, first, unrectified }
     }
 }
 
@@ -161,22 +191,37 @@ pub fn exact_step<R: Number>(rule: &Rule, t: u64, lr: f64) -> Step<R> {
     if rule.lr_decay() != 0.0 {
         lr = lr / (R::of(1.0) + R::of(t.saturating_sub(1) as f64) * R::of(rule.lr_decay()));
     }
-    let (step_size, gradient_size) = match rule {
-        Rule::NAdam(nadam) => nadam_sizes(nadam, t, lr),
-        _ => (lr * R::near(1.0 / one_minus_power(beta1, t)), R::of(0.0)),
-    };
     let inv_bias_correction2 = R::near(1.0 / one_minus_power(beta2, t));
-    let eps = R::of(rule.eps().0);
+    let plain = lr * R::near(1.0 / one_minus_power(beta1, t));
+    let mut unrectified = false;
+    let (step_size, gradient_size) = match rule.step_form() {
+        StepForm::Plain => (plain, R::of(0.0)),
+        StepForm::NAdam(momentum_decay) => nadam_sizes(beta1, momentum_decay, t, lr),
+        StepForm::RAdam => {
+            unrectified = t < rectification::first_step(beta2);
+            let factor = match unrectified {
+                true => R::of(1.0),
+                false => {
+                    let constants = Rectification::new(beta2);
+                    let power = R::near(rectification::power(beta2, t));
+                    constants.factor(constants.rho(R::near(t as f64), power, inv_bias_correction2))
+                }
+            };
+            (plain * factor, R::of(0.0))
+        }
+    };
+    let eps = R::of(rule.eps_outside());
     let eps = if rule.eps_is_hat() { eps * inv_bias_correction2.root() } else { eps };
-    let decay = lr * R::of(rule.frame().decoupled);
-    Step { lr, step_size, gradient_size, inv_bias_correction2, eps, decay, first: t == 1 }
+    let decay = lr * R::of(rule.common_terms().decoupled);
+    let first = t == 1;
+    Step { lr, step_size, gradient_size, inv_bias_correction2, eps, decay, first, unrectified }
 }
 
 /// NAdam's factors of `exp_avg` and of the gradient.
-fn nadam_sizes<R: Number>(rule: &NAdam, t: u64, lr: R) -> (R, R) {
+fn nadam_sizes<R: Number>(beta1: f64, momentum_decay: Option<f64>, t: u64, lr: R) -> (R, R) {
     let one_minus_mu = |t: u64| {
-        let decay = rule.momentum_decay.map_or(0.0, |decay| 0.96f64.powf(t as f64 * decay));
-        (1.0 - rule.betas.0) + rule.betas.0 * 0.5 * decay
+        let decay = momentum_decay.map_or(0.0, |decay| 0.96f64.powf(t as f64 * decay));
+        (1.0 - beta1) + beta1 * 0.5 * decay
     };
     // ln Π mu. Below −745 the product is no f64 any more.
     let mut log = 0.0;
@@ -199,6 +244,11 @@ pub fn one_minus_power(beta: f64, t: u64) -> f64 {
     -(t as f64 * (-(1.0 - beta)).ln_1p()).exp_m1()
 }
 
+/// 0.96^momentum_decay in units of 2⁻⁶⁴.
+fn nadam_decay(momentum_decay: Option<f64>) -> u64 {
+    momentum_decay.map_or(0, |decay| (0.96f64.powf(decay) * 2f64.powi(64)) as u64)
+}
+
 /// The upper half of the product of two fractions, truncated.
 fn mul_high(a: u64, b: u64) -> u64 {
     ((u128::from(a) * u128::from(b)) >> 64) as u64
@@ -216,7 +266,7 @@ fn fixed_point(beta: f64) -> (u64, u64) {
 mod tests {
     use super::*;
     use crate::cpu::Bounded;
-    use crate::{Adagrad, Adam};
+    use crate::{Adagrad, Adam, NAdam, RAdam};
 
     const BETAS: [f64; 7] = [0.0, 0.5, 0.9, 0.99, 0.999, 0.9999, 1.0 - 1e-7];
 
@@ -265,9 +315,14 @@ mod tests {
     }
 
     /// Rules whose constants change with t, each in its own way.
-    fn changing() -> [Rule; 7] {
+    fn changing() -> Vec<Rule> {
         let nadam = NAdam { lr: 0.3, ..NAdam::default() };
-        [
+        let radam = RAdam { lr: 0.3, ..RAdam::default() };
+        vec![
+            radam.into(),
+            RAdam { betas: (0.99, 0.9), ..radam }.into(),
+            RAdam { betas: (0.9, 1.0 - 1e-7), ..RAdam::optax() }.into(),
+            RAdam { betas: (0.9, 0.6), ..radam }.into(),
             Adam { lr: 0.3, ..Adam::keras() }.into(),
             nadam.into(),
             NAdam { momentum_decay: None, ..nadam }.into(),

@@ -1,7 +1,7 @@
 //! One step of any rule: the frame that the rules share, the twin of `shaders/update.wgsl`.
 
-use super::prefetch::{BLOCK, ahead};
-use super::{Number, adagrad, adam, adamax, lion, nadam, rmsprop, sgd};
+use super::Number;
+use crate::rule::{UpdateRule, with_rule};
 use crate::{Penalty, Rule};
 
 /// The constants of one step of one tensor, as the rules read them.
@@ -21,6 +21,17 @@ pub struct Step<R> {
     pub decay: R,
     /// Whether this is the tensor's first step.
     pub first: bool,
+    /// In RAdam, whether the step is momentum alone, because the variance cannot be rectified yet; else false.
+    pub unrectified: bool,
+}
+
+/// The definition of a rule: its own formula, written once for every number.
+pub(crate) trait Definition: UpdateRule {
+    /// The constants of the formula, in the order of `struct Hyper` in its shader.
+    fn hyper_words<R: Number>(&self) -> Vec<R>;
+
+    /// Updates all elements: `each!` with the formula.
+    fn update<R: Number>(&self, slices: Slices<R>);
 }
 
 /// What a rule makes of a gradient.
@@ -40,15 +51,16 @@ impl<R: Number> Change<R> {
     }
 }
 
-/// Goes through all elements: from the gradient and the moments, which it updates, a rule's own formula makes
-/// what is subtracted from the parameter.
+/// Updates all elements: from the gradient and the moments, which it updates, the formula of a rule makes the
+/// [`Change`] of the parameter.
 ///
 /// A macro and no function of a closure, because closures that are not inlined are compiled without the
 /// SIMD that was found; and blocks of a fixed length, because their loops are vectorized whatever is in them.
 macro_rules! each {
     ($slices:expr, |$gradient:ident, [$($moment:ident),*]| $change:expr) => {{
-        let Slices { frame, params, grads, moments } = $slices;
-        let [$($moment),*] = first(moments);
+        use $crate::cpu::prefetch::{BLOCK, ahead};
+        let $crate::cpu::update::Slices { common, params, grads, moments } = $slices;
+        let [$($moment),*] = $crate::cpu::update::first(moments);
         let len = params.len().min(grads.len())$(.min($moment.len()))*;
         let (params, last_params) = params[..len].as_chunks_mut::<BLOCK>();
         let (grads, last_grads) = grads[..len].as_chunks::<BLOCK>();
@@ -60,18 +72,19 @@ macro_rules! each {
             ahead(grads);
             $(ahead($moment);)*
             for i in 0..BLOCK {
-                let $gradient = frame.gradient(grads[i], params[i]);
+                let $gradient = common.gradient(grads[i], params[i]);
                 $(let $moment = &mut $moment[i];)*
-                params[i] = frame.updated(params[i], $change);
+                params[i] = common.updated(params[i], $change);
             }
         }
         for (param, &grad) in last_params.iter_mut().zip(last_grads) {
-            let $gradient = frame.gradient(grad, *param);
+            let $gradient = common.gradient(grad, *param);
             $(let $moment = $moment.1.next().expect("as many as params");)*
-            *param = frame.updated(*param, $change);
+            *param = common.updated(*param, $change);
         }
     }};
 }
+pub(super) use each;
 
 /// One step of `rule` over `params`, in place.
 ///
@@ -106,86 +119,40 @@ pub fn update_penalized<R: Number>(
 ) {
     // Copies of one's own: what a store through `params` might change would be read again and again.
     let (rule, step) = (&{ *rule }, &{ *step });
-    let slices = Slices { frame: CommonTerms::new(rule, penalty, step), params, grads, moments };
-    let (_, eps_inside) = rule.eps();
-    match rule {
-        Rule::Sgd(sgd) if sgd.momentum == 0.0 => each!(slices, |g, []| sgd::change(step, g)),
-        Rule::Sgd(sgd) => {
-            let hyper = sgd::Hyper::new(sgd);
-            each!(slices, |g, [b]| sgd::change_with_momentum(sgd, &hyper, step, g, b));
-        }
-        Rule::RmsProp(rmsprop) => {
-            let hyper = rmsprop::Hyper::new(rmsprop, eps_inside);
-            macro_rules! change {
-                ($g:ident, $v:ident, $m:expr, $b:expr) => {
-                    rmsprop::change(rmsprop, &hyper, step, $g, $v, $m, $b)
-                };
-            }
-            match (rmsprop.centered, rmsprop.momentum != 0.0) {
-                (false, false) => each!(slices, |g, [v]| change!(g, v, None, None)),
-                (true, false) => each!(slices, |g, [v, m]| change!(g, v, Some(m), None)),
-                (false, true) => each!(slices, |g, [v, b]| change!(g, v, None, Some(b))),
-                (true, true) => each!(slices, |g, [v, m, b]| change!(g, v, Some(m), Some(b))),
-            }
-        }
-        Rule::Adam(adam) => {
-            let hyper = adam::Hyper::new(adam.betas, eps_inside);
-            if adam.amsgrad {
-                each!(slices, |g, [m, v, max]| adam::change(adam, &hyper, step, g, m, v, Some(max)));
-            } else {
-                each!(slices, |g, [m, v]| adam::change(adam, &hyper, step, g, m, v, None));
-            }
-        }
-        Rule::NAdam(nadam) => {
-            let hyper = adam::Hyper::new(nadam.betas, eps_inside);
-            each!(slices, |g, [m, v]| nadam::change(&hyper, step, g, m, v));
-        }
-        Rule::Adamax(adamax) => {
-            let hyper = adamax::Hyper::new(adamax, eps_inside);
-            each!(slices, |g, [m, norm]| adamax::change(&hyper, step, g, m, norm));
-        }
-        Rule::Adagrad(adagrad) => {
-            let hyper = adagrad::Hyper::new(adagrad, eps_inside);
-            each!(slices, |g, [sum]| adagrad::change(adagrad, &hyper, step, g, sum));
-        }
-        Rule::Lion(lion) => {
-            let hyper = lion::Hyper::new(lion);
-            each!(slices, |g, [m]| lion::change(&hyper, step, g, m));
-        }
-    }
+    let slices = Slices { common: CommonTerms::new(rule, penalty, step), params, grads, moments };
+    with_rule!(rule, rule => rule.update(slices))
 }
 
-/// What is gone through.
-struct Slices<'a, 'b, R> {
-    frame: CommonTerms<'a, R>,
-    params: &'a mut [R],
-    grads: &'a [R],
-    moments: &'a mut [&'b mut [R]],
+/// The elements that a rule updates, and the terms around its formula.
+pub(crate) struct Slices<'a, 'b, R> {
+    pub common: CommonTerms<'a, R>,
+    pub params: &'a mut [R],
+    pub grads: &'a [R],
+    pub moments: &'a mut [&'b mut [R]],
+}
+
+impl<'a, R> Slices<'a, '_, R> {
+    /// The constants of the step.
+    #[inline(always)]
+    pub fn step(&self) -> &'a Step<R> {
+        self.common.step
+    }
 }
 
 /// The constants of a rule's own formula in the order of `struct Hyper` in its shader.
 pub(crate) fn hyper_words<R: Number>(rule: &Rule) -> Vec<R> {
-    let (_, eps_inside) = rule.eps();
-    match rule {
-        Rule::Sgd(sgd) => sgd::Hyper::new(sgd).words(),
-        Rule::RmsProp(rmsprop) => rmsprop::Hyper::new(rmsprop, eps_inside).words(),
-        Rule::Adam(adam) => adam::Hyper::new(adam.betas, eps_inside).words(),
-        Rule::NAdam(nadam) => adam::Hyper::new(nadam.betas, eps_inside).words(),
-        Rule::Adamax(adamax) => adamax::Hyper::new(adamax, eps_inside).words(),
-        Rule::Adagrad(adagrad) => adagrad::Hyper::new(adagrad, eps_inside).words(),
-        Rule::Lion(lion) => lion::Hyper::new(lion).words(),
-    }
+    with_rule!(rule, rule => rule.hyper_words())
 }
 
 /// The first N moments.
 #[inline(always)]
-fn first<'a, R, const N: usize>(moments: &'a mut [&mut [R]]) -> [&'a mut [R]; N] {
+pub(super) fn first<'a, R, const N: usize>(moments: &'a mut [&mut [R]]) -> [&'a mut [R]; N] {
     let mut moments = moments.iter_mut();
     std::array::from_fn(|_| &mut **moments.next().expect("a slice for every moment of the rule"))
 }
 
-/// What is around every rule's own formula.
-struct CommonTerms<'a, R> {
+/// The terms around every rule's own formula.
+pub(crate) struct CommonTerms<'a, R> {
     step: &'a Step<R>,
     maximize: bool,
     coupled: Option<R>,
@@ -196,20 +163,20 @@ struct CommonTerms<'a, R> {
 impl<'a, R: Number> CommonTerms<'a, R> {
     #[inline(always)]
     fn new(rule: &Rule, penalty: &Penalty, step: &'a Step<R>) -> Self {
-        let frame = rule.frame();
+        let terms = rule.common_terms();
         let some = |x: f64| (x != 0.0).then(|| R::of(x));
         CommonTerms {
             step,
-            maximize: frame.maximize,
-            coupled: some(frame.coupled + penalty.squares()),
-            decoupled: frame.decoupled != 0.0,
+            maximize: terms.maximize,
+            coupled: some(terms.coupled + penalty.squares()),
+            decoupled: terms.decoupled != 0.0,
             shrinking: some(penalty.shrinking(rule)),
         }
     }
 
-    /// What the rule is given for a gradient.
+    /// The gradient that the formula takes.
     #[inline(always)]
-    fn gradient(&self, grad: R, param: R) -> R {
+    pub fn gradient(&self, grad: R, param: R) -> R {
         let gradient = if self.maximize { -grad } else { grad };
         match self.coupled {
             Some(weight_decay) => gradient + weight_decay * param,
@@ -217,9 +184,9 @@ impl<'a, R: Number> CommonTerms<'a, R> {
         }
     }
 
-    /// The parameter behind the step.
+    /// The parameter after the step.
     #[inline(always)]
-    fn updated(&self, param: R, Change { by, denominator }: Change<R>) -> R {
+    pub fn updated(&self, param: R, Change { by, denominator }: Change<R>) -> R {
         let by = if self.decoupled { by + self.step.decay * param } else { by };
         let updated = param - by;
         match self.shrinking {

@@ -1,3 +1,4 @@
+pub(crate) use crate::wgsl::flag;
 use wgpu::{BindGroup, ComputePass, ComputePipeline};
 
 /// One recorded dispatch over its first bind group.
@@ -15,9 +16,4 @@ impl Dispatch {
         let [x, y, z] = self.grid;
         pass.dispatch_workgroups(x, y, z);
     }
-}
-
-/// A pipeline override of type bool.
-pub fn flag(name: &'static str, set: bool) -> (&'static str, f64) {
-    (name, f64::from(u8::from(set)))
 }

@@ -40,7 +40,7 @@ impl Options {
 
     /// What makes a pipeline: the rule's file, and all overrides.
     pub fn variant(&self, rule: &Rule) -> Variant {
-        let frame = rule.frame();
+        let frame = rule.common_terms();
         let planes = self.planes(rule);
         let conditioning = &self.conditioning;
         let clip_value = conditioning.clip_value.filter(|limit| limit.is_finite());
@@ -61,8 +61,8 @@ impl Options {
             ("ONE_MINUS_AVERAGE_DECAY", 1.0 - decay),
         ];
         let file = self.rule_file.unwrap_or_else(|| {
-            overrides.extend(shader::rule_constants(rule));
-            shader::rule_file(rule)
+            overrides.extend(rule.overrides());
+            rule.shader().source
         });
         Variant { file, overrides }
     }

@@ -5,9 +5,7 @@
 
 mod all;
 
-use super::dispatch::flag;
 use crate::Rule;
-use crate::rule::AmsgradOf;
 
 #[cfg(feature = "regression")]
 pub(crate) use all::rules;
@@ -37,13 +35,6 @@ impl Module {
     }
 }
 
-/// A file of `shaders/`.
-macro_rules! shader_file {
-    ($file:literal) => {
-        include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/shaders/", $file))
-    };
-}
-
 /// A module of files of `shaders/`.
 macro_rules! module {
     ($name:expr, $($file:literal),+ $(,)?) => {
@@ -54,9 +45,9 @@ macro_rules! module {
     };
 }
 
+pub(crate) use crate::wgsl::shader_file;
 #[cfg(feature = "regression")]
 pub(crate) use module;
-pub(crate) use shader_file;
 
 /// How the tensors that one dispatch updates lie in its buffers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,7 +73,7 @@ impl Layout {
 
 /// One step of `rule`.
 pub fn update(rule: &Rule, layout: Layout) -> Module {
-    update_with(rule.name(), rule_file(rule), layout)
+    update_with(rule.name(), rule.shader().source, layout)
 }
 
 /// [`update`] with another file in the place of the rule's.
@@ -93,50 +84,6 @@ pub(crate) fn update_with(name: &'static str, rule_file: &'static str, layout: L
     module.files.push(rule_file);
     module.files.extend(module!(name, "update_all.wgsl").files);
     module
-}
-
-/// The rule's file in `shaders/update/`.
-pub(crate) fn rule_file(rule: &Rule) -> &'static str {
-    match rule {
-        Rule::Sgd(sgd) if sgd.momentum == 0.0 => shader_file!("update/sgd.wgsl"),
-        Rule::Sgd(_) => shader_file!("update/sgd_momentum.wgsl"),
-        Rule::RmsProp(_) => shader_file!("update/rmsprop.wgsl"),
-        Rule::Adam(_) => shader_file!("update/adam.wgsl"),
-        Rule::NAdam(_) => shader_file!("update/nadam.wgsl"),
-        Rule::Adamax(_) => shader_file!("update/adamax.wgsl"),
-        Rule::Adagrad(_) => shader_file!("update/adagrad.wgsl"),
-        Rule::Lion(_) => shader_file!("update/lion.wgsl"),
-    }
-}
-
-/// The overrides of the rule's file.
-pub(crate) fn rule_constants(rule: &Rule) -> Vec<(&'static str, f64)> {
-    let eps_inside = flag("EPS_INSIDE", rule.eps().1 != 0.0);
-    match rule {
-        Rule::Sgd(sgd) if sgd.momentum == 0.0 => vec![],
-        Rule::Sgd(sgd) => {
-            vec![flag("NESTEROV", sgd.nesterov), flag("LR_IN_MOMENTUM", sgd.lr_in_momentum)]
-        }
-        Rule::RmsProp(rule) => vec![
-            ("MOMENTUM_BUFFER", if rule.centered { 2.0 } else { 1.0 }),
-            flag("CENTERED", rule.centered),
-            flag("CLAMP_VARIANCE", rule.clamp_variance),
-            flag("MOMENTUM", rule.momentum != 0.0),
-            flag("LR_IN_MOMENTUM", rule.lr_in_momentum),
-            flag("BIAS_CORRECTION", rule.bias_correction),
-            eps_inside,
-            flag("INITIAL_ACCUMULATOR", rule.initial_accumulator != 0.0),
-        ],
-        Rule::Adam(adam) => vec![
-            flag("AMSGRAD", adam.amsgrad),
-            flag("AMSGRAD_OF_CORRECTED", adam.amsgrad_of == AmsgradOf::Corrected),
-            eps_inside,
-        ],
-        Rule::Adagrad(adagrad) => {
-            vec![eps_inside, flag("INITIAL_ACCUMULATOR", adagrad.initial_accumulator != 0.0)]
-        }
-        Rule::NAdam(_) | Rule::Adamax(_) | Rule::Lion(_) => vec![],
-    }
 }
 
 /// Measures the gradients ahead of a step.

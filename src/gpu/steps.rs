@@ -20,7 +20,7 @@ pub fn write(slot: &mut [u8], at: usize, data: &[u8]) {
 
 /// Writes what does not change from step to step into a slot.
 pub fn write_rule(slot: &mut [u8], rule: &Rule, group: u32) {
-    write(slot, WEIGHT_DECAY, bytemuck::bytes_of(&(rule.frame().coupled as f32)));
+    write(slot, WEIGHT_DECAY, bytemuck::bytes_of(&(rule.common_terms().coupled as f32)));
     write(slot, GROUP, bytemuck::bytes_of(&group));
     write(slot, HYPER, bytemuck::cast_slice(&hyper_words::<f32>(rule)));
 }

@@ -1,6 +1,9 @@
-use super::EpsPlacement;
+use super::{
+    EpsPlacement, NamedRule, Preset, Rule, RuleShader, TermInput, UpdateRule, fields, rule_shader,
+};
 use crate::Error;
 use crate::check::Check;
+use crate::wgsl::flag;
 
 /// Adagrad, as `torch.optim.Adagrad`.
 ///
@@ -72,7 +75,79 @@ impl Adagrad {
         Adagrad { lr: 1e-3, ..Self::optax() }
     }
 
-    pub(super) fn validate(&self) -> Result<(), Error> {
+    /// The defaults of a library.
+    fn preset(preset: Preset) -> Self {
+        match preset {
+            Preset::Torch => Self::torch(),
+            Preset::Optax => Self::optax(),
+            Preset::Keras => Self::keras(),
+        }
+    }
+}
+
+fields!(Adagrad: lr lr_decay eps eps_placement initial_accumulator weight_decay decoupled_weight_decay
+    maximize);
+
+impl UpdateRule for Adagrad {
+    const NAMES: &'static [NamedRule] = &[NamedRule {
+        name: "adagrad",
+        summary: "",
+        preset: |preset| Some(Adagrad::preset(preset).into()),
+    }];
+
+    fn variants() -> Vec<(&'static str, Rule)> {
+        let adagrad = Adagrad { lr: 0.03, ..Adagrad::default() };
+        let weight_decay = 0.1;
+        let (maximize, decoupled_weight_decay) = (true, true);
+        vec![
+            ("adagrad, lr decay", Adagrad { lr_decay: 0.01, ..adagrad }.into()),
+            (
+                "adagrad, initial accumulator, eps inside, weight decay, maximize",
+                Adagrad {
+                    initial_accumulator: 0.1,
+                    eps_placement: EpsPlacement::Inside,
+                    weight_decay,
+                    maximize,
+                    ..adagrad
+                }
+                .into(),
+            ),
+            (
+                "adagrad, lr decay, decoupled decay, maximize",
+                Adagrad { lr_decay: 0.01, weight_decay, decoupled_weight_decay, maximize, ..adagrad }
+                    .into(),
+            ),
+        ]
+    }
+
+    fn name(&self) -> &'static str {
+        "adagrad"
+    }
+
+    fn moments(&self) -> &'static [&'static str] {
+        &["sum"]
+    }
+
+    fn shader(&self) -> RuleShader {
+        rule_shader!("adagrad")
+    }
+
+    fn overrides(&self) -> Vec<(&'static str, f64)> {
+        vec![
+            flag("EPS_INSIDE", self.eps_placement == EpsPlacement::Inside),
+            flag("INITIAL_ACCUMULATOR", self.initial_accumulator != 0.0),
+        ]
+    }
+
+    fn eps(&self) -> (f64, EpsPlacement) {
+        (self.eps, self.eps_placement)
+    }
+
+    fn lr_decay(&self) -> f64 {
+        self.lr_decay
+    }
+
+    fn validate(&self) -> Result<(), Error> {
         let check = Check("adagrad");
         check.lr("lr", self.lr)?;
         check.not_negative("lr_decay", self.lr_decay)?;
@@ -80,5 +155,11 @@ impl Adagrad {
         check.no_hat(self.eps_placement)?;
         check.not_negative("initial_accumulator", self.initial_accumulator)?;
         check.not_negative("weight_decay", self.weight_decay)
+    }
+
+    fn terms(&self) -> Vec<(&'static str, TermInput)> {
+        let mut terms = vec![("sum", TermInput::Moment("sum"))];
+        terms.extend((self.lr_decay != 0.0).then_some(("lr_decay", TermInput::LaterUpdate)));
+        terms
     }
 }

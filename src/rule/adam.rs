@@ -1,6 +1,9 @@
-use super::{EpsPlacement, Rule};
+use super::{
+    EpsPlacement, NamedRule, Preset, Rule, RuleShader, TermInput, UpdateRule, fields, rule_shader,
+};
 use crate::Error;
 use crate::check::Check;
+use crate::wgsl::flag;
 
 /// Adam and AdamW, as `torch.optim.Adam` and `AdamW`, and as optax and Keras have them.
 ///
@@ -90,12 +93,117 @@ impl Adam {
         Adam { weight_decay: 1e-2, decoupled_weight_decay: true, ..Self::default() }
     }
 
-    pub(super) fn validate(&self) -> Result<(), Error> {
-        let check = Check(Rule::from(*self).name());
+    /// The defaults of a library.
+    fn preset(preset: Preset) -> Self {
+        match preset {
+            Preset::Torch => Self::torch(),
+            Preset::Optax => Self::optax(),
+            Preset::Keras => Self::keras(),
+        }
+    }
+}
+
+fields!(Adam: lr betas eps eps_placement amsgrad amsgrad_of weight_decay decoupled_weight_decay maximize);
+
+impl UpdateRule for Adam {
+    const NAMES: &'static [NamedRule] = &[
+        NamedRule { name: "adam", summary: "", preset: |preset| Some(Adam::preset(preset).into()) },
+        NamedRule {
+            name: "adamw",
+            summary: "Adam with decoupled weight decay",
+            preset: |preset| {
+                let adamw = match preset {
+                    Preset::Torch => Adam::adamw(),
+                    // The defaults of optax.adamw and of keras.optimizers.AdamW.
+                    Preset::Optax => Adam { weight_decay: 1e-4, ..Adam::optax() },
+                    Preset::Keras => Adam { weight_decay: 4e-3, ..Adam::keras() },
+                };
+                Some(adamw.into())
+            },
+        },
+        NamedRule {
+            name: "amsgrad",
+            summary: "Adam that divides by the largest second moment so far",
+            preset: |preset| Some(Adam { amsgrad: true, ..Adam::preset(preset) }.into()),
+        },
+    ];
+
+    fn variants() -> Vec<(&'static str, Rule)> {
+        let adam = Adam { lr: 0.02, betas: (0.8, 0.99), eps: 1e-7, ..Adam::default() };
+        let amsgrad = Adam { amsgrad: true, ..adam };
+        let weight_decay = 0.1;
+        let (maximize, decoupled_weight_decay) = (true, true);
+        let inside = Adam { eps_placement: EpsPlacement::Inside, ..adam };
+        let corrected = Adam { amsgrad_of: AmsgradOf::Corrected, ..amsgrad };
+        vec![
+            ("adam", adam.into()),
+            ("adamw", Adam { weight_decay: 0.3, decoupled_weight_decay, ..adam }.into()),
+            (
+                "adam, eps hat, weight decay, maximize",
+                Adam { eps_placement: EpsPlacement::Hat, weight_decay, maximize, ..adam }.into(),
+            ),
+            (
+                "adam, eps inside, decoupled decay, maximize",
+                Adam { weight_decay, decoupled_weight_decay, maximize, ..inside }.into(),
+            ),
+            ("amsgrad", amsgrad.into()),
+            ("amsgrad, weight decay, maximize", Adam { weight_decay, maximize, ..amsgrad }.into()),
+            (
+                "amsgrad of corrected, decoupled decay, maximize",
+                Adam { weight_decay, decoupled_weight_decay, maximize, ..corrected }.into(),
+            ),
+        ]
+    }
+
+    fn name(&self) -> &'static str {
+        match (self.decoupled_weight_decay && self.weight_decay != 0.0, self.amsgrad) {
+            (true, _) => "adamw",
+            (false, true) => "amsgrad",
+            (false, false) => "adam",
+        }
+    }
+
+    fn moments(&self) -> &'static [&'static str] {
+        if self.amsgrad {
+            &["exp_avg", "exp_avg_sq", "max_exp_avg_sq"]
+        } else {
+            &["exp_avg", "exp_avg_sq"]
+        }
+    }
+
+    fn shader(&self) -> RuleShader {
+        rule_shader!("adam")
+    }
+
+    fn overrides(&self) -> Vec<(&'static str, f64)> {
+        vec![
+            flag("AMSGRAD", self.amsgrad),
+            flag("AMSGRAD_OF_CORRECTED", self.amsgrad_of == AmsgradOf::Corrected),
+            flag("EPS_INSIDE", self.eps_placement == EpsPlacement::Inside),
+        ]
+    }
+
+    fn bias_corrected_betas(&self) -> (f64, f64) {
+        self.betas
+    }
+
+    fn eps(&self) -> (f64, EpsPlacement) {
+        (self.eps, self.eps_placement)
+    }
+
+    fn validate(&self) -> Result<(), Error> {
+        let check = Check(self.name());
         check.lr("lr", self.lr)?;
         check.decay("beta1", self.betas.0)?;
         check.decay("beta2", self.betas.1)?;
         check.eps(self.eps)?;
         check.not_negative("weight_decay", self.weight_decay)
+    }
+
+    fn terms(&self) -> Vec<(&'static str, TermInput)> {
+        let mut terms =
+            vec![("beta1", TermInput::Moment("exp_avg")), ("beta2", TermInput::Moment("exp_avg_sq"))];
+        terms.extend(self.amsgrad.then_some(("amsgrad", TermInput::Moment("max_exp_avg_sq"))));
+        terms
     }
 }

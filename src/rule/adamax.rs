@@ -1,4 +1,6 @@
-use super::EpsPlacement;
+use super::{
+    EpsPlacement, NamedRule, Preset, Rule, RuleShader, TermInput, UpdateRule, fields, rule_shader,
+};
 use crate::Error;
 use crate::check::Check;
 
@@ -64,7 +66,59 @@ impl Adamax {
         Adamax { lr: 1e-3, eps: 1e-7, eps_placement, ..Self::optax() }
     }
 
-    pub(super) fn validate(&self) -> Result<(), Error> {
+    /// The defaults of a library.
+    fn preset(preset: Preset) -> Self {
+        match preset {
+            Preset::Torch => Self::torch(),
+            Preset::Optax => Self::optax(),
+            Preset::Keras => Self::keras(),
+        }
+    }
+}
+
+fields!(Adamax: lr betas eps eps_placement weight_decay decoupled_weight_decay maximize);
+
+impl UpdateRule for Adamax {
+    const NAMES: &'static [NamedRule] = &[NamedRule {
+        name: "adamax",
+        summary: "",
+        preset: |preset| Some(Adamax::preset(preset).into()),
+    }];
+
+    fn variants() -> Vec<(&'static str, Rule)> {
+        let adamax = Adamax { lr: 0.02, weight_decay: 0.1, ..Adamax::default() };
+        let outside = Adamax { eps_placement: EpsPlacement::Outside, ..adamax };
+        let (maximize, decoupled_weight_decay) = (true, true);
+        vec![
+            ("adamax, weight decay", adamax.into()),
+            (
+                "adamax, eps outside, decoupled decay, maximize",
+                Adamax { decoupled_weight_decay, maximize, ..outside }.into(),
+            ),
+        ]
+    }
+
+    fn name(&self) -> &'static str {
+        "adamax"
+    }
+
+    fn moments(&self) -> &'static [&'static str] {
+        &["exp_avg", "exp_inf"]
+    }
+
+    fn shader(&self) -> RuleShader {
+        rule_shader!("adamax")
+    }
+
+    fn bias_corrected_betas(&self) -> (f64, f64) {
+        (self.betas.0, 0.0)
+    }
+
+    fn eps(&self) -> (f64, EpsPlacement) {
+        (self.eps, self.eps_placement)
+    }
+
+    fn validate(&self) -> Result<(), Error> {
         let check = Check("adamax");
         check.lr("lr", self.lr)?;
         check.decay("beta1", self.betas.0)?;
@@ -72,5 +126,9 @@ impl Adamax {
         check.eps(self.eps)?;
         check.no_hat(self.eps_placement)?;
         check.not_negative("weight_decay", self.weight_decay)
+    }
+
+    fn terms(&self) -> Vec<(&'static str, TermInput)> {
+        vec![("beta1", TermInput::Moment("exp_avg")), ("beta2", TermInput::Moment("exp_inf"))]
     }
 }

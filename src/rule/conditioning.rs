@@ -1,3 +1,4 @@
+use super::fields;
 use crate::Error;
 use crate::check::Check;
 
@@ -59,6 +60,8 @@ impl Default for Conditioning {
         }
     }
 }
+
+fields!(Conditioning: clip_norm clip_value grad_scale write_back skip_nonfinite);
 
 impl Conditioning {
     /// Whether a pass over the gradients has to be made ahead of the update.

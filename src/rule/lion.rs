@@ -1,3 +1,4 @@
+use super::{NamedRule, Preset, Rule, RuleShader, TermInput, UpdateRule, fields, rule_shader};
 use crate::Error;
 use crate::check::Check;
 
@@ -49,11 +50,53 @@ impl Lion {
         Lion { lr: 1e-3, ..Self::default() }
     }
 
-    pub(super) fn validate(&self) -> Result<(), Error> {
+    /// The defaults of a library.
+    fn preset(preset: Preset) -> Self {
+        match preset {
+            Preset::Torch => Self::torch(),
+            Preset::Optax => Self::optax(),
+            Preset::Keras => Self::keras(),
+        }
+    }
+}
+
+fields!(Lion: lr betas weight_decay decoupled_weight_decay maximize);
+
+impl UpdateRule for Lion {
+    const NAMES: &'static [NamedRule] =
+        &[NamedRule { name: "lion", summary: "", preset: |preset| Some(Lion::preset(preset).into()) }];
+
+    fn variants() -> Vec<(&'static str, Rule)> {
+        let lion = Lion { lr: 0.02, ..Lion::default() };
+        let decay = Lion { weight_decay: 0.1, maximize: true, ..lion };
+        vec![
+            ("lion", lion.into()),
+            ("lion, weight decay, maximize", Lion { decoupled_weight_decay: false, ..decay }.into()),
+            ("lion, decoupled decay, maximize", decay.into()),
+        ]
+    }
+
+    fn name(&self) -> &'static str {
+        "lion"
+    }
+
+    fn moments(&self) -> &'static [&'static str] {
+        &["exp_avg"]
+    }
+
+    fn shader(&self) -> RuleShader {
+        rule_shader!("lion")
+    }
+
+    fn validate(&self) -> Result<(), Error> {
         let check = Check("lion");
         check.lr("lr", self.lr)?;
         check.decay("beta1", self.betas.0)?;
         check.decay("beta2", self.betas.1)?;
         check.not_negative("weight_decay", self.weight_decay)
+    }
+
+    fn terms(&self) -> Vec<(&'static str, TermInput)> {
+        vec![("beta1", TermInput::Moment("exp_avg")), ("beta2", TermInput::Moment("exp_avg"))]
     }
 }

@@ -1,59 +1,25 @@
-//! Update rules as plain data: what a user sets, PyTorch's names and defaults, and the checks.
+//! Update rules as plain data: hyper-parameters with PyTorch's names and defaults, and their checks.
 //!
-//! What a rule *means* is in [`cpu`](crate::cpu) under the same file name, and what runs on the GPU in
-//! `shaders/update/`.
+//! A rule is three files of one name: this folder has what a user sets, [`cpu`](crate::cpu) the definition, and
+//! `shaders/update/` the kernel. One line of [`registry`] lists it.
 
-mod adagrad;
-mod adam;
-mod adamax;
 mod conditioning;
 mod difference;
-mod lion;
-mod nadam;
+mod fields;
 mod penalty;
-mod rmsprop;
-mod sgd;
+mod registry;
 
-pub use adagrad::Adagrad;
-pub use adam::{Adam, AmsgradOf};
-pub use adamax::Adamax;
+registry::for_all_rules!([registry::declare_modules]);
+
+pub use adam::AmsgradOf;
 pub use conditioning::{ClipNorm, Conditioning};
-pub use lion::Lion;
-pub use nadam::NAdam;
 pub use penalty::Penalty;
-pub use rmsprop::RmsProp;
-pub use sgd::Sgd;
+pub use registry::*;
+
+pub(crate) use fields::{Fields, fields};
+pub(crate) use registry::{declare_modules, for_all_rules, match_rule, with_rule};
 
 use crate::Error;
-
-/// One of the update rules, with its hyper-parameters.
-///
-/// Around its own formula every rule does the same, in this order, at step t with learning rate lr:
-///
-/// ```text
-/// maximize:                g ← −g
-/// weight_decay, coupled:   g ← g + weight_decay · p
-/// weight_decay, decoupled: p ← p − lr · weight_decay · p, in one with the rule's own change of p
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "checkpoint", derive(serde::Serialize, serde::Deserialize))]
-#[non_exhaustive]
-pub enum Rule {
-    /// Gradient descent, plain, with momentum, or with Nesterov momentum.
-    Sgd(Sgd),
-    /// RMSprop.
-    RmsProp(RmsProp),
-    /// Adam or AdamW.
-    Adam(Adam),
-    /// Adam with Nesterov momentum.
-    NAdam(NAdam),
-    /// Adam in the infinity norm.
-    Adamax(Adamax),
-    /// Adagrad.
-    Adagrad(Adagrad),
-    /// Lion.
-    Lion(Lion),
-}
 
 /// Where a rule adds eps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -64,91 +30,205 @@ pub enum EpsPlacement {
     Outside,
     /// `√(v̂ + eps)`: optax's and Keras's RMSprop.
     Inside,
-    /// `√v̂ + eps / √(1 − beta2ᵗ)`, which is `√v + eps` before bias correction: Keras's Adam, and the
-    /// paper's epsilon-hat.
+    /// `√v̂ + eps / √(1 − beta2ᵗ)`, which is `√v + eps` before bias correction: Keras's Adam, PyTorch's RAdam, and
+    /// the paper's epsilon-hat.
     Hat,
 }
 
-/// What a rule does around its own formula; see [`Rule`].
+/// The library whose defaults a rule takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Preset {
+    /// PyTorch 2.15.
+    #[default]
+    Torch,
+    /// optax 0.2.8, which has no default learning rate: the one of its examples.
+    Optax,
+    /// Keras 3.15.
+    Keras,
+}
+
+/// An optimizer under the name that users know it by: a rule, with the settings that make it that optimizer.
+#[derive(Clone, Copy, Debug)]
+pub struct NamedRule {
+    /// The name, that of [`Rule::name`].
+    pub name: &'static str,
+    /// How it differs from the rule that it is a variant of; empty for the rule itself.
+    pub summary: &'static str,
+    preset: fn(Preset) -> Option<Rule>,
+}
+
+impl NamedRule {
+    /// The rule with the defaults of a library, or `None` where that library does not have it.
+    pub fn preset(&self, preset: Preset) -> Option<Rule> {
+        (self.preset)(preset)
+    }
+}
+
+/// The terms that every rule shares; see [`Rule`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct CommonTerms {
-    /// Climbs instead of descending.
+    /// Whether the rule ascends.
     pub maximize: bool,
     /// Weight decay that is added to the gradient; 0 for none.
     pub coupled: f64,
-    /// Weight decay that is taken off the parameter; 0 for none.
+    /// Weight decay that is subtracted from the parameter; 0 for none.
     pub decoupled: f64,
 }
 
-/// The same expression for whatever rule there is.
-macro_rules! of_any {
-    ($self:expr, $rule:ident => $value:expr) => {
-        match $self {
-            Rule::Sgd($rule) => $value,
-            Rule::RmsProp($rule) => $value,
-            Rule::Adam($rule) => $value,
-            Rule::NAdam($rule) => $value,
-            Rule::Adamax($rule) => $value,
-            Rule::Adagrad($rule) => $value,
-            Rule::Lion($rule) => $value,
+/// How the constants of a step follow from its number t.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum StepForm {
+    /// `lr / (1 − beta1ᵗ)`.
+    Plain,
+    /// NAdam's two factors, with its momentum decay.
+    NAdam(Option<f64>),
+    /// `Plain`, times the rectification where ρₜ > 5.
+    RAdam,
+}
+
+/// An input of a term of the update: where it is zero, an error in the term does not show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(not(feature = "regression"), expect(dead_code))]
+pub(crate) enum TermInput {
+    Gradient,
+    LearningRate,
+    Params,
+    /// A moment of the rule, before the update.
+    Moment(&'static str),
+    /// An update after the first one, which is a special case.
+    LaterUpdate,
+}
+
+/// The kernel of a rule: a file of `shaders/update/`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RuleShader {
+    /// The name of the file, without its suffix.
+    pub name: &'static str,
+    pub source: &'static str,
+}
+
+/// A file of `shaders/update/` by its name.
+macro_rules! rule_shader {
+    ($name:literal) => {
+        $crate::rule::RuleShader {
+            name: $name,
+            source: $crate::wgsl::shader_file!(concat!("update/", $name, ".wgsl")),
         }
     };
 }
+pub(crate) use rule_shader;
+
+/// The description of a rule, by which everything else handles it: kernels, step state, state files, verification and
+/// the command. The definition is [`cpu::Definition`](crate::cpu::Definition).
+pub(crate) trait UpdateRule: Fields {
+    /// The optimizers that this rule is, plain one first.
+    const NAMES: &'static [NamedRule];
+
+    /// Every path through the kernel, by name; the plain one first. Both kinds of weight decay meet maximization, and
+    /// every other option that changes the sign or the place of a term.
+    fn variants() -> Vec<(&'static str, Rule)>
+    where
+        Self: Sized;
+
+    /// The name of the algorithm, one of [`NAMES`](Self::NAMES).
+    fn name(&self) -> &'static str;
+
+    /// PyTorch's names of the state of each parameter, in the order of storage.
+    fn moments(&self) -> &'static [&'static str];
+
+    /// The file of the kernel.
+    fn shader(&self) -> RuleShader;
+
+    /// The overrides of that file.
+    fn overrides(&self) -> Vec<(&'static str, f64)> {
+        vec![]
+    }
+
+    /// Checks every hyper-parameter.
+    fn validate(&self) -> Result<(), Error>;
+
+    /// The decays whose powers correct the bias of the moments; 0 where nothing is corrected.
+    fn bias_corrected_betas(&self) -> (f64, f64) {
+        (0.0, 0.0)
+    }
+
+    /// eps, and where it is added.
+    fn eps(&self) -> (f64, EpsPlacement) {
+        (0.0, EpsPlacement::Outside)
+    }
+
+    /// The eps that is added inside the root, or 0.
+    fn eps_inside(&self) -> f64 {
+        match self.eps() {
+            (eps, EpsPlacement::Inside) => eps,
+            (_, EpsPlacement::Outside | EpsPlacement::Hat) => 0.0,
+        }
+    }
+
+    /// How fast the learning rate falls with the steps of a tensor; 0 for not at all.
+    fn lr_decay(&self) -> f64 {
+        0.0
+    }
+
+    /// How the constants of a step follow from its number.
+    fn step_form(&self) -> StepForm {
+        StepForm::Plain
+    }
+
+    /// The terms of the rule's own formula by PyTorch's names, each with the input without which it does not show.
+    /// Those that all rules share are added elsewhere: lr, bias_correction, weight_decay, maximize.
+    #[cfg_attr(not(feature = "regression"), expect(dead_code))]
+    fn terms(&self) -> Vec<(&'static str, TermInput)>;
+}
 
 impl Rule {
-    /// The name of the algorithm: `sgd`, `momentum`, `nesterov`, `rmsprop`, `adam`, `adamw`, `amsgrad`,
-    /// `nadam`, `adamax`, `adagrad` or `lion`.
+    /// Every optimizer by its name: `sgd`, `momentum`, `nesterov`, `rmsprop`, `adam`, `adamw`, `amsgrad` …
+    pub fn names() -> impl Iterator<Item = &'static NamedRule> {
+        registry::NAMES.iter().copied().flatten()
+    }
+
+    /// The name of the algorithm, one of [`names`](Self::names).
     pub fn name(&self) -> &'static str {
-        match self {
-            Rule::Sgd(sgd) if sgd.nesterov => "nesterov",
-            Rule::Sgd(sgd) if sgd.momentum != 0.0 => "momentum",
-            Rule::Sgd(_) => "sgd",
-            Rule::RmsProp(_) => "rmsprop",
-            Rule::Adam(adam) if adam.decoupled_weight_decay && adam.weight_decay != 0.0 => "adamw",
-            Rule::Adam(adam) if adam.amsgrad => "amsgrad",
-            Rule::Adam(_) => "adam",
-            Rule::NAdam(_) => "nadam",
-            Rule::Adamax(_) => "adamax",
-            Rule::Adagrad(_) => "adagrad",
-            Rule::Lion(_) => "lion",
-        }
+        with_rule!(self, rule => rule.name())
     }
 
     /// The learning rate.
     pub fn lr(&self) -> f64 {
-        of_any!(self, rule => rule.lr)
+        with_rule!(self, rule => rule.lr)
     }
 
     /// The same rule with another learning rate.
     pub fn with_lr(mut self, lr: f64) -> Self {
-        of_any!(&mut self, rule => rule.lr = lr);
+        with_rule!(&mut self, rule => rule.lr = lr);
         self
     }
 
     /// The same rule, descending.
     #[cfg(feature = "verify")]
     pub(crate) fn minimizing(mut self) -> Self {
-        of_any!(&mut self, rule => rule.maximize = false);
+        with_rule!(&mut self, rule => rule.maximize = false);
         self
     }
 
-    /// PyTorch's names of what the rule keeps for every parameter, in the order in which it is stored.
+    /// The names of the hyper-parameters, which are those of the fields.
+    pub fn hyper_parameters(&self) -> &'static [&'static str] {
+        with_rule!(self, rule => rule.names())
+    }
+
+    /// The hyper-parameter of this name, if the rule has it: an `f64`, a `bool`, `betas` as a pair of `f64`, or an
+    /// option of its own type.
+    pub fn hyper_parameter(&self, name: &str) -> Option<&dyn std::any::Any> {
+        with_rule!(self, rule => rule.field(name))
+    }
+
+    /// [`hyper_parameter`](Self::hyper_parameter), to be set. [`validate`](Self::validate) checks the value.
+    pub fn hyper_parameter_mut(&mut self, name: &str) -> Option<&mut dyn std::any::Any> {
+        with_rule!(self, rule => rule.field_mut(name))
+    }
+
+    /// PyTorch's names of the state that the rule keeps for every parameter, in the order of storage.
     pub fn moments(&self) -> &'static [&'static str] {
-        match self {
-            Rule::Sgd(sgd) if sgd.momentum == 0.0 => &[],
-            Rule::Sgd(_) => &["momentum_buffer"],
-            Rule::RmsProp(rmsprop) => match (rmsprop.centered, rmsprop.momentum != 0.0) {
-                (false, false) => &["square_avg"],
-                (true, false) => &["square_avg", "grad_avg"],
-                (false, true) => &["square_avg", "momentum_buffer"],
-                (true, true) => &["square_avg", "grad_avg", "momentum_buffer"],
-            },
-            Rule::Adam(adam) if adam.amsgrad => &["exp_avg", "exp_avg_sq", "max_exp_avg_sq"],
-            Rule::Adam(_) | Rule::NAdam(_) => &["exp_avg", "exp_avg_sq"],
-            Rule::Adamax(_) => &["exp_avg", "exp_inf"],
-            Rule::Adagrad(_) => &["sum"],
-            Rule::Lion(_) => &["exp_avg"],
-        }
+        with_rule!(self, rule => rule.moments())
     }
 
     /// Bytes that one step must move for each f32 parameter: the gradient read once, the parameter
@@ -157,9 +237,9 @@ impl Rule {
         4 + 8 * (1 + self.moments().len() as u64)
     }
 
-    /// What the rule does around its own formula.
-    pub fn frame(&self) -> CommonTerms {
-        of_any!(self, rule => {
+    /// The terms that every rule shares.
+    pub fn common_terms(&self) -> CommonTerms {
+        with_rule!(self, rule => {
             let (coupled, decoupled) = match rule.decoupled_weight_decay {
                 false => (rule.weight_decay, 0.0),
                 true => (0.0, rule.weight_decay),
@@ -170,44 +250,41 @@ impl Rule {
 
     /// The decay rates whose powers correct the moments' bias; zero where the rule corrects nothing.
     pub fn bias_corrected_betas(&self) -> (f64, f64) {
-        match self {
-            Rule::Adam(adam) => adam.betas,
-            Rule::NAdam(nadam) => nadam.betas,
-            Rule::Adamax(adamax) => (adamax.betas.0, 0.0),
-            Rule::RmsProp(rmsprop) if rmsprop.bias_correction => (0.0, rmsprop.alpha),
-            Rule::RmsProp(_) | Rule::Sgd(_) | Rule::Adagrad(_) | Rule::Lion(_) => (0.0, 0.0),
-        }
+        with_rule!(self, rule => rule.bias_corrected_betas())
     }
 
-    /// What is added outside the root, and inside of it.
-    pub(crate) fn eps(&self) -> (f64, f64) {
-        let split = |eps, placement| match placement {
-            EpsPlacement::Inside => (0.0, eps),
-            EpsPlacement::Outside | EpsPlacement::Hat => (eps, 0.0),
-        };
-        match self {
-            Rule::Adam(adam) => split(adam.eps, adam.eps_placement),
-            Rule::RmsProp(rmsprop) => split(rmsprop.eps, rmsprop.eps_placement),
-            Rule::Adamax(adamax) => split(adamax.eps, adamax.eps_placement),
-            Rule::Adagrad(adagrad) => split(adagrad.eps, adagrad.eps_placement),
-            Rule::NAdam(nadam) => (nadam.eps, 0.0),
-            Rule::Sgd(_) | Rule::Lion(_) => (0.0, 0.0),
+    /// The eps that is added outside the root, or 0.
+    pub(crate) fn eps_outside(&self) -> f64 {
+        match with_rule!(self, rule => rule.eps()) {
+            (_, EpsPlacement::Inside) => 0.0,
+            (eps, EpsPlacement::Outside | EpsPlacement::Hat) => eps,
         }
     }
 
     /// Whether eps is multiplied by the root of the second bias correction's inverse.
     pub(crate) fn eps_is_hat(&self) -> bool {
-        let placement = match self {
-            Rule::Adam(adam) => adam.eps_placement,
-            Rule::RmsProp(rmsprop) => rmsprop.eps_placement,
-            _ => EpsPlacement::Outside,
-        };
-        placement == EpsPlacement::Hat
+        with_rule!(self, rule => rule.eps().1 == EpsPlacement::Hat)
     }
 
-    /// How fast the learning rate falls with the steps of a tensor; 0 for not at all.
     pub(crate) fn lr_decay(&self) -> f64 {
-        if let Rule::Adagrad(adagrad) = self { adagrad.lr_decay } else { 0.0 }
+        with_rule!(self, rule => rule.lr_decay())
+    }
+
+    pub(crate) fn step_form(&self) -> StepForm {
+        with_rule!(self, rule => rule.step_form())
+    }
+
+    pub(crate) fn shader(&self) -> RuleShader {
+        with_rule!(self, rule => rule.shader())
+    }
+
+    pub(crate) fn overrides(&self) -> Vec<(&'static str, f64)> {
+        with_rule!(self, rule => rule.overrides())
+    }
+
+    #[cfg(feature = "regression")]
+    pub(crate) fn terms(&self) -> Vec<(&'static str, TermInput)> {
+        with_rule!(self, rule => rule.terms())
     }
 
     /// Checks every hyper-parameter.
@@ -216,117 +293,9 @@ impl Rule {
     /// [`Error::HyperParameter`], naming the first field out of its range, its value and the range;
     /// [`Error::Option`] for a place of eps that the rule does not have.
     pub fn validate(&self) -> Result<(), Error> {
-        of_any!(self, rule => rule.validate())
+        with_rule!(self, rule => rule.validate())
     }
 }
-
-macro_rules! from {
-    ($($rule:ident),+) => {$(
-        impl From<$rule> for Rule {
-            fn from(rule: $rule) -> Self {
-                Rule::$rule(rule)
-            }
-        }
-    )+};
-}
-
-from!(Sgd, RmsProp, Adam, NAdam, Adamax, Adagrad, Lion);
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn message(rule: impl Into<Rule>) -> String {
-        rule.into().validate().unwrap_err().to_string()
-    }
-
-    /// Every preset of every rule.
-    fn all() -> Vec<Rule> {
-        macro_rules! presets {
-            ($($rule:ident),+) => {
-                vec![$(
-                    $rule::default().into(),
-                    $rule::torch().into(),
-                    $rule::optax().into(),
-                    $rule::keras().into(),
-                )+ Adam::adamw().into()]
-            };
-        }
-        presets!(Sgd, RmsProp, Adam, NAdam, Adamax, Adagrad, Lion)
-    }
-
-    #[test]
-    fn defaults_are_valid() {
-        for rule in all() {
-            rule.validate().unwrap();
-        }
-    }
-
-    #[test]
-    fn an_error_names_field_value_and_range() {
-        let text = message(Adam { betas: (0.9, 1.0), ..Adam::default() });
-        assert_eq!(text, "adam: beta2 is 1.0, which is outside its range: 0 ≤ value < 1");
-        assert!(message(Adam { eps: 0.0, ..Adam::default() }).contains("eps is 0.0"));
-        assert!(message(RmsProp { alpha: -0.1, ..RmsProp::default() }).contains("alpha is -0.1"));
-    }
-
-    #[test]
-    fn nothing_that_is_not_a_number_passes() {
-        for bad in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -1.0] {
-            for rule in all() {
-                message(rule.with_lr(bad));
-            }
-            macro_rules! refused {
-                ($($rule:ident: $($field:ident),+;)+) => {
-                    $($(message($rule { $field: bad, ..$rule::default() });)+)+
-                };
-            }
-            refused! {
-                Sgd: momentum, dampening, weight_decay;
-                RmsProp: alpha, eps, momentum, initial_accumulator, weight_decay;
-                Adam: eps, weight_decay;
-                NAdam: eps, weight_decay;
-                Adamax: eps, weight_decay;
-                Adagrad: eps, lr_decay, initial_accumulator, weight_decay;
-                Lion: weight_decay;
-            }
-            for betas in [(bad, 0.9), (0.9, bad)] {
-                message(Adam { betas, ..Adam::default() });
-                message(NAdam { betas, ..NAdam::default() });
-                message(Adamax { betas, ..Adamax::default() });
-                message(Lion { betas, ..Lion::default() });
-            }
-            message(NAdam { momentum_decay: Some(bad), ..NAdam::default() });
-        }
-    }
-
-    #[test]
-    fn a_rule_without_bias_correction_has_no_epsilon_hat() {
-        let eps_placement = EpsPlacement::Hat;
-        let text = message(Adamax { eps_placement, ..Adamax::default() });
-        assert_eq!(text, "adamax: eps_placement is hat, which is none of: outside or inside");
-        message(Adagrad { eps_placement, ..Adagrad::default() });
-    }
-
-    #[test]
-    fn nesterov_needs_momentum_and_no_dampening() {
-        let nesterov = Sgd { momentum: 0.9, nesterov: true, ..Sgd::default() };
-        Rule::from(nesterov).validate().unwrap();
-        assert!(message(Sgd { momentum: 0.0, ..nesterov }).contains("momentum is 0.0"));
-        assert!(message(Sgd { dampening: 0.1, ..nesterov }).contains("dampening is 0.1"));
-    }
-
-    #[test]
-    fn bytes_are_those_of_one_fused_pass() {
-        assert_eq!(Rule::from(Sgd::default()).bytes_per_parameter(), 12);
-        let momentum = Sgd { momentum: 0.9, ..Sgd::default() };
-        assert_eq!(Rule::from(momentum).bytes_per_parameter(), 20);
-        assert_eq!(Rule::from(RmsProp::default()).bytes_per_parameter(), 20);
-        assert_eq!(Rule::from(Adam::default()).bytes_per_parameter(), 28);
-        let amsgrad = Adam { amsgrad: true, ..Adam::default() };
-        assert_eq!(Rule::from(amsgrad).bytes_per_parameter(), 36);
-        let both = RmsProp { centered: true, momentum: 0.9, ..RmsProp::default() };
-        assert_eq!(Rule::from(both).bytes_per_parameter(), 36);
-        assert_eq!(Rule::from(Lion::default()).bytes_per_parameter(), 20);
-    }
-}
+mod tests;

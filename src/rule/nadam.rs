@@ -1,3 +1,7 @@
+use super::{
+    EpsPlacement, NamedRule, Preset, Rule, RuleShader, StepForm, TermInput, UpdateRule, fields,
+    rule_shader,
+};
 use crate::Error;
 use crate::check::Check;
 
@@ -64,7 +68,59 @@ impl NAdam {
         NAdam { eps: 1e-7, momentum_decay: Some(1.0), ..Self::optax() }
     }
 
-    pub(super) fn validate(&self) -> Result<(), Error> {
+    /// The defaults of a library.
+    fn preset(preset: Preset) -> Self {
+        match preset {
+            Preset::Torch => Self::torch(),
+            Preset::Optax => Self::optax(),
+            Preset::Keras => Self::keras(),
+        }
+    }
+}
+
+fields!(NAdam: lr betas eps momentum_decay weight_decay decoupled_weight_decay maximize);
+
+impl UpdateRule for NAdam {
+    const NAMES: &'static [NamedRule] =
+        &[NamedRule { name: "nadam", summary: "", preset: |preset| Some(NAdam::preset(preset).into()) }];
+
+    fn variants() -> Vec<(&'static str, Rule)> {
+        let nadam = NAdam { lr: 0.02, betas: (0.8, 0.99), weight_decay: 0.1, ..NAdam::default() };
+        let (maximize, decoupled_weight_decay) = (true, true);
+        vec![
+            ("nadam, weight decay", nadam.into()),
+            (
+                "nadam, no momentum decay, decoupled decay, maximize",
+                NAdam { momentum_decay: None, decoupled_weight_decay, maximize, ..nadam }.into(),
+            ),
+        ]
+    }
+
+    fn name(&self) -> &'static str {
+        "nadam"
+    }
+
+    fn moments(&self) -> &'static [&'static str] {
+        &["exp_avg", "exp_avg_sq"]
+    }
+
+    fn shader(&self) -> RuleShader {
+        rule_shader!("nadam")
+    }
+
+    fn bias_corrected_betas(&self) -> (f64, f64) {
+        self.betas
+    }
+
+    fn eps(&self) -> (f64, EpsPlacement) {
+        (self.eps, EpsPlacement::Outside)
+    }
+
+    fn step_form(&self) -> StepForm {
+        StepForm::NAdam(self.momentum_decay)
+    }
+
+    fn validate(&self) -> Result<(), Error> {
         let check = Check("nadam");
         check.lr("lr", self.lr)?;
         check.decay("beta1", self.betas.0)?;
@@ -72,5 +128,13 @@ impl NAdam {
         check.eps(self.eps)?;
         check.not_negative("momentum_decay", self.momentum_decay.unwrap_or(0.0))?;
         check.not_negative("weight_decay", self.weight_decay)
+    }
+
+    fn terms(&self) -> Vec<(&'static str, TermInput)> {
+        vec![
+            ("beta1", TermInput::Moment("exp_avg")),
+            ("beta2", TermInput::Moment("exp_avg_sq")),
+            ("momentum_decay", TermInput::LaterUpdate),
+        ]
     }
 }

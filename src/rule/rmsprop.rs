@@ -1,6 +1,9 @@
-use super::EpsPlacement;
+use super::{
+    EpsPlacement, NamedRule, Preset, Rule, RuleShader, TermInput, UpdateRule, fields, rule_shader,
+};
 use crate::Error;
 use crate::check::Check;
+use crate::wgsl::flag;
 
 /// RMSprop, as `torch.optim.RMSprop`, and as optax and Keras have it.
 ///
@@ -91,7 +94,109 @@ impl RmsProp {
         RmsProp { lr: 1e-3, eps: 1e-7, decoupled_weight_decay: true, ..Self::optax() }
     }
 
-    pub(super) fn validate(&self) -> Result<(), Error> {
+    /// The defaults of a library.
+    fn preset(preset: Preset) -> Self {
+        match preset {
+            Preset::Torch => Self::torch(),
+            Preset::Optax => Self::optax(),
+            Preset::Keras => Self::keras(),
+        }
+    }
+}
+
+fields!(RmsProp: lr alpha eps eps_placement centered clamp_variance bias_correction momentum lr_in_momentum
+    initial_accumulator weight_decay decoupled_weight_decay maximize);
+
+impl UpdateRule for RmsProp {
+    const NAMES: &'static [NamedRule] = &[NamedRule {
+        name: "rmsprop",
+        summary: "",
+        preset: |preset| Some(RmsProp::preset(preset).into()),
+    }];
+
+    fn variants() -> Vec<(&'static str, Rule)> {
+        let rmsprop = RmsProp { lr: 0.01, alpha: 0.95, eps: 1e-6, ..RmsProp::default() };
+        let centered = RmsProp { centered: true, ..rmsprop };
+        let both = RmsProp { momentum: 0.9, ..centered };
+        let weight_decay = 0.1;
+        let (maximize, decoupled_weight_decay) = (true, true);
+        vec![
+            ("rmsprop", rmsprop.into()),
+            (
+                "rmsprop, bias correction, weight decay, maximize",
+                RmsProp { bias_correction: true, weight_decay, maximize, ..rmsprop }.into(),
+            ),
+            (
+                "rmsprop of optax, momentum, decoupled decay",
+                RmsProp {
+                    initial_accumulator: 1.0,
+                    momentum: 0.5,
+                    weight_decay,
+                    decoupled_weight_decay,
+                    ..RmsProp::optax()
+                }
+                .into(),
+            ),
+            ("rmsprop, centered", centered.into()),
+            (
+                "rmsprop, centered, eps inside, unclamped, weight decay",
+                RmsProp {
+                    clamp_variance: false,
+                    eps_placement: EpsPlacement::Inside,
+                    eps: 0.1,
+                    weight_decay,
+                    ..centered
+                }
+                .into(),
+            ),
+            ("rmsprop, centered, momentum", both.into()),
+            (
+                "rmsprop, centered, lr in momentum, decoupled decay, maximize",
+                RmsProp { lr_in_momentum: true, weight_decay, decoupled_weight_decay, maximize, ..both }
+                    .into(),
+            ),
+        ]
+    }
+
+    fn name(&self) -> &'static str {
+        "rmsprop"
+    }
+
+    fn moments(&self) -> &'static [&'static str] {
+        match (self.centered, self.momentum != 0.0) {
+            (false, false) => &["square_avg"],
+            (true, false) => &["square_avg", "grad_avg"],
+            (false, true) => &["square_avg", "momentum_buffer"],
+            (true, true) => &["square_avg", "grad_avg", "momentum_buffer"],
+        }
+    }
+
+    fn shader(&self) -> RuleShader {
+        rule_shader!("rmsprop")
+    }
+
+    fn overrides(&self) -> Vec<(&'static str, f64)> {
+        vec![
+            ("MOMENTUM_BUFFER", if self.centered { 2.0 } else { 1.0 }),
+            flag("CENTERED", self.centered),
+            flag("CLAMP_VARIANCE", self.clamp_variance),
+            flag("MOMENTUM", self.momentum != 0.0),
+            flag("LR_IN_MOMENTUM", self.lr_in_momentum),
+            flag("BIAS_CORRECTION", self.bias_correction),
+            flag("EPS_INSIDE", self.eps_placement == EpsPlacement::Inside),
+            flag("INITIAL_ACCUMULATOR", self.initial_accumulator != 0.0),
+        ]
+    }
+
+    fn bias_corrected_betas(&self) -> (f64, f64) {
+        if self.bias_correction { (0.0, self.alpha) } else { (0.0, 0.0) }
+    }
+
+    fn eps(&self) -> (f64, EpsPlacement) {
+        (self.eps, self.eps_placement)
+    }
+
+    fn validate(&self) -> Result<(), Error> {
         let check = Check("rmsprop");
         check.lr("lr", self.lr)?;
         check.decay("alpha", self.alpha)?;
@@ -102,5 +207,13 @@ impl RmsProp {
         check.decay("momentum", self.momentum)?;
         check.not_negative("initial_accumulator", self.initial_accumulator)?;
         check.not_negative("weight_decay", self.weight_decay)
+    }
+
+    fn terms(&self) -> Vec<(&'static str, TermInput)> {
+        let mut terms = vec![("alpha", TermInput::Moment("square_avg"))];
+        terms.extend(self.centered.then_some(("centered", TermInput::Moment("grad_avg"))));
+        let momentum = ("momentum", TermInput::Moment("momentum_buffer"));
+        terms.extend((self.momentum != 0.0).then_some(momentum));
+        terms
     }
 }

@@ -1,6 +1,7 @@
-use super::Rule;
+use super::{NamedRule, Preset, Rule, RuleShader, TermInput, UpdateRule, fields, rule_shader};
 use crate::Error;
 use crate::check::Check;
+use crate::wgsl::flag;
 
 /// Stochastic gradient descent with optional momentum, as `torch.optim.SGD`.
 ///
@@ -69,8 +70,93 @@ impl Sgd {
         Sgd { lr: 1e-2, lr_in_momentum: true, decoupled_weight_decay: true, ..Self::default() }
     }
 
-    pub(super) fn validate(&self) -> Result<(), Error> {
-        let check = Check(Rule::from(*self).name());
+    /// The defaults of a library.
+    fn preset(preset: Preset) -> Self {
+        match preset {
+            Preset::Torch => Self::torch(),
+            Preset::Optax => Self::optax(),
+            Preset::Keras => Self::keras(),
+        }
+    }
+}
+
+fields!(Sgd: lr momentum dampening nesterov lr_in_momentum weight_decay decoupled_weight_decay maximize);
+
+impl UpdateRule for Sgd {
+    const NAMES: &'static [NamedRule] = &[
+        NamedRule { name: "sgd", summary: "", preset: |preset| Some(Sgd::preset(preset).into()) },
+        NamedRule {
+            name: "momentum",
+            summary: "SGD with a momentum of 0.9",
+            // The libraries' default of 0 would be plain SGD.
+            preset: |preset| Some(Sgd { momentum: 0.9, ..Sgd::preset(preset) }.into()),
+        },
+        NamedRule {
+            name: "nesterov",
+            summary: "SGD with Nesterov momentum of 0.9",
+            preset: |preset| Some(Sgd { momentum: 0.9, nesterov: true, ..Sgd::preset(preset) }.into()),
+        },
+    ];
+
+    fn variants() -> Vec<(&'static str, Rule)> {
+        let sgd = Sgd { lr: 0.125, ..Sgd::default() };
+        let momentum = Sgd { lr: 0.03, momentum: 0.9, ..sgd };
+        let nesterov = Sgd { nesterov: true, ..momentum };
+        let decay = Sgd { weight_decay: 0.1, maximize: true, ..sgd };
+        let decoupled_weight_decay = true;
+        vec![
+            ("sgd", sgd.into()),
+            ("sgd, weight decay, maximize", decay.into()),
+            ("sgd, decoupled decay, maximize", Sgd { decoupled_weight_decay, ..decay }.into()),
+            ("momentum", momentum.into()),
+            (
+                "momentum, dampening, weight decay",
+                Sgd { dampening: 0.3, weight_decay: 0.1, ..momentum }.into(),
+            ),
+            ("nesterov", nesterov.into()),
+            (
+                "nesterov, weight decay, maximize",
+                Sgd { weight_decay: 0.1, maximize: true, ..nesterov }.into(),
+            ),
+            (
+                "nesterov, lr in momentum, decoupled decay, maximize",
+                Sgd {
+                    lr_in_momentum: true,
+                    weight_decay: 0.1,
+                    decoupled_weight_decay,
+                    maximize: true,
+                    ..nesterov
+                }
+                .into(),
+            ),
+        ]
+    }
+
+    fn name(&self) -> &'static str {
+        match (self.momentum != 0.0, self.nesterov) {
+            (_, true) => "nesterov",
+            (true, false) => "momentum",
+            (false, false) => "sgd",
+        }
+    }
+
+    fn moments(&self) -> &'static [&'static str] {
+        if self.momentum == 0.0 { &[] } else { &["momentum_buffer"] }
+    }
+
+    fn shader(&self) -> RuleShader {
+        if self.momentum == 0.0 { rule_shader!("sgd") } else { rule_shader!("sgd_momentum") }
+    }
+
+    fn overrides(&self) -> Vec<(&'static str, f64)> {
+        match self.momentum {
+            0.0 => vec![],
+            _ => vec![flag("NESTEROV", self.nesterov), flag("LR_IN_MOMENTUM", self.lr_in_momentum)],
+        }
+    }
+
+    fn validate(&self) -> Result<(), Error> {
+        let check = Check(self.name());
         check.lr("lr", self.lr)?;
         check.decay("momentum", self.momentum)?;
         let dampening = (0.0..=1.0).contains(&self.dampening);
@@ -82,5 +168,16 @@ impl Sgd {
             check.that(self.dampening == 0.0, "dampening", self.dampening, range)?;
         }
         check.not_negative("weight_decay", self.weight_decay)
+    }
+
+    fn terms(&self) -> Vec<(&'static str, TermInput)> {
+        let buffer = TermInput::Moment("momentum_buffer");
+        let mut terms = Vec::new();
+        if self.momentum != 0.0 {
+            terms.push(("momentum", buffer));
+            terms.extend((self.dampening != 0.0).then_some(("dampening", TermInput::LaterUpdate)));
+            terms.extend(self.nesterov.then_some(("nesterov", buffer)));
+        }
+        terms
     }
 }

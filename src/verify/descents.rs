@@ -2,7 +2,7 @@
 //! definition, and the same bits however many are recorded at a time and whatever runs beside them.
 
 use super::data::{Data, describe};
-use super::variants::{plain, rules};
+use super::variants::plain;
 use super::{Check, Compared, Group, Rig, SuiteError};
 use crate::cpu::Bounded;
 use crate::regression::kernels::{
@@ -20,7 +20,7 @@ const LOOKED_AT: usize = 4;
 const AT_ONCE: usize = 9;
 
 fn run(rig: &Rig, checks: &mut Vec<Check>) -> Result<(), SuiteError> {
-    for (i, (name, rule)) in rig.of_rules(rules()).into_iter().enumerate() {
+    for (i, (name, rule)) in rig.of_rules(Rule::variants()).into_iter().enumerate() {
         // By turns: most of the time goes into compiling.
         let which = if rig.full() { i..i + 4 } else { i..i + 1 };
         for which in which {
@@ -28,7 +28,7 @@ fn run(rig: &Rig, checks: &mut Vec<Check>) -> Result<(), SuiteError> {
             checks.extend(case.checks(Trained::descent)?);
         }
     }
-    let some = if rig.full() { rules() } else { plain() };
+    let some = if rig.full() { Rule::variants() } else { plain() };
     for (i, (name, rule)) in rig.of_rules(some).into_iter().enumerate() {
         for (kernel, size) in [("epochs of a thread", (6, 10)), ("epochs of a workgroup", (40, 20))] {
             let case = Case::new(rig, (kernel, name), rule, size, i + 1);
@@ -278,7 +278,7 @@ impl Trained {
 /// All rules side by side, in two orders of the rows: each has the bits that it has alone.
 fn sweep(rig: &Rig, features: usize) -> Result<Option<Check>, Error> {
     let settings: Vec<Rule> = rig
-        .of_rules(if rig.full() { rules() } else { plain() })
+        .of_rules(if rig.full() { Rule::variants() } else { plain() })
         .into_iter()
         .flat_map(|(_, rule)| [rule, rule.with_lr(rule.lr() / 3.0)])
         .collect();

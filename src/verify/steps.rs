@@ -1,6 +1,6 @@
 //! The update of every rule: in every variant, storage and size, from state of every kind.
 
-use super::variants::{plain, rules};
+use super::variants::plain;
 use super::{Check, Compared, Group, Rig, SuiteError};
 use crate::cpu::{self, Bounded, RuleConstants, StepState, exact_step};
 use crate::gpu::span::Limits;
@@ -31,7 +31,7 @@ fn run(rig: &Rig, checks: &mut Vec<Check>) -> Result<(), SuiteError> {
     let group = 4 * rig.workgroup();
     let sizes = [&SIZES, more, &[group - 4, group - 1, group, group + 1, group + 4]].concat();
     let with_none = [&[0], &sizes[..]].concat();
-    for (name, rule) in rig.of_rules(rules()) {
+    for (name, rule) in rig.of_rules(Rule::variants()) {
         checks.extend(Subject::spans(rig, name, rule, &with_none, None)?.checks()?);
         checks.extend(Subject::arena(rig, name, rule, &sizes)?.checks()?);
         let limits = Limits::of(&rig.gpu.device);

@@ -8,7 +8,7 @@
 //! zero lies on either side of it: one such update makes another run of it, so of Lion's nothing but each
 //! update is compared.
 
-use super::variants::{plain, rules};
+use super::variants::plain;
 use super::{Check, Compared, Group, Rig, SuiteError};
 use crate::cpu::Bounded;
 use crate::regression::Problem;
@@ -36,7 +36,7 @@ const FLOOR: f64 = 1e-6;
 const PARAMETER: f64 = 1e-5;
 
 fn run(rig: &Rig, checks: &mut Vec<Check>) -> Result<(), SuiteError> {
-    let all = if rig.full() { rules() } else { plain() };
+    let all = if rig.full() { Rule::variants() } else { plain() };
     // Uphill there is no end.
     let all: Vec<(&str, Rule)> =
         rig.of_rules(all).into_iter().map(|(name, rule)| (name, rule.minimizing())).collect();

@@ -5,9 +5,9 @@
 
 use serde::Deserialize;
 use std::collections::HashMap;
+use wgpu_optim::Rule;
 use wgpu_optim::cpu::{self, Number, Step};
 use wgpu_optim::rule::{AmsgradOf, EpsPlacement};
-use wgpu_optim::{Adagrad, Adam, Adamax, Lion, NAdam, RmsProp, Rule, Sgd};
 
 /// Some steps of one tensor.
 #[derive(Deserialize)]
@@ -19,7 +19,7 @@ pub struct Case {
     /// How far the recorded values may be from the rule in f64, as a part of the largest size that the
     /// element has had.
     pub relative: f64,
-    #[serde(with = "RuleFields")]
+    #[serde(deserialize_with = "rule_fields::deserialize")]
     pub rule: Rule,
     pub lrs: Option<Vec<f64>>,
     /// Steps taken before the first of these.
@@ -101,7 +101,7 @@ pub fn between() -> Vec<Vec<Case>> {
     struct Between {
         name: String,
         relative: f64,
-        #[serde(with = "RuleFields")]
+        #[serde(deserialize_with = "rule_fields::deserialize")]
         rule: Rule,
         tensors: Vec<Tensor>,
     }
@@ -158,7 +158,7 @@ pub struct LinearRegression {
 #[derive(Deserialize)]
 pub struct Published {
     pub name: String,
-    #[serde(with = "RuleFields")]
+    #[serde(deserialize_with = "rule_fields::deserialize")]
     pub rule: Rule,
     pub steps: usize,
     pub expected: [f64; 3],
@@ -190,127 +190,50 @@ pub fn of<R: Number>(values: &[f64]) -> Vec<R> {
     values.iter().map(|&x| R::of(x)).collect()
 }
 
-/// The fields of every rule: those of the library's rules, all of them.
-#[derive(Deserialize)]
-#[serde(remote = "Rule", tag = "kind", rename_all = "lowercase")]
-enum RuleFields {
-    Sgd(#[serde(with = "SgdFields")] Sgd),
-    RmsProp(#[serde(with = "RmsPropFields")] RmsProp),
-    Adam(#[serde(with = "AdamFields")] Adam),
-    NAdam(#[serde(with = "NAdamFields")] NAdam),
-    Adamax(#[serde(with = "AdamaxFields")] Adamax),
-    Adagrad(#[serde(with = "AdagradFields")] Adagrad),
-    Lion(#[serde(with = "LionFields")] Lion),
-}
+/// A rule in the recordings: its kind, and every hyper-parameter by its name.
+mod rule_fields {
+    use super::*;
+    use serde::Deserializer;
+    use serde_json::{Map, Value};
+    use std::any::Any;
+    use wgpu_optim::rule::Preset;
 
-#[derive(Deserialize)]
-#[serde(remote = "EpsPlacement", rename_all = "lowercase")]
-enum EpsPlacementName {
-    Outside,
-    Inside,
-    Hat,
-}
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Rule, D::Error> {
+        let mut fields = Map::deserialize(deserializer)?;
+        let kind = fields.remove("kind").unwrap();
+        let named = Rule::names().find(|named| named.name == kind).unwrap();
+        let mut rule = named.preset(Preset::Torch).unwrap();
+        assert_eq!(fields.len(), rule.hyper_parameters().len(), "{kind}: {fields:?}");
+        for (name, value) in &fields {
+            set(rule.hyper_parameter_mut(name).unwrap(), value);
+        }
+        Ok(rule)
+    }
 
-#[derive(Deserialize)]
-#[serde(remote = "AmsgradOf", rename_all = "lowercase")]
-enum AmsgradOfName {
-    Raw,
-    Corrected,
-}
-
-#[derive(Deserialize)]
-#[serde(remote = "Sgd", deny_unknown_fields)]
-struct SgdFields {
-    lr: f64,
-    momentum: f64,
-    dampening: f64,
-    nesterov: bool,
-    lr_in_momentum: bool,
-    weight_decay: f64,
-    decoupled_weight_decay: bool,
-    maximize: bool,
-}
-
-#[derive(Deserialize)]
-#[serde(remote = "RmsProp", deny_unknown_fields)]
-struct RmsPropFields {
-    lr: f64,
-    alpha: f64,
-    eps: f64,
-    #[serde(with = "EpsPlacementName")]
-    eps_placement: EpsPlacement,
-    momentum: f64,
-    lr_in_momentum: bool,
-    centered: bool,
-    clamp_variance: bool,
-    initial_accumulator: f64,
-    bias_correction: bool,
-    weight_decay: f64,
-    decoupled_weight_decay: bool,
-    maximize: bool,
-}
-
-#[derive(Deserialize)]
-#[serde(remote = "Adam", deny_unknown_fields)]
-struct AdamFields {
-    lr: f64,
-    betas: (f64, f64),
-    eps: f64,
-    #[serde(with = "EpsPlacementName")]
-    eps_placement: EpsPlacement,
-    amsgrad: bool,
-    #[serde(with = "AmsgradOfName")]
-    amsgrad_of: AmsgradOf,
-    weight_decay: f64,
-    decoupled_weight_decay: bool,
-    maximize: bool,
-}
-
-#[derive(Deserialize)]
-#[serde(remote = "NAdam", deny_unknown_fields)]
-struct NAdamFields {
-    lr: f64,
-    betas: (f64, f64),
-    eps: f64,
-    momentum_decay: Option<f64>,
-    weight_decay: f64,
-    decoupled_weight_decay: bool,
-    maximize: bool,
-}
-
-#[derive(Deserialize)]
-#[serde(remote = "Adamax", deny_unknown_fields)]
-struct AdamaxFields {
-    lr: f64,
-    betas: (f64, f64),
-    eps: f64,
-    #[serde(with = "EpsPlacementName")]
-    eps_placement: EpsPlacement,
-    weight_decay: f64,
-    decoupled_weight_decay: bool,
-    maximize: bool,
-}
-
-#[derive(Deserialize)]
-#[serde(remote = "Adagrad", deny_unknown_fields)]
-struct AdagradFields {
-    lr: f64,
-    lr_decay: f64,
-    eps: f64,
-    #[serde(with = "EpsPlacementName")]
-    eps_placement: EpsPlacement,
-    initial_accumulator: f64,
-    weight_decay: f64,
-    decoupled_weight_decay: bool,
-    maximize: bool,
-}
-
-#[derive(Deserialize)]
-#[serde(remote = "Lion", deny_unknown_fields)]
-struct LionFields {
-    lr: f64,
-    betas: (f64, f64),
-    weight_decay: f64,
-    decoupled_weight_decay: bool,
-    maximize: bool,
+    fn set(field: &mut dyn Any, value: &Value) {
+        if let Some(field) = field.downcast_mut() {
+            *field = value.as_bool().unwrap();
+        } else if let Some(field) = field.downcast_mut() {
+            *field = value.as_f64().unwrap();
+        } else if let Some(field) = field.downcast_mut() {
+            *field = (value[0].as_f64().unwrap(), value[1].as_f64().unwrap());
+        } else if let Some(field) = field.downcast_mut::<Option<f64>>() {
+            *field = (!value.is_null()).then(|| value.as_f64().unwrap());
+        } else if let Some(field) = field.downcast_mut() {
+            *field = match value.as_str().unwrap() {
+                "outside" => EpsPlacement::Outside,
+                "inside" => EpsPlacement::Inside,
+                "hat" => EpsPlacement::Hat,
+                other => panic!("{other}"),
+            };
+        } else if let Some(field) = field.downcast_mut() {
+            *field = match value.as_str().unwrap() {
+                "raw" => AmsgradOf::Raw,
+                "corrected" => AmsgradOf::Corrected,
+                other => panic!("{other}"),
+            };
+        } else {
+            panic!("{value} is of no type that a hyper-parameter has");
+        }
+    }
 }

@@ -5,54 +5,11 @@ use super::gpu::Gpu;
 use super::{assert_bits, assert_within, widen};
 use wgpu_optim::cpu::{self, Bounded, RuleConstants, Step, StepState, exact_step};
 use wgpu_optim::gpu::Tensor;
-use wgpu_optim::rule::{AmsgradOf, EpsPlacement};
-use wgpu_optim::{Adagrad, Adam, Adamax, Lion, NAdam, RmsProp, Rule, Sgd, Span};
+use wgpu_optim::{Rule, Span};
 
 /// Every path through the kernels.
 pub fn rules() -> Vec<Rule> {
-    let sgd = Sgd { lr: 0.125, ..Sgd::default() };
-    let momentum = Sgd { lr: 0.03, momentum: 0.9, ..sgd };
-    let nesterov = Sgd { nesterov: true, ..momentum };
-    let rmsprop = RmsProp { lr: 0.01, alpha: 0.95, eps: 1e-6, ..RmsProp::default() };
-    let centered = RmsProp { centered: true, ..rmsprop };
-    let both = RmsProp { momentum: 0.9, ..centered };
-    let adam = Adam { lr: 0.02, betas: (0.8, 0.99), eps: 1e-7, ..Adam::default() };
-    let adamw = Adam { weight_decay: 0.3, decoupled_weight_decay: true, ..adam };
-    let amsgrad = Adam { amsgrad: true, ..adam };
-    let nadam = NAdam { lr: 0.02, betas: (0.8, 0.99), weight_decay: 0.1, ..NAdam::default() };
-    let adamax = Adamax { lr: 0.02, weight_decay: 0.1, ..Adamax::default() };
-    let adagrad = Adagrad { lr: 0.03, lr_decay: 0.01, ..Adagrad::default() };
-    let lion = Lion { lr: 0.02, weight_decay: 0.1, ..Lion::default() };
-    vec![
-        sgd.into(),
-        Sgd { weight_decay: 0.1, maximize: true, ..sgd }.into(),
-        momentum.into(),
-        Sgd { dampening: 0.3, weight_decay: 0.1, ..momentum }.into(),
-        nesterov.into(),
-        Sgd { lr_in_momentum: true, weight_decay: 0.1, decoupled_weight_decay: true, ..nesterov }.into(),
-        rmsprop.into(),
-        RmsProp { bias_correction: true, weight_decay: 0.1, ..rmsprop }.into(),
-        RmsProp { initial_accumulator: 1.0, momentum: 0.5, ..RmsProp::optax() }.into(),
-        centered.into(),
-        RmsProp { clamp_variance: false, eps_placement: EpsPlacement::Inside, eps: 0.1, ..centered }
-            .into(),
-        both.into(),
-        RmsProp { lr_in_momentum: true, maximize: true, ..both }.into(),
-        adam.into(),
-        adamw.into(),
-        Adam { eps_placement: EpsPlacement::Hat, maximize: true, ..adam }.into(),
-        Adam { eps_placement: EpsPlacement::Inside, weight_decay: 0.1, ..adam }.into(),
-        amsgrad.into(),
-        Adam { amsgrad_of: AmsgradOf::Corrected, ..amsgrad }.into(),
-        nadam.into(),
-        NAdam { momentum_decay: None, decoupled_weight_decay: true, ..nadam }.into(),
-        adamax.into(),
-        Adamax { eps_placement: EpsPlacement::Outside, ..adamax }.into(),
-        adagrad.into(),
-        Adagrad { initial_accumulator: 0.1, eps_placement: EpsPlacement::Inside, ..adagrad }.into(),
-        lion.into(),
-        Lion { decoupled_weight_decay: false, maximize: true, ..lion }.into(),
-    ]
+    Rule::variants().into_iter().map(|(_, rule)| rule).collect()
 }
 
 /// Values, and how far from them an f32 result may be.

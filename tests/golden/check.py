@@ -36,7 +36,7 @@ def moments(rule):
                     + ["momentum_buffer"] * (rule["momentum"] > 0))
         case "adam":
             return ["exp_avg", "exp_avg_sq"] + ["max_exp_avg_sq"] * rule["amsgrad"]
-        case "nadam":
+        case "nadam" | "radam":
             return ["exp_avg", "exp_avg_sq"]
         case "adamax":
             return ["exp_avg", "exp_inf"]
@@ -134,6 +134,21 @@ def nadam(r, t, lr, g, old):
     return lr * ahead / denominator, {"exp_avg": m, "exp_avg_sq": v}
 
 
+def radam(r, t, lr, g, old):
+    b1, b2 = r.betas
+    m, v = averages(r, g, old)
+    first = lr / without_power(b1, t) * m
+    # As a mean, of which nothing cancels: 1, 2, ... t, weighted with 1, b2, ... b2^(t - 1).
+    weights = b2 ** np.arange(min(t, 10**5))
+    rho = 2 * np.average(1 + np.arange(len(weights)), weights=weights) - 1
+    limit = 2 / (1 - b2) - 1
+    new = {"exp_avg": m, "exp_avg_sq": v}
+    if rho <= 5:
+        return first, new
+    rectified = math.sqrt((rho - 4) * (rho - 2) * limit / ((limit - 4) * (limit - 2) * rho))
+    return first * rectified / root(r, v, without_power(b2, t)), new
+
+
 def adamax(r, t, lr, g, old):
     b1, b2 = r.betas
     inside, outside = (r.eps, 0.0) if r.eps_placement == "inside" else (0.0, r.eps)
@@ -157,7 +172,7 @@ def lion(r, t, lr, g, old):
 
 
 RULES = {"sgd": sgd, "rmsprop": rmsprop, "adam": adam, "nadam": nadam,
-         "adamax": adamax, "adagrad": adagrad, "lion": lion}
+         "radam": radam, "adamax": adamax, "adagrad": adagrad, "lion": lion}
 
 
 def step(rule, t, lr, params, grads, old):

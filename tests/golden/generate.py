@@ -79,6 +79,8 @@ DEFAULTS = {
              "amsgrad": False, "amsgrad_of": "raw", **NO_DECAY},
     "nadam": {"lr": 2e-3, "betas": [0.9, 0.999], "eps": 1e-8, "momentum_decay": 4e-3,
               **NO_DECAY},
+    "radam": {"lr": 1e-3, "betas": [0.9, 0.999], "eps": 1e-8, "eps_placement": "hat",
+              **NO_DECAY},
     "adamax": {"lr": 2e-3, "betas": [0.9, 0.999], "eps": 1e-8, "eps_placement": "inside",
                **NO_DECAY},
     "adagrad": {"lr": 1e-2, "lr_decay": 0.0, "eps": 1e-10, "eps_placement": "outside",
@@ -94,6 +96,7 @@ OPTAX = {
     "rmsprop": {"alpha": 0.9, "eps_placement": "inside", "lr_in_momentum": True},
     "adam": {"amsgrad_of": "corrected", **DECOUPLED},
     "nadam": {"lr": 1e-3, "momentum_decay": None, **DECOUPLED},
+    "radam": {"eps_placement": "outside", **DECOUPLED},
     "adamax": DECOUPLED,
     "adagrad": {"eps": 1e-7, "eps_placement": "inside", "initial_accumulator": 0.1,
                 **DECOUPLED},
@@ -155,7 +158,7 @@ def require(rule, **fields):
 # PyTorch. Its names are the library's.
 
 TORCH = {"sgd": torch.optim.SGD, "rmsprop": torch.optim.RMSprop, "adam": torch.optim.Adam,
-         "nadam": torch.optim.NAdam, "adamax": torch.optim.Adamax,
+         "nadam": torch.optim.NAdam, "radam": torch.optim.RAdam, "adamax": torch.optim.Adamax,
          "adagrad": torch.optim.Adagrad}
 
 
@@ -235,6 +238,7 @@ OPTAX_MOMENTS = {
     "rmsprop": {"square_avg": "nu", "grad_avg": "mu", "momentum_buffer": "trace"},
     "adam": {"exp_avg": "mu", "exp_avg_sq": "nu", "max_exp_avg_sq": "nu_max"},
     "nadam": {"exp_avg": "mu", "exp_avg_sq": "nu"},
+    "radam": {"exp_avg": "mu", "exp_avg_sq": "nu"},
     "adamax": {"exp_avg": "mu", "exp_inf": "nu"},
     "adagrad": {"sum": "sum_of_squares"},
     "lion": {"exp_avg": "mu"},
@@ -271,6 +275,9 @@ def make_optax(rule, lr):
             if decay:
                 return optax.adamw(lr, **betas, **eps, weight_decay=decay, **nesterov)
             return optax.adam(lr, **betas, **eps, **nesterov)
+        case "radam":
+            require(r, weight_decay=0.0, eps_placement="outside")
+            return optax.radam(lr, **betas, eps=r["eps"])
         case "adamax":
             require(r, eps_placement="inside")
             if decay:
@@ -299,7 +306,7 @@ def check_optax_defaults():
     assert (own["initial_accumulator_value"], own["eps"]) == (
         adagrad["initial_accumulator"], adagrad["eps"])
     for kind, names in [("adam", ["adam", "adamw", "amsgrad"]), ("nadam", ["nadam", "nadamw"]),
-                        ("adamax", ["adamax", "adamaxw"]), ("lion", ["lion"])]:
+                        ("radam", ["radam"]), ("adamax", ["adamax", "adamaxw"]), ("lion", ["lion"])]:
         rule = rule_of(kind, {}, "optax")
         for name in names:
             own = defaults(getattr(optax, name))
@@ -480,6 +487,12 @@ def torch_cases():
     yield case("nadam_decoupled_weight_decay", "nadam", {"weight_decay": 0.05, **DECOUPLED})
     yield case("nadam_maximize", "nadam", {"maximize": True})
     yield case("nadam_momentum_decay_0.5", "nadam", {"momentum_decay": 0.5})
+    yield case("radam", "radam", {}, LONG)
+    yield case("radam_weight_decay", "radam", {"weight_decay": 0.05}, LONG)
+    yield case("radam_decoupled_weight_decay", "radam", {"weight_decay": 0.05, **DECOUPLED}, LONG)
+    yield case("radam_maximize", "radam", {"maximize": True}, LONG)
+    yield case("radam_betas_0.5_0.9_eps_1e-6", "radam", {"betas": [0.5, 0.9], "eps": 1e-6}, LONG)
+    yield case("radam_never_rectified", "radam", {"betas": [0.9, 0.5]})
     yield case("adamax", "adamax", {}, LONG)
     yield case("adamax_weight_decay", "adamax", {"weight_decay": 0.05})
     yield case("adamax_maximize", "adamax", {"maximize": True})
@@ -502,7 +515,8 @@ def torch_cases():
     for name, kind, changes, t0 in [
         ("adam", "adam", {}, 10**6), ("adam_amsgrad", "adam", amsgrad, 10**6),
         ("nadam", "nadam", {}, 10**6), ("nadam_long_memory", "nadam", long_memory, 10**6),
-        ("nadam", "nadam", {}, 10), ("adamax", "adamax", {}, 10**6),
+        ("nadam", "nadam", {}, 10), ("radam", "radam", {}, 10), ("radam", "radam", {}, 10**3),
+        ("radam", "radam", {}, 10**6), ("adamax", "adamax", {}, 10**6),
         ("adagrad_lr_decay", "adagrad", {"lr_decay": 1e-6}, 10**6),
         ("sgd_momentum_dampening", "sgd", dampening, 10**6),
         *((name, "rmsprop", changes, 10**6) for name, changes in rmsprops),
@@ -556,6 +570,7 @@ def optax_cases():
     yield case("adamw_exponential", "adam", {"weight_decay": 1e-4}, lrs=falling(1e-3))
     yield case("nadam", "nadam", {})
     yield case("nadamw", "nadam", {"weight_decay": 0.05})
+    yield case("radam", "radam", {}, LONG)
     yield case("adamax", "adamax", {})
     yield case("adamaxw", "adamax", {"weight_decay": 0.05})
     yield case("adagrad", "adagrad", {})
@@ -609,6 +624,7 @@ BETWEEN = [
     ("adamw", "adam", {"weight_decay": 1e-2, **DECOUPLED}),
     ("adam_amsgrad", "adam", {"amsgrad": True}),
     ("nadam", "nadam", {}),
+    ("radam", "radam", {}),
     ("adamax", "adamax", {}),
     ("adagrad", "adagrad", {}),
 ]

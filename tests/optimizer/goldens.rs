@@ -91,13 +91,15 @@ fn assert_expected(case: &Case, i: usize, actual: &[Vec<f32>], expected: &[Expec
 fn the_cases_are_of_every_rule_and_source() {
     let cases = cases();
     cases.iter().for_each(|case| case.rule.validate().unwrap());
-    assert_eq!(cases.len(), 117);
+    assert_eq!(cases.len(), 127);
     let kinds: HashSet<_> = cases.iter().map(|case| std::mem::discriminant(&case.rule)).collect();
-    assert_eq!(kinds.len(), 7);
+    let all = Rule::variants();
+    let all: HashSet<_> = all.iter().map(|(_, rule)| std::mem::discriminant(rule)).collect();
+    assert_eq!(kinds, all, "record steps of every rule with tests/golden/generate.py");
     let sources: HashSet<_> = cases.iter().map(|case| case.source.as_str()).collect();
     assert_eq!(sources, HashSet::from(["torch", "optax", "keras"]));
     let between = between();
-    assert_eq!(between.len(), 8);
+    assert_eq!(between.len(), 9);
     assert!(between.iter().all(|tensors| tensors.len() == 5));
 }
 

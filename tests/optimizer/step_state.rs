@@ -7,7 +7,7 @@ use common::step::{Twin, read_tensors};
 use common::{Random, assert_bits};
 use wgpu_optim::cpu::{self, RuleConstants, StepState};
 use wgpu_optim::gpu::ReadBack;
-use wgpu_optim::{Adagrad, Adam, NAdam, Optimizer, Rule, Sgd, Span};
+use wgpu_optim::{Adagrad, Adam, NAdam, Optimizer, RAdam, Rule, Sgd, Span};
 
 const BETAS: [f64; 7] = [0.0, 0.5, 0.9, 0.99, 0.999, 0.9999, 1.0 - 1e-7];
 const STATE_BYTES: u64 = size_of::<StepState>() as u64;
@@ -22,9 +22,11 @@ fn changing_rules() -> impl Iterator<Item = Rule> {
         .zip(pairs.clone())
         .map(move |(momentum_decay, betas)| NAdam { momentum_decay, betas, ..nadam }.into());
     let adam = Adam { lr: 0.75, eps: 1e-3, weight_decay: 0.1, ..Adam::keras() };
-    let adams = pairs.map(move |betas| Adam { betas, ..adam }.into());
+    let adams = pairs.clone().map(move |betas| Adam { betas, ..adam }.into());
+    let radam = RAdam { lr: 0.75, eps: 1e-3, ..RAdam::default() };
+    let radams = pairs.clone().map(move |betas| RAdam { betas, ..radam }.into());
     let adagrad = Adagrad { lr: 0.75, eps: 1e-3, lr_decay: 0.3, ..Adagrad::default() }.into();
-    adams.chain(nadams).chain([adagrad])
+    adams.chain(nadams).chain(radams).chain([adagrad])
 }
 
 fn build(gpu: &Gpu, rule: Rule, params: &[f32], grads: &[f32]) -> Optimizer {

@@ -162,7 +162,7 @@ fn plan(problem: &mut Problem, loss: Loss, rule: Rule) -> TrainPlan {
 
 /// Rules that do not climb.
 fn descending() -> impl Iterator<Item = Rule> {
-    rules().into_iter().filter(|rule| !rule.frame().maximize)
+    rules().into_iter().filter(|rule| !rule.common_terms().maximize)
 }
 
 /// On the processor: in f32 with rows made as they are needed, and in f64 with rows in memory.

@@ -1,7 +1,6 @@
 //! Every kernel of the optimizer, by the name of its file.
 
 use super::*;
-use crate::{Adagrad, Adam, Adamax, Lion, NAdam, RmsProp, Sgd};
 
 /// A kernel under the name of its file.
 #[derive(Clone, Debug)]
@@ -33,19 +32,18 @@ pub fn all() -> Vec<Composed> {
     all
 }
 
-/// A rule of every file, in the variant with the most moments.
-pub(crate) fn rules() -> [(&'static str, Rule); 8] {
-    let (momentum, centered, amsgrad) = (0.9, true, true);
-    [
-        ("sgd", Sgd::default().into()),
-        ("sgd_momentum", Sgd { momentum, ..Sgd::default() }.into()),
-        ("rmsprop", RmsProp { momentum, centered, ..RmsProp::default() }.into()),
-        ("adam", Adam { amsgrad, ..Adam::default() }.into()),
-        ("nadam", NAdam::default().into()),
-        ("adamax", Adamax::default().into()),
-        ("adagrad", Adagrad::default().into()),
-        ("lion", Lion::default().into()),
-    ]
+/// A rule for every file of `shaders/update/`, by its name: the variant with the most moments.
+pub(crate) fn rules() -> Vec<(&'static str, Rule)> {
+    let mut rules: Vec<(&'static str, Rule)> = Vec::new();
+    for (_, rule) in Rule::variants() {
+        let file = rule.shader().name;
+        match rules.iter_mut().find(|(name, _)| *name == file) {
+            Some((_, most)) if most.moments().len() >= rule.moments().len() => {}
+            Some((_, most)) => *most = rule,
+            None => rules.push((file, rule)),
+        }
+    }
+    rules
 }
 
 fn updates() -> Vec<Composed> {

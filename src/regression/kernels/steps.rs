@@ -11,6 +11,7 @@ pub const USED: usize = 96;
 const FIRST: u32 = 1;
 const GRADIENT: u32 = 2;
 const STEP: u32 = 16;
+const UNRECTIFIED: u32 = 32;
 
 /// Takes a step ahead of the device, which is given its constants, and writes them into a slot.
 pub fn advance(slot: &mut [u8], rule: &Rule, state: &mut StepState, lr: f32) -> Step<f32> {
@@ -23,6 +24,7 @@ pub fn advance(slot: &mut [u8], rule: &Rule, state: &mut StepState, lr: f32) -> 
 /// The first words of a slot: what is counted from step to step.
 pub fn counted(step: &Step<f32>) -> [f32; COUNTED / 4] {
     let first = if step.first { FIRST } else { 0 };
+    let unrectified = if step.unrectified { UNRECTIFIED } else { 0 };
     let grad_factor = 1.0;
     [
         step.lr,
@@ -32,6 +34,6 @@ pub fn counted(step: &Step<f32>) -> [f32; COUNTED / 4] {
         step.eps,
         step.decay,
         grad_factor,
-        f32::from_bits(first | GRADIENT | STEP),
+        f32::from_bits(first | unrectified | GRADIENT | STEP),
     ]
 }

@@ -1,66 +1,22 @@
-//! Which terms of an update a check can see: a term whose input is zero may be wrong without a trace.
+//! The terms of an update that a check covers: where the input of a term is zero, an error in it does not show.
 
 use super::ObservedStep;
+use crate::Penalty;
 use crate::regression::train::Recipe;
-use crate::{Penalty, Rule};
+use crate::rule::TermInput;
 
-/// What must not be zero for an error in a term to show.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Needs {
-    Gradient,
-    LearningRate,
-    Params,
-    /// The moment of this place among those of the rule, ahead of the update.
-    Moment(usize),
-    /// An update behind the first, which is a case of its own.
-    Later,
-}
-
-/// The terms of a recipe's update by PyTorch's names. That of the average is looked at by whoever has it.
-fn terms(recipe: &Recipe) -> Vec<(&'static str, Needs)> {
-    use Needs::*;
-    let (rule, frame) = (&recipe.rule, recipe.rule.frame());
-    let moment = |name: &str| {
-        let place = rule.moments().iter().position(|moment| *moment == name);
-        Moment(place.unwrap_or_default())
-    };
-    let mut terms = vec![("lr", LearningRate)];
-    match rule {
-        Rule::Sgd(sgd) if sgd.momentum != 0.0 => {
-            terms.push(("momentum", moment("momentum_buffer")));
-            terms.extend((sgd.dampening != 0.0).then_some(("dampening", Later)));
-            terms.extend(sgd.nesterov.then_some(("nesterov", moment("momentum_buffer"))));
-        }
-        Rule::Sgd(_) => {}
-        Rule::RmsProp(rmsprop) => {
-            terms.push(("alpha", moment("square_avg")));
-            terms.extend(rmsprop.centered.then_some(("centered", moment("grad_avg"))));
-            let momentum = rmsprop.momentum != 0.0;
-            terms.extend(momentum.then_some(("momentum", moment("momentum_buffer"))));
-        }
-        Rule::Adam(_) | Rule::NAdam(_) => {
-            terms.extend([("beta1", moment("exp_avg")), ("beta2", moment("exp_avg_sq"))]);
-            let amsgrad = matches!(rule, Rule::Adam(adam) if adam.amsgrad);
-            terms.extend(amsgrad.then_some(("amsgrad", moment("max_exp_avg_sq"))));
-            terms.extend(matches!(rule, Rule::NAdam(_)).then_some(("momentum_decay", Later)));
-        }
-        Rule::Adamax(_) => {
-            terms.extend([("beta1", moment("exp_avg")), ("beta2", moment("exp_inf"))]);
-        }
-        Rule::Adagrad(adagrad) => {
-            terms.push(("sum", moment("sum")));
-            terms.extend((adagrad.lr_decay != 0.0).then_some(("lr_decay", Later)));
-        }
-        Rule::Lion(_) => {
-            terms.extend([("beta1", moment("exp_avg")), ("beta2", moment("exp_avg"))]);
-        }
-    }
+/// The terms of a recipe's update by PyTorch's names, without the moving average of the parameters.
+fn terms(recipe: &Recipe) -> Vec<(&'static str, TermInput)> {
+    let (rule, common) = (&recipe.rule, recipe.rule.common_terms());
+    let mut terms = vec![("lr", TermInput::LearningRate)];
+    terms.extend(rule.terms());
     let (beta1, beta2) = rule.bias_corrected_betas();
-    terms.extend((beta1 != 0.0 || beta2 != 0.0).then_some(("bias_correction", Later)));
-    let decay = frame.coupled != 0.0 || frame.decoupled != 0.0;
-    terms.extend(decay.then_some(("weight_decay", Params)));
-    terms.extend(frame.maximize.then_some(("maximize", Gradient)));
-    terms.extend((recipe.penalty != Penalty::default()).then_some(("penalty", Params)));
+    let corrects = beta1 != 0.0 || beta2 != 0.0;
+    terms.extend(corrects.then_some(("bias_correction", TermInput::LaterUpdate)));
+    let decay = common.coupled != 0.0 || common.decoupled != 0.0;
+    terms.extend(decay.then_some(("weight_decay", TermInput::Params)));
+    terms.extend(common.maximize.then_some(("maximize", TermInput::Gradient)));
+    terms.extend((recipe.penalty != Penalty::default()).then_some(("penalty", TermInput::Params)));
     terms
 }
 
@@ -76,14 +32,19 @@ pub const AVERAGE: &str = "average";
 /// The terms that the check of an update could see; without the average.
 pub fn seen<'a>(recipe: &Recipe, step: &'a ObservedStep) -> impl Iterator<Item = &'static str> + 'a {
     let alive = |values: &[f32]| values.iter().any(|&value| value != 0.0);
-    let holds = move |needs: Needs| match needs {
-        Needs::Gradient => alive(&step.gradient.grads),
-        Needs::LearningRate => step.lr != 0.0,
-        Needs::Params => alive(&step.before.params),
-        Needs::Moment(place) => step.before.moments.get(place).is_some_and(|moment| alive(moment)),
-        Needs::Later => step.t > 1,
+    let moments = recipe.rule.moments();
+    let moment = move |name: &str| {
+        let place = moments.iter().position(|moment| *moment == name)?;
+        step.before.moments.get(place)
     };
-    terms(recipe).into_iter().filter(move |(_, needs)| holds(*needs)).map(|(name, _)| name)
+    let is_alive = move |input: TermInput| match input {
+        TermInput::Gradient => alive(&step.gradient.grads),
+        TermInput::LearningRate => step.lr != 0.0,
+        TermInput::Params => alive(&step.before.params),
+        TermInput::Moment(name) => moment(name).is_some_and(|moment| alive(moment)),
+        TermInput::LaterUpdate => step.t > 1,
+    };
+    terms(recipe).into_iter().filter(move |(_, input)| is_alive(*input)).map(|(name, _)| name)
 }
 
 #[cfg(test)]

@@ -26,7 +26,7 @@ use wgpu_optim::rule::{ClipNorm, Conditioning};
 #[derive(Args)]
 pub struct Arguments {
     /// The optimizer
-    #[arg(long, value_enum, value_name = "NAME")]
+    #[arg(long, value_name = "NAME")]
     optimizer: Optimizer,
     /// The parameters: a safetensors file, F32 where there is a gradient (--device f64: or F64); a tensor of another
     /// type, such as a counter, comes out as it went in

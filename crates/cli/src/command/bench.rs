@@ -22,7 +22,7 @@ pub struct Arguments {
     #[command(flatten)]
     device: DeviceArguments,
     /// Rules, by the names of `fit --optimizer` [default: every one]
-    #[arg(long = "rule", value_enum, value_delimiter = ',', value_name = "RULE,…")]
+    #[arg(long = "rule", value_delimiter = ',', value_name = "RULE,…")]
     rules: Vec<Optimizer>,
     /// Sizes: 4096, 2^24 or 1e6 parameters of a step and numbers of X at 64 features, or 2^20x64 rows x features
     /// of X [default: 2^12, 2^16 … as far as they fit; five shapes of a gradient]
@@ -83,8 +83,10 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
             output::check_file(flag, path, &mut seen)?;
         }
     }
-    let every = Optimizer::value_variants();
-    let chosen = if arguments.rules.is_empty() { every } else { &arguments.rules };
+    let chosen = match arguments.rules.is_empty() {
+        true => Optimizer::all().collect(),
+        false => arguments.rules.clone(),
+    };
     let options = Options {
         works: match arguments.works {
             Works::Step => bench::Works::Step,
@@ -92,7 +94,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
             Works::Fit => bench::Works::Fit,
             Works::All => bench::Works::All,
         },
-        rules: RuleArguments::of(Preset::Torch).rules(chosen)?,
+        rules: RuleArguments::of(Preset::Torch).rules(&chosen)?,
         sizes: arguments.sizes.clone(),
         budget: arguments.time_budget,
         stream: arguments.stream,

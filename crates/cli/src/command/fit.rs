@@ -14,7 +14,6 @@ mod setup;
 
 use super::device::Description;
 use super::plot::{Chart, Mark, Series};
-use super::rules::Optimizer;
 use super::signals::Signals;
 use super::{Failure, output};
 pub use arguments::Arguments;
@@ -50,13 +49,9 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
 
 impl<'a> Fit<'a> {
     fn new(arguments: &'a Arguments, outputs: &Outputs) -> Result<Self, Failure> {
-        let optimizers = match &arguments.optimizers[..] {
-            [] => &[Optimizer::Rmsprop, Optimizer::Adam],
-            chosen => chosen,
-        };
         let mut rule_arguments = arguments.rule.clone();
         let penalty = arguments.model.penalty(rule_arguments.alpha_mut())?;
-        let rules = rule_arguments.rules(optimizers)?;
+        let rules = rule_arguments.rules(&arguments.optimizers)?;
         let (mut problem, model) = arguments.problem()?;
         if problem.rows == 1 {
             output::note("There is one row of data: any model through it fits.");

@@ -1,37 +1,69 @@
 //! `--optimizer` and the hyper-parameters of the rules: one place for every command that has them.
 
 use super::Failure;
-use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::builder::{
+    MapValueParser, PossibleValue, PossibleValuesParser, TypedValueParser, ValueParserFactory,
+};
 use clap::{Args, ValueEnum};
-use wgpu_optim::rule::{AmsgradOf, EpsPlacement};
-use wgpu_optim::{Adagrad, Adam, Adamax, Lion, NAdam, RmsProp, Rule, Sgd};
+use wgpu_optim::Rule;
+use wgpu_optim::rule::{self, AmsgradOf, EpsPlacement, NamedRule};
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Optimizer {
-    Sgd,
-    /// SGD with a momentum of 0.9
-    Momentum,
-    /// SGD with Nesterov momentum of 0.9
-    Nesterov,
-    Rmsprop,
-    Adam,
-    /// Adam with decoupled weight decay
-    Adamw,
-    /// Adam that divides by the largest second moment so far
-    Amsgrad,
-    Nadam,
-    Adamax,
-    Adagrad,
-    Lion,
+/// An optimizer by its name.
+#[derive(Clone, Copy, Debug)]
+pub struct Optimizer(&'static NamedRule);
+
+impl Optimizer {
+    /// Every optimizer, in the order of the library.
+    pub fn all() -> impl Iterator<Item = Self> {
+        Rule::names().map(Optimizer)
+    }
+
+    /// The optimizer of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::all().find(|optimizer| optimizer.name() == name)
+    }
+
+    pub fn name(self) -> &'static str {
+        self.0.name
+    }
 }
 
-/// Whose defaults hold for what is not given.
+/// Equal by name.
+impl PartialEq for Optimizer {
+    fn eq(&self, other: &Self) -> bool {
+        self.name() == other.name()
+    }
+}
+
+impl ValueParserFactory for Optimizer {
+    type Parser = MapValueParser<PossibleValuesParser, fn(String) -> Optimizer>;
+
+    fn value_parser() -> Self::Parser {
+        let possible = Self::all().map(|Optimizer(named)| match named.summary {
+            "" => PossibleValue::new(named.name),
+            summary => PossibleValue::new(named.name).help(summary),
+        });
+        PossibleValuesParser::new(possible).map(|name| Self::named(&name).expect("a possible value"))
+    }
+}
+
+/// The library whose defaults apply.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Preset {
     #[default]
     Torch,
     Optax,
     Keras,
+}
+
+impl From<Preset> for rule::Preset {
+    fn from(preset: Preset) -> Self {
+        match preset {
+            Preset::Torch => rule::Preset::Torch,
+            Preset::Optax => rule::Preset::Optax,
+            Preset::Keras => rule::Preset::Keras,
+        }
+    }
 }
 
 /// Without one, muₜ is beta1 from the first step on. A type of its own because clap reads an option of an
@@ -47,7 +79,7 @@ pub struct RuleArguments {
     /// Whose defaults hold for all that is not given
     #[arg(long, value_enum, default_value_t, value_name = "LIBRARY")]
     preset: Preset,
-    /// Learning rate [default: sgd, momentum, nesterov, adam, adamw and amsgrad 1e-3, rmsprop and adagrad 1e-2,
+    /// Learning rate [default: sgd, momentum, nesterov, adam, adamw, amsgrad and radam 1e-3, rmsprop and adagrad 1e-2,
     /// nadam and adamax 2e-3, lion 1e-4]
     #[arg(long, value_name = "LR", allow_negative_numbers = true)]
     pub lr: Option<f64>,
@@ -76,7 +108,7 @@ pub struct RuleArguments {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     lr_in_momentum: Option<bool>,
 
-    /// Decay of the two moments (adam, adamw, nadam, adamax, lion) [default: 0.9,0.999, lion 0.9,0.99]
+    /// Decay of the two moments (adam, adamw, nadam, radam, adamax, lion) [default: 0.9,0.999, lion 0.9,0.99]
     #[arg(long, value_name = "B1,B2", value_parser = betas, allow_hyphen_values = true)]
     #[arg(conflicts_with_all = ["beta1", "beta2"])]
     betas: Option<(f64, f64)>,
@@ -89,8 +121,8 @@ pub struct RuleArguments {
     /// Added to the root (all but sgd and lion) [default: 1e-8, adagrad 1e-10]
     #[arg(long, value_name = "EPS", allow_negative_numbers = true)]
     pub eps: Option<f64>,
-    /// Where eps is added (adam, adamw; rmsprop; adamax, adagrad without hat) [default: outside, adamax
-    /// inside]
+    /// Where eps is added (adam, adamw; rmsprop; adamax, adagrad without hat; radam without inside) [default: outside,
+    /// adamax inside, radam hat]
     #[arg(long, value_name = "PLACE", value_parser = eps_placements())]
     eps_placement: Option<EpsPlacement>,
     /// Divides by the root of the largest second moment so far (adam, adamw) [default: false]
@@ -123,6 +155,11 @@ pub struct RuleArguments {
     lr_decay: Option<f64>,
 }
 
+/// The hyper-parameter of this name, if the rule has it.
+fn field<'a, T: 'static>(rule: &'a mut Rule, name: &str) -> Option<&'a mut T> {
+    rule.hyper_parameter_mut(name).map(|field| field.downcast_mut().expect("the type of its option"))
+}
+
 fn number(text: &str) -> Result<f64, String> {
     text.trim().parse().map_err(|error| format!("`{text}`: {error}"))
 }
@@ -151,50 +188,18 @@ fn amsgrads() -> impl TypedValueParser<Value = AmsgradOf> {
         .map(|name| if name == "corrected" { AmsgradOf::Corrected } else { AmsgradOf::Raw })
 }
 
-impl Optimizer {
-    /// What it is where nothing is given.
-    fn default_rule(self, preset: Preset) -> Rule {
-        macro_rules! preset {
-            ($rule:ident) => {
-                match preset {
-                    Preset::Torch => $rule::torch(),
-                    Preset::Optax => $rule::optax(),
-                    Preset::Keras => $rule::keras(),
-                }
-            };
-        }
-        match self {
-            Optimizer::Sgd => preset!(Sgd).into(),
-            // The libraries' default of 0 would be plain SGD.
-            Optimizer::Momentum => Sgd { momentum: 0.9, ..preset!(Sgd) }.into(),
-            Optimizer::Nesterov => Sgd { momentum: 0.9, nesterov: true, ..preset!(Sgd) }.into(),
-            Optimizer::Rmsprop => preset!(RmsProp).into(),
-            Optimizer::Adam => preset!(Adam).into(),
-            Optimizer::Adamw => match preset {
-                Preset::Torch => Adam::adamw().into(),
-                // The defaults of optax.adamw and of keras.optimizers.AdamW.
-                Preset::Optax => Adam { weight_decay: 1e-4, ..Adam::optax() }.into(),
-                Preset::Keras => Adam { weight_decay: 4e-3, ..Adam::keras() }.into(),
-            },
-            Optimizer::Amsgrad => Adam { amsgrad: true, ..preset!(Adam) }.into(),
-            Optimizer::Nadam => preset!(NAdam).into(),
-            Optimizer::Adamax => preset!(Adamax).into(),
-            Optimizer::Adagrad => preset!(Adagrad).into(),
-            Optimizer::Lion => preset!(Lion).into(),
-        }
-    }
-}
-
 impl RuleArguments {
     /// Nothing but whose defaults hold.
     pub fn of(preset: Preset) -> Self {
         RuleArguments { preset, ..Self::default() }
     }
 
-    /// The names of what is given that an optimizer has.
+    /// The names of the given hyper-parameters that an optimizer has.
     pub fn used_by(&self, optimizer: Optimizer) -> Vec<&'static str> {
         let mut used = Vec::new();
-        self.rule(optimizer, &mut used);
+        let mut rule =
+            optimizer.0.preset(rule::Preset::Torch).expect("every optimizer has PyTorch's defaults");
+        self.set(&mut rule, &mut used);
         used
     }
 
@@ -203,10 +208,11 @@ impl RuleArguments {
         &mut self.alpha
     }
 
-    /// The rules of the optimizers asked for, valid.
+    /// The rules of these optimizers, valid.
     pub fn rules(&self, optimizers: &[Optimizer]) -> Result<Vec<Rule>, Failure> {
         let mut used = Vec::new();
-        let rules: Vec<Rule> = optimizers.iter().map(|&o| self.rule(o, &mut used)).collect();
+        let rules: Vec<Rule> =
+            optimizers.iter().map(|&o| self.rule(o, &mut used)).collect::<Result<_, _>>()?;
         // A hyper-parameter that nothing uses is a mistake of the user's that must not pass in silence.
         if let Some(flag) = self.given().into_iter().find(|flag| !used.contains(flag)) {
             let flag = flag.replace('_', "-");
@@ -219,64 +225,49 @@ impl RuleArguments {
         Ok(rules)
     }
 
-    /// The rule with what is given, whose names are added to `used`.
-    fn rule(&self, optimizer: Optimizer, used: &mut Vec<&'static str>) -> Rule {
-        let mut rule = optimizer.default_rule(self.preset);
+    /// The rule with the given hyper-parameters, whose names are added to `used`.
+    fn rule(&self, optimizer: Optimizer, used: &mut Vec<&'static str>) -> Result<Rule, Failure> {
+        let Some(mut rule) = optimizer.0.preset(self.preset.into()) else {
+            let preset = self.preset.to_possible_value().expect("no preset is hidden");
+            let (name, preset) = (optimizer.name(), preset.get_name());
+            let message =
+                format!("--preset {preset} has no defaults for {name}: that library does not have it");
+            return Err(Failure::Input(message));
+        };
+        self.set(&mut rule, used);
+        Ok(rule)
+    }
+
+    /// Sets the given hyper-parameters that the rule has, and adds their names to `used`.
+    fn set(&self, rule: &mut Rule, used: &mut Vec<&'static str>) {
         macro_rules! set {
-            ($($flag:ident: $($place:tt).+),+) => {{$(
-                if let Some(value) = self.$flag {
-                    $($place).+ = value;
+            ($($flag:ident)+) => {$(set!($flag: stringify!($flag));)+};
+            ($flag:ident: $field:expr) => {
+                if let (Some(value), Some(field)) = (self.$flag, field(rule, $field)) {
+                    *field = value;
                     used.push(stringify!($flag));
                 }
-            )+}};
-        }
-        macro_rules! set_all {
-            // What every rule has, and the fields of this one that are called like their flags.
-            ($rule:ident $(, $field:ident)*) => {
-                set!(
-                    lr: $rule.lr, weight_decay: $rule.weight_decay, maximize: $rule.maximize,
-                    decoupled: $rule.decoupled_weight_decay $(, $field: $rule.$field)*
-                )
             };
         }
-        macro_rules! set_betas {
-            ($rule:ident) => {
-                set!(betas: $rule.betas, beta1: $rule.betas.0, beta2: $rule.betas.1)
-            };
+        set!(
+            lr weight_decay maximize momentum dampening nesterov lr_in_momentum betas eps eps_placement
+            amsgrad amsgrad_of alpha centered clamp_variance bias_correction initial_accumulator lr_decay
+        );
+        set!(decoupled: "decoupled_weight_decay");
+        if let (Some(beta1), Some(betas)) = (self.beta1, field::<(f64, f64)>(rule, "betas")) {
+            betas.0 = beta1;
+            used.push("beta1");
         }
-        match &mut rule {
-            Rule::Sgd(r) => set_all!(r, momentum, dampening, nesterov, lr_in_momentum),
-            Rule::RmsProp(r) => {
-                set_all!(r, alpha, eps, eps_placement, momentum, lr_in_momentum, centered);
-                set!(
-                    clamp_variance: r.clamp_variance, bias_correction: r.bias_correction,
-                    initial_accumulator: r.initial_accumulator
-                );
-            }
-            Rule::Adam(r) => {
-                set_all!(r, eps, eps_placement, amsgrad, amsgrad_of);
-                set_betas!(r);
-            }
-            Rule::NAdam(r) => {
-                set_all!(r, eps);
-                set_betas!(r);
-                if let Some(MomentumDecay(decay)) = self.momentum_decay {
-                    r.momentum_decay = decay;
-                    used.push("momentum_decay");
-                }
-            }
-            Rule::Adamax(r) => {
-                set_all!(r, eps, eps_placement);
-                set_betas!(r);
-            }
-            Rule::Adagrad(r) => set_all!(r, lr_decay, eps, eps_placement, initial_accumulator),
-            Rule::Lion(r) => {
-                set_all!(r);
-                set_betas!(r);
-            }
-            _ => {}
+        if let (Some(beta2), Some(betas)) = (self.beta2, field::<(f64, f64)>(rule, "betas")) {
+            betas.1 = beta2;
+            used.push("beta2");
         }
-        rule
+        if let (Some(MomentumDecay(decay)), Some(field)) =
+            (self.momentum_decay, field(rule, "momentum_decay"))
+        {
+            *field = decay;
+            used.push("momentum_decay");
+        }
     }
 
     /// The names of what is given.
@@ -301,10 +292,11 @@ impl RuleArguments {
 mod tests {
     use super::*;
     use clap::Parser;
+    use wgpu_optim::{Adam, Adamax, Lion, NAdam, RAdam, RmsProp, Sgd};
 
     #[derive(Parser)]
     struct Cli {
-        #[arg(long = "optimizer", value_enum)]
+        #[arg(long = "optimizer")]
         optimizers: Vec<Optimizer>,
         #[command(flatten)]
         rule: RuleArguments,
@@ -322,14 +314,10 @@ mod tests {
     }
 
     #[test]
-    fn every_name_is_that_of_its_rule() {
-        for preset in Preset::value_variants() {
-            for optimizer in Optimizer::value_variants() {
-                let rule = optimizer.default_rule(*preset);
-                rule.validate().unwrap();
-                assert_eq!(rule.name(), optimizer.to_possible_value().unwrap().get_name());
-            }
-        }
+    fn a_preset_that_has_no_such_optimizer_is_refused() {
+        assert_rule("--optimizer radam --preset optax", RAdam::optax());
+        let Err(Failure::Input(message)) = rules("--optimizer radam --preset keras") else { panic!() };
+        assert!(message.contains("keras has no defaults for radam"), "{message}");
     }
 
     #[test]

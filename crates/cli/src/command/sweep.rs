@@ -38,8 +38,8 @@ pub struct Arguments {
     #[command(flatten)]
     device: DeviceArguments,
 
-    /// The optimizers [default: adam]
-    #[arg(long = "optimizer", value_enum, value_name = "NAME")]
+    /// Optimizers to train with
+    #[arg(long = "optimizer", value_name = "NAME", default_value = "adam")]
     optimizers: Vec<Optimizer>,
     /// Rows of a mini-batch [default: blog 10, file 32]
     #[arg(long, value_name = "ROWS", value_parser = clap::value_parser!(u64).range(1..))]
@@ -104,11 +104,7 @@ fn side(name: &str) -> Result<Side, String> {
 
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     arguments.check_outputs()?;
-    let optimizers = match &arguments.optimizers[..] {
-        [] => &[Optimizer::Adam],
-        chosen => chosen,
-    };
-    let settings = arguments.grid.settings(optimizers)?;
+    let settings = arguments.grid.settings(&arguments.optimizers)?;
     let seeds = arguments.seeds as usize;
     if settings.len().saturating_mul(seeds) > MOST_FITS {
         let (settings, most) = (settings.len(), MOST_FITS);

@@ -11,6 +11,7 @@ use proptest::prelude::*;
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::Value;
+use std::any::Any;
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::LazyLock;
@@ -90,71 +91,31 @@ fn save_with(
     std::fs::write(path, safetensors::serialize(views, metadata).unwrap()).unwrap();
 }
 
-/// The arguments that make a rule, every hyper-parameter given.
+/// The arguments that make a rule, every hyper-parameter but the learning rate given.
 fn flags(rule: &Rule) -> String {
-    let eps_place = |place| match place {
-        EpsPlacement::Outside => "outside",
-        EpsPlacement::Inside => "inside",
-        EpsPlacement::Hat => "hat",
-    };
-    let own = match rule {
-        Rule::Sgd(r) => format!(
-            "sgd --momentum {:?} --dampening {:?} --nesterov={} --lr-in-momentum={}",
-            r.momentum, r.dampening, r.nesterov, r.lr_in_momentum
-        ),
-        Rule::RmsProp(r) => format!(
-            "rmsprop --alpha {:?} --eps {:?} --eps-placement {} --momentum {:?} --lr-in-momentum={} \
-             --centered={} --clamp-variance={} --initial-accumulator {:?} --bias-correction={}",
-            r.alpha,
-            r.eps,
-            eps_place(r.eps_placement),
-            r.momentum,
-            r.lr_in_momentum,
-            r.centered,
-            r.clamp_variance,
-            r.initial_accumulator,
-            r.bias_correction
-        ),
-        Rule::Adam(r) => format!(
-            "adam --betas {:?},{:?} --eps {:?} --eps-placement {} --amsgrad={} --amsgrad-of {}",
-            r.betas.0,
-            r.betas.1,
-            r.eps,
-            eps_place(r.eps_placement),
-            r.amsgrad,
-            if r.amsgrad_of == AmsgradOf::Raw { "raw" } else { "corrected" }
-        ),
-        Rule::NAdam(r) => format!(
-            "nadam --betas {:?},{:?} --eps {:?} --momentum-decay {}",
-            r.betas.0,
-            r.betas.1,
-            r.eps,
-            r.momentum_decay.map_or("none".into(), |decay| format!("{decay:?}"))
-        ),
-        Rule::Adamax(r) => format!(
-            "adamax --beta1 {:?} --beta2 {:?} --eps {:?} --eps-placement {}",
-            r.betas.0,
-            r.betas.1,
-            r.eps,
-            eps_place(r.eps_placement)
-        ),
-        Rule::Adagrad(r) => format!(
-            "adagrad --lr-decay {:?} --eps {:?} --eps-placement {} --initial-accumulator {:?}",
-            r.lr_decay,
-            r.eps,
-            eps_place(r.eps_placement),
-            r.initial_accumulator
-        ),
-        Rule::Lion(r) => format!("lion --betas {:?},{:?}", r.betas.0, r.betas.1),
-        other => panic!("{other:?}"),
-    };
-    let frame = rule.frame();
-    let weight_decay = frame.coupled.max(frame.decoupled);
-    let decoupled = frame.decoupled != 0.0;
-    format!(
-        "--optimizer {own} --weight-decay {weight_decay:?} --decoupled={decoupled} --maximize={}",
-        frame.maximize
-    )
+    let names = rule.hyper_parameters().iter().filter(|name| **name != "lr");
+    let given = names.map(|name| {
+        let flag = name.replace("decoupled_weight_decay", "decoupled").replace('_', "-");
+        format!(" --{flag}={}", value(rule.hyper_parameter(name).unwrap()))
+    });
+    format!("--optimizer {}{}", rule.name(), given.collect::<String>())
+}
+
+/// A hyper-parameter as an argument.
+fn value(field: &dyn Any) -> String {
+    if let Some(x) = field.downcast_ref::<f64>() {
+        format!("{x:?}")
+    } else if let Some(x) = field.downcast_ref::<bool>() {
+        x.to_string()
+    } else if let Some((beta1, beta2)) = field.downcast_ref::<(f64, f64)>() {
+        format!("{beta1:?},{beta2:?}")
+    } else if let Some(x) = field.downcast_ref::<Option<f64>>() {
+        x.map_or("none".into(), |x| format!("{x:?}"))
+    } else if let Some(x) = field.downcast_ref::<EpsPlacement>() {
+        format!("{x:?}").to_lowercase()
+    } else {
+        format!("{:?}", field.downcast_ref::<AmsgradOf>().unwrap()).to_lowercase()
+    }
 }
 
 /// Values of a case as tensors.
@@ -319,6 +280,7 @@ fn steps_of_the_device_are_within_their_bounds() {
         "adam_cosine",
         "adam_after_1000000",
         "nadam_after_1000000",
+        "radam",
         "adamax",
         "adagrad_lr_decay_after_1000000",
         "optax_lion_after_10",
@@ -348,9 +310,16 @@ fn bytes(folder: &TempDir, name: &str) -> Vec<u8> {
 #[test]
 fn going_on_from_a_state_is_as_if_never_stopped() {
     for device in DEVICES.iter() {
-        for optimizer in
-            ["momentum", "rmsprop --centered", "adam --amsgrad", "nadam", "adamax", "adagrad", "lion"]
-        {
+        for optimizer in [
+            "momentum",
+            "rmsprop --centered",
+            "adam --amsgrad",
+            "nadam",
+            "radam",
+            "adamax",
+            "adagrad",
+            "lion",
+        ] {
             let folder = two();
             let run = |arguments: &str| {
                 json(
@@ -699,7 +668,7 @@ fn arguments_are_checked() {
 #[test]
 fn the_flags_make_the_rule() {
     let nesterov = Sgd { momentum: 0.9, nesterov: true, ..Sgd::torch() };
-    assert!(flags(&nesterov.into()).starts_with("--optimizer sgd --momentum 0.9"));
+    assert!(flags(&nesterov.into()).starts_with("--optimizer nesterov --momentum=0.9"));
     let folder = two();
     let apply = "apply --params p --grads g0 g1 g2 --device f64 --json --out";
     for (one, other) in [

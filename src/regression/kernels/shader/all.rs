@@ -1,7 +1,7 @@
 //! Every kernel over rows, by the name of its file.
 
 use super::*;
-use crate::gpu::shader::{Composed, rule_file, rules};
+use crate::gpu::shader::{Composed, rules};
 
 /// Every kernel over rows, once for each set of files that it is composed of; what overrides set is no difference.
 pub fn all() -> Vec<Composed> {
@@ -60,7 +60,7 @@ fn gradients(stored: bool) -> Vec<Composed> {
 fn descents() -> Vec<Composed> {
     let mut all = Vec::new();
     for (name, rule) in rules() {
-        let module = gradient_descend(rule.name(), rule_file(&rule));
+        let module = gradient_descend(rule.name(), rule.shader().source);
         all.push(Composed::stepping(format!("descend_{name}"), module, &rule));
     }
     all
@@ -72,7 +72,7 @@ fn epochs() -> Vec<Composed> {
         for (suffix, packed) in [("", false), ("_packed", true)] {
             for loss in losses().iter().filter(|loss| of_one_output(loss)) {
                 for (name, rule) in rules() {
-                    let module = gradient_epochs(rule.name(), loss, rule_file(&rule), packed, alone);
+                    let module = gradient_epochs(rule.name(), loss, rule.shader().source, packed, alone);
                     let name = format!("epochs_{way}_{}_{name}{suffix}", loss.name());
                     all.push(Composed::stepping(name, module, &rule));
                 }

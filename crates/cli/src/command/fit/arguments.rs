@@ -16,8 +16,8 @@ pub struct Arguments {
     #[command(flatten)]
     pub device: DeviceArguments,
 
-    /// Optimizers to train with, one after another [default: rmsprop adam]
-    #[arg(long = "optimizer", value_enum, value_name = "NAME")]
+    /// Optimizers to train with, one after another
+    #[arg(long = "optimizer", value_name = "NAME", default_values = ["rmsprop", "adam"])]
     pub optimizers: Vec<Optimizer>,
     /// Rows of a mini-batch [default: synthetic 2048, blog 10, file 32]
     #[arg(long, value_name = "ROWS", value_parser = clap::value_parser!(u64).range(1..))]

@@ -54,35 +54,13 @@ impl Dimension {
         matches!(self, Beta1 | Beta2 | Momentum | Alpha)
     }
 
-    /// What a rule has there, if it has it.
+    /// The value that a rule has in this dimension, if it has one.
     pub fn of(self, rule: &Rule) -> Option<f64> {
-        let betas = match rule {
-            Rule::Adam(rule) => Some(rule.betas),
-            Rule::NAdam(rule) => Some(rule.betas),
-            Rule::Adamax(rule) => Some(rule.betas),
-            Rule::Lion(rule) => Some(rule.betas),
-            _ => None,
-        };
-        match (self, rule) {
-            (Dimension::Lr, _) => Some(rule.lr()),
-            (Dimension::Beta1, _) => Some(betas?.0),
-            (Dimension::Beta2, _) => Some(betas?.1),
-            (Dimension::Momentum, Rule::Sgd(rule)) => Some(rule.momentum),
-            (Dimension::Momentum, Rule::RmsProp(rule)) => Some(rule.momentum),
-            (Dimension::Alpha, Rule::RmsProp(rule)) => Some(rule.alpha),
-            (Dimension::Eps, Rule::Adam(rule)) => Some(rule.eps),
-            (Dimension::Eps, Rule::NAdam(rule)) => Some(rule.eps),
-            (Dimension::Eps, Rule::Adamax(rule)) => Some(rule.eps),
-            (Dimension::Eps, Rule::Adagrad(rule)) => Some(rule.eps),
-            (Dimension::Eps, Rule::RmsProp(rule)) => Some(rule.eps),
-            (Dimension::WeightDecay, Rule::Sgd(rule)) => Some(rule.weight_decay),
-            (Dimension::WeightDecay, Rule::RmsProp(rule)) => Some(rule.weight_decay),
-            (Dimension::WeightDecay, Rule::Adam(rule)) => Some(rule.weight_decay),
-            (Dimension::WeightDecay, Rule::NAdam(rule)) => Some(rule.weight_decay),
-            (Dimension::WeightDecay, Rule::Adamax(rule)) => Some(rule.weight_decay),
-            (Dimension::WeightDecay, Rule::Adagrad(rule)) => Some(rule.weight_decay),
-            (Dimension::WeightDecay, Rule::Lion(rule)) => Some(rule.weight_decay),
-            _ => None,
+        let betas = || rule.hyper_parameter("betas")?.downcast_ref::<(f64, f64)>();
+        match self {
+            Dimension::Beta1 => Some(betas()?.0),
+            Dimension::Beta2 => Some(betas()?.1),
+            _ => rule.hyper_parameter(self.name())?.downcast_ref().copied(),
         }
     }
 }
@@ -288,11 +266,12 @@ mod tests {
             eps: None,
             weight_decay: None,
         };
-        let settings = arguments.settings(&[Optimizer::Adam, Optimizer::Sgd]).unwrap();
+        let [adam, sgd] = ["adam", "sgd"].map(|name| Optimizer::named(name).unwrap());
+        let settings = arguments.settings(&[adam, sgd]).unwrap();
         assert_eq!(settings.len(), 6 + 2);
         let beta2 = |i: usize| Dimension::Beta2.of(&settings[i].rule);
         assert_eq!([beta2(0), beta2(1), beta2(3), beta2(6)], [Some(0.9), Some(0.99), Some(0.9), None]);
-        let Err(Failure::Input(text)) = arguments.settings(&[Optimizer::Sgd]) else { panic!() };
+        let Err(Failure::Input(text)) = arguments.settings(&[sgd]) else { panic!() };
         assert_eq!(text, "--beta2 is a hyper-parameter of none of the optimizers chosen");
     }
 }

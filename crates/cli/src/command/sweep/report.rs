@@ -74,7 +74,7 @@ impl Side {
 }
 
 fn name(setting: &Setting) -> String {
-    crate::command::value_name(&setting.optimizer)
+    setting.optimizer.name().into()
 }
 
 impl Results<'_> {

@@ -260,6 +260,7 @@ fn other_rules_need_their_step() {
         ("adam", &["exp_avg", "exp_avg_sq"]),
         ("adam --amsgrad", &["exp_avg", "exp_avg_sq", "max_exp_avg_sq"]),
         ("nadam", &["exp_avg", "exp_avg_sq"]),
+        ("radam", &["exp_avg", "exp_avg_sq"]),
         ("adamax", &["exp_avg", "exp_inf"]),
         ("adagrad", &["sum"]),
     ] {
