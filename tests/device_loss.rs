@@ -10,8 +10,8 @@ use wgpu_optim::gpu::ReadBack;
 use wgpu_optim::regression::device::Gpu;
 use wgpu_optim::regression::reference::synthetic::Options;
 use wgpu_optim::regression::train::{
-    GpuData, GpuWorker, Keep, Placement, Plan, Progress, Recipe, RunState, SmallBatchWorker, TrainError,
-    VerifyEvery, WorkerState, train_keeping,
+    GpuData, GpuWorker, Keep, Placement, Plan, Progress, Recipe, RunState, TrainError, VerifyEvery,
+    WorkerState, train_keeping,
 };
 use wgpu_optim::regression::{Problem, ProblemError};
 use wgpu_optim::wgpu::{self, BufferUsages};
@@ -60,10 +60,10 @@ fn run(
                 Ok(())
             };
             if epochs {
-                let mut worker = SmallBatchWorker::new(&data, recipe, &start, batches)?;
+                let mut worker = GpuWorker::small_batch(&data, recipe, &start, batches)?;
                 return train_keeping(problem, plan, &mut worker, &stop, &mut observe, &mut keep);
             }
-            let mut worker = GpuWorker::new(&data, recipe, &start, batches)?;
+            let mut worker = GpuWorker::descent(&data, recipe, &start, batches)?;
             train_keeping(problem, plan, &mut worker, &stop, &mut observe, &mut keep)
         };
         match once() {

@@ -12,8 +12,7 @@ use wgpu_optim::regression::device::Gpu;
 use wgpu_optim::regression::reference::synthetic::{Options, Response};
 use wgpu_optim::regression::train::{
     Batches, Configuration, CpuWorker, EarlyStopping, GpuData, GpuWorker, HostRows, Keep, Placement,
-    Plan, Provenance, Recipe, Report, RunState, Shuffle, SmallBatchWorker, TrainError, VerifyEvery,
-    Worker, train_keeping,
+    Plan, Provenance, Recipe, Report, RunState, Shuffle, TrainError, VerifyEvery, Worker, train_keeping,
 };
 use wgpu_optim::{Adam, Loss, Model, Penalty, Rule};
 
@@ -177,7 +176,7 @@ fn on_device(
     let Plan { recipe, batches, .. } = plan;
     let start = vec![0.0; recipe.model.params()];
     let data = GpuData::new(gpu, problem, &recipe.model, batches, placement).unwrap();
-    let worker = || GpuWorker::new(&data, recipe, &start, batches).unwrap();
+    let worker = || GpuWorker::descent(&data, recipe, &start, batches).unwrap();
     let what = &format!("{what}, {placement:?}");
     cut(what, problem, plan, cuts, [&mut worker(), &mut worker()]);
 }
@@ -187,7 +186,7 @@ fn in_epochs(what: &str, gpu: &Gpu, problem: &Problem, plan: &Plan, cuts: Cuts) 
     let Plan { recipe, batches, .. } = plan;
     let start = vec![0.0; recipe.model.params()];
     let data = GpuData::new(gpu, problem, &recipe.model, batches, Placement::Resident).unwrap();
-    let worker = || SmallBatchWorker::new(&data, recipe, &start, batches).unwrap();
+    let worker = || GpuWorker::small_batch(&data, recipe, &start, batches).unwrap();
     cut(&format!("{what}, in epochs"), problem, plan, cuts, [&mut worker(), &mut worker()]);
 }
 
@@ -255,7 +254,7 @@ fn every_loss_goes_on_with_the_same_bits() {
         on_processor(loss.name(), &problem, &plan);
         if let Some(gpu) = training::gpu() {
             on_device(loss.name(), gpu, &problem, &plan, (Placement::Virtual, Cuts::AtSeams));
-            if SmallBatchWorker::fits(&problem, &plan.recipe, &plan.batches) {
+            if GpuWorker::is_small_batch(&problem, &plan.recipe, &plan.batches) {
                 in_epochs(loss.name(), gpu, &problem, &plan, Cuts::AtSeams);
             }
         }

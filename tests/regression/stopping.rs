@@ -12,7 +12,7 @@ use wgpu_optim::regression::reference;
 use wgpu_optim::regression::reference::gradient::Rows;
 use wgpu_optim::regression::train::{
     Batches, CpuWorker, EarlyStopping, GpuData, GpuWorker, HostRows, Placement, Plan, Recipe, Report,
-    SmallBatchWorker, Worker, train,
+    Worker, train,
 };
 use wgpu_optim::{Adam, Batch, Loss, Model, Sgd};
 
@@ -64,9 +64,9 @@ fn with<T>(on: On, problem: &Problem, plan: &Plan, then: impl FnOnce(&mut dyn Wo
             let data = GpuData::new(gpu, problem, model, batches, Placement::Resident).unwrap();
             match on {
                 On::SmallBatchKernel(_) => {
-                    then(&mut SmallBatchWorker::new(&data, recipe, &start, batches).unwrap())
+                    then(&mut GpuWorker::small_batch(&data, recipe, &start, batches).unwrap())
                 }
-                _ => then(&mut GpuWorker::new(&data, recipe, &start, batches).unwrap()),
+                _ => then(&mut GpuWorker::descent(&data, recipe, &start, batches).unwrap()),
             }
         }
     }

@@ -1,10 +1,8 @@
 //! Tests of what the checks of a run can see: a kernel that is wrong where the first update, from zeros, shows
 //! nothing.
 
-use super::{
-    Batches, EarlyStopping, GpuData, GpuWorker, Placement, Plan, Recipe, Report, SmallBatchWorker,
-};
-use super::{VerifyEvery, Worker, train};
+use super::{Batches, EarlyStopping, GpuData, GpuWorker, Placement, Plan, Recipe, Report};
+use super::{VerifyEvery, train};
 use crate::gpu::seeded;
 use crate::regression::Problem;
 use crate::regression::device::Gpu;
@@ -49,15 +47,13 @@ fn trained(gpu: &Gpu, plan: &Plan, small: bool, edits: &'static [seeded::Edit]) 
     let (problem, start) = (problem(), vec![0.0; plan.recipe.model.params()]);
     let data =
         GpuData::new(gpu, &problem, &plan.recipe.model, &plan.batches, Placement::Resident).unwrap();
-    let make = || -> Box<dyn Worker> {
-        match small {
-            true => Box::new(SmallBatchWorker::new(&data, &plan.recipe, &start, &plan.batches).unwrap()),
-            false => Box::new(GpuWorker::new(&data, &plan.recipe, &start, &plan.batches).unwrap()),
-        }
+    let make = || {
+        let make = if small { GpuWorker::small_batch } else { GpuWorker::descent };
+        make(&data, &plan.recipe, &start, &plan.batches).unwrap()
     };
     let (mut worker, found) = seeded::with(edits, make);
     assert!(found, "there is nothing to edit");
-    train(&problem, plan, &mut *worker, &AtomicBool::new(false), &mut |_| Ok(())).unwrap()
+    train(&problem, plan, &mut worker, &AtomicBool::new(false), &mut |_| Ok(())).unwrap()
 }
 
 #[test]

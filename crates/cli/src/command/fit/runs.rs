@@ -11,8 +11,7 @@ use wgpu_optim::regression::device::Gpu;
 use wgpu_optim::regression::reference;
 use wgpu_optim::regression::reference::gradient::Rows;
 use wgpu_optim::regression::train::{
-    CpuWorker, GpuData, GpuWorker, HostRows, Keep, Progress, RunState, SmallBatchWorker, TrainError,
-    Worker, train_keeping,
+    CpuWorker, GpuData, GpuWorker, HostRows, Keep, Progress, RunState, TrainError, Worker, train_keeping,
 };
 
 /// How often a device may be lost without an update in between.
@@ -55,18 +54,10 @@ impl Fit<'_> {
             let data = GpuData::new(gpu, &self.problem, &self.model, batches, placement)
                 .map_err(Stopped::allocating)?;
             for plan in &self.plans[session.runs.len()..] {
-                let mut worker: Box<dyn Worker> = match self.is_small() {
-                    true => Box::new(
-                        SmallBatchWorker::new(&data, &plan.recipe, &start, batches)
-                            .map_err(Stopped::allocating)?,
-                    ),
-                    false => Box::new(
-                        GpuWorker::new(&data, &plan.recipe, &start, batches)
-                            .map_err(Stopped::allocating)?,
-                    ),
-                };
+                let mut worker =
+                    GpuWorker::new(&data, &plan.recipe, &start, batches).map_err(Stopped::allocating)?;
                 let before = data.stream_times();
-                let run = self.one(&mut *worker, session, true)?;
+                let run = self.one(&mut worker, session, true)?;
                 let run = run.streamed(before, data.stream_times());
                 let run = run.submitted(data.take_submissions()).with_memory(memory.clone());
                 session.runs.push(run);
@@ -88,12 +79,6 @@ impl Fit<'_> {
             session.runs.push(run.with_memory(memory.clone()));
         }
         Ok(())
-    }
-
-    /// Whether whole epochs go into one dispatch, whatever else is asked for: the same bits come of a problem
-    /// wherever its rows are.
-    pub fn is_small(&self) -> bool {
-        SmallBatchWorker::fits(&self.problem, &self.plans[0].recipe, &self.plans[0].batches)
     }
 
     /// Makes the next run, from where it stands.
