@@ -16,7 +16,7 @@ use crate::regression::kernels::GradientLayout;
 use crate::regression::reference::synthetic::{Options, Response};
 use crate::regression::train::{
     Batches, CpuWorker, GpuData, GpuWorker, HostRows, Placement, Progress, Recipe, Report, Shuffle,
-    SmallBatchWorker, TrainError, TrainPlan, Trainer, VerifyEvery, Worker,
+    TrainError, TrainPlan, Trainer, VerifyEvery, Worker,
 };
 use crate::{Loss, Model, Rule, Schedule};
 
@@ -81,7 +81,7 @@ fn of_rule(
     // As the device has it.
     let lr = f64::from(rule.lr() as f32);
     let recipe = Recipe::new(model, *rule);
-    let shuffle = Some(Shuffle { seed: rig.seed, window: GradientLayout::new(&model)?.run_rows() });
+    let shuffle = Some(Shuffle { seed: rig.seed, window: GradientLayout::new(&model)?.segment_rows() });
     let plan = TrainPlan {
         recipe,
         learning_rate: Schedule::constant(lr)?,
@@ -101,10 +101,10 @@ fn of_rule(
 
     let data = GpuData::new(rig.gpu, &problem, &model, &plan.batches, Placement::Resident)?;
     let case = format!("{updates} updates of {name}, {}", loss.name());
-    let mut worker = GpuWorker::new(&data, &recipe, &start, &plan.batches)?;
+    let mut worker = GpuWorker::descent(&data, &recipe, &start, &plan.batches)?;
     compare("training", &case, follow(&problem, &plan, &mut worker), &exact, rule, checks);
-    if SmallBatchWorker::fits(&problem, &recipe, &plan.batches) {
-        let mut worker = SmallBatchWorker::new(&data, &recipe, &start, &plan.batches)?;
+    if GpuWorker::is_small_batch(&problem, &recipe, &plan.batches) {
+        let mut worker = GpuWorker::small_batch(&data, &recipe, &start, &plan.batches)?;
         compare("training in epochs", &case, follow(&problem, &plan, &mut worker), &exact, rule, checks);
     }
     Ok(())

@@ -8,7 +8,7 @@ use wgpu_optim::regression::Problem;
 use wgpu_optim::regression::device::Gpu;
 use wgpu_optim::regression::train::{
     Batches, CpuWorker, GpuData, GpuWorker, HostRows, Observer, Placement, Recipe, Report, RunState,
-    SmallBatchWorker, TrainPlan, Trainer, VerifyEvery, Worker,
+    TrainPlan, Trainer, VerifyEvery, Worker,
 };
 use wgpu_optim::schedule::CosineAnnealing;
 use wgpu_optim::{Rule, Schedule};
@@ -78,18 +78,18 @@ pub fn on_gpu(gpu: &Gpu, problem: &Problem, plan: &TrainPlan) -> Report {
     let (model, batches) = (&plan.recipe.model, &plan.batches);
     let data = GpuData::new(gpu, problem, model, batches, Placement::Resident).unwrap();
     let start = vec![0.0; model.params()];
-    run(problem, plan, &mut GpuWorker::new(&data, &plan.recipe, &start, batches).unwrap())
+    run(problem, plan, &mut GpuWorker::descent(&data, &plan.recipe, &start, batches).unwrap())
 }
 
 /// What a run comes to on the device where many updates are one dispatch, if they can be.
 pub fn in_epochs(gpu: &Gpu, problem: &Problem, plan: &TrainPlan) -> Option<Report> {
     let (model, batches) = (&plan.recipe.model, &plan.batches);
-    if !SmallBatchWorker::fits(problem, &plan.recipe, batches) {
+    if !GpuWorker::is_small_batch(problem, &plan.recipe, batches) {
         return None;
     }
     let data = GpuData::new(gpu, problem, model, batches, Placement::Resident).unwrap();
     let start = vec![0.0; model.params()];
-    Some(run(problem, plan, &mut SmallBatchWorker::new(&data, &plan.recipe, &start, batches).unwrap()))
+    Some(run(problem, plan, &mut GpuWorker::small_batch(&data, &plan.recipe, &start, batches).unwrap()))
 }
 
 /// What a run comes to everywhere, and in every way.

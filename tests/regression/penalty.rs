@@ -124,7 +124,7 @@ fn a_device_makes_the_steps_of_the_processor() {
         let recipe = Recipe { penalty, ..Recipe::new(model, rule) };
         let batches = plan(&problem, recipe, 10, 12).batches;
         let data = GpuData::new(gpu, &problem, &model, &batches, Placement::Resident).unwrap();
-        let mut worker = GpuWorker::new(&data, &recipe, &start, &batches).unwrap();
+        let mut worker = GpuWorker::descent(&data, &recipe, &start, &batches).unwrap();
         let mut state = StepState::default();
         let mut zeros = 0;
         for t in 1..=12 {

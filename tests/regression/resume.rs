@@ -13,8 +13,8 @@ use wgpu_optim::regression::device::Gpu;
 use wgpu_optim::regression::reference::synthetic::{Options, Response};
 use wgpu_optim::regression::train::{
     Batches, CheckpointPolicy, Configuration, CpuWorker, EarlyStopping, GpuData, GpuWorker, HostRows,
-    Observer, Placement, Progress, Provenance, Recipe, Report, RunState, Shuffle, SmallBatchWorker,
-    TrainError, TrainPlan, Trainer, VerifyEvery, Worker,
+    Observer, Placement, Progress, Provenance, Recipe, Report, RunState, Shuffle, TrainError, TrainPlan,
+    Trainer, VerifyEvery, Worker,
 };
 use wgpu_optim::{Adam, Loss, Model, Penalty, Rule};
 
@@ -188,7 +188,7 @@ fn on_device(
     let TrainPlan { recipe, batches, .. } = plan;
     let start = vec![0.0; recipe.model.params()];
     let data = GpuData::new(gpu, problem, &recipe.model, batches, placement).unwrap();
-    let worker = || GpuWorker::new(&data, recipe, &start, batches).unwrap();
+    let worker = || GpuWorker::descent(&data, recipe, &start, batches).unwrap();
     let what = &format!("{what}, {placement:?}");
     cut(what, problem, plan, cuts, [&mut worker(), &mut worker()]);
 }
@@ -198,7 +198,7 @@ fn in_epochs(what: &str, gpu: &Gpu, problem: &Problem, plan: &TrainPlan, cuts: C
     let TrainPlan { recipe, batches, .. } = plan;
     let start = vec![0.0; recipe.model.params()];
     let data = GpuData::new(gpu, problem, &recipe.model, batches, Placement::Resident).unwrap();
-    let worker = || SmallBatchWorker::new(&data, recipe, &start, batches).unwrap();
+    let worker = || GpuWorker::small_batch(&data, recipe, &start, batches).unwrap();
     cut(&format!("{what}, in epochs"), problem, plan, cuts, [&mut worker(), &mut worker()]);
 }
 
@@ -266,7 +266,7 @@ fn every_loss_goes_on_with_the_same_bits() {
         on_processor(loss.name(), &problem, &plan);
         if let Some(gpu) = training::gpu() {
             on_device(loss.name(), gpu, &problem, &plan, (Placement::Virtual, Cuts::AtSeams));
-            if SmallBatchWorker::fits(&problem, &plan.recipe, &plan.batches) {
+            if GpuWorker::is_small_batch(&problem, &plan.recipe, &plan.batches) {
                 in_epochs(loss.name(), gpu, &problem, &plan, Cuts::AtSeams);
             }
         }

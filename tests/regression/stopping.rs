@@ -11,7 +11,7 @@ use wgpu_optim::regression::reference;
 use wgpu_optim::regression::reference::gradient::Rows;
 use wgpu_optim::regression::train::{
     Batches, CpuWorker, EarlyStopping, GpuData, GpuWorker, HostRows, Placement, Progress, Recipe,
-    Report, SmallBatchWorker, TrainPlan, Trainer, Worker,
+    Report, TrainPlan, Trainer, Worker,
 };
 use wgpu_optim::{Adam, Batch, Loss, Model, Sgd};
 
@@ -63,9 +63,9 @@ fn with<T>(on: On, problem: &Problem, plan: &TrainPlan, then: impl FnOnce(&mut d
             let data = GpuData::new(gpu, problem, model, batches, Placement::Resident).unwrap();
             match on {
                 On::SmallBatchKernel(_) => {
-                    then(&mut SmallBatchWorker::new(&data, recipe, &start, batches).unwrap())
+                    then(&mut GpuWorker::small_batch(&data, recipe, &start, batches).unwrap())
                 }
-                _ => then(&mut GpuWorker::new(&data, recipe, &start, batches).unwrap()),
+                _ => then(&mut GpuWorker::descent(&data, recipe, &start, batches).unwrap()),
             }
         }
     }

@@ -31,7 +31,7 @@ pub struct Shuffle {
     /// Which orders they are.
     pub seed: u64,
     /// Rows of a window at most, before it is rounded to whole batches:
-    /// [`GradientLayout::run_rows`](crate::regression::kernels::GradientLayout::run_rows).
+    /// [`GradientLayout::segment_rows`](crate::regression::kernels::GradientLayout::segment_rows).
     pub window: u64,
 }
 

@@ -4,8 +4,7 @@ use super::error::PlacementError;
 use super::observer::{MemoryRetry, Observer};
 use super::{
     Batches, CHUNK, CpuWorker, Float, GpuData, GpuWorker, HostRows, Memory, MemoryFootprint, MemoryPlan,
-    MemoryPlanner, Placement, Recipe, SmallBatchWorker, StreamTimes, Submissions, TrainPlan, Trainer,
-    Worker,
+    MemoryPlanner, Placement, Recipe, StreamTimes, Submissions, TrainPlan, Trainer, Worker,
 };
 use crate::Error;
 use crate::regression::device::{Gpu, OpenError};
@@ -233,26 +232,6 @@ impl TrainingData {
     }
 }
 
-impl GpuData {
-    /// The worker for these batches: one kernel for many updates of a small problem, else one gradient and step at a
-    /// time. The choice depends on the problem and the batches alone, so that the same bits come of a problem
-    /// wherever its rows are.
-    ///
-    /// # Errors
-    /// Those of [`SmallBatchWorker::new`] and [`GpuWorker::new`].
-    pub fn worker<'a>(
-        &'a self,
-        recipe: &Recipe,
-        start: &[f64],
-        batches: &Batches,
-    ) -> Result<Box<dyn Worker + 'a>, Error> {
-        Ok(match SmallBatchWorker::fits(&self.problem, recipe, batches) {
-            true => Box::new(SmallBatchWorker::new(self, recipe, start, batches)?),
-            false => Box::new(GpuWorker::new(self, recipe, start, batches)?),
-        })
-    }
-}
-
 fn on_processor<'a, R: Float>(
     problem: &'a Problem,
     held: &'a HeldRows<R>,
@@ -278,9 +257,11 @@ impl PlacedRows {
         match self {
             // One kernel for many updates has no gradient in between.
             PlacedRows::Device(data) if split => {
+                Ok(Box::new(GpuWorker::descent(data, &plan.recipe, start, &plan.batches)?))
+            }
+            PlacedRows::Device(data) => {
                 Ok(Box::new(GpuWorker::new(data, &plan.recipe, start, &plan.batches)?))
             }
-            PlacedRows::Device(data) => data.worker(&plan.recipe, start, &plan.batches),
             PlacedRows::Single(held) => on_processor(problem, held, plan, start),
             PlacedRows::Double(held) => on_processor(problem, held, plan, start),
         }

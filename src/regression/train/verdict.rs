@@ -2,8 +2,8 @@
 //! nothing.
 
 use super::{
-    Batches, EarlyStopping, GpuData, GpuWorker, Placement, Recipe, Report, SmallBatchWorker, TrainPlan,
-    Trainer, VerifyEvery, Worker,
+    Batches, EarlyStopping, GpuData, GpuWorker, Placement, Recipe, Report, TrainPlan, Trainer,
+    VerifyEvery,
 };
 use crate::gpu::seeded;
 use crate::regression::Problem;
@@ -48,15 +48,13 @@ fn trained(gpu: &Gpu, plan: &TrainPlan, small: bool, edits: &'static [seeded::Ed
     let (problem, start) = (problem(), vec![0.0; plan.recipe.model.params()]);
     let data =
         GpuData::new(gpu, &problem, &plan.recipe.model, &plan.batches, Placement::Resident).unwrap();
-    let make = || -> Box<dyn Worker> {
-        match small {
-            true => Box::new(SmallBatchWorker::new(&data, &plan.recipe, &start, &plan.batches).unwrap()),
-            false => Box::new(GpuWorker::new(&data, &plan.recipe, &start, &plan.batches).unwrap()),
-        }
+    let make = || {
+        let make = if small { GpuWorker::small_batch } else { GpuWorker::descent };
+        make(&data, &plan.recipe, &start, &plan.batches).unwrap()
     };
     let (mut worker, found) = seeded::with(edits, make);
     assert!(found, "there is nothing to edit");
-    Trainer::with_worker(&problem, plan, &mut *worker).run().unwrap().report
+    Trainer::with_worker(&problem, plan, &mut worker).run().unwrap().report
 }
 
 #[test]

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 use wgpu_optim::regression::Problem;
 use wgpu_optim::regression::train::{
-    Batches, CpuWorker, GpuData, HostRows, Placement, Progress, Recipe, TrainError, TrainPlan, Trainer,
-    VerifyEvery, Worker,
+    Batches, CpuWorker, GpuData, GpuWorker, HostRows, Placement, Progress, Recipe, TrainError,
+    TrainPlan, Trainer, VerifyEvery, Worker,
 };
 use wgpu_optim::regression::verification::{self, Verification};
 use wgpu_optim::{Adam, Loss, Model, Rule, Schedule};
@@ -103,7 +103,7 @@ impl Epoch {
 
 struct EpochOnDevice<'a> {
     device: &'a Device<'a>,
-    worker: Box<dyn Worker + 'a>,
+    worker: GpuWorker<'a>,
     epoch: Epoch,
     copy: Copy,
 }
@@ -112,7 +112,7 @@ impl Turns for EpochOnDevice<'_> {
     fn work(&mut self, repeats: u32) -> Result<Timed, BenchError> {
         let started = Instant::now();
         for _ in 0..repeats {
-            self.epoch.run(&mut *self.worker)?;
+            self.epoch.run(&mut self.worker)?;
         }
         Ok(Timed { wall: started.elapsed().as_secs_f64() / f64::from(repeats), device: None })
     }
@@ -173,8 +173,8 @@ pub fn epoch_on_device(
     let (recipe, batches) = (recipe(problem, Adam::default().into()), batches(problem.rows, size, 1));
     let data = GpuData::new(device.gpu, problem, &recipe.model, &batches, Placement::Resident)?;
     let epoch = Epoch::new(problem, &batches);
-    let mut worker = data.worker(&recipe, &start(problem), &batches)?;
-    let report = check(problem, &recipe, &batches, &mut *worker)?;
+    let mut worker = GpuWorker::new(&data, &recipe, &start(problem), &batches)?;
+    let report = check(problem, &recipe, &batches, &mut worker)?;
     let report = validation::passed("an epoch", report)?;
     let copy = device.copy_of(epoch.bytes);
     let samples = take(&mut EpochOnDevice { device, worker, epoch, copy })?;
@@ -261,8 +261,8 @@ pub fn fit_on_device(
     let recipe = recipe(problem, rule.with_lr(learning_rate(rule)));
     let batches = batches(problem.rows, fit_batch(problem.rows), MOST_EPOCHS);
     let data = GpuData::new(device.gpu, problem, &recipe.model, &batches, Placement::Resident)?;
-    let fresh = || data.worker(&recipe, &start(problem), &batches);
-    let report = validation::passed("a fit", check(problem, &recipe, &batches, &mut *fresh()?)?)?;
+    let fresh = || GpuWorker::new(&data, &recipe, &start(problem), &batches);
+    let report = validation::passed("a fit", check(problem, &recipe, &batches, &mut fresh()?)?)?;
     // Once for what only the first submissions cost.
     let epoch: Vec<_> = (0..EVERY.min(batches.updates())).map(|i| batches.get(i)).collect();
     let mut warm = fresh()?;
@@ -273,7 +273,7 @@ pub fn fit_on_device(
     let x = device.copy_of(4 * problem.rows * problem.features as u64);
     let copy = || Ok::<_, BenchError>(device.time(COPIES, |pass| x.record(pass))?.wall);
     let before = copy()?;
-    let (seconds, updates) = time_to_loss(problem, &recipe, &batches, target, &mut *worker)?;
+    let (seconds, updates) = time_to_loss(problem, &recipe, &batches, target, &mut worker)?;
     let copy = (before + copy()?) / 2.0;
     Ok((Fitted { seconds, updates, copy }, report))
 }
