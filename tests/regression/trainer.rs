@@ -4,11 +4,16 @@ use crate::training;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use training::{States, gpu, plan};
+use wgpu_optim::regression::kernels::GradientLayout;
 use wgpu_optim::regression::reference::synthetic::{Options, Response};
 use wgpu_optim::regression::train::{
-    Backend, Batches, CheckpointPolicy, CpuWorker, DataPlacement, EarlyStopping, GradientSums, HostRows,
-    Location, MemoryRetry, Numbers, Observer, Placement, PlacementError, Progress, Recipe, Reduce,
-    RunState, Shuffle, SplitUpdate, TrainError, TrainPlan, Trainer, TrainingData, VerifyEvery, Worker,
+    Backend, Batches, CheckpointPolicy, CpuWorker, DataPlacement, EarlyStopping, GpuData, GpuWorker,
+    GradientSums, HostRows, Location, MemoryRetry, Numbers, Observer, Placement, PlacementError,
+    Progress, Recipe, Reduce, RunState, Shuffle, SplitUpdate, TrainError, TrainPlan, Trainer,
+    TrainingData, VerifyEvery, Worker, WorkerState,
+};
+use wgpu_optim::regression::verification::{
+    self, ObservedGradient, ObservedStep, Snapshot, Verification,
 };
 use wgpu_optim::regression::{Gpu, Problem, Table};
 use wgpu_optim::{Adam, Batch, Error, Loss, Model, Penalty, RmsProp, Sgd};
@@ -218,13 +223,130 @@ fn split_cases() -> Vec<(Problem, TrainPlan)> {
     let cases =
         losses.iter().flat_map(|&loss| [(loss, None), (loss, Some(Shuffle { seed: 3, window: 200 }))]);
     let of = |(loss, shuffle): (Loss, Option<Shuffle>)| {
-        let (problem, model) = synthetic(loss, 1500, 7);
+        let (problem, model) = synthetic(loss, 10_000, 7);
         let model = Model { intercept: shuffle.is_none(), ..model };
         let plan = plan(&problem, recipe(model), 64, 40);
-        let batches = Batches::Epochs { rows: 1500, size: 64, updates: 40, shuffle };
+        let batches = Batches::Epochs { rows: 10_000, size: 64, updates: 40, shuffle };
         (problem, TrainPlan { batches, eval_every: 9, ..plan })
     };
     cases.map(of).collect()
+}
+
+#[test]
+fn halves_of_updates_have_the_bits_of_whole_ones_on_a_device() {
+    let Some(gpu) = gpu() else { return };
+    for (problem, plan) in split_cases() {
+        // Where rows are changes no bit; chunks of a batch or a window.
+        for placement in [Placement::Resident, Placement::Virtual, Placement::Streamed { chunk: 1 }] {
+            let whole = training::on_gpu(gpu, &problem, &plan);
+            let backend = Backend::Gpu(gpu.clone());
+            let mut data = TrainingData::new(&problem, [&plan], backend).placement(placement);
+            let mut alone = Alone;
+            let split = data.trainer(&plan).reduce(&mut alone).run().unwrap().report;
+            assert_eq!((split.params, split.loss, split.best), (whole.params, whole.loss, whole.best));
+        }
+    }
+}
+
+/// A batch of several segments, and rows with weights.
+#[test]
+fn halves_of_large_and_weighted_updates_have_the_bits_of_whole_ones_on_a_device() {
+    let Some(gpu) = gpu() else { return };
+    let (wide, model) = synthetic(Loss::Mse, 5000, 4093);
+    let wide_plan = plan(&wide, recipe(model), 5000, 2);
+    let x: Vec<f32> = (0..3000).map(|i| (i % 17) as f32 / 17.0).collect();
+    let y: Vec<f32> = (0..1000).map(|i| (i % 5) as f32).collect();
+    let weights: Vec<f32> = (0..1000).map(|i| (i % 3) as f32).collect();
+    let table = Table::new(3, &x, &y).weights(&weights);
+    let mut weighted = Problem::from_table("weighted", table).unwrap();
+    let model = weighted.model(Loss::Mse, true).unwrap();
+    let weighted_plan = plan(&weighted, recipe(model), 64, 40);
+    for (problem, plan) in [(wide, wide_plan), (weighted, weighted_plan)] {
+        let whole = training::on_gpu(gpu, &problem, &plan);
+        let mut alone = Alone;
+        let backend = Backend::Gpu(gpu.clone());
+        let split = Trainer::new(&problem, &plan, backend).reduce(&mut alone).run().unwrap().report;
+        assert_eq!((split.params, split.loss), (whole.params, whole.loss), "{}", problem.name);
+    }
+}
+
+#[test]
+fn shares_of_a_batch_on_two_workers_make_the_update_of_one() {
+    let Some(gpu) = gpu() else { return };
+    for (problem, plan) in split_cases() {
+        let TrainPlan { recipe, batches, .. } = &plan;
+        let data = GpuData::new(gpu, &problem, &recipe.model, batches, Placement::Resident).unwrap();
+        let start: Vec<f64> = (0..recipe.model.params()).map(|i| f64::from(0.01 * i as f32)).collect();
+        let worker = || GpuWorker::split_descent(&data, recipe, &start, batches).unwrap();
+        let (mut first, mut second) = (worker(), worker());
+        for update in 0..batches.updates() {
+            let (batch, lr) = (batches.get(update), plan.learning_rate.at(update));
+            let before = first.save().unwrap();
+            let mut sums = first.gradient(share(batch, 0, 2)).unwrap();
+            let other = second.gradient(share(batch, 1, 2)).unwrap();
+            assert_eq!(second.gradient(share(batch, 0, batch.rows + 1)).unwrap().rows, 0);
+            sums.add(&other).unwrap();
+            // As one worker would be observed to make it, whose bounds hold for any order of the same additions.
+            let loss = first.apply(&sums, lr).unwrap();
+            assert_eq!(second.apply(&sums, lr).unwrap().to_bits(), loss.to_bits());
+            let step =
+                observed(&problem, recipe, batch, lr, (&sums, loss), [&before, &first.save().unwrap()]);
+            let mut report = Verification::new();
+            verification::check(&mut report, recipe, &problem, &step).unwrap();
+            assert!(report.pass, "update {update}: {report:?}");
+        }
+        assert_eq!(first.save().unwrap(), second.save().unwrap());
+    }
+}
+
+/// An update from summed gradients, as a check reads it.
+fn observed(
+    problem: &Problem,
+    recipe: &Recipe,
+    batch: Batch,
+    lr: f64,
+    (sums, loss): (&GradientSums, f64),
+    [before, after]: [&WorkerState; 2],
+) -> ObservedStep {
+    let model = &recipe.model;
+    let singles = |numbers: &Numbers| numbers.singles().into_owned();
+    let snapshot = |state: &WorkerState| Snapshot {
+        params: singles(&state.params),
+        moments: state.moments.iter().map(singles).collect(),
+    };
+    // The device scales the sums by one factor in f32.
+    let of_gradient = if model.loss == Loss::Mse { 2.0 } else { 1.0 };
+    let scale = (of_gradient / batch.rows as f64) as f32;
+    let grads = singles(&sums.sums)[..model.params()].iter().map(|sum| scale * sum).collect();
+    let layout = GradientLayout::new(model).unwrap();
+    // Two shares are added in one more addition than the longest of a whole batch.
+    let depths = (layout.depth(&[batch.rows as u32]) + 1, layout.dot_depth());
+    assert!(!problem.weighted);
+    ObservedStep {
+        t: after.step.t,
+        lr,
+        before: snapshot(before),
+        gradient: ObservedGradient { batch, depths, grads, loss: loss as f32 },
+        sample: None,
+        after: snapshot(after),
+    }
+}
+
+#[test]
+fn a_worker_that_is_not_split_says_so() {
+    let Some(gpu) = gpu() else { return };
+    let (problem, model) = synthetic(Loss::Mse, 100, 5);
+    let plan = plan(&problem, recipe(model), 32, 20);
+    let data = GpuData::new(gpu, &problem, &model, &plan.batches, Placement::Resident).unwrap();
+    let start = vec![0.0; model.params()];
+    for make in [GpuWorker::descent, GpuWorker::small_batch] {
+        let mut worker = make(&data, &plan.recipe, &start, &plan.batches).unwrap();
+        assert!(worker.split().is_none());
+        worker.gradient(plan.batches.get(0)).unwrap_err();
+        let mut alone = Alone;
+        let trainer = Trainer::with_worker(&problem, &plan, &mut worker).reduce(&mut alone);
+        assert!(matches!(trainer.run().unwrap_err(), TrainError::NoSplit));
+    }
 }
 
 #[test]

@@ -97,16 +97,18 @@ impl Descent {
         params: &Span,
         options: DescentOptions,
     ) -> Result<Self, Error> {
-        Self::with_rule_file(device, rows, params, options, None)
+        Self::with(device, rows, params, options, None, false)
     }
 
-    /// [`new`](Self::new) with another shader file in the place of the rule's.
-    pub(crate) fn with_rule_file(
+    /// [`new`](Self::new) with another shader file in the place of the rule's, or with updates in two halves:
+    /// [`prepare_sums`](Self::prepare_sums) and [`prepare_step`](Self::prepare_step).
+    pub(crate) fn with(
         device: &Device,
         rows: impl Into<RowSource>,
         params: &Span,
         options: DescentOptions,
         rule_file: Option<&'static str>,
+        split: bool,
     ) -> Result<Self, Error> {
         let DescentOptions { model, rule, penalty, average, max_batch, max_batches, shuffled } = options;
         rule.validate()?;
@@ -162,6 +164,7 @@ impl Descent {
             constants,
             grads: None,
             step: Some((&step_layout, step_bindings)),
+            split,
         };
         Ok(Descent {
             kernel: RowKernel::new(device, sums, sum)?,
@@ -208,6 +211,24 @@ impl Descent {
         }
         queue.write_buffer(&self.steps, 0, &bytes);
         Ok(())
+    }
+
+    /// Describes the first half of an update: recorded next, a share of its batch leaves its [`sums`](Self::sums).
+    pub(crate) fn prepare_sums(&mut self, queue: &Queue, share: &Batch) -> Result<(), Error> {
+        self.kernel.prepare_sums(queue, share)
+    }
+
+    /// The sums of the recorded share: padded parameters, then loss and weight in a vector.
+    pub(crate) fn sums(&self) -> Option<Span> {
+        self.kernel.sums(0)
+    }
+
+    /// Describes the second half of an update, from the sums over all `rows` rows of its batch.
+    pub(crate) fn prepare_step(&mut self, queue: &Queue, rows: u64, sums: &[f32], lr: f32) {
+        self.kernel.prepare_total(queue, rows, sums);
+        let mut slot = vec![0; SLOT as usize];
+        steps::advance(&mut slot, &self.options.rule, &mut self.step_state, lr);
+        queue.write_buffer(&self.steps, 0, &slot);
     }
 
     /// Records the `index`-th prepared update; nothing if there is none.

@@ -40,6 +40,7 @@ impl Evaluator {
             constants: constants(&shape, model, purpose),
             grads: None,
             step: None,
+            split: false,
         };
         Ok(Evaluator { kernel: RowKernel::new(device, sums, sum)?, model: *model, shift: 0.0 })
     }

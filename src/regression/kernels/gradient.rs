@@ -53,6 +53,7 @@ impl Gradient {
             constants: constants(&shape, model, purpose),
             grads: Some(grads),
             step: None,
+            split: false,
         };
         Ok(Gradient { kernel: RowKernel::new(device, sums, sum)? })
     }

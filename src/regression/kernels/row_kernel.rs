@@ -42,27 +42,30 @@ pub struct SumKernel<'a> {
     pub grads: Option<&'a Span>,
     /// The step of a rule: the layout, and a slot for every batch.
     pub step: Option<(&'a BindGroupLayout, BindGroup)>,
+    /// Whether sums can leave the device before the step, and return.
+    pub split: bool,
 }
 
 impl RowKernel {
     /// # Errors
     /// [`Error::Limit`].
     pub(super) fn new(device: &Device, sums: RowSums, sum: SumKernel) -> Result<Self, Error> {
-        let SumKernel { label, module, constants, grads, step } = sum;
+        let SumKernel { label, module, constants, grads, step, split } = sum;
         let (shape, purpose) = (sums.shape(), sums.purpose());
         let (limit, available) = ("max_storage_buffer_binding_size", Limits::of(device).max_binding);
-        let so_far = so_far_bytes(shape, purpose, sums.batches.most_segments());
+        let so_far = so_far_bytes(shape, purpose, sums.batches.most_segments(), split);
         check_limit(limit, available, so_far, " for the sums of a batch")?;
-        let buffer = |label, size| {
+        let buffer = |label, size, usage| {
             device.create_buffer(&wgpu::BufferDescriptor {
                 label: Some(label),
                 size,
-                usage: BufferUsages::STORAGE | BufferUsages::COPY_SRC,
+                usage: BufferUsages::STORAGE | BufferUsages::COPY_SRC | usage,
                 mapped_at_creation: false,
             })
         };
-        let so_far = buffer("sums of a batch", so_far);
-        let losses = buffer("losses", loss_bytes(purpose));
+        let returning = if split { BufferUsages::COPY_DST } else { BufferUsages::empty() };
+        let so_far = buffer("sums of a batch", so_far, returning);
+        let losses = buffer("losses", loss_bytes(purpose), BufferUsages::empty());
         use BufferAccess::{DynamicUniform, Read, Write};
         let mut uses = vec![DynamicUniform, Read, Write, Write];
         uses.extend(grads.map(|_| Write));
@@ -89,12 +92,24 @@ impl RowKernel {
         partials
             + scores
             + PreparedBatches::bytes_of(shape, most_segments, purpose)
-            + so_far_bytes(shape, purpose, most_segments)
+            + so_far_bytes(shape, purpose, most_segments, false)
             + loss_bytes(purpose)
     }
 
     pub(super) fn prepare(&mut self, queue: &Queue, batches: &[Batch], shift: f32) -> Result<(), Error> {
         self.sums.batches.prepare(queue, batches, shift)
+    }
+
+    /// Prepares a share of a batch, whose [sums](Self::sums) are not scaled.
+    pub(super) fn prepare_sums(&mut self, queue: &Queue, share: &Batch) -> Result<(), Error> {
+        self.sums.batches.prepare_sums(queue, share)
+    }
+
+    /// Prepares the sums over all `rows` rows of a batch, as [`sums`](Self::sums) has them: recorded next, they are
+    /// scaled like those of a prepared batch.
+    pub(super) fn prepare_total(&mut self, queue: &Queue, rows: u64, sums: &[f32]) {
+        queue.write_buffer(&self.so_far, 0, bytemuck::cast_slice(sums));
+        self.sums.batches.prepare_total(queue, rows);
     }
 
     /// The segments of the `index`-th prepared batch, in order; none if there is no such batch.
@@ -161,8 +176,8 @@ fn loss_bytes(purpose: &Purpose) -> u64 {
     if purpose.metrics { 4 } else { 4 * u64::from(purpose.max_batches) }
 }
 
-fn so_far_bytes(shape: &GradientLayout, purpose: &Purpose, most_segments: u64) -> u64 {
-    let planes = most_segments > 1 || purpose.metrics;
+fn so_far_bytes(shape: &GradientLayout, purpose: &Purpose, most_segments: u64, split: bool) -> u64 {
+    let planes = most_segments > 1 || purpose.metrics || split;
     let vectors = if planes { 2 * shape.partial_vectors(purpose.metrics) } else { 1 };
     u64::from(vectors) * 16
 }

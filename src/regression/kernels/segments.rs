@@ -135,23 +135,61 @@ impl PreparedBatches {
         let mut bytes = Vec::new();
         let mut prepared = Vec::new();
         for (slot, batch) in (0..).zip(batches) {
-            prepared.push(self.describe(batch, slot, shift, &mut bytes)?);
+            prepared.push(self.describe(batch, slot, shift, LAST, &mut bytes)?);
         }
+        self.write(queue, prepared, &bytes)
+    }
+
+    /// Describes the share of a batch: its sums are not scaled.
+    pub fn prepare_sums(&mut self, queue: &Queue, share: &Batch) -> Result<(), Error> {
+        let mut bytes = Vec::new();
+        let segments = self.describe(share, 0, 0.0, 0, &mut bytes)?;
+        self.write(queue, vec![segments], &bytes)
+    }
+
+    /// Describes a batch of `rows` rows whose sums are in the first plane: a segment without rows after them.
+    pub fn prepare_total(&mut self, queue: &Queue, rows: u64) {
+        let description = Description { flags: LAST | ODD, ..self.scales(rows) };
+        queue.write_buffer(&self.descriptions, 0, bytemuck::bytes_of(&description));
+        let segment = RowSegment { chunk: 0, slices: 0, bytes: 0, rows: 0, stage_slices: 1, offset: 0 };
+        self.batches = vec![vec![segment]];
+    }
+
+    /// Writes the descriptions of prepared batches.
+    fn write(
+        &mut self,
+        queue: &Queue,
+        prepared: Vec<Vec<RowSegment>>,
+        bytes: &[u8],
+    ) -> Result<(), Error> {
         if bytes.len() as u64 > self.descriptions.size() {
             let range = "fewer: the data are cut where they are not aligned with the batches";
-            return shape_error("the number of batches", batches.len() as u64, range);
+            let (what, value) = ("the number of batches", prepared.len() as u64);
+            return Err(Error::Shape { what, value, range });
         }
-        queue.write_buffer(&self.descriptions, 0, &bytes);
+        queue.write_buffer(&self.descriptions, 0, bytes);
         self.batches = prepared;
         Ok(())
     }
 
-    /// Appends the descriptions of a batch to `bytes`, and returns its segments.
+    /// The scales of the sums over so many rows.
+    fn scales(&self, rows: u64) -> Description {
+        let (of_loss, of_gradient) = self.model.loss.factors();
+        let over = if self.model.weighted { 1.0 } else { rows as f64 };
+        Description {
+            gradient_scale: (of_gradient / over) as f32,
+            loss_scale: (of_loss / over) as f32,
+            ..Description::default()
+        }
+    }
+
+    /// Appends the descriptions of a batch to `bytes`, and returns its segments; the last of them has the flag `last`.
     fn describe(
         &self,
         batch: &Batch,
         loss_slot: u32,
         shift: f32,
+        last: u32,
         bytes: &mut Vec<u8>,
     ) -> Result<Vec<RowSegment>, Error> {
         let shape_error = |what, value, range| Err(Error::Shape { what, value, range });
@@ -164,9 +202,7 @@ impl PreparedBatches {
             return shape_error("the end of a batch", end, "within the data");
         }
         let places = self.rows.places(batch, self.purpose.shuffled)?;
-        let (of_loss, of_gradient) = self.model.loss.factors();
-        let over = if self.model.weighted { 1.0 } else { batch.rows as f64 };
-        let last = places.len().saturating_sub(1);
+        let end = places.len().saturating_sub(1);
         let mut segments = Vec::new();
         for (i, place) in places.iter().enumerate() {
             let stage_slices = self.shape.slices(place.rows);
@@ -184,9 +220,7 @@ impl PreparedBatches {
                 first_row: place.first_row,
                 rows: place.rows,
                 partials: groups,
-                flags: flag(i == 0, FIRST) | flag(i == last, LAST) | flag(i % 2 == 1, ODD),
-                gradient_scale: (of_gradient / over) as f32,
-                loss_scale: (of_loss / over) as f32,
+                flags: flag(i == 0, FIRST) | flag(i == end, last) | flag(i % 2 == 1, ODD),
                 loss_slot,
                 shift,
                 base: place.base,
@@ -194,7 +228,7 @@ impl PreparedBatches {
                 window: batch.window.map_or(0, |window| window.rows),
                 key: batch.window.map_or([0; 2], |window| window.key),
                 half_bits: batch.window.map_or(0, |window| window.half_bits()),
-                ..Description::default()
+                ..self.scales(batch.rows)
             };
             for slice in 0..stage_slices {
                 let first_group = segment.first(slice, groups);

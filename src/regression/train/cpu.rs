@@ -293,7 +293,7 @@ impl<R: Float> SplitUpdate for CpuWorker<'_, R> {
     }
 
     fn apply(&mut self, gradient: &GradientSums, lr: f64) -> Result<f64, ProblemError> {
-        gradient.check(self.model())?;
+        gradient.check(self.params.len())?;
         let sums = R::of_numbers(&gradient.sums);
         let sums = BatchSums::from_sums(self.model(), gradient.rows as usize, sums);
         Ok(rayon::scope(|_| self.step(sums, lr)).f64())

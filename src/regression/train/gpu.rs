@@ -5,7 +5,7 @@ use super::gpu_descent::{self, DescentUpdates};
 use super::gpu_evaluation::DeviceEvaluator;
 use super::gpu_small_batch::{self, SmallBatchUpdates};
 use super::gpu_state::{GpuState, start};
-use super::{Batches, Recipe, Worker, WorkerState};
+use super::{Batches, GradientSums, Recipe, SplitUpdate, Worker, WorkerState};
 use crate::cpu::StepState;
 use crate::gpu::Span;
 use crate::regression::kernels::{DescentOptions, GradientLayout, SmallBatchKernel};
@@ -35,6 +35,11 @@ pub trait Updates: std::fmt::Debug {
 
     /// The moments, and then the average if there is one.
     fn state(&self) -> Vec<Span>;
+
+    /// The updates that can be made in two halves.
+    fn split(&mut self) -> Option<&mut DescentUpdates> {
+        None
+    }
 
     fn step_state(&self) -> StepState;
 
@@ -99,11 +104,34 @@ impl<'a> GpuWorker<'a> {
         batches: &Batches,
         rule_file: Option<&'static str>,
     ) -> Result<Self, Error> {
+        Self::with_descent(data, recipe, params, batches, (rule_file, false))
+    }
+
+    /// [`descent`](Self::descent) whose updates can be [split](Worker::split): it allocates two more gradients.
+    ///
+    /// # Errors
+    /// Those of [`descent`](Self::descent).
+    pub fn split_descent(
+        data: &'a GpuData,
+        recipe: &Recipe,
+        params: &[f64],
+        batches: &Batches,
+    ) -> Result<Self, Error> {
+        Self::with_descent(data, recipe, params, batches, (None, true))
+    }
+
+    fn with_descent(
+        data: &'a GpuData,
+        recipe: &Recipe,
+        params: &[f64],
+        batches: &Batches,
+        (rule_file, split): (Option<&'static str>, bool),
+    ) -> Result<Self, Error> {
         let len = GradientLayout::new(&recipe.model)?.padded_len();
         let max_updates = gpu_descent::max_updates(len, data.rows.most_segments(batches.max_rows()));
         let what = "the model and its gradient";
         Self::with(data, recipe, params, batches, (max_updates, what), |params, options| {
-            Ok(Box::new(DescentUpdates::new(data, params, options, rule_file)?))
+            Ok(Box::new(DescentUpdates::new(data, params, options, rule_file, split)?))
         })
     }
 
@@ -201,5 +229,27 @@ impl Worker for GpuWorker<'_> {
         self.state.restore(state)?;
         self.updates.set_step_state(state.step);
         Ok(())
+    }
+
+    fn split(&mut self) -> Option<&mut dyn SplitUpdate> {
+        match self.updates.split() {
+            Some(_) => Some(self),
+            None => None,
+        }
+    }
+}
+
+/// An error of a worker that was not made to be [split](GpuWorker::split_descent).
+const WHOLE: Error =
+    Error::Option { rule: "worker", field: "updates", value: "whole", range: "in two halves" };
+
+impl SplitUpdate for GpuWorker<'_> {
+    fn gradient(&mut self, share: Batch) -> Result<GradientSums, ProblemError> {
+        self.updates.split().ok_or(WHOLE)?.gradient(&mut self.state, share)
+    }
+
+    fn apply(&mut self, gradient: &GradientSums, lr: f64) -> Result<f64, ProblemError> {
+        gradient.check(self.state.shape.params())?;
+        self.updates.split().ok_or(WHOLE)?.apply(&mut self.state, gradient, lr as f32)
     }
 }

@@ -4,6 +4,7 @@ use super::gpu::Updates;
 use super::gpu_data::GpuData;
 use super::gpu_state::{GpuState, buffer, widen};
 use super::submissions::ThroughputEstimate;
+use super::{GradientSums, Numbers};
 use crate::Error;
 use crate::cpu::StepState;
 use crate::gpu::Span;
@@ -16,6 +17,9 @@ const MAX_UPDATES: u64 = 256;
 const MAX_TRACE: u64 = 1 << 22;
 const MAX_SEGMENTS: u64 = 1 << 10;
 
+/// Elements of the vector that has the loss and the weight of sums.
+const VECTOR: usize = 4;
+
 /// Updates in one submission, for parameters of `len` elements and batches of at most `segments` segments.
 pub fn max_updates(len: u64, segments: u64) -> u64 {
     (MAX_TRACE / len).min(MAX_SEGMENTS / segments).clamp(1, MAX_UPDATES)
@@ -25,6 +29,8 @@ pub fn max_updates(len: u64, segments: u64) -> u64 {
 #[derive(Debug)]
 pub struct DescentUpdates {
     descent: Descent,
+    /// Whether the descent's updates can be made in two halves.
+    split: bool,
     gradient: Gradient,
     grads: Span,
     rate: ThroughputEstimate,
@@ -38,14 +44,66 @@ impl DescentUpdates {
         params: &Span,
         options: DescentOptions,
         rule_file: Option<&'static str>,
+        split: bool,
     ) -> Result<Self, Error> {
         let device = &data.gpu.device;
         let DescentOptions { model, max_batch, shuffled, .. } = options;
         let grads = buffer(data, &GradientLayout::new(&model)?, "grads")?;
-        let descent = Descent::with_rule_file(device, &data.rows, params, options, rule_file)?;
+        let descent = Descent::with(device, &data.rows, params, options, rule_file, split)?;
         let spans = (params, &grads);
         let gradient = Gradient::new(device, &data.rows, &model, spans, (max_batch, 2), shuffled)?;
-        Ok(DescentUpdates { descent, gradient, grads, rate: ThroughputEstimate::default() })
+        let rate = ThroughputEstimate::default();
+        Ok(DescentUpdates { descent, split, gradient, grads, rate })
+    }
+}
+
+/// The halves of an update, in the order of sums of a whole one.
+impl DescentUpdates {
+    /// See [`SplitUpdate::gradient`](super::SplitUpdate::gradient).
+    pub fn gradient(
+        &mut self,
+        state: &mut GpuState,
+        share: Batch,
+    ) -> Result<GradientSums, ProblemError> {
+        let data = state.data;
+        let padded = state.params.len as usize;
+        let mut sums = vec![0.0; padded + VECTOR];
+        if share.rows > 0 {
+            self.descent.prepare_sums(&data.gpu.queue, &share)?;
+            let mut work = data.work(&self.rate);
+            data.record(&mut work, self.descent.kernel(), 0)?;
+            if let Some(span) = self.descent.sums() {
+                work.copy(&mut state.read_back, &span)?;
+            }
+            sums = work.read(&mut state.read_back)?;
+        }
+        let (params, totals) = sums.split_at(padded);
+        let mut sums = state.shape.unpad(params);
+        // Loss and weight.
+        sums.extend(&totals[..2]);
+        Ok(GradientSums { rows: share.rows, sums: Numbers::Single(sums) })
+    }
+
+    /// See [`SplitUpdate::apply`](super::SplitUpdate::apply).
+    pub fn apply(
+        &mut self,
+        state: &mut GpuState,
+        gradient: &GradientSums,
+        lr: f32,
+    ) -> Result<f64, ProblemError> {
+        let data = state.data;
+        let sums = gradient.sums.singles();
+        let (params, totals) = sums.split_at(state.shape.params());
+        let mut sums = state.shape.pad(params);
+        sums.extend_from_slice(totals);
+        sums.resize(state.params.len as usize + VECTOR, 0.0);
+        self.descent.prepare_step(&data.gpu.queue, gradient.rows, &sums, lr);
+        let mut work = data.work(&self.rate);
+        let encoder = work.encoder(1)?;
+        self.descent.record(&mut encoder.begin_compute_pass(&Default::default()), 0);
+        work.copy(&mut state.read_back, &Span::new(self.descent.losses(), 0, 1))?;
+        let losses = work.read(&mut state.read_back)?;
+        Ok(losses.first().map_or(f64::NAN, |&loss| loss.into()))
     }
 }
 
@@ -120,6 +178,10 @@ impl Updates for DescentUpdates {
 
     fn state(&self) -> Vec<Span> {
         self.descent.state()
+    }
+
+    fn split(&mut self) -> Option<&mut DescentUpdates> {
+        self.split.then_some(self)
     }
 
     fn step_state(&self) -> StepState {

@@ -257,7 +257,7 @@ impl PlacedRows {
         match self {
             // One kernel for many updates has no gradient in between.
             PlacedRows::Device(data) if split => {
-                Ok(Box::new(GpuWorker::descent(data, &plan.recipe, start, &plan.batches)?))
+                Ok(Box::new(GpuWorker::split_descent(data, &plan.recipe, start, &plan.batches)?))
             }
             PlacedRows::Device(data) => {
                 Ok(Box::new(GpuWorker::new(data, &plan.recipe, start, &plan.batches)?))

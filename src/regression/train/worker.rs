@@ -3,7 +3,7 @@
 use super::{Numbers, WorkerState};
 use crate::regression::verification::ObservedStep;
 use crate::regression::{Batch, ProblemError};
-use crate::{Error, Evaluation, Model};
+use crate::{Error, Evaluation};
 
 /// One recipe and one data set on one device.
 pub trait Worker {
@@ -32,7 +32,7 @@ pub trait Worker {
         sample: Option<Batch>,
     ) -> Result<ObservedStep, ProblemError>;
 
-    /// The parameters, as [`Model::params`] counts them.
+    /// The parameters, as [`Model::params`](crate::Model::params) counts them.
     ///
     /// # Errors
     /// Those of [`run`](Self::run).
@@ -131,9 +131,9 @@ impl GradientSums {
         Ok(())
     }
 
-    /// Checks the number of sums.
-    pub(super) fn check(&self, model: &Model) -> Result<(), Error> {
-        let expected = model.params() as u64 + 2;
+    /// Checks the number of sums, for so many parameters.
+    pub(super) fn check(&self, params: usize) -> Result<(), Error> {
+        let expected = params as u64 + 2;
         match self.sums.len() as u64 {
             actual if actual == expected => Ok(()),
             actual => Err(Error::Length { what: "sums of the gradient".into(), actual, expected }),
