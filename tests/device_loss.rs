@@ -5,13 +5,13 @@ mod common;
 mod training;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use wgpu_optim::gpu::ReadBack;
 use wgpu_optim::regression::device::Gpu;
 use wgpu_optim::regression::reference::synthetic::Options;
 use wgpu_optim::regression::train::{
-    GpuData, GpuWorker, Keep, Placement, Plan, Progress, Recipe, RunState, SmallBatchWorker, TrainError,
-    VerifyEvery, WorkerState, train_keeping,
+    Backend, CheckpointPolicy, Observer, Placement, PlacementError, Progress, Recipe, RunState,
+    TrainError, TrainPlan, TrainingData, VerifyEvery, WorkerState,
 };
 use wgpu_optim::regression::{Problem, ProblemError};
 use wgpu_optim::wgpu::{self, BufferUsages};
@@ -19,12 +19,13 @@ use wgpu_optim::{Adam, Error, Loss, Model, Span};
 
 const UPDATES: u64 = 300;
 
-fn small() -> (Problem, Plan) {
+/// A problem of so many rows, in batches of 32.
+fn regression(rows: u64) -> (Problem, TrainPlan) {
     let options = Options { features: 6, noise: 0.5, seed: 4, ..Options::default() };
-    let problem = Problem::synthetic(500, &options).unwrap();
+    let problem = Problem::synthetic(rows, &options).unwrap();
     let rule = Adam { lr: 0.01, ..Adam::default() }.into();
     let recipe = Recipe { average: Some(0.9), ..Recipe::new(Model::new(6, Loss::Mse), rule) };
-    let plan = Plan {
+    let plan = TrainPlan {
         learning_rate: training::annealed(&rule, UPDATES),
         verify: VerifyEvery::Updates(9),
         eval_every: 50,
@@ -33,60 +34,70 @@ fn small() -> (Problem, Plan) {
     (problem, plan)
 }
 
-/// Runs on one device after the other, until one of them lasts; `watch` is told of every update and of the device,
-/// and may take it away. Returns the state at the end, and how many devices there were.
-fn run(
-    problem: &Problem,
-    plan: &Plan,
-    (placement, epochs): (Placement, bool),
-    watch: &mut dyn FnMut(&Gpu, u64),
-) -> (WorkerState, u32) {
-    let mut end = None;
-    let mut save = |state: &RunState| {
-        end = Some(state.worker.clone());
-        Ok(())
-    };
-    let mut keep = Keep::new(&mut save);
-    (keep.copies, keep.every) = (true, Some(7));
-    let start = vec![0.0; plan.recipe.model.params()];
-    for devices in 1.. {
-        let gpu = Gpu::open(None).unwrap();
-        let mut once = || {
-            let Plan { recipe, batches, .. } = plan;
-            let data = GpuData::new(&gpu, problem, &recipe.model, batches, placement)?;
-            let stop = AtomicBool::new(false);
-            let mut observe = |progress: Progress| {
-                watch(&gpu, progress.update);
-                Ok(())
-            };
-            if epochs {
-                let mut worker = SmallBatchWorker::new(&data, recipe, &start, batches)?;
-                return train_keeping(problem, plan, &mut worker, &stop, &mut observe, &mut keep);
-            }
-            let mut worker = GpuWorker::new(&data, recipe, &start, batches)?;
-            train_keeping(problem, plan, &mut worker, &stop, &mut observe, &mut keep)
-        };
-        match once() {
-            Ok(_) => return (end.unwrap(), devices),
-            Err(error) => {
-                assert!(gpu.lost().is_some(), "{error}");
-                let lost = |error: &Error| matches!(error, Error::DeviceLost(_) | Error::ReadBack(_));
-                match &error {
-                    TrainError::Device(error) => assert!(lost(error), "{error}"),
-                    TrainError::Problem(ProblemError::Library(error)) => assert!(lost(error), "{error}"),
-                    other => panic!("{other}"),
-                }
-            }
-        }
-    }
-    unreachable!("some device lasts")
+/// Is told of every update and of the device that made it, which it may take away.
+struct Watch<'a> {
+    gpu: Option<Gpu>,
+    devices: u32,
+    end: Option<WorkerState>,
+    watch: &'a mut dyn FnMut(&Gpu, u64),
 }
 
-const WAYS: [(Placement, bool); 4] = [
-    (Placement::Resident, false),
-    (Placement::Resident, true),
-    (Placement::Virtual, false),
-    (Placement::Streamed { chunk: 4096 }, false),
+impl Observer for Watch<'_> {
+    fn started(&mut self, gpu: Option<&Gpu>) -> Result<(), String> {
+        self.gpu = gpu.cloned();
+        Ok(())
+    }
+
+    fn progress(&mut self, progress: Progress) -> Result<(), String> {
+        (self.watch)(self.gpu.as_ref().unwrap(), progress.update);
+        Ok(())
+    }
+
+    fn save(&mut self, state: &RunState) -> Result<(), String> {
+        self.end = Some(state.worker.clone());
+        Ok(())
+    }
+
+    fn device_lost(&mut self, gpu: &Gpu, error: &TrainError) {
+        assert!(gpu.lost().is_some(), "{error}");
+        let lost = |error: &Error| matches!(error, Error::DeviceLost(_) | Error::ReadBack(_));
+        match error {
+            TrainError::Device(error) => assert!(lost(error), "{error}"),
+            TrainError::Problem(ProblemError::Library(error)) => assert!(lost(error), "{error}"),
+            TrainError::Placement(PlacementError::Problem(ProblemError::Library(error))) => {
+                assert!(lost(error), "{error}");
+            }
+            other => panic!("{other}"),
+        }
+    }
+
+    fn device_reopened(&mut self, _: &Gpu, _: u64) {
+        self.devices += 1;
+    }
+}
+
+/// Runs on one device after the other, until one of them lasts; returns the state at the end, and how many devices
+/// there were.
+fn run(
+    problem: &Problem,
+    plan: &TrainPlan,
+    placement: Placement,
+    watch: &mut dyn FnMut(&Gpu, u64),
+) -> (WorkerState, u32) {
+    let backend = Backend::Gpu(Gpu::open(None).unwrap());
+    let mut data = TrainingData::new(problem, [plan], backend).placement(placement);
+    let mut watch = Watch { gpu: None, devices: 1, end: None, watch };
+    let trainer = data.trainer(plan).checkpoints(CheckpointPolicy::every(7)).observer(&mut watch);
+    trainer.run().unwrap();
+    (watch.end.unwrap(), watch.devices)
+}
+
+/// Rows, and where they are: few rows are trained on by one kernel, more by another.
+const WAYS: [(u64, Placement); 4] = [
+    (500, Placement::Resident),
+    (12_000, Placement::Resident),
+    (12_000, Placement::Virtual),
+    (12_000, Placement::Streamed { chunk: 4096 }),
 ];
 
 #[test]
@@ -94,8 +105,8 @@ fn a_run_whose_device_is_lost_between_updates_comes_to_the_same_bits() {
     if training::gpu().is_none() {
         return;
     }
-    let (problem, plan) = small();
-    for way in WAYS {
+    for (rows, way) in WAYS {
+        let (problem, plan) = regression(rows);
         let (whole, devices) = run(&problem, &plan, way, &mut |_, _| {});
         assert_eq!(devices, 1);
         for at in [1, 20, 150, 299] {
@@ -105,7 +116,11 @@ fn a_run_whose_device_is_lost_between_updates_comes_to_the_same_bits() {
                     gpu.device.destroy();
                 }
             });
-            assert_eq!((devices, end), (2, whole.clone()), "{way:?}, lost after update {at}");
+            assert_eq!(
+                (devices, end),
+                (2, whole.clone()),
+                "{rows} rows, {way:?}, lost after update {at}"
+            );
         }
     }
 }
@@ -115,9 +130,9 @@ fn a_run_whose_device_is_lost_at_any_time_comes_to_the_same_bits() {
     if training::gpu().is_none() {
         return;
     }
-    let (problem, plan) = small();
     let mut random = common::Random(11);
-    for way in WAYS {
+    for (rows, way) in WAYS {
+        let (problem, plan) = regression(rows);
         let (whole, _) = run(&problem, &plan, way, &mut |_, _| {});
         for _ in 0..8 {
             let (after, turns) = (1 + random.bits() % (UPDATES - 2), random.bits() % (1 << 14));
@@ -143,7 +158,11 @@ fn a_run_whose_device_is_lost_at_any_time_comes_to_the_same_bits() {
                     thread.join().unwrap();
                 }
             });
-            assert_eq!((devices, end), (2, whole.clone()), "{way:?}, lost after update {after}");
+            assert_eq!(
+                (devices, end),
+                (2, whole.clone()),
+                "{rows} rows, {way:?}, lost after update {after}"
+            );
         }
     }
 }

@@ -10,7 +10,7 @@ use wgpu_optim::regression::device::Gpu;
 use wgpu_optim::regression::reference::synthetic::{Options, Response};
 use wgpu_optim::regression::train::{
     Batches, GpuData, GpuWorker, Memory, MemoryError, MemoryPlan, MemoryPlanner, Placement, Recipe,
-    Shuffle, SmallBatchWorker, Submissions, Worker,
+    Shuffle, Submissions, Worker,
 };
 use wgpu_optim::regression::{Problem, ProblemError};
 use wgpu_optim::{Adam, Batch, Error, Loss, Model, Rule, Sgd};
@@ -78,10 +78,7 @@ fn what_is_counted_is_what_is_allocated() {
         let Some(before) = allocated(&gpu) else { return };
         let data = GpuData::new(&gpu, problem, model, &batches, *placement).unwrap();
         let start = vec![0.0; model.params()];
-        let worker: Box<dyn Worker> = match SmallBatchWorker::fits(problem, &recipe, &batches) {
-            true => Box::new(SmallBatchWorker::new(&data, &recipe, &start, &batches).unwrap()),
-            false => Box::new(GpuWorker::new(&data, &recipe, &start, &batches).unwrap()),
-        };
+        let worker = GpuWorker::new(&data, &recipe, &start, &batches).unwrap();
         let taken = allocated(&gpu).unwrap() - before;
         drop(worker);
         // Drivers round each of some thirty buffers up, to 4 KiB at most.
@@ -179,7 +176,7 @@ fn fit(
     };
     let data = GpuData::new(gpu, problem, &recipe.model, batches, plan.placement)?;
     let start = vec![0.0; recipe.model.params()];
-    let mut worker = GpuWorker::new(&data, &recipe, &start, batches)?;
+    let mut worker = GpuWorker::descent(&data, &recipe, &start, batches)?;
     let first = batches.get(0);
     worker.run(&[first], &[1e-3], None)?;
     worker.evaluate(0, problem.rows, 0.0)?;
@@ -226,7 +223,7 @@ fn what_passes_a_binding_is_cut_or_refused() {
     let recipe = Recipe::new(model, rule);
     let all = batches(1 << 36, 1 << 36, None);
     let data = GpuData::new(&few, &problem, &model, &all, Placement::Virtual).unwrap();
-    let made = GpuWorker::new(&data, &recipe, &[0.0; 65], &all).map(drop);
+    let made = GpuWorker::descent(&data, &recipe, &[0.0; 65], &all).map(drop);
     limit(made.map(|()| Placement::Virtual).map_err(Into::into), "batches");
     // The device is as good as before.
     let (problem, model) = synthetic(5000, 40, 1, Loss::Mse);
@@ -254,7 +251,7 @@ fn no_submission_of_a_large_batch_is_long() {
     let (problem, model) = synthetic(rows, 64, 1, Loss::Mse);
     let all = batches(rows, rows, None);
     let data = GpuData::new(gpu, &problem, &model, &all, Placement::Virtual).unwrap();
-    let mut worker = GpuWorker::new(&data, &adam(model), &vec![0.0; 65], &all).unwrap();
+    let mut worker = GpuWorker::descent(&data, &adam(model), &vec![0.0; 65], &all).unwrap();
     // Drivers compile kernels when they first run.
     worker.run(&[Batch::new(0, 1)], &[1e-3], None).unwrap();
     worker.evaluate(0, 1, 0.0).unwrap();

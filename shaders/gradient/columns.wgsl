@@ -1,4 +1,4 @@
-// Where X is read twice, the second pass: a workgroup takes 64 vec4 of columns (its y), every run.partials-th
+// Where X is read twice, the second pass: a workgroup takes 64 vec4 of columns (its y), every segment.partials-th
 // row (its x) and eight outputs (its z). Composed with batch.wgsl, model.wgsl and the rows.
 
 @group(0) @binding(5) var<storage, read_write> scores: array<f32>;
@@ -10,13 +10,13 @@ fn main(
     @builtin(local_invocation_index) local: u32,
     @builtin(workgroup_id) group: vec3u,
 ) {
-    let which = run.first_group + group.x;
+    let which = segment.first_group + group.x;
     let column = group.y * THREADS + local;
     let first = group.z * AT_ONCE;
     let outputs = min(AT_ONCE, OUTPUTS - first);
     if column < VECTORS {
         var sums: array<vec4f, 8>;
-        for (var i = which; i < run.rows; i += run.partials) {
+        for (var i = which; i < segment.rows; i += segment.partials) {
             let value = x_at(row_at(i), column);
             for (var k = 0u; k < outputs; k += 1u) {
                 sums[k] += value * scores[i * OUTPUTS + first + k];
@@ -31,7 +31,7 @@ fn main(
     if group.y == 0u && local < 2u && four < INTERCEPTS {
         var sum = vec4f(0.0);
         let most = min(4u, OUTPUTS - 4u * four);
-        for (var i = which; i < run.rows; i += run.partials) {
+        for (var i = which; i < segment.rows; i += segment.partials) {
             for (var k = 0u; k < most; k += 1u) {
                 sum[k] += scores[i * OUTPUTS + 4u * four + k];
             }

@@ -18,13 +18,13 @@ fn main(
     @builtin(local_invocation_index) local: u32,
     @builtin(workgroup_id) group: vec3u,
 ) {
-    let which = run.first_group + group.x;
+    let which = segment.first_group + group.x;
     // As many workgroups as there are partial sums.
     var totals = vec4f(0.0);
     if METRICS {
         for (var output = 0u; output < OUTPUTS; output += 1u) {
             var errors = vec4f(0.0);
-            for (var i = which * THREADS + local; i < run.rows; i += run.partials * THREADS) {
+            for (var i = which * THREADS + local; i < segment.rows; i += segment.partials * THREADS) {
                 errors += output_errors(i, row_at(i), i * OUTPUTS, output);
             }
             let sum = sum_up(errors, local);
@@ -34,7 +34,7 @@ fn main(
             workgroupBarrier();
         }
     }
-    for (var i = which * THREADS + local; i < run.rows; i += run.partials * THREADS) {
+    for (var i = which * THREADS + local; i < segment.rows; i += segment.partials * THREADS) {
         totals += differentiate(i, row_at(i), i * OUTPUTS);
     }
     let total = sum_up(totals, local);

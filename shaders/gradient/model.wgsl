@@ -19,13 +19,13 @@ fn intercept_of(output: u32) -> f32 {
 // A compiler may take (a·b + c·d) + e for a·b + (c·d + e), and does so in some kernels and not in others. It
 // does not know that nothing is added here, and so the sum has one order.
 fn sum_of(v: vec4f) -> f32 {
-    let four = v + vec4f(run.zero);
+    let four = v + vec4f(segment.zero);
     return (four.x + four.y) + (four.z + four.w);
 }
 
 // Σ s · (r², |r|, y, y²) of one output is what metrics are made of, y relative to the shift.
 fn errors_of(prediction: f32, y: f32) -> vec4f {
     let error = prediction - y;
-    let shifted = y - run.shift;
+    let shifted = y - segment.shift;
     return vec4f(error * error, abs(error), shifted, shifted * shifted);
 }

@@ -38,12 +38,12 @@ fn main(
     @builtin(local_invocation_index) local: u32,
     @builtin(workgroup_id) group: vec3u,
 ) {
-    let which = run.first_group + group.x;
+    let which = segment.first_group + group.x;
     let teams = THREADS / LANES;
     let team = local / LANES;
     let lane = local % LANES;
     let tile = teams * ROWS;
-    let tiles = (run.rows + tile - 1u) / tile;
+    let tiles = (segment.rows + tile - 1u) / tile;
     let intercept = intercept_of(0u);
 
     var w: array<vec4f, 16>;
@@ -57,12 +57,12 @@ fn main(
     var errors = vec4f(0.0); // in a gradient (Σ s · derivative, 0, 0, 0)
     var totals = vec4f(0.0);
 
-    for (var t = which; t < tiles; t += run.partials) {
+    for (var t = which; t < tiles; t += segment.partials) {
         let first = t * tile + team;
         var held: array<vec4f, 16>;
         for (var r = 0u; r < ROWS; r += 1u) {
             // Past the end the last row is read again: with a derivative of zero.
-            let row = row_at(min(first + r * teams, run.rows - 1u));
+            let row = row_at(min(first + r * teams, segment.rows - 1u));
             var dot = vec4f(0.0);
             for (var c = 0u; c < BLOCKS; c += 1u) {
                 let value = x_at(row, min(column_of(c, lane), VECTORS - 1u));
@@ -83,7 +83,7 @@ fn main(
         workgroupBarrier();
         for (var r = 0u; r < ROWS; r += 1u) {
             let i = first + r * teams;
-            let last = min(i, run.rows - 1u);
+            let last = min(i, segment.rows - 1u);
             let row = row_at(last);
             let y = side_at(last, row, 0u);
             var z = intercept;
@@ -99,7 +99,7 @@ fn main(
                 weight = side_at(last, row, WEIGHT_AT);
                 point = Point(weight * point.gradient, weight * point.loss);
             }
-            let within = i < run.rows;
+            let within = i < segment.rows;
             if METRICS {
                 let total = vec4f(point.loss, weight, weight * correct(z, y), weight * saturated(y));
                 totals += select(vec4f(0.0), total, within);

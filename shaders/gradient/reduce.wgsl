@@ -1,11 +1,10 @@
-// Adds the partial sums of a run in a fixed order, and its batch's runs to each other; at the last run
-// scales them and hands the gradient over. Composed with batch.wgsl and a file whose finish() takes a vec4
-// of the gradient.
+// Adds the partial sums of a segment in a fixed order, and the segments of a batch to each other; at the last
+// segment scales the sums. Composed with batch.wgsl and a file whose finish() takes a vec4 of the gradient.
 
 @group(0) @binding(1) var<storage, read> partials: array<vec4f>;
 @group(0) @binding(2) var<storage, read_write> losses: array<f32>;
-// What the batch's runs have added up to so far: two planes that take turns, since every workgroup reads the
-// weight of those before while one of them writes it.
+// The sums over the segments so far, in two planes by turns: every workgroup reads the weight of the segments
+// before while one of them writes it.
 @group(0) @binding(3) var<storage, read_write> so_far: array<vec4f>;
 
 // Four columns a workgroup, sixteen threads a column.
@@ -23,19 +22,19 @@ fn main(
 ) {
     let column = (group.y * groups.x + group.x) * COLUMNS + local % COLUMNS;
     let lane = local / COLUMNS;
-    let first = (run.flags & FIRST_RUN) != 0u;
-    let odd = (run.flags & ODD_RUN) != 0u;
+    let first = (segment.flags & FIRST_SEGMENT) != 0u;
+    let odd = (segment.flags & ODD_SEGMENT) != 0u;
     let before = select(PARTIAL, 0u, odd);
     var sum = vec4f(0.0);
     if column < PARTIAL {
-        for (var partial = lane; partial < run.partials; partial += LANES) {
+        for (var partial = lane; partial < segment.partials; partial += LANES) {
             sum += partials[partial_at(partial, column)];
         }
     }
     tree[local] = sum;
     if WEIGHTED {
         var weight = 0.0;
-        for (var partial = local; partial < run.partials; partial += THREADS) {
+        for (var partial = local; partial < segment.partials; partial += THREADS) {
             weight += partials[partial_at(partial, PARTIAL - 1u)].y;
         }
         weights[local] = weight;
@@ -59,18 +58,18 @@ fn main(
         total = so_far[before + column] + total;
         weight = so_far[before + PARTIAL - 1u].y + weight;
     }
-    if METRICS || (run.flags & LAST_RUN) == 0u {
+    if METRICS || (segment.flags & LAST_SEGMENT) == 0u {
         so_far[select(0u, PARTIAL, odd) + column] = total;
         return;
     }
-    var scale = run.gradient_scale;
-    var mean = run.loss_scale;
+    var scale = segment.gradient_scale;
+    var mean = segment.loss_scale;
     if WEIGHTED {
         scale = select(0.0, scale / weight, weight > 0.0);
         mean = select(0.0, mean / weight, weight > 0.0);
     }
     if column == PARTIAL - 1u {
-        losses[run.loss_slot] = mean * total.x;
+        losses[segment.loss_slot] = mean * total.x;
     } else {
         finish(column, scale * total);
     }

@@ -11,11 +11,11 @@ fn main(
     @builtin(workgroup_id) group: vec3u,
     @builtin(num_workgroups) groups: vec3u,
 ) {
-    let i = run.first_item + group.y * groups.x + group.x;
+    let i = segment.first_item + group.y * groups.x + group.x;
     let first = group.z * 4u;
     let outputs = min(4u, OUTPUTS - first);
     var sums = vec4f(0.0);
-    if i < run.rows {
+    if i < segment.rows {
         let row = row_at(i);
         for (var column = local; column < VECTORS; column += THREADS) {
             let value = x_at(row, column);
@@ -31,7 +31,7 @@ fn main(
             tree[local] += tree[local + half];
         }
     }
-    if local == 0u && i < run.rows {
+    if local == 0u && i < segment.rows {
         for (var k = 0u; k < outputs; k += 1u) {
             scores[i * OUTPUTS + first + k] = tree[0][k] + intercept_of(first + k);
         }

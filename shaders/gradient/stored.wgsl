@@ -22,7 +22,7 @@ fn x_at(row: u32, column: u32) -> vec4f {
     return select(vec4f(0.0), select(even, odd, shift % 2u == 1u), columns < vec4u(FEATURES));
 }
 
-// What lies beside the run's i-th row, which is that row of the chunk.
+// Auxiliary column k of the segment's i-th row, which is `row` in the chunk.
 fn side_at(i: u32, row: u32, k: u32) -> f32 {
     return sides[row * SIDE + k];
 }

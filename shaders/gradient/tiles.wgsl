@@ -23,8 +23,8 @@ fn main(
     @builtin(local_invocation_index) local: u32,
     @builtin(workgroup_id) group: vec3u,
 ) {
-    let which = run.first_group + group.x;
-    let tiles = (run.rows + ROWS - 1u) / ROWS;
+    let which = segment.first_group + group.x;
+    let tiles = (segment.rows + ROWS - 1u) / ROWS;
     let held = select(OUTPUTS * VECTORS, OUTPUTS, METRICS);
     var sums: array<vec4f, 16>;
     for (var j = 0u; j < 16u; j += 1u) {
@@ -33,9 +33,9 @@ fn main(
     var totals = vec4f(0.0);
     var intercepts: array<f32, 16>;
 
-    for (var t = which; t < tiles; t += run.partials) {
+    for (var t = which; t < tiles; t += segment.partials) {
         let first = t * ROWS;
-        let rows = min(ROWS, run.rows - first);
+        let rows = min(ROWS, segment.rows - first);
         for (var at = local; at < rows * VECTORS; at += THREADS) {
             tile[at] = x_at(row_at(first + at / VECTORS), at % VECTORS);
         }

@@ -1,4 +1,4 @@
-// Rows that are made where they are needed; their targets are made ahead, for the run alone.
+// Rows that are generated where they are read; their targets are generated before, for one segment.
 // Composed with batch.wgsl and synthetic/generator.wgsl.
 
 @group(0) @binding(2) var<storage, read> sides: array<f32>;
@@ -11,7 +11,7 @@ var<private> made: Block;
 fn x_at(row: u32, column: u32) -> vec4f {
     let block = column / 2u;
     if row != made_row || block != made_block {
-        let number = add64(run.base, vec2u(row, 0u));
+        let number = add64(segment.base, vec2u(row, 0u));
         made = unit_block(number, block, common_factor(number));
         made_row = row;
         made_block = block;

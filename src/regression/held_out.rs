@@ -1,5 +1,6 @@
 //! Rows that are kept out of training.
 
+use super::table::{Features, reorder};
 use super::{Problem, ProblemError, Source};
 use crate::regression::Window;
 use std::sync::Arc;
@@ -152,31 +153,24 @@ impl Problem {
     /// [`ProblemError`] if there is one row alone, or the file cannot be read.
     pub fn hold_out(&mut self, fraction: f64, seed: u64) -> Result<u64, ProblemError> {
         let held = self.share(fraction)?;
+        let draw = || Order::draw(self.rows, held, seed);
         let (x, sides) = match &self.source {
             Source::Synthetic(..) => return Ok(held),
             Source::File(_) if self.is_streamed() => {
-                self.order = Some(Arc::new(Order::draw(self.rows, held, seed)));
+                self.order = Some(Arc::new(draw()));
                 return Ok(held);
             }
-            Source::Table { x, sides } => (x.to_vec(), sides.to_vec()),
+            Source::Table { x, sides } => (x.clone(), sides.clone()),
             Source::File(file) => {
                 let mut x = vec![0.0; self.rows as usize * self.features];
                 let mut sides = vec![0.0; self.rows as usize * self.side()];
                 file.read(0, &mut x, &mut sides)?;
-                (x, sides)
+                (Features::Double(Arc::new(x)), Arc::new(sides))
             }
         };
-        let order = Order::draw(self.rows, held, seed);
-        let reorder = |from: Vec<f64>, width: usize| {
-            let mut to = Vec::with_capacity(from.len());
-            let Ok(()) = order.runs::<std::convert::Infallible>(0, self.rows, |_, first, rows| {
-                to.extend(&from[first as usize * width..][..rows as usize * width]);
-                Ok(())
-            });
-            Arc::new(to)
-        };
-        let (features, side) = (self.features, self.side());
-        self.source = Source::Table { x: reorder(x, features), sides: reorder(sides, side) };
+        let order = draw();
+        let (x, sides) = (x.reorder(&order, self.features), reorder(&sides, &order, self.side()));
+        self.source = Source::Table { x, sides: Arc::new(sides) };
         Ok(held)
     }
 }

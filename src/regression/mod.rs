@@ -16,6 +16,7 @@ pub mod model_file;
 pub mod reference;
 mod rows;
 mod scaling;
+mod table;
 pub mod train;
 pub mod verification;
 
@@ -26,8 +27,10 @@ pub use evaluation::Evaluation;
 pub use loss::{Loss, TargetKind};
 pub use model::Model;
 pub use scaling::Scaling;
+pub use table::{Element, Table};
 
 use self::data::{About, DataError, FileData, FileOptions, Skipped, Targets};
+use self::table::Features;
 use crate::Error;
 use crate::check::Check;
 use crate::regression::reference::synthetic::{Options, Synthetic, Truth};
@@ -78,7 +81,7 @@ pub struct Problem {
 
 #[derive(Clone, Debug)]
 enum Source {
-    Table { x: Arc<Vec<f64>>, sides: Arc<Vec<f64>> },
+    Table { x: Features, sides: Arc<Vec<f64>> },
     Synthetic(Synthetic, Arc<Truth>, Options),
     File(Arc<FileData>),
 }
@@ -93,6 +96,20 @@ pub enum ProblemError {
     /// It does not fit, or a setting is out of range.
     #[error(transparent)]
     Library(#[from] Error),
+    /// A value in memory cannot be trained on.
+    #[error("{name}: {what} of row {row} are {value}, and must be {range}")]
+    Value {
+        /// The data set.
+        name: String,
+        /// The slice.
+        what: &'static str,
+        /// The row, from 0.
+        row: u64,
+        /// The value.
+        value: f64,
+        /// What it may be.
+        range: &'static str,
+    },
     /// The targets are not what the loss needs.
     #[error("{name}: {reason}")]
     Targets {
@@ -180,10 +197,11 @@ impl Problem {
         Self::file(path, &FileOptions { targets, ..FileOptions::default() })
     }
 
-    /// A problem from numbers in memory, `x` row after row, and one target a row.
+    /// A problem from numbers in memory, `x` row after row, and one target a row; [`Problem::from_table`] checks
+    /// them.
     pub fn table(name: &str, features: usize, x: Vec<f64>, y: Vec<f64>) -> Self {
         let rows = y.len() as u64;
-        let source = Source::Table { x: Arc::new(x), sides: Arc::new(y) };
+        let source = Source::Table { x: Features::Double(Arc::new(x)), sides: Arc::new(y) };
         Problem { name: name.into(), rows, ..Self::of_shape(features) }.from(source)
     }
 
@@ -205,7 +223,7 @@ impl Problem {
             file: None,
             weight_scale: 1.0,
             order: None,
-            source: Source::Table { x: Arc::default(), sides: Arc::default() },
+            source: Source::Table { x: Features::Double(Arc::default()), sides: Arc::default() },
         }
     }
 
@@ -223,7 +241,8 @@ impl Problem {
     pub fn standardize(&mut self) {
         self.scaling = match &self.source {
             Source::Synthetic(..) => None,
-            Source::Table { x, .. } => Some(Scaling::fit(x, self.features)),
+            Source::Table { x: Features::Single(x), .. } => Some(Scaling::fit(x, self.features)),
+            Source::Table { x: Features::Double(x), .. } => Some(Scaling::fit(x, self.features)),
             Source::File(file) => Some(Scaling::of_columns(&file.columns, file.rows)),
         };
     }

@@ -1,5 +1,6 @@
 //! The rows of a problem, as a model takes them: scaled, and with classes as indices.
 
+use super::table::Features;
 use super::{Problem, Source};
 use crate::Error;
 use crate::cpu::Real;
@@ -24,8 +25,12 @@ impl Problem {
         match &self.source {
             Source::Table { x: all_x, sides: all_sides } => {
                 let first = first as usize;
-                let from_x = &all_x[first * self.features..][..x.len()];
-                self.round(from_x, &all_sides[first * self.side()..][..sides.len()], x, sides);
+                let (at, from_sides) =
+                    (first * self.features, &all_sides[first * self.side()..][..sides.len()]);
+                match all_x {
+                    Features::Single(all) => self.round(&all[at..][..x.len()], from_sides, x, sides),
+                    Features::Double(all) => self.round(&all[at..][..x.len()], from_sides, x, sides),
+                }
             }
             Source::File(file) => {
                 let (mut from_x, mut from_sides) = (vec![0.0; x.len()], vec![0.0; sides.len()]);
@@ -61,9 +66,9 @@ impl Problem {
         Ok(())
     }
 
-    fn round<R: Real>(&self, from_x: &[f64], from_sides: &[f64], x: &mut [R], sides: &mut [R]) {
+    fn round<S: Real, R: Real>(&self, from_x: &[S], from_sides: &[f64], x: &mut [R], sides: &mut [R]) {
         match &self.scaling {
-            None => x.iter_mut().zip(from_x).for_each(|(to, &from)| *to = R::of(from)),
+            None => x.iter_mut().zip(from_x).for_each(|(to, &from)| *to = R::of(from.f64())),
             Some(scaling) => {
                 for (to, from) in x.chunks_mut(self.features).zip(from_x.chunks(self.features)) {
                     scaling.write(from, to);

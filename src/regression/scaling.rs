@@ -37,10 +37,10 @@ pub(super) fn of_weights(greatest: f64) -> f64 {
 
 impl Scaling {
     /// Over all rows of `x`, dividing by their number (not by one less).
-    pub fn fit(x: &[f64], features: usize) -> Self {
+    pub fn fit<S: Real>(x: &[S], features: usize) -> Self {
         let mut sums = vec![ColumnSums::NONE; features];
         for row in x.chunks_exact(features) {
-            sums.iter_mut().zip(row).for_each(|(sums, &value)| sums.add(value));
+            sums.iter_mut().zip(row).for_each(|(sums, &value)| sums.add(value.f64()));
         }
         let columns: Vec<Column> = sums.iter().map(ColumnSums::column).collect();
         Self::of_columns(&columns, (x.len() / features) as u64)
@@ -64,9 +64,9 @@ impl Scaling {
     }
 
     /// Scales one row to another place.
-    pub fn write<R: Real>(&self, from: &[f64], to: &mut [R]) {
+    pub fn write<S: Real, R: Real>(&self, from: &[S], to: &mut [R]) {
         for (((to, from), mean), scale) in to.iter_mut().zip(from).zip(&self.mean).zip(&self.scale) {
-            *to = R::of((from - mean) / scale);
+            *to = R::of((from.f64() - mean) / scale);
         }
     }
 }

@@ -6,7 +6,7 @@ use super::{Check, Compared, Group, Rig, SuiteError};
 use crate::cpu::{Bounded, Number};
 use crate::gpu::ReadBack;
 use crate::regression::TargetKind;
-use crate::regression::kernels::{DeviceDataset, Evaluator, GradientLayout, Reduction, Rows};
+use crate::regression::kernels::{DeviceDataset, Evaluator, GradientLayout, Reduction, RowSource};
 use crate::regression::reference::gradient::{Rows as HostRows, class};
 use crate::regression::reference::gradient_bounds::{FLUSHED, of_sum, score};
 use crate::regression::reference::{self, loss};
@@ -86,7 +86,7 @@ fn of_model(rig: &Rig, model: Model, checks: &mut Vec<Check>) -> Result<(), Suit
     if let Some(problem) = made(&model, random.word().into()) {
         let data = Data::synthetic(model, &problem, rows as usize, &mut random);
         subject.load(&data, &samples)?;
-        let unstored = Rows::unstored(&rig.gpu.device, shape, &problem, rows)?;
+        let unstored = RowSource::unstored(&rig.gpu.device, shape, &problem, rows)?;
         let mut unstored = Subject::new(rig, &data, unstored, rows)?;
         let same = alike(&all, unstored.run(&all)?, &subject.run(&all)?);
         checks.push(Check::exact(&kernel, &case("rows made as stored"), &same));
@@ -98,13 +98,18 @@ fn of_model(rig: &Rig, model: Model, checks: &mut Vec<Check>) -> Result<(), Suit
 struct Subject<'a> {
     rig: &'a Rig<'a>,
     shape: GradientLayout,
-    rows: Rows,
+    rows: RowSource,
     evaluator: Evaluator,
     params: crate::Span,
 }
 
 impl<'a> Subject<'a> {
-    fn new(rig: &'a Rig, data: &Data, rows: impl Into<Rows>, max_batch: u64) -> Result<Self, Error> {
+    fn new(
+        rig: &'a Rig,
+        data: &Data,
+        rows: impl Into<RowSource>,
+        max_batch: u64,
+    ) -> Result<Self, Error> {
         let (shape, rows) = (GradientLayout::new(&data.model)?, rows.into());
         let params = rig.span(&shape.pad(&data.params));
         let device = &rig.gpu.device;

@@ -63,9 +63,15 @@ pub const FAULTS: &[Fault] = &[
         "gradients",
         "sgd",
         &[
-            ("let within = i < run.rows;", "let within = i + 1u < run.rows;"),
-            ("let rows = min(ROWS, run.rows - first);", "let rows = min(ROWS, run.rows - first - 1u);"),
-            ("i < run.rows; i += run.partials)", "i + 1u < run.rows; i += run.partials)"),
+            ("let within = i < segment.rows;", "let within = i + 1u < segment.rows;"),
+            (
+                "let rows = min(ROWS, segment.rows - first);",
+                "let rows = min(ROWS, segment.rows - first - 1u);",
+            ),
+            (
+                "i < segment.rows; i += segment.partials)",
+                "i + 1u < segment.rows; i += segment.partials)",
+            ),
         ],
     ),
     fault(
@@ -73,8 +79,8 @@ pub const FAULTS: &[Fault] = &[
         "gradients",
         "sgd",
         &[(
-            "var scale = run.gradient_scale;",
-            "var scale = run.gradient_scale * (f32(run.rows) / (f32(run.rows) - 1.0));",
+            "var scale = segment.gradient_scale;",
+            "var scale = segment.gradient_scale * (f32(segment.rows) / (f32(segment.rows) - 1.0));",
         )],
     ),
     fault(

@@ -5,7 +5,7 @@ use super::data::{Data, describe, made, models, models_of_outputs, way};
 use super::{Check, Compared, Group, Rig, SuiteError};
 use crate::cpu::Bounded;
 use crate::gpu::ReadBack;
-use crate::regression::kernels::{DeviceDataset, Gradient, GradientLayout, Reduction, Rows};
+use crate::regression::kernels::{DeviceDataset, Gradient, GradientLayout, Reduction, RowSource};
 use crate::{Batch, Error, Loss, Model, Span, Window};
 
 pub const GROUP: Group = Group { name: "gradients", run };
@@ -90,7 +90,7 @@ impl<'a> Subject<'a> {
     fn new(
         rig: &'a Rig,
         data: &Data,
-        rows: impl Into<Rows>,
+        rows: impl Into<RowSource>,
         (max_batch, max_batches): (u64, u32),
     ) -> Result<Self, Error> {
         let shape = GradientLayout::new(&data.model)?;
@@ -219,7 +219,7 @@ fn of_model(rig: &Rig, model: Model, checks: &mut Vec<Check>) -> Result<(), Suit
     if let Some(problem) = made(&model, random.word().into()) {
         let data = Data::synthetic(model, &problem, rows as usize, &mut random);
         subject.load(&data, &samples)?;
-        let unstored = Rows::unstored(&rig.gpu.device, shape, &problem, rows)?;
+        let unstored = RowSource::unstored(&rig.gpu.device, shape, &problem, rows)?;
         let mut unstored = Subject::new(rig, &data, unstored, room)?;
         let all = [plain, shuffled].concat();
         let alike = all_same(&all, &unstored.run(&all)?, &subject.run(&all)?);

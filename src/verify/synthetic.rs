@@ -2,7 +2,7 @@
 
 use super::{Check, Compared, Group, Rig, SuiteError};
 use crate::regression::kernels::{
-    Chunk, Descent, DescentOptions, DeviceDataset, Gradient, GradientLayout, Rows, SyntheticRows,
+    Chunk, Descent, DescentOptions, DeviceDataset, Gradient, GradientLayout, RowSource, SyntheticRows,
 };
 use crate::regression::reference::synthetic::{Options, Response, Synthetic};
 use crate::{Adam, Batch, Error, Loss, Model, Penalty, Span, Window};
@@ -135,7 +135,7 @@ fn virtual_targets(rig: &Rig) -> Result<Check, Error> {
     let mut random = rig.random("virtual rows");
     let params = rig.span(&shape.pad(&random.units(model.params())));
     let key = [random.word(), random.word()];
-    let gradient = |rows: Rows, first: u64| -> Result<Vec<Vec<f32>>, Error> {
+    let gradient = |rows: RowSource, first: u64| -> Result<Vec<Vec<f32>>, Error> {
         let grads = rig.poisoned(shape.padded_len() as usize);
         let mut gradient = Gradient::new(device, rows, &model, (&params, &grads), (130, 2), true)?;
         let window = Some(Window { first, rows: 130, key });
@@ -156,8 +156,8 @@ fn virtual_targets(rig: &Rig) -> Result<Check, Error> {
     made.for_each(|(row, (x, sides))| problem.fill_row(&truth, row, x, sides));
     let samples = DeviceDataset::new(device, shape, 130, 130)?;
     samples.write(&rig.gpu.queue, &x, &sides)?;
-    let stored = gradient(Rows::from(&samples), 0)?;
-    let unstored = gradient(Rows::unstored(device, shape, &problem, rows)?, from)?;
+    let stored = gradient(RowSource::from(&samples), 0)?;
+    let unstored = gradient(RowSource::unstored(device, shape, &problem, rows)?, from)?;
     let names = ["gradient", "gradient of a shuffled batch", "losses"];
     let pairs = names.iter().zip(unstored.into_iter().zip(stored));
     let all: Vec<_> = pairs
@@ -174,7 +174,7 @@ fn descent(rig: &Rig) -> Result<Check, Error> {
     let options = Options { features: 9, outputs: 3, response, seed: rig.seed, ..Options::default() };
     let problem = Synthetic::with_options(&options)?;
     let device = &rig.gpu.device;
-    let train = |rows: Rows| -> Result<Vec<f32>, Error> {
+    let train = |rows: RowSource| -> Result<Vec<f32>, Error> {
         let params = rig.span(&vec![0.0; shape.padded_len() as usize]);
         let options = DescentOptions {
             model,
@@ -194,8 +194,8 @@ fn descent(rig: &Rig) -> Result<Check, Error> {
     let samples = DeviceDataset::new(device, shape, 1300, 64)?;
     let made = SyntheticRows::new(device, &samples, &problem)?;
     rig.run(|pass| (0..made.parts()).for_each(|part| made.record(pass, part)))?;
-    let expected = train(Rows::from(&samples))?;
-    let actual = train(Rows::unstored(device, shape, &problem, 1300)?)?;
+    let expected = train(RowSource::from(&samples))?;
+    let actual = train(RowSource::unstored(device, shape, &problem, 1300)?)?;
     let params = Compared { what: "params".into(), actual, expected };
     Ok(Check::exact("virtual rows", "20 updates of a softmax", &[params]))
 }

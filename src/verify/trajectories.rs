@@ -15,11 +15,10 @@ use crate::regression::Problem;
 use crate::regression::kernels::GradientLayout;
 use crate::regression::reference::synthetic::{Options, Response};
 use crate::regression::train::{
-    Batches, CpuWorker, GpuData, GpuWorker, HostRows, Placement, Plan, Recipe, Report, Shuffle,
-    SmallBatchWorker, TrainError, VerifyEvery, Worker, train,
+    Batches, CpuWorker, GpuData, GpuWorker, HostRows, Placement, Progress, Recipe, Report, Shuffle,
+    TrainError, TrainPlan, Trainer, VerifyEvery, Worker,
 };
 use crate::{Loss, Model, Rule, Schedule};
-use std::sync::atomic::AtomicBool;
 
 pub const GROUP: Group = Group { name: "trajectories", run };
 
@@ -82,8 +81,8 @@ fn of_rule(
     // As the device has it.
     let lr = f64::from(rule.lr() as f32);
     let recipe = Recipe::new(model, *rule);
-    let shuffle = Some(Shuffle { seed: rig.seed, window: GradientLayout::new(&model)?.run_rows() });
-    let plan = Plan {
+    let shuffle = Some(Shuffle { seed: rig.seed, window: GradientLayout::new(&model)?.segment_rows() });
+    let plan = TrainPlan {
         recipe,
         learning_rate: Schedule::constant(lr)?,
         batches: Batches::Epochs { rows: ROWS, size: BATCH, updates, shuffle },
@@ -97,31 +96,32 @@ fn of_rule(
     let start = vec![0.0; model.params()];
     let (x, sides) = problem.materialize::<f64>()?;
     let rows = HostRows::Resident { x: &x, sides: &sides };
-    let exact_plan = Plan { verify: VerifyEvery::Never, ..plan.clone() };
+    let exact_plan = TrainPlan { verify: VerifyEvery::Never, ..plan.clone() };
     let exact = follow(&problem, &exact_plan, &mut CpuWorker::<f64>::new(rows, &recipe, &start)?)?;
 
     let data = GpuData::new(rig.gpu, &problem, &model, &plan.batches, Placement::Resident)?;
     let case = format!("{updates} updates of {name}, {}", loss.name());
-    let mut worker = GpuWorker::new(&data, &recipe, &start, &plan.batches)?;
+    let mut worker = GpuWorker::descent(&data, &recipe, &start, &plan.batches)?;
     compare("training", &case, follow(&problem, &plan, &mut worker), &exact, rule, checks);
-    if SmallBatchWorker::fits(&problem, &recipe, &plan.batches) {
-        let mut worker = SmallBatchWorker::new(&data, &recipe, &start, &plan.batches)?;
+    if GpuWorker::is_small_batch(&problem, &recipe, &plan.batches) {
+        let mut worker = GpuWorker::small_batch(&data, &recipe, &start, &plan.batches)?;
         compare("training in epochs", &case, follow(&problem, &plan, &mut worker), &exact, rule, checks);
     }
     Ok(())
 }
 
 /// Runs a plan.
-fn follow(problem: &Problem, plan: &Plan, worker: &mut dyn Worker) -> Result<Run, TrainError> {
+fn follow(problem: &Problem, plan: &TrainPlan, worker: &mut dyn Worker) -> Result<Run, TrainError> {
     let (mut params, mut losses) = (Vec::new(), Vec::new());
-    let report = train(problem, plan, worker, &AtomicBool::new(false), &mut |progress| {
+    let mut observe = |progress: Progress| {
         if progress.update <= COMPARED {
             params.extend(progress.params.map(<[f64]>::to_vec));
         }
         losses.extend(progress.loss);
         Ok(())
-    })?;
-    Ok(Run { report, params, losses })
+    };
+    let outcome = Trainer::with_worker(problem, plan, worker).observer(&mut observe).run()?;
+    Ok(Run { report: outcome.report, params, losses })
 }
 
 fn compare(

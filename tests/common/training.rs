@@ -4,12 +4,11 @@
 
 use crate::common;
 use std::sync::LazyLock;
-use std::sync::atomic::AtomicBool;
 use wgpu_optim::regression::Problem;
 use wgpu_optim::regression::device::Gpu;
 use wgpu_optim::regression::train::{
-    Batches, CpuWorker, GpuData, GpuWorker, HostRows, Placement, Plan, Recipe, Report, SmallBatchWorker,
-    VerifyEvery, Worker, train,
+    Batches, CpuWorker, GpuData, GpuWorker, HostRows, Observer, Placement, Recipe, Report, RunState,
+    TrainPlan, Trainer, VerifyEvery, Worker,
 };
 use wgpu_optim::schedule::CosineAnnealing;
 use wgpu_optim::{Rule, Schedule};
@@ -23,8 +22,8 @@ pub fn gpu() -> Option<&'static Gpu> {
 
 /// So many updates from batches of `size` rows of all there are, in their order, at the rule's learning
 /// rate.
-pub fn plan(problem: &Problem, recipe: Recipe, size: u64, updates: u64) -> Plan {
-    Plan {
+pub fn plan(problem: &Problem, recipe: Recipe, size: u64, updates: u64) -> TrainPlan {
+    TrainPlan {
         recipe,
         learning_rate: Schedule::constant(recipe.rule.lr()).unwrap(),
         batches: Batches::Epochs { rows: problem.rows, size, updates, shuffle: None },
@@ -42,13 +41,24 @@ pub fn annealed(rule: &Rule, updates: u64) -> Schedule {
     CosineAnnealing { t_max: updates, eta_min: 0.0 }.schedule(rule.lr()).unwrap()
 }
 
-/// What a run from zero comes to.
-pub fn run(problem: &Problem, plan: &Plan, worker: &mut dyn Worker) -> Report {
-    train(problem, plan, worker, &AtomicBool::new(false), &mut |_| Ok(())).unwrap()
+/// Every state of a run that was saved.
+#[derive(Default)]
+pub struct States(pub Vec<RunState>);
+
+impl Observer for States {
+    fn save(&mut self, state: &RunState) -> Result<(), String> {
+        self.0.push(state.clone());
+        Ok(())
+    }
+}
+
+/// The report of a run from zero.
+pub fn run(problem: &Problem, plan: &TrainPlan, worker: &mut dyn Worker) -> Report {
+    Trainer::with_worker(problem, plan, worker).run().unwrap().report
 }
 
 /// What a run comes to in f64, by the definition.
-pub fn in_f64(problem: &Problem, plan: &Plan) -> Report {
+pub fn in_f64(problem: &Problem, plan: &TrainPlan) -> Report {
     let (x, sides) = problem.materialize::<f64>().unwrap();
     let rows = HostRows::Resident { x: &x, sides: &sides };
     let start = vec![0.0; plan.recipe.model.params()];
@@ -56,7 +66,7 @@ pub fn in_f64(problem: &Problem, plan: &Plan) -> Report {
 }
 
 /// What a run comes to on the processor's fast path.
-pub fn in_f32(problem: &Problem, plan: &Plan) -> Report {
+pub fn in_f32(problem: &Problem, plan: &TrainPlan) -> Report {
     let (x, sides) = problem.materialize::<f32>().unwrap();
     let rows = HostRows::Resident { x: &x, sides: &sides };
     let start = vec![0.0; plan.recipe.model.params()];
@@ -64,26 +74,26 @@ pub fn in_f32(problem: &Problem, plan: &Plan) -> Report {
 }
 
 /// What a run comes to on the device.
-pub fn on_gpu(gpu: &Gpu, problem: &Problem, plan: &Plan) -> Report {
+pub fn on_gpu(gpu: &Gpu, problem: &Problem, plan: &TrainPlan) -> Report {
     let (model, batches) = (&plan.recipe.model, &plan.batches);
     let data = GpuData::new(gpu, problem, model, batches, Placement::Resident).unwrap();
     let start = vec![0.0; model.params()];
-    run(problem, plan, &mut GpuWorker::new(&data, &plan.recipe, &start, batches).unwrap())
+    run(problem, plan, &mut GpuWorker::descent(&data, &plan.recipe, &start, batches).unwrap())
 }
 
 /// What a run comes to on the device where many updates are one dispatch, if they can be.
-pub fn in_epochs(gpu: &Gpu, problem: &Problem, plan: &Plan) -> Option<Report> {
+pub fn in_epochs(gpu: &Gpu, problem: &Problem, plan: &TrainPlan) -> Option<Report> {
     let (model, batches) = (&plan.recipe.model, &plan.batches);
-    if !SmallBatchWorker::fits(problem, &plan.recipe, batches) {
+    if !GpuWorker::is_small_batch(problem, &plan.recipe, batches) {
         return None;
     }
     let data = GpuData::new(gpu, problem, model, batches, Placement::Resident).unwrap();
     let start = vec![0.0; model.params()];
-    Some(run(problem, plan, &mut SmallBatchWorker::new(&data, &plan.recipe, &start, batches).unwrap()))
+    Some(run(problem, plan, &mut GpuWorker::small_batch(&data, &plan.recipe, &start, batches).unwrap()))
 }
 
 /// What a run comes to everywhere, and in every way.
-pub fn everywhere(problem: &Problem, plan: &Plan) -> Vec<(&'static str, Report)> {
+pub fn everywhere(problem: &Problem, plan: &TrainPlan) -> Vec<(&'static str, Report)> {
     let mut reports = vec![("f64", in_f64(problem, plan)), ("f32", in_f32(problem, plan))];
     if let Some(gpu) = gpu() {
         reports.push(("gpu", on_gpu(gpu, problem, plan)));

@@ -2,20 +2,19 @@
 
 use super::sealed;
 use std::sync::LazyLock;
-use std::sync::atomic::AtomicBool;
 use wgpu_optim::checkpoint::{CheckpointError, Disk};
 use wgpu_optim::regression::Problem;
 use wgpu_optim::regression::reference::synthetic::Options;
 use wgpu_optim::regression::train::{
-    Batches, Configuration, CpuWorker, EarlyStopping, Float, HostRows, Keep, Plan, Provenance, Recipe,
-    RunState, Shuffle, VerifyEvery, train_keeping,
+    Backend, Batches, CheckpointPolicy, Configuration, EarlyStopping, Observer, Provenance, Recipe,
+    RunState, Shuffle, TrainPlan, Trainer, VerifyEvery,
 };
 use wgpu_optim::{Adam, Loss, Model, Penalty, Schedule};
 
 /// The run, and the bytes of a checkpoint in its midst.
 struct Run {
     problem: Problem,
-    plan: Plan,
+    plan: TrainPlan,
     configuration: Configuration,
     whole: Vec<u8>,
 }
@@ -30,7 +29,7 @@ static RUN: LazyLock<Run> = LazyLock::new(|| {
         ..Recipe::new(Model::new(2, Loss::Mse), rule)
     };
     let shuffle = Some(Shuffle { seed: 3, window: 8 });
-    let plan = Plan {
+    let plan = TrainPlan {
         recipe,
         learning_rate: Schedule::constant(0.1).unwrap(),
         batches: Batches::Epochs { rows: 16, size: 5, updates: 12, shuffle },
@@ -43,28 +42,29 @@ static RUN: LazyLock<Run> = LazyLock::new(|| {
     };
     let configuration = Configuration::new(&problem, &plan).unwrap();
     let mut run = Run { problem, plan, configuration, whole: Vec::new() };
-    let mut states = run.go_on::<f32>(None).into_iter();
+    let mut states = run.resume(Backend::Cpu, None).into_iter();
     let state = states.find(|state| state.progress.update == 6).unwrap();
     run.whole = run.written(&state, &Provenance { version: "1".into(), device: "a processor".into() });
     run
 });
 
+/// Every state of a run that was saved.
+struct States(Vec<RunState>);
+
+impl Observer for States {
+    fn save(&mut self, state: &RunState) -> Result<(), String> {
+        self.0.push(state.clone());
+        Ok(())
+    }
+}
+
 impl Run {
     /// The states that it comes to from there, if it comes to any.
-    fn go_on<R: Float>(&self, from: Option<RunState>) -> Vec<RunState> {
-        let mut states = Vec::new();
-        let mut save = |state: &RunState| {
-            states.push(state.clone());
-            Ok(())
-        };
-        let mut keep = Keep::new(&mut save);
-        (keep.state, keep.every) = (from, Some(1));
-        let Run { problem, plan, .. } = self;
-        let start = vec![0.0; plan.recipe.model.params()];
-        let mut worker = CpuWorker::<R>::new(HostRows::OnDemand(problem), &plan.recipe, &start).unwrap();
-        let stop = AtomicBool::new(false);
-        let _ = train_keeping(problem, plan, &mut worker, &stop, &mut |_| Ok(()), &mut keep);
-        states
+    fn resume(&self, backend: Backend, from: Option<RunState>) -> Vec<RunState> {
+        let mut states = States(Vec::new());
+        let trainer = Trainer::new(&self.problem, &self.plan, backend).resume(from);
+        let _ = trainer.checkpoints(CheckpointPolicy::every(1)).observer(&mut states).run();
+        states.0
     }
 
     fn written(&self, state: &RunState, made_by: &Provenance) -> Vec<u8> {
@@ -90,8 +90,8 @@ pub fn check(bytes: &[u8]) -> Result<RunState, CheckpointError> {
         let again = RUN.read(&RUN.written(&state, &made_by)).unwrap();
         // A loss may be no number, which equals nothing.
         assert_eq!(format!("{again:?}"), format!("{:?}", (&state, made_by)));
-        RUN.go_on::<f32>(Some(state.clone()));
-        RUN.go_on::<f64>(Some(state));
+        RUN.resume(Backend::Cpu, Some(state.clone()));
+        RUN.resume(Backend::F64, Some(state));
     }
     RUN.read(bytes).map(|(state, _)| state)
 }

@@ -5,24 +5,33 @@ fn blocks<'a>(text: &'a str, fence: &'a str) -> impl Iterator<Item = String> + '
     text.split(fence).skip(1).map(|block| block.split("```").next().unwrap().trim().to_string())
 }
 
-/// The documents that show Rust, and how many blocks each of them has.
-const DOCUMENTS: [(&str, &str, usize); 2] = [
-    ("README.md", include_str!("../../README.md"), 1),
-    ("docs/embedding.md", include_str!("../../docs/embedding.md"), 2),
+const CRATE: &str = include_str!("../../src/lib.rs");
+const TRAINER: &str = include_str!("../../src/regression/train/trainer.rs");
+
+/// The documents that show Rust, how many blocks each of them has, and the source whose doctests they are.
+const DOCUMENTS: [(&str, &str, usize, &str); 3] = [
+    ("README.md", include_str!("../../README.md"), 1, CRATE),
+    ("docs/embedding.md", include_str!("../../docs/embedding.md"), 2, CRATE),
+    ("docs/guide.md", include_str!("../../docs/guide.md"), 1, TRAINER),
 ];
 
-#[test]
-fn every_rust_block_is_a_doctest_of_the_crate() {
+/// The doctests of a source file as they are shown.
+fn doctests(source: &str) -> Vec<String> {
     let hidden = |line: &&str| !line.starts_with("# ");
-    let docs: String = include_str!("../../src/lib.rs")
+    let docs: String = source
         .lines()
-        .map_while(|line| line.strip_prefix("//!"))
+        .filter_map(|line| line.strip_prefix("//!").or_else(|| line.strip_prefix("///")))
         .map(|line| line.strip_prefix(' ').unwrap_or(line))
         .filter(hidden)
         .flat_map(|line| [line, "\n"])
         .collect();
-    let compiled: Vec<String> = blocks(&docs, "```\n").collect();
-    for (name, text, expected) in DOCUMENTS {
+    blocks(&docs, "```\n").collect()
+}
+
+#[test]
+fn every_rust_block_is_a_doctest_of_the_crate() {
+    for (name, text, expected, source) in DOCUMENTS {
+        let compiled = doctests(source);
         let shown: Vec<String> = blocks(text, "```rust\n").collect();
         assert_eq!(shown.len(), expected, "{name}");
         for block in shown {

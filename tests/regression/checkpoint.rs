@@ -7,13 +7,12 @@ use memory_files::{Fault, MemoryFiles};
 use proptest::prelude::*;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use wgpu_optim::checkpoint::{CheckpointError, Checkpoints, Disk, Files};
 use wgpu_optim::regression::Problem;
 use wgpu_optim::regression::reference::synthetic::Options;
 use wgpu_optim::regression::train::{
-    Configuration, CpuWorker, EarlyStopping, HostRows, Keep, Plan, Provenance, Recipe, RunState,
-    Shuffle, train_keeping,
+    Backend, CheckpointPolicy, Configuration, EarlyStopping, Provenance, Recipe, RunState, Shuffle,
+    TrainPlan, Trainer,
 };
 use wgpu_optim::{Adam, Loss, Model, Penalty, RmsProp};
 
@@ -21,7 +20,7 @@ const FOLDER: &str = "/checkpoints";
 const RUN: &str = "1-adam";
 
 /// A small run of which all is used that can be.
-fn small() -> (Problem, Plan) {
+fn small() -> (Problem, TrainPlan) {
     let options = Options { features: 3, noise: 0.5, seed: 4, ..Options::default() };
     let problem = Problem::synthetic(50, &options).unwrap();
     let recipe = Recipe {
@@ -29,30 +28,24 @@ fn small() -> (Problem, Plan) {
         average: Some(0.9),
         ..Recipe::new(Model::new(3, Loss::Mse), Adam { lr: 0.1, ..Adam::default() }.into())
     };
-    let plan =
-        Plan { stopping: Some(EarlyStopping::default()), ..training::plan(&problem, recipe, 20, 12) };
+    let plan = TrainPlan {
+        stopping: Some(EarlyStopping::default()),
+        ..training::plan(&problem, recipe, 20, 12)
+    };
     (problem, plan)
 }
 
 /// The states of a run after every update.
-fn states(problem: &Problem, plan: &Plan) -> Vec<RunState> {
-    let mut states = Vec::new();
-    let mut save = |state: &RunState| {
-        states.push(state.clone());
-        Ok(())
-    };
-    let mut keep = Keep::new(&mut save);
-    keep.every = Some(1);
-    let start = vec![0.0; plan.recipe.model.params()];
-    let mut worker = CpuWorker::<f32>::new(HostRows::OnDemand(problem), &plan.recipe, &start).unwrap();
-    train_keeping(problem, plan, &mut worker, &AtomicBool::new(false), &mut |_| Ok(()), &mut keep)
-        .unwrap();
-    states
+fn states(problem: &Problem, plan: &TrainPlan) -> Vec<RunState> {
+    let mut states = training::States::default();
+    let trainer = Trainer::new(problem, plan, Backend::Cpu).observer(&mut states);
+    trainer.checkpoints(CheckpointPolicy::every(1)).run().unwrap();
+    states.0
 }
 
 /// What writes and reads the states of a run.
 struct Kept {
-    plan: Plan,
+    plan: TrainPlan,
     configuration: Configuration,
     states: Vec<RunState>,
 }
@@ -344,14 +337,14 @@ fn a_checkpoint_of_something_else_is_refused_by_the_field() {
     let kept = Kept::new();
     let bytes = kept.bytes(&kept.states[3]);
     let (problem, plan) = small();
-    let refused = |problem: &Problem, plan: &Plan| {
+    let refused = |problem: &Problem, plan: &TrainPlan| {
         let configuration = Configuration::new(problem, plan).unwrap();
         match RunState::read(Path::new("/a"), &bytes, plan, &configuration) {
             Err(error @ CheckpointError::Mismatch { .. }) => error.to_string(),
             other => panic!("{other:?}"),
         }
     };
-    let with = |change: &dyn Fn(&mut Plan)| {
+    let with = |change: &dyn Fn(&mut TrainPlan)| {
         let mut plan = plan.clone();
         change(&mut plan);
         refused(&problem, &plan)
@@ -399,7 +392,7 @@ fn a_checkpoint_of_something_else_is_refused_by_the_field() {
     let table = Problem::table("t", 3, x, y);
     assert!(refused(&table, &plan).contains("data.kind is \"synthetic\" there"));
     // A longer run is the same run.
-    let longer = Plan { batches: batches(20, 100, None), ..plan.clone() };
+    let longer = TrainPlan { batches: batches(20, 100, None), ..plan.clone() };
     let configuration = Configuration::new(&problem, &longer).unwrap();
     RunState::read(Path::new("/a"), &bytes, &longer, &configuration).unwrap();
 }

@@ -495,7 +495,7 @@ fn batches_of_many_runs_drop_no_row() {
     let weighted = Data::exact_of(model, 600);
     for data in [wide, weighted] {
         let mut rig = Rig::new(gpu, &data, data.rows(), 1);
-        assert!(data.rows() > 2 * rig.shape.run_rows(), "several runs");
+        assert!(data.rows() > 2 * rig.shape.segment_rows(), "several runs");
         assert_exact(&mut rig, &data, &[data.all()]);
     }
 }

@@ -16,5 +16,6 @@ mod resume;
 mod solvers;
 mod stopping;
 mod synthetic;
+mod trainer;
 #[path = "../common/training.rs"]
 mod training;

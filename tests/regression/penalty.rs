@@ -7,7 +7,7 @@ use common::{Random, assert_bits, assert_within, step};
 use training::{everywhere, gpu, plan};
 use wgpu_optim::cpu::{self, RuleConstants, StepState};
 use wgpu_optim::regression::Problem;
-use wgpu_optim::regression::train::{GpuData, GpuWorker, Placement, Plan, Recipe, Worker};
+use wgpu_optim::regression::train::{GpuData, GpuWorker, Placement, Recipe, TrainPlan, Worker};
 use wgpu_optim::regression::verification::{self, Verification};
 use wgpu_optim::rule::EpsPlacement;
 use wgpu_optim::{
@@ -58,14 +58,14 @@ fn rules() -> Vec<Rule> {
 
 /// Full batches. Rules that divide by the size of gradients go to and fro by the learning rate, which so
 /// falls; but not where a momentum buffer holds steps of rates that are past.
-fn settling(problem: &Problem, recipe: Recipe) -> Plan {
+fn settling(problem: &Problem, recipe: Recipe) -> TrainPlan {
     let lr = recipe.rule.lr();
     let of = |lr| Schedule::constant(lr).unwrap();
     let learning_rate = match recipe.rule {
         Rule::Sgd(_) | Rule::RmsProp(RmsProp { lr_in_momentum: true, .. }) => of(lr),
         _ => of(lr).then(1000, of(lr / 10.0)).then(2000, of(lr / 100.0)),
     };
-    Plan { learning_rate, ..plan(problem, recipe, problem.rows, 3000) }
+    TrainPlan { learning_rate, ..plan(problem, recipe, problem.rows, 3000) }
 }
 
 /// What minimises ½ (w − v)² + l1 |w| + ½ l2 w².
@@ -124,7 +124,7 @@ fn a_device_makes_the_steps_of_the_processor() {
         let recipe = Recipe { penalty, ..Recipe::new(model, rule) };
         let batches = plan(&problem, recipe, 10, 12).batches;
         let data = GpuData::new(gpu, &problem, &model, &batches, Placement::Resident).unwrap();
-        let mut worker = GpuWorker::new(&data, &recipe, &start, &batches).unwrap();
+        let mut worker = GpuWorker::descent(&data, &recipe, &start, &batches).unwrap();
         let mut state = StepState::default();
         let mut zeros = 0;
         for t in 1..=12 {

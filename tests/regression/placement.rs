@@ -99,7 +99,7 @@ fn on_gpu(gpu: &Gpu, problem: &Problem, recipe: &Recipe, batches: &Batches, plac
     };
     let data = GpuData::new(gpu, problem, &recipe.model, batches, placement).unwrap();
     let start = start(&recipe.model);
-    let mut worker = GpuWorker::new(&data, recipe, &start, batches).unwrap();
+    let mut worker = GpuWorker::descent(&data, recipe, &start, batches).unwrap();
     Outcome::of(&mut worker, problem.rows, batches, &recipe.rule)
 }
 
@@ -292,7 +292,7 @@ fn a_batch_may_be_larger_than_a_chunk() {
     for features in [4093, 5000] {
         let rows = 5000;
         let (problem, model) = synthetic(features, 1, Loss::Mse, rows);
-        let run = GradientLayout::new(&model).unwrap().run_rows();
+        let run = GradientLayout::new(&model).unwrap().segment_rows();
         assert!(run < rows && rows < 2 * run);
         let batches = Batches::Epochs { rows, size: rows, updates: 2, shuffle: None };
         let recipe = recipe(model, 0);
@@ -329,7 +329,7 @@ fn every_epoch_has_every_row_once_in_an_order_of_its_seed() {
         let seen = targets_seen(&mut worker, &batches);
         if let Some(gpu) = gpu() {
             let data = GpuData::new(gpu, &problem, &model, &batches, Placement::Resident).unwrap();
-            let mut worker = GpuWorker::new(&data, &recipe, &[0.0], &batches).unwrap();
+            let mut worker = GpuWorker::descent(&data, &recipe, &[0.0], &batches).unwrap();
             assert_eq!(targets_seen(&mut worker, &batches), seen, "{shuffle:?}");
         }
         seen

@@ -6,14 +6,15 @@ use common::step::rules;
 use memory_files::MemoryFiles;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 use wgpu_optim::regression::Problem;
 use wgpu_optim::regression::data::FileOptions;
 use wgpu_optim::regression::device::Gpu;
 use wgpu_optim::regression::reference::synthetic::{Options, Response};
 use wgpu_optim::regression::train::{
-    Batches, Configuration, CpuWorker, EarlyStopping, GpuData, GpuWorker, HostRows, Keep, Placement,
-    Plan, Provenance, Recipe, Report, RunState, Shuffle, SmallBatchWorker, TrainError, VerifyEvery,
-    Worker, train_keeping,
+    Batches, CheckpointPolicy, Configuration, CpuWorker, EarlyStopping, GpuData, GpuWorker, HostRows,
+    Observer, Placement, Progress, Provenance, Recipe, Report, RunState, Shuffle, TrainError, TrainPlan,
+    Trainer, VerifyEvery, Worker,
 };
 use wgpu_optim::{Adam, Loss, Model, Penalty, Rule};
 
@@ -32,25 +33,35 @@ struct Outcome {
 
 fn follow(
     problem: &Problem,
-    plan: &Plan,
+    plan: &TrainPlan,
     worker: &mut dyn Worker,
     from: Option<RunState>,
     every: u64,
 ) -> Outcome {
-    let (mut told, mut states) = (Vec::new(), Vec::new());
-    let mut save = |state: &RunState| {
-        states.push(state.clone());
+    let mut events = Events::default();
+    let trainer = Trainer::with_worker(problem, plan, worker).resume(from).observer(&mut events);
+    let report = trainer.checkpoints(CheckpointPolicy::every(every)).run().unwrap().report;
+    Outcome { report, told: events.told, states: events.states }
+}
+
+/// The events of a run.
+#[derive(Default)]
+struct Events {
+    told: Vec<Told>,
+    states: Vec<RunState>,
+}
+
+impl Observer for Events {
+    fn progress(&mut self, progress: Progress) -> Result<(), String> {
+        let Progress { update, batch_loss, loss, .. } = progress;
+        self.told.push((update, batch_loss.to_bits(), loss.map(f64::to_bits)));
         Ok(())
-    };
-    let mut keep = Keep::new(&mut save);
-    (keep.state, keep.every) = (from, Some(every));
-    let mut observe = |progress: wgpu_optim::regression::train::Progress| {
-        told.push((progress.update, progress.batch_loss.to_bits(), progress.loss.map(f64::to_bits)));
+    }
+
+    fn save(&mut self, state: &RunState) -> Result<(), String> {
+        self.states.push(state.clone());
         Ok(())
-    };
-    let stop = AtomicBool::new(false);
-    let report = train_keeping(problem, plan, worker, &stop, &mut observe, &mut keep).unwrap();
-    Outcome { report, told, states }
+    }
 }
 
 /// After which updates a run is cut.
@@ -69,7 +80,7 @@ impl Cuts {
 }
 
 /// Saves a run after every update, and resumes it from the states of `cuts`, by way of a file.
-fn cut(what: &str, problem: &Problem, plan: &Plan, cuts: Cuts, workers: [&mut dyn Worker; 2]) {
+fn cut(what: &str, problem: &Problem, plan: &TrainPlan, cuts: Cuts, workers: [&mut dyn Worker; 2]) {
     let [first, second] = workers;
     let whole = follow(problem, plan, first, None, u64::MAX);
     let cut = follow(problem, plan, second, None, 1);
@@ -135,12 +146,12 @@ fn file(folder: &Path, memory: u64) -> Problem {
 
 /// Shuffled batches that do not divide the rows, a learning rate that falls, a penalty and an average; every
 /// seventh update is checked, and every fifth evaluated.
-fn plan(problem: &mut Problem, loss: Loss, rule: Rule) -> Plan {
+fn plan(problem: &mut Problem, loss: Loss, rule: Rule) -> TrainPlan {
     let model = problem.model(loss, true).unwrap();
     let average = Some(0.9);
     let recipe = Recipe { penalty: Penalty::l2(1e-3), average, ..Recipe::new(model, rule) };
     let shuffle = Some(Shuffle { seed: 3, window: 64 });
-    Plan {
+    TrainPlan {
         learning_rate: training::annealed(&rule, UPDATES),
         batches: Batches::Epochs { rows: problem.rows, size: 20, updates: UPDATES, shuffle },
         verify: VerifyEvery::Updates(7),
@@ -155,7 +166,7 @@ fn descending() -> impl Iterator<Item = Rule> {
 }
 
 /// On the processor: in f32 with rows made as they are needed, and in f64 with rows in memory.
-fn on_processor(what: &str, problem: &Problem, plan: &Plan) {
+fn on_processor(what: &str, problem: &Problem, plan: &TrainPlan) {
     let start = vec![0.0; plan.recipe.model.params()];
     let (x, sides) = problem.materialize::<f64>().unwrap();
     let single = || CpuWorker::<f32>::new(HostRows::OnDemand(problem), &plan.recipe, &start).unwrap();
@@ -171,23 +182,23 @@ fn on_device(
     what: &str,
     gpu: &Gpu,
     problem: &Problem,
-    plan: &Plan,
+    plan: &TrainPlan,
     (placement, cuts): (Placement, Cuts),
 ) {
-    let Plan { recipe, batches, .. } = plan;
+    let TrainPlan { recipe, batches, .. } = plan;
     let start = vec![0.0; recipe.model.params()];
     let data = GpuData::new(gpu, problem, &recipe.model, batches, placement).unwrap();
-    let worker = || GpuWorker::new(&data, recipe, &start, batches).unwrap();
+    let worker = || GpuWorker::descent(&data, recipe, &start, batches).unwrap();
     let what = &format!("{what}, {placement:?}");
     cut(what, problem, plan, cuts, [&mut worker(), &mut worker()]);
 }
 
 /// On the device, with many updates in a dispatch.
-fn in_epochs(what: &str, gpu: &Gpu, problem: &Problem, plan: &Plan, cuts: Cuts) {
-    let Plan { recipe, batches, .. } = plan;
+fn in_epochs(what: &str, gpu: &Gpu, problem: &Problem, plan: &TrainPlan, cuts: Cuts) {
+    let TrainPlan { recipe, batches, .. } = plan;
     let start = vec![0.0; recipe.model.params()];
     let data = GpuData::new(gpu, problem, &recipe.model, batches, Placement::Resident).unwrap();
-    let worker = || SmallBatchWorker::new(&data, recipe, &start, batches).unwrap();
+    let worker = || GpuWorker::small_batch(&data, recipe, &start, batches).unwrap();
     cut(&format!("{what}, in epochs"), problem, plan, cuts, [&mut worker(), &mut worker()]);
 }
 
@@ -248,7 +259,7 @@ fn every_loss_goes_on_with_the_same_bits() {
         on_processor(loss.name(), &problem, &plan);
         if let Some(gpu) = training::gpu() {
             on_device(loss.name(), gpu, &problem, &plan, (Placement::Virtual, Cuts::AtSeams));
-            if SmallBatchWorker::fits(&problem, &plan.recipe, &plan.batches) {
+            if GpuWorker::is_small_batch(&problem, &plan.recipe, &plan.batches) {
                 in_epochs(loss.name(), gpu, &problem, &plan, Cuts::AtSeams);
             }
         }
@@ -278,6 +289,25 @@ fn what_stops_early_stops_at_the_same_update() {
     }
 }
 
+/// Stops a run at an update, and has the state that is saved.
+struct Interruption<'a> {
+    at: u64,
+    stop: &'a AtomicBool,
+    saved: Option<RunState>,
+}
+
+impl Observer for Interruption<'_> {
+    fn progress(&mut self, progress: Progress) -> Result<(), String> {
+        self.stop.fetch_or(progress.update == self.at, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn save(&mut self, state: &RunState) -> Result<(), String> {
+        self.saved = Some(state.clone());
+        Ok(())
+    }
+}
+
 #[test]
 fn an_interrupted_run_is_saved_where_it_stands() {
     let mut problem = synthetic(Loss::Mse);
@@ -287,20 +317,13 @@ fn an_interrupted_run_is_saved_where_it_stands() {
     let whole = follow(&problem, &plan, &mut worker(), None, u64::MAX);
     for at in [1, 2, 7, 31, 59] {
         let stop = AtomicBool::new(false);
-        let mut saved = None;
-        let mut save = |state: &RunState| {
-            saved = Some(state.clone());
-            Ok(())
-        };
-        let mut keep = Keep::new(&mut save);
-        keep.after = Some(std::time::Duration::from_secs(3600));
-        let mut observe = |progress: wgpu_optim::regression::train::Progress| {
-            stop.fetch_or(progress.update == at, Ordering::Relaxed);
-            Ok(())
-        };
-        let error = train_keeping(&problem, &plan, &mut worker(), &stop, &mut observe, &mut keep);
+        let mut interruption = Interruption { at, stop: &stop, saved: None };
+        let mut worker_of_it = worker();
+        let trainer = Trainer::with_worker(&problem, &plan, &mut worker_of_it);
+        let policy = CheckpointPolicy::after(Duration::from_secs(3600));
+        let error = trainer.checkpoints(policy).stop(&stop).observer(&mut interruption).run();
         let Err(TrainError::Interrupted { update }) = error else { panic!("not interrupted") };
-        let saved = saved.unwrap();
+        let saved = interruption.saved.unwrap();
         assert_eq!(saved.progress.update, update);
         assert!((at..=at + 7).contains(&update), "asked at {at}, stopped after {update}");
         let rest = follow(&problem, &plan, &mut worker(), Some(saved), u64::MAX);
@@ -312,13 +335,15 @@ fn an_interrupted_run_is_saved_where_it_stands() {
 fn a_run_may_be_made_longer() {
     let mut problem = synthetic(Loss::Mse);
     let rule: Rule = Adam { lr: 0.05, ..Adam::default() }.into();
-    let longer = Plan {
+    let longer = TrainPlan {
         learning_rate: wgpu_optim::Schedule::constant(0.05).unwrap(),
         ..plan(&mut problem, Loss::Mse, rule)
     };
     let batches = |updates| Batches::Epochs { rows: problem.rows, size: 20, updates, shuffle: None };
-    let (shorter, longer) =
-        (Plan { batches: batches(17), ..longer.clone() }, Plan { batches: batches(UPDATES), ..longer });
+    let (shorter, longer) = (
+        TrainPlan { batches: batches(17), ..longer.clone() },
+        TrainPlan { batches: batches(UPDATES), ..longer },
+    );
     let start = vec![0.0; longer.recipe.model.params()];
     let worker = || CpuWorker::<f32>::new(HostRows::OnDemand(&problem), &longer.recipe, &start).unwrap();
     let whole = follow(&problem, &longer, &mut worker(), None, u64::MAX);
@@ -343,7 +368,7 @@ fn a_run_that_would_have_stopped_early_is_not_made_longer() {
     let whole = follow(&problem, &longer, &mut worker(), None, u64::MAX);
     let stopped = whole.report.updates;
     assert!(whole.report.stopped_early && stopped < UPDATES);
-    let shorter = Plan { batches: batches(stopped), ..longer.clone() };
+    let shorter = TrainPlan { batches: batches(stopped), ..longer.clone() };
     let mut first = follow(&problem, &shorter, &mut worker(), None, u64::MAX);
     assert!(!first.report.stopped_early);
     let rest = follow(&problem, &longer, &mut worker(), first.states.pop(), u64::MAX);

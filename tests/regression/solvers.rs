@@ -10,7 +10,7 @@ use training::{annealed, everywhere, gpu, in_epochs, in_f32, on_gpu, plan};
 use wgpu_optim::regression::Problem;
 use wgpu_optim::regression::data::{FileOptions, Offset, Targets};
 use wgpu_optim::regression::metrics;
-use wgpu_optim::regression::train::{Batches, Plan, Recipe, Report, Shuffle, score};
+use wgpu_optim::regression::train::{Batches, Recipe, Report, Shuffle, TrainPlan, score};
 use wgpu_optim::{Adam, Loss, Model, Penalty, Rule, Sgd};
 
 /// A case as a problem of a file, features scaled, and its model.
@@ -94,7 +94,7 @@ impl Way {
         Way { rule, size: 64, updates, annealed: true }
     }
 
-    fn plan(&self, case: &Regression, problem: &Problem, model: Model) -> Plan {
+    fn plan(&self, case: &Regression, problem: &Problem, model: Model) -> TrainPlan {
         let recipe = Recipe { penalty: penalty(case), ..Recipe::new(model, self.rule) };
         let mut plan = plan(problem, recipe, self.size, self.updates);
         if self.annealed {

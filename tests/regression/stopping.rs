@@ -4,7 +4,6 @@
 use crate::{common, training};
 
 use common::{Random, assert_within};
-use std::sync::atomic::AtomicBool;
 use training::{gpu, plan};
 use wgpu_optim::regression::Problem;
 use wgpu_optim::regression::TargetKind;
@@ -12,8 +11,8 @@ use wgpu_optim::regression::device::Gpu;
 use wgpu_optim::regression::reference;
 use wgpu_optim::regression::reference::gradient::Rows;
 use wgpu_optim::regression::train::{
-    Batches, CpuWorker, EarlyStopping, GpuData, GpuWorker, HostRows, Placement, Plan, Recipe, Report,
-    SmallBatchWorker, Worker, train,
+    Batches, CpuWorker, EarlyStopping, GpuData, GpuWorker, HostRows, Placement, Progress, Recipe,
+    Report, TrainPlan, Trainer, Worker,
 };
 use wgpu_optim::{Adam, Batch, Loss, Model, Sgd};
 
@@ -51,7 +50,7 @@ fn everywhere() -> Vec<On> {
 }
 
 /// Lets `then` have a fresh worker.
-fn with<T>(on: On, problem: &Problem, plan: &Plan, then: impl FnOnce(&mut dyn Worker) -> T) -> T {
+fn with<T>(on: On, problem: &Problem, plan: &TrainPlan, then: impl FnOnce(&mut dyn Worker) -> T) -> T {
     let (recipe, rows) = (&plan.recipe, HostRows::<f64>::OnDemand(problem));
     let start = vec![0.0; recipe.model.params()];
     match on {
@@ -65,29 +64,29 @@ fn with<T>(on: On, problem: &Problem, plan: &Plan, then: impl FnOnce(&mut dyn Wo
             let data = GpuData::new(gpu, problem, model, batches, Placement::Resident).unwrap();
             match on {
                 On::SmallBatchKernel(_) => {
-                    then(&mut SmallBatchWorker::new(&data, recipe, &start, batches).unwrap())
+                    then(&mut GpuWorker::small_batch(&data, recipe, &start, batches).unwrap())
                 }
-                _ => then(&mut GpuWorker::new(&data, recipe, &start, batches).unwrap()),
+                _ => then(&mut GpuWorker::descent(&data, recipe, &start, batches).unwrap()),
             }
         }
     }
 }
 
 /// The parameters after every update, too.
-fn run(on: On, problem: &Problem, plan: &Plan) -> (Report, Vec<Vec<f64>>) {
+fn run(on: On, problem: &Problem, plan: &TrainPlan) -> (Report, Vec<Vec<f64>>) {
     let mut trace = Vec::new();
     let report = with(on, problem, plan, |worker| {
-        let mut observe = |progress: wgpu_optim::regression::train::Progress| {
+        let mut observe = |progress: Progress| {
             trace.extend(progress.params.map(<[f64]>::to_vec));
             Ok(())
         };
-        train(problem, plan, worker, &AtomicBool::new(false), &mut observe)
+        Trainer::with_worker(problem, plan, worker).observer(&mut observe).run().unwrap().report
     });
-    (report.unwrap(), trace)
+    (report, trace)
 }
 
 /// scikit-learn's `score` of the rows held out.
-fn score(problem: &Problem, plan: &Plan, params: &[f64], held_out: u64) -> f64 {
+fn score(problem: &Problem, plan: &TrainPlan, params: &[f64], held_out: u64) -> f64 {
     let model = &plan.recipe.model;
     let (x, sides) = problem.rows_of::<f64>(&Batch::new(plan.rows, held_out)).unwrap();
     let evaluation = reference::evaluate(model, Rows { x: &x, sides: &sides }, params, 0.0);
@@ -100,7 +99,7 @@ fn score(problem: &Problem, plan: &Plan, params: &[f64], held_out: u64) -> f64 {
 
 /// What `_plain_sgd` does with epochs: the number of updates, the parameters, and how often the learning
 /// rate was divided by 5.
-fn by_hand(worker: &mut dyn Worker, problem: &Problem, plan: &Plan) -> (u64, Vec<f64>, u32) {
+fn by_hand(worker: &mut dyn Worker, problem: &Problem, plan: &TrainPlan) -> (u64, Vec<f64>, u32) {
     let stopping = plan.stopping.unwrap();
     let (epoch, updates) = (plan.batches.epoch(), plan.batches.updates());
     let (mut best, mut no_improvement, mut divided, mut done) = (f64::INFINITY, 0, 0, 0);
@@ -129,18 +128,18 @@ fn by_hand(worker: &mut dyn Worker, problem: &Problem, plan: &Plan) -> (u64, Vec
 }
 
 /// Stochastic gradient descent in batches that do not divide the rows.
-fn descending(problem: &Problem, model: Model, stopping: EarlyStopping) -> Plan {
+fn descending(problem: &Problem, model: Model, stopping: EarlyStopping) -> TrainPlan {
     let recipe = Recipe::new(model, Sgd { lr: 0.1, ..Sgd::default() }.into());
     let rows = problem.rows - stopping.validation_rows;
     let epochs = 200 * rows.div_ceil(25);
     let batches = Batches::Epochs { rows, size: 25, updates: epochs, shuffle: None };
     let stopping = Some(stopping);
-    Plan { batches, rows, stopping, ..plan(problem, recipe, 25, epochs) }
+    TrainPlan { batches, rows, stopping, ..plan(problem, recipe, 25, epochs) }
 }
 
 /// Fails unless training ends where it does by hand; returns its epochs, and how often it became slower.
 #[track_caller]
-fn assert_by_hand(on: On, problem: &Problem, plan: &Plan) -> (u64, u32) {
+fn assert_by_hand(on: On, problem: &Problem, plan: &TrainPlan) -> (u64, u32) {
     let (report, _) = run(on, problem, plan);
     let (updates, params, divided) = with(on, problem, plan, |worker| by_hand(worker, problem, plan));
     assert_eq!((report.updates, &report.params), (updates, &params), "{on:?}");
@@ -216,8 +215,8 @@ fn an_average_is_the_moving_one_of_the_parameters() {
     let rule = Adam { lr: 0.05, ..Adam::default() }.into();
     let recipe = Recipe { average: Some(decay), ..Recipe::new(model, rule) };
     let updates = 37;
-    let averaged = Plan { trace: true, ..plan(&problem, recipe, 50, updates) };
-    let plain = Plan { recipe: Recipe::new(model, rule), ..averaged.clone() };
+    let averaged = TrainPlan { trace: true, ..plan(&problem, recipe, 50, updates) };
+    let plain = TrainPlan { recipe: Recipe::new(model, rule), ..averaged.clone() };
     for on in everywhere() {
         let (report, trace) = run(on, &problem, &averaged);
         assert_eq!(trace.len() as u64, updates, "{on:?}");

@@ -3,9 +3,9 @@
 // same rows, each of them once for every order of the rows, which is the y of a workgroup; that is called a
 // fit.
 //
-// Composed with batch.wgsl, order.wgsl and model.wgsl (neither the run nor the partial sums of which are
-// used), rows in memory, a loss, arithmetic.wgsl, step.wgsl, accumulation.wgsl, update.wgsl, a rule, and
-// alone.wgsl or together.wgsl.
+// Composed with batch.wgsl, order.wgsl and model.wgsl (whose segment and partial sums are not used), rows in memory,
+// a loss, arithmetic.wgsl, step.wgsl, accumulation.wgsl, update.wgsl, a rule, and per_thread.wgsl or
+// per_workgroup.wgsl.
 
 override SETTINGS: u32 = 1u;
 override ORDERS: u32 = 1u;

@@ -1,23 +1,21 @@
 //! Gradient descent on rows in two dispatches an update: the gradient's partial sums, and their sum together
 //! with the step of a rule.
 
-use super::gradient::so_far_bytes;
-use super::gradient::{losses, so_far};
-use super::row_sums::Sizes;
-use super::row_sums::{Purpose, RowSums, constants};
+use super::row_kernel::{RowKernel, SumKernel};
+use super::row_sums::{RowSums, constants};
+use super::segments::Purpose;
 use super::shader;
 use super::steps;
-use super::{GradientLayout, Rows};
+use super::{GradientLayout, RowSource};
 use crate::cpu::StepState;
-use crate::gpu::bindings::{BufferAccess, check_limit, group, layout, pipeline_over};
+use crate::gpu::bindings::{BufferAccess, check_limit, group, layout};
 use crate::gpu::dispatch::flag;
 use crate::gpu::kernels::Options;
 use crate::gpu::span::{Limits, Span};
 use crate::gpu::steps::SLOT;
 use crate::regression::Batch;
 use crate::{Error, Model, Penalty, Rule};
-use std::ops::Range;
-use wgpu::{BindGroup, Buffer, BufferUsages, ComputePass, ComputePipeline, Device, Queue};
+use wgpu::{Buffer, BufferUsages, ComputePass, Device, Queue};
 
 /// What a [`Descent`] is made of, besides the rows.
 #[derive(Clone, Copy, Debug)]
@@ -78,13 +76,9 @@ pub struct DescentOptions {
 /// ```
 #[derive(Debug)]
 pub struct Descent {
-    sums: RowSums,
+    kernel: RowKernel,
     options: DescentOptions,
-    kernel: ComputePipeline,
-    sum_bindings: BindGroup,
-    step_bindings: BindGroup,
     steps: Buffer,
-    losses: Buffer,
     params: Span,
     state: Span,
     step_state: StepState,
@@ -99,20 +93,22 @@ impl Descent {
     /// rule, the penalty or the average.
     pub fn new(
         device: &Device,
-        rows: impl Into<Rows>,
+        rows: impl Into<RowSource>,
         params: &Span,
         options: DescentOptions,
     ) -> Result<Self, Error> {
-        Self::with_rule_file(device, rows, params, options, None)
+        Self::with(device, rows, params, options, None, false)
     }
 
-    /// [`new`](Self::new) with another shader file in the place of the rule's.
-    pub(crate) fn with_rule_file(
+    /// [`new`](Self::new) with another shader file in the place of the rule's, or with updates in two halves:
+    /// [`prepare_sums`](Self::prepare_sums) and [`prepare_step`](Self::prepare_step).
+    pub(crate) fn with(
         device: &Device,
-        rows: impl Into<Rows>,
+        rows: impl Into<RowSource>,
         params: &Span,
         options: DescentOptions,
         rule_file: Option<&'static str>,
+        split: bool,
     ) -> Result<Self, Error> {
         let DescentOptions { model, rule, penalty, average, max_batch, max_batches, shuffled } = options;
         rule.validate()?;
@@ -146,19 +142,10 @@ impl Descent {
         let state = buffer("moments", state_bytes, usage);
         let usage = BufferUsages::UNIFORM | BufferUsages::COPY_DST;
         let steps = buffer("steps", step_bytes, usage);
-        let losses = losses(device, max_batches);
-        let so_far = so_far(device, &shape, false, sums.most_runs())?;
-
-        use BufferAccess::{DynamicUniform, Read, Write};
-        let sum_layout = layout(device, "gradient sum", &[DynamicUniform, Read, Write, Write]);
-        let step_layout = layout(device, "descent", &[DynamicUniform, Write, Write]);
-        let resources = vec![
-            sums.run_binding(),
-            sums.partials.as_entire_binding(),
-            losses.as_entire_binding(),
-            so_far.as_entire_binding(),
-        ];
-        let sum_bindings = group(device, "gradient sum", &sum_layout, resources);
+        let step_layout = {
+            use BufferAccess::{DynamicUniform, Write};
+            layout(device, "descent", &[DynamicUniform, Write, Write])
+        };
         let step = wgpu::BindingResource::Buffer(wgpu::BufferBinding {
             buffer: &steps,
             offset: 0,
@@ -168,35 +155,35 @@ impl Descent {
         let step_bindings = group(device, "descent", &step_layout, resources);
 
         let variant = kernel_options.variant(&rule);
-        let module = shader::gradient_descend(rule.name(), variant.file);
-        let mut all = constants(&shape, &model, purpose);
-        all.extend(variant.overrides);
-        all.extend(penalty_constants(&penalty, &rule, &shape));
-        let layouts = [Some(&sum_layout), Some(&step_layout)];
-        let kernel = pipeline_over(device, &module, "main", &layouts, &module.declared(all));
+        let mut constants = constants(&shape, &model, purpose);
+        constants.extend(variant.overrides);
+        constants.extend(penalty_constants(&penalty, &rule, &shape));
+        let sum = SumKernel {
+            label: "gradient sum",
+            module: shader::gradient_descend(rule.name(), variant.file),
+            constants,
+            grads: None,
+            step: Some((&step_layout, step_bindings)),
+            split,
+        };
         Ok(Descent {
-            sums,
+            kernel: RowKernel::new(device, sums, sum)?,
             options,
-            kernel,
-            sum_bindings,
-            step_bindings,
             steps,
-            losses,
             params: params.clone(),
             state: Span::whole(&state),
             step_state: StepState::default(),
         })
     }
 
-    /// Bytes of what is allocated for updates, where a batch comes in at most so many runs.
-    pub(crate) fn bytes_of(shape: &GradientLayout, most_runs: u64, options: &DescentOptions) -> u64 {
+    /// Bytes of all buffers, if a batch has at most `most_segments` segments.
+    pub(crate) fn bytes_of(shape: &GradientLayout, most_segments: u64, options: &DescentOptions) -> u64 {
         let DescentOptions { rule, average, max_batch, max_batches, shuffled, .. } = *options;
         let purpose = Purpose { metrics: false, shuffled, max_batch, max_batches };
         let planes = (rule.moments().len() + usize::from(average.is_some())).max(1) as u64;
         planes * shape.padded_len() * 4
-            + Sizes::new(shape, most_runs, &purpose).total()
-            + so_far_bytes(shape, false, most_runs)
-            + u64::from(max_batches) * (SLOT + 4)
+            + RowKernel::bytes_of(shape, most_segments, &purpose)
+            + u64::from(max_batches) * SLOT
     }
 
     /// Describes the updates that are to be recorded next, all of them and in order, and takes their steps:
@@ -217,7 +204,7 @@ impl Descent {
             let (what, actual) = ("learning rates".into(), learning_rates.len() as u64);
             return Err(Error::Length { what, actual, expected: batches.len() as u64 });
         }
-        self.sums.prepare(queue, batches, 0.0)?;
+        self.kernel.prepare(queue, batches, 0.0)?;
         let mut bytes = vec![0; batches.len() * SLOT as usize];
         for (slot, &lr) in bytes.chunks_mut(SLOT as usize).zip(learning_rates) {
             steps::advance(slot, &self.options.rule, &mut self.step_state, lr);
@@ -226,53 +213,37 @@ impl Descent {
         Ok(())
     }
 
+    /// Describes the first half of an update: recorded next, a share of its batch leaves its [`sums`](Self::sums).
+    pub(crate) fn prepare_sums(&mut self, queue: &Queue, share: &Batch) -> Result<(), Error> {
+        self.kernel.prepare_sums(queue, share)
+    }
+
+    /// The sums of the recorded share: padded parameters, then loss and weight in a vector.
+    pub(crate) fn sums(&self) -> Option<Span> {
+        self.kernel.sums(0)
+    }
+
+    /// Describes the second half of an update, from the sums over all `rows` rows of its batch.
+    pub(crate) fn prepare_step(&mut self, queue: &Queue, rows: u64, sums: &[f32], lr: f32) {
+        self.kernel.prepare_total(queue, rows, sums);
+        let mut slot = vec![0; SLOT as usize];
+        steps::advance(&mut slot, &self.options.rule, &mut self.step_state, lr);
+        queue.write_buffer(&self.steps, 0, &slot);
+    }
+
     /// Records the `index`-th prepared update; nothing if there is none.
     pub fn record(&self, pass: &mut ComputePass, index: usize) {
-        (0..self.runs(index)).for_each(|run| self.record_run(pass, index, run));
+        self.kernel.record(pass, index);
     }
 
-    /// The runs of rows that the `index`-th prepared batch is summed by, one after the other.
-    pub fn runs(&self, index: usize) -> usize {
-        self.sums.runs(index).len()
-    }
-
-    /// The chunk of the data that one of them lies in.
-    pub fn chunk(&self, index: usize, run: usize) -> usize {
-        self.sums.chunk(index, run)
-    }
-
-    /// About how many bytes one of them reads and writes: what its share of the time is.
-    pub fn bytes(&self, index: usize, run: usize) -> u64 {
-        self.sums.bytes(index, run)
-    }
-
-    /// Records one of them: the last one makes the update. For callers whose chunks take turns on the device.
-    pub fn record_run(&self, pass: &mut ComputePass, index: usize, run: usize) {
-        self.record_steps(pass, index, run, 0..self.steps(index, run));
-    }
-
-    /// How many steps a run can be recorded in, so that no submission need be longer than one of them.
-    pub fn steps(&self, index: usize, run: usize) -> usize {
-        self.sums.steps(index, run)
-    }
-
-    /// Records some of a run's steps; they follow on one another.
-    pub fn record_steps(&self, pass: &mut ComputePass, index: usize, run: usize, steps: Range<usize>) {
-        let (last, Some(run)) = (self.steps(index, run), self.sums.runs(index).get(run)) else { return };
-        self.sums.record_steps(pass, run, steps.clone());
-        if steps.end < last {
-            return;
-        }
-        let [x, y, z] = self.sums.sum_grid();
-        pass.set_pipeline(&self.kernel);
-        pass.set_bind_group(0, &self.sum_bindings, &[run.offset]);
-        pass.set_bind_group(1, &self.step_bindings, &[index as u32 * SLOT as u32]);
-        pass.dispatch_workgroups(x, y, z);
+    /// The segments of each update, which can be recorded by themselves.
+    pub fn kernel(&self) -> &RowKernel {
+        &self.kernel
     }
 
     /// The loss of each prepared batch ahead of its update, one f32 each; usage `COPY_SRC`.
     pub fn losses(&self) -> &Buffer {
-        &self.losses
+        self.kernel.losses()
     }
 
     /// The parameters.
@@ -301,7 +272,7 @@ impl Descent {
 
     /// How its sums are shared out among threads.
     pub fn shape(&self) -> &GradientLayout {
-        self.sums.shape()
+        self.kernel.shape()
     }
 }
 

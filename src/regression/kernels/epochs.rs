@@ -4,10 +4,11 @@ mod sharing;
 mod tables;
 
 use super::descent::{DescentOptions, penalty_constants};
-use super::row_sums::{Purpose, constants};
+use super::row_sums::constants;
+use super::segments::Purpose;
 use super::shape::THREADS;
 use super::steps::{self, USED};
-use super::{DeviceDataset, GradientLayout, Rows};
+use super::{DeviceDataset, GradientLayout, RowSource};
 use super::{needs, shader};
 use crate::cpu::{RuleConstants, StepState};
 use crate::gpu::bindings::{BufferAccess, check_limit, group_of, layout_of, pipeline_over};
@@ -32,7 +33,7 @@ pub struct SmallBatchKernel {
     options: DescentOptions,
     rules: Vec<Rule>,
     orders: usize,
-    rows: Rows,
+    rows: RowSource,
     shape: GradientLayout,
     sharing: Sharing,
     kernel: ComputePipeline,
@@ -109,7 +110,7 @@ impl SmallBatchKernel {
             crate::check::Check("average").decay("decay", decay)?;
         }
         let limits = Limits::of(device);
-        let rows = Rows::from(samples);
+        let rows = RowSource::from(samples);
         let shape = rows.check(&model)?;
         let max_batch = max_batch.clamp(1, rows.count().max(1));
         let max_updates = u64::from(options.max_batches.max(1));
@@ -136,8 +137,8 @@ impl SmallBatchKernel {
         let at_once = sharing.updates(&shape, planes, max_batch, fits);
         let workgroup = if kernels::is_processor(device) { 8 } else { THREADS };
         let groups = match sharing {
-            Sharing::Alone => (rules.len() as u64).div_ceil(workgroup.into()),
-            Sharing::Together { .. } => rules.len() as u64,
+            Sharing::PerThread => (rules.len() as u64).div_ceil(workgroup.into()),
+            Sharing::PerWorkgroup { .. } => rules.len() as u64,
         };
         let hint = " for so many settings, or orders of rows, side by side";
         let limit = "max_compute_workgroups_per_dimension";
@@ -160,9 +161,9 @@ impl SmallBatchKernel {
         let tables_layout = Tables::layout(device);
         let bindings = tables.bindings(device, &tables_layout, params);
 
-        let (packed, alone) = (!shape.stride.is_multiple_of(4), sharing == Sharing::Alone);
+        let (packed, per_thread) = (!shape.stride.is_multiple_of(4), sharing == Sharing::PerThread);
         let name = rules[0].name();
-        let module = shader::gradient_epochs(name, &model.loss, variant.file, packed, alone);
+        let module = shader::gradient_epochs(name, &model.loss, variant.file, packed, per_thread);
         let purpose = Purpose { metrics: false, shuffled, max_batch, max_batches: options.max_batches };
         let mut all = constants(&shape, &model, purpose);
         all.extend(variant.overrides);
@@ -174,7 +175,7 @@ impl SmallBatchKernel {
             flag("TRACED", traced),
             ("WORKGROUP", workgroup.into()),
         ]);
-        if let Sharing::Together { columns } = sharing {
+        if let Sharing::PerWorkgroup { columns } = sharing {
             all.extend([("COLUMNS", columns.into()), ("SHARES", (THREADS / columns).into())]);
         }
         let layouts = [Some(&data_layout), Some(&tables_layout)];

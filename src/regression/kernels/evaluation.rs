@@ -1,24 +1,20 @@
 //! What evaluates a model, summed on the device.
 
-use super::Rows;
-use super::gradient::{losses, so_far};
-use super::row_sums::{Purpose, RowSums, constants};
+use super::RowSource;
+use super::row_kernel::{RowKernel, SumKernel};
+use super::row_sums::{RowSums, constants};
+use super::segments::Purpose;
 use super::shader;
-use crate::gpu::bindings::{BufferAccess, group, layout, pipeline};
 use crate::gpu::span::Span;
 use crate::regression::Batch;
 use crate::{Error, Evaluation, Model};
-use std::ops::Range;
-use wgpu::{BindGroup, Buffer, ComputePass, ComputePipeline, Device, Queue};
+use wgpu::{ComputePass, Device, Queue};
 
 /// The sums behind loss and metrics over batches of rows, by the same pass over X as a gradient.
 #[derive(Debug)]
 pub struct Evaluator {
-    sums: RowSums,
+    kernel: RowKernel,
     model: Model,
-    kernel: ComputePipeline,
-    bindings: BindGroup,
-    so_far: Buffer,
     shift: f32,
 }
 
@@ -29,7 +25,7 @@ impl Evaluator {
     /// Those of [`Gradient::new`](super::Gradient::new).
     pub fn new(
         device: &Device,
-        rows: impl Into<Rows>,
+        rows: impl Into<RowSource>,
         model: &Model,
         params: &Span,
         (max_batch, max_batches): (u64, u32),
@@ -38,21 +34,15 @@ impl Evaluator {
         let shape = rows.check(model)?;
         let purpose = Purpose { metrics: true, shuffled: false, max_batch, max_batches };
         let sums = RowSums::new(device, &rows, model, params, purpose)?;
-        use BufferAccess::{DynamicUniform, Read, Write};
-        let layout = layout(device, "evaluation sum", &[DynamicUniform, Read, Write, Write]);
-        let so_far = so_far(device, &shape, true, sums.most_runs())?;
-        let losses = losses(device, 1);
-        let resources = vec![
-            sums.run_binding(),
-            sums.partials.as_entire_binding(),
-            losses.as_entire_binding(),
-            so_far.as_entire_binding(),
-        ];
-        let bindings = group(device, "evaluation sum", &layout, resources);
-        let module = shader::evaluation_sum();
-        let constants = module.declared(constants(&shape, model, purpose));
-        let kernel = pipeline(device, &module, "main", &layout, &constants);
-        Ok(Evaluator { sums, model: *model, kernel, bindings, so_far, shift: 0.0 })
+        let sum = SumKernel {
+            label: "evaluation sum",
+            module: shader::evaluation_sum(),
+            constants: constants(&shape, model, purpose),
+            grads: None,
+            step: None,
+            split: false,
+        };
+        Ok(Evaluator { kernel: RowKernel::new(device, sums, sum)?, model: *model, shift: 0.0 })
     }
 
     /// Describes the batches that are to be evaluated next; `shift` is near the targets' mean.
@@ -61,59 +51,24 @@ impl Evaluator {
     /// Those of [`Gradient::prepare`](super::Gradient::prepare).
     pub fn prepare(&mut self, queue: &Queue, batches: &[Batch], shift: f32) -> Result<(), Error> {
         self.shift = shift;
-        self.sums.prepare(queue, batches, shift)
+        self.kernel.prepare(queue, batches, shift)
     }
 
-    /// Records the evaluation of the `index`-th prepared batch, and returns where its sums are until the
-    /// next one: [`read`](Self::read) makes sense of them. Nothing if there is none.
+    /// Records the evaluation of the `index`-th prepared batch, and returns the place of its sums until the next
+    /// one: [`read`](Self::read) makes an [`Evaluation`] of them. Nothing if there is no such batch.
     pub fn record(&self, pass: &mut ComputePass, index: usize) -> Option<Span> {
-        (0..self.runs(index)).for_each(|run| self.record_run(pass, index, run));
+        self.kernel.record(pass, index);
         self.sums(index)
     }
 
-    /// The runs of rows that the `index`-th prepared batch is summed by, one after the other.
-    pub fn runs(&self, index: usize) -> usize {
-        self.sums.runs(index).len()
+    /// The segments of each batch, which can be recorded by themselves.
+    pub fn kernel(&self) -> &RowKernel {
+        &self.kernel
     }
 
-    /// The chunk of the data that one of them lies in.
-    pub fn chunk(&self, index: usize, run: usize) -> usize {
-        self.sums.chunk(index, run)
-    }
-
-    /// About how many bytes one of them reads and writes: what its share of the time is.
-    pub fn bytes(&self, index: usize, run: usize) -> u64 {
-        self.sums.bytes(index, run)
-    }
-
-    /// Records one of them. For callers whose chunks take turns on the device.
-    pub fn record_run(&self, pass: &mut ComputePass, index: usize, run: usize) {
-        self.record_steps(pass, index, run, 0..self.steps(index, run));
-    }
-
-    /// How many steps a run can be recorded in, so that no submission need be longer than one of them.
-    pub fn steps(&self, index: usize, run: usize) -> usize {
-        self.sums.steps(index, run)
-    }
-
-    /// Records some of a run's steps; they follow on one another.
-    pub fn record_steps(&self, pass: &mut ComputePass, index: usize, run: usize, steps: Range<usize>) {
-        let (last, Some(run)) = (self.steps(index, run), self.sums.runs(index).get(run)) else { return };
-        self.sums.record_steps(pass, run, steps.clone());
-        if steps.end < last {
-            return;
-        }
-        let [x, y, z] = self.sums.sum_grid();
-        pass.set_pipeline(&self.kernel);
-        pass.set_bind_group(0, &self.bindings, &[run.offset]);
-        pass.dispatch_workgroups(x, y, z);
-    }
-
-    /// Where the sums of the `index`-th prepared batch are after its last run, and until the next batch.
+    /// The sums of the `index`-th prepared batch after its last segment, until the next batch.
     pub fn sums(&self, index: usize) -> Option<Span> {
-        let columns = u64::from(self.sums.shape().partial_vectors(true));
-        let odd = self.runs(index).checked_sub(1)? as u64 % 2;
-        Some(Span::new(&self.so_far, odd * columns * 16, columns * 4))
+        self.kernel.sums(index)
     }
 
     /// What has been read from the span of one batch's sums.

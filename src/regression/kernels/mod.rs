@@ -1,4 +1,4 @@
-//! What runs over rows on a device: gradients, descent, evaluation, many updates in one dispatch, sweeps, and
+//! Kernels over rows on a device: gradients, descent, evaluation, many updates in one dispatch, sweeps, and
 //! synthetic rows.
 //!
 //! Everything here is made on a [`wgpu::Device`] and records into the caller's passes, like
@@ -9,9 +9,11 @@ mod epochs;
 mod evaluation;
 mod gradient;
 mod needs;
+mod row_kernel;
+mod row_source;
 mod row_sums;
-mod rows;
 mod samples;
+mod segments;
 pub mod shader;
 mod shape;
 mod steps;
@@ -23,11 +25,13 @@ pub use epochs::{Fit, SmallBatchKernel};
 pub use evaluation::Evaluator;
 pub use gradient::Gradient;
 pub(crate) use needs::check_limits;
-pub(crate) use row_sums::Purpose;
-pub use rows::Rows;
-pub(crate) use rows::most_runs;
+pub use row_kernel::RowKernel;
+pub use row_source::RowSource;
+pub(crate) use row_source::most_segments;
 pub(crate) use samples::Layout;
 pub use samples::{Chunk, DeviceDataset};
+pub(crate) use segments::Purpose;
+pub use segments::RowSegment;
 pub use shape::{GradientLayout, Reduction};
 pub use sweep::{Sweep, SweepOptions};
 pub use synthetic::{Generator, SyntheticRows};

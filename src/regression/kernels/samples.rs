@@ -37,7 +37,7 @@ pub struct DeviceDataset {
 
 impl DeviceDataset {
     /// Allocates room for `rows` rows. Batches of `batch` rows that follow each other from row 0 on lie
-    /// within a chunk each, or where they are larger the runs that they are summed by; so their sums do not
+    /// within a chunk each, or where they are larger the segments that they are summed by; so their sums do not
     /// depend on how the rows are cut.
     ///
     /// # Errors
@@ -180,9 +180,8 @@ impl DeviceDataset {
         length("what lies beside x", sides.len(), self.shape.side)
     }
 
-    /// The runs of rows, each within one chunk, that the rows from `first` on consist of: chunk, first
-    /// row within it, and number of rows.
-    pub(crate) fn runs(&self, first: u64, rows: u64) -> impl Iterator<Item = (usize, u32, u32)> {
+    /// The rows from `first` on, cut where chunks end: chunk, first row within it, and number of rows.
+    pub(crate) fn cut_rows(&self, first: u64, rows: u64) -> impl Iterator<Item = (usize, u32, u32)> {
         self.chunks.iter().enumerate().filter_map(move |(i, chunk)| {
             let from = first.max(chunk.first_row);
             let to = first.saturating_add(rows).min(chunk.first_row + u64::from(chunk.rows));
@@ -227,7 +226,7 @@ impl Layout {
         // What fills the last vec4 must fit too.
         let most =
             (max_buffer / shape.row_bytes().max(side)).min(max_buffer / 16 * 16 / shape.row_bytes());
-        Ok(Layout { shape, cuts: chunk_rows(most, rows, batch, shape.run_rows()), resident })
+        Ok(Layout { shape, cuts: chunk_rows(most, rows, batch, shape.segment_rows()), resident })
     }
 
     /// Bytes of a chunk's features, and of what lies beside them.
@@ -246,16 +245,16 @@ impl Layout {
     }
 }
 
-/// Cuts `rows` into chunks of at most `most` rows: in whole batches where one fits, else in whole runs of
-/// batches.
-fn chunk_rows(most: u64, rows: u64, batch: u64, run: u64) -> Vec<(u64, u32)> {
+/// Cuts `rows` into chunks of at most `most` rows: in whole batches where one fits, else in whole segments
+/// of batches.
+fn chunk_rows(most: u64, rows: u64, batch: u64, segment: u64) -> Vec<(u64, u32)> {
     let batch = batch.clamp(1, rows.max(1));
     let most = most.clamp(1, u32::MAX.into());
     if batch <= most {
         let step = most / batch * batch;
         return (0..rows).step_by(step as usize).map(|at| (at, step.min(rows - at) as u32)).collect();
     }
-    let step = if run <= most { most / run * run } else { most };
+    let step = if segment <= most { most / segment * segment } else { most };
     let within = |first: u64| {
         let end = rows.min(first + batch);
         (first..end).step_by(step as usize).map(move |at| (at, step.min(end - at) as u32))
@@ -277,7 +276,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn chunks_hold_whole_batches_where_one_fits_and_whole_runs_where_not() {
+    fn chunks_hold_whole_batches_where_one_fits_and_whole_segments_where_not() {
         assert_eq!(chunk_rows(25, 60, 10, 1), [(0, 20), (20, 20), (40, 20)]);
         assert_eq!(chunk_rows(25, 45, 10, 1), [(0, 20), (20, 20), (40, 5)]);
         assert_eq!(chunk_rows(25, 60, 30, 10), [(0, 20), (20, 10), (30, 20), (50, 10)]);

@@ -42,10 +42,10 @@ fn rows(stored: bool) -> Vec<&'static str> {
     ]
 }
 
-/// Makes the targets of a run's rows.
+/// Makes the targets of the rows of a segment.
 pub fn virtual_targets() -> Module {
     module!(
-        "targets of a run",
+        "targets of a segment",
         "integer.wgsl",
         "synthetic/generator.wgsl",
         "synthetic/response.wgsl",
@@ -68,7 +68,7 @@ fn over_rows(name: &'static str, stored: bool, parts: Vec<&'static str>, own: &'
 fn outputs(of: &Loss) -> Vec<&'static str> {
     let mut files = of.shader().to_vec();
     if !matches!(of, Loss::Softmax { .. }) {
-        files.push(shader_file!("gradient/apart.wgsl"));
+        files.push(shader_file!("gradient/independent_outputs.wgsl"));
     }
     files
 }
@@ -138,7 +138,7 @@ pub fn gradient_epochs(
     of: &Loss,
     rule_file: &'static str,
     packed: bool,
-    alone: bool,
+    per_thread: bool,
 ) -> Module {
     let mut module = module!(name, "gradient/order.wgsl", "gradient/batch.wgsl", "gradient/model.wgsl");
     module.files.push(if packed {
@@ -157,10 +157,10 @@ pub fn gradient_epochs(
     );
     module.files.extend(step.files);
     module.files.push(rule_file);
-    module.files.push(if alone {
-        shader_file!("gradient/epochs/alone.wgsl")
+    module.files.push(if per_thread {
+        shader_file!("gradient/epochs/per_thread.wgsl")
     } else {
-        shader_file!("gradient/epochs/together.wgsl")
+        shader_file!("gradient/epochs/per_workgroup.wgsl")
     });
     module
 }

@@ -1,5 +1,5 @@
-//! The shape of a gradient's sums: how a batch is shared out among threads. Pure arithmetic, and the
-//! same on every device, so that the order of every sum is.
+//! The layout of a gradient's sums: the share of each thread in a batch. Pure arithmetic, the same on every device,
+//! and so is the order of every sum.
 
 use crate::{Error, Model};
 
@@ -17,23 +17,22 @@ const MAX_ONE_PASS: u32 = THREADS * HELD;
 /// vec4 of X and scores that a tile holds.
 const TILE: u32 = 512;
 const TILE_SCORES: u32 = 1024;
-/// Workgroups, and so partial sums, of one run of rows. Enough to fill any GPU; few enough that adding
+/// Workgroups, and so partial sums, of one segment of rows. Enough to fill any GPU; few enough that adding
 /// them up costs nothing beside reading X.
 const MAX_GROUPS: u32 = 512;
 /// What partial sums take at most where a row alone does not take more.
 const MAX_PARTIAL_BYTES: u64 = 1 << 26;
 /// Threads that add up the partial sums of a column.
 const REDUCE_LANES: u32 = 16;
-/// A run has at most as many rows, and as many bytes of X: less than every device binds.
-const RUN_ROWS: u64 = 1 << 20;
-const RUN_BYTES: u64 = 1 << 26;
-/// And as many products of a number and a weight, where one row has not more: what the slowest device makes of
-/// one in a few seconds.
-const RUN_PRODUCTS: u64 = 1 << 26;
-/// Products of a run that are worth a dispatch of their own where time is short, and the most such parts. A row
-/// with fewer costs as much as one with so many.
-const PART_PRODUCTS: u64 = 1 << 19;
-const MAX_PARTS: u64 = 32;
+/// The most rows of a segment, and the most bytes of X: less than every device binds.
+const SEGMENT_ROWS: u64 = 1 << 20;
+const SEGMENT_BYTES: u64 = 1 << 26;
+/// The most products of a number and a weight, unless one row has more: the slowest device needs a few seconds for
+/// them.
+const SEGMENT_PRODUCTS: u64 = 1 << 26;
+/// Products in a slice of a segment, and the most slices of a stage; a row costs as much as `ROW_PRODUCTS` at least.
+const SLICE_PRODUCTS: u64 = 1 << 19;
+const MAX_SLICES: u64 = 32;
 const ROW_PRODUCTS: u64 = 64;
 
 /// How the gradient of a model is summed.
@@ -173,12 +172,12 @@ impl GradientLayout {
         weights.chain((0..intercepts).map(move |k| outputs * stride + k)).enumerate()
     }
 
-    /// The most rows of a run: a larger batch is summed run by run.
-    pub fn run_rows(&self) -> u64 {
+    /// The most rows of a segment: a larger batch is summed segment by segment.
+    pub fn segment_rows(&self) -> u64 {
         // Scores and what lies beside a row are in a binding too.
         let scores = if self.sums == Reduction::TwoPasses { self.outputs } else { 0 };
         let bytes = self.row_bytes().max(u64::from(scores.max(self.side)) * 4);
-        (RUN_BYTES / bytes).min(RUN_PRODUCTS / self.products()).clamp(1, RUN_ROWS)
+        (SEGMENT_BYTES / bytes).min(SEGMENT_PRODUCTS / self.products()).clamp(1, SEGMENT_ROWS)
     }
 
     /// What a row costs, in products of a number and a weight.
@@ -186,10 +185,10 @@ impl GradientLayout {
         u64::from(self.outputs) * (4 * u64::from(self.vectors)).max(ROW_PRODUCTS)
     }
 
-    /// How many parts a run of rows can be summed in.
-    pub(crate) fn parts(&self, rows: u32) -> u32 {
-        let parts = (u64::from(rows) * self.products() / PART_PRODUCTS).clamp(1, MAX_PARTS);
-        (parts as u32).min(self.groups(rows))
+    /// Slices of each stage of the sums of a segment.
+    pub(crate) fn slices(&self, rows: u32) -> u32 {
+        let slices = (u64::from(rows) * self.products() / SLICE_PRODUCTS).clamp(1, MAX_SLICES);
+        (slices as u32).min(self.groups(rows))
     }
 
     /// vec4 of a partial sum: of a gradient, or of what evaluates a model.
@@ -197,7 +196,7 @@ impl GradientLayout {
         1 + if metrics { self.outputs } else { self.param_vectors() }
     }
 
-    /// Workgroups for a run of rows: as many partial sums come of it.
+    /// Workgroups for a segment of rows, each of which leaves a partial sum.
     pub fn groups(&self, rows: u32) -> u32 {
         let bytes = u64::from(self.partial_vectors(false)) * 16;
         let most = (MAX_PARTIAL_BYTES / bytes).clamp(1, MAX_GROUPS.into()) as u32;
@@ -213,9 +212,9 @@ impl GradientLayout {
         }
     }
 
-    /// The longest chain of additions behind one element of the gradient of a batch that comes in runs
-    /// of the given lengths, for error bounds.
-    pub fn depth(&self, runs: &[u32]) -> u32 {
+    /// The longest chain of additions behind one element of the gradient of a batch, from the rows of each segment,
+    /// for error bounds.
+    pub fn depth(&self, segments: &[u32]) -> u32 {
         let serial = |&rows: &u32| match self.sums {
             Reduction::Teams { rows: held, .. } => {
                 rows.div_ceil(self.tile()).div_ceil(self.groups(rows)) * held
@@ -225,16 +224,16 @@ impl GradientLayout {
             }
             Reduction::TwoPasses => rows.div_ceil(self.groups(rows)),
         };
-        let within = runs.iter().map(serial).max().unwrap_or(0);
+        let within = segments.iter().map(serial).max().unwrap_or(0);
         let teams = match self.sums {
             Reduction::Teams { lanes, .. } => THREADS / lanes,
             // The totals of a tile's rows; a two-pass kernel's tree is shorter.
             Reduction::Tiles { .. } | Reduction::TwoPasses => THREADS,
         };
-        let partials = runs.iter().map(|&rows| self.groups(rows)).max().unwrap_or(0);
+        let partials = segments.iter().map(|&rows| self.groups(rows)).max().unwrap_or(0);
         let sum = within + teams + partials.div_ceil(REDUCE_LANES) + REDUCE_LANES.ilog2();
         // What a thread adds where it has no row is zero, and rounds nothing.
-        (sum + runs.len() as u32).min(runs.iter().sum())
+        (sum + segments.len() as u32).min(segments.iter().sum())
     }
 
     /// The longest chain of additions behind one score.

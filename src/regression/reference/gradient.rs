@@ -96,7 +96,7 @@ pub fn gradient<R: Real>(model: &Model, rows: Rows<R>, params: &[R], grads: &mut
 pub struct BatchSums<R> {
     model: Model,
     rows: usize,
-    /// A gradient for every weight, the intercepts', the loss, the weight.
+    /// A gradient for every weight and every output's intercept, then the loss and the weight.
     sums: Vec<R>,
 }
 
@@ -105,6 +105,28 @@ impl<R: Real> BatchSums<R> {
     pub fn new(model: &Model) -> Self {
         let sums = vec![R::zero(); model.weights() + model.outputs + 2];
         BatchSums { model: *model, rows: 0, sums }
+    }
+
+    /// Sums that were made elsewhere, over `rows` rows, as [`sums`](Self::sums) has them.
+    ///
+    /// # Panics
+    /// If there is not one for every parameter, the loss and the weight.
+    pub fn from_sums(model: &Model, rows: usize, mut sums: Vec<R>) -> Self {
+        assert_eq!(
+            sums.len(),
+            model.params() + 2,
+            "there is a sum for every parameter, loss and weight"
+        );
+        // No gradient is made of an intercept's sum where there is no intercept.
+        let absent = model.weights() + model.outputs - model.params();
+        sums.splice(model.params()..model.params(), vec![R::zero(); absent]);
+        BatchSums { model: *model, rows, sums }
+    }
+
+    /// A sum for every parameter, then the loss and the weight: none is divided by rows or weight.
+    pub fn sums(mut self) -> Vec<R> {
+        self.sums.drain(self.model.params()..self.model.weights() + self.model.outputs);
+        self.sums
     }
 
     /// Adds the batch's next rows: [`SLICE`] of them, or those that are left.

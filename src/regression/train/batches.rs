@@ -31,7 +31,7 @@ pub struct Shuffle {
     /// Which orders they are.
     pub seed: u64,
     /// Rows of a window at most, before it is rounded to whole batches:
-    /// [`GradientLayout::run_rows`](crate::regression::kernels::GradientLayout::run_rows).
+    /// [`GradientLayout::segment_rows`](crate::regression::kernels::GradientLayout::segment_rows).
     pub window: u64,
 }
 
@@ -77,6 +77,12 @@ impl Shuffle {
 }
 
 impl Batches {
+    /// Batches of `size` of the first `rows` rows, for so many epochs in the order of the data.
+    pub fn epochs(rows: u64, size: u64, epochs: u64) -> Self {
+        let updates = epochs.saturating_mul(rows.div_ceil(size.max(1)));
+        Batches::Epochs { rows, size, updates, shuffle: None }
+    }
+
     /// How many updates there are.
     pub fn updates(&self) -> u64 {
         match self {

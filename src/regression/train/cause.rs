@@ -1,6 +1,6 @@
 //! Why a run diverged, by a look at its data.
 
-use super::{Plan, TrainError};
+use super::{TrainError, TrainPlan};
 use crate::regression::{Problem, ProblemError};
 use std::fmt::{self, Display, Formatter};
 
@@ -133,7 +133,7 @@ impl Extremes {
 
 impl Cause {
     /// Of a run that diverged at this learning rate; ahead of its first update there is none.
-    fn of(problem: &Problem, plan: &Plan, lr: Option<f64>) -> Result<Self, ProblemError> {
+    fn of(problem: &Problem, plan: &TrainPlan, lr: Option<f64>) -> Result<Self, ProblemError> {
         let found = Extremes::of(problem, plan.rows)?;
         let (j, largest) = found.largest_feature();
         let features = |lr: f64| Cause::Features {
@@ -172,7 +172,7 @@ impl Cause {
 
 impl TrainError {
     /// With the cause, where it diverged.
-    pub(super) fn explained(mut self, problem: &Problem, plan: &Plan) -> Self {
+    pub(super) fn explained(mut self, problem: &Problem, plan: &TrainPlan) -> Self {
         let (cause, update) = match &mut self {
             TrainError::Diverged { cause, update, .. }
             | TrainError::Overflow { cause, update }
@@ -201,7 +201,7 @@ mod tests {
         }
         let model = problem.model(Loss::Mse, true).unwrap();
         let rows = problem.rows;
-        let plan = Plan {
+        let plan = TrainPlan {
             recipe: Recipe::new(model, Sgd::default().into()),
             learning_rate: Schedule::constant(0.5).unwrap(),
             batches: Batches::Epochs { rows, size: 1, updates: 1, shuffle: None },

@@ -1,7 +1,7 @@
 //! The state of a run in a file.
 
 use super::state::{LoopState, Numbers, RunState, WorkerState};
-use super::{Batches, Plan};
+use super::{Batches, TrainPlan};
 use crate::checkpoint::{CheckpointError, ChecksummedFile, Files, Kind, Tensor, TensorFile, json};
 use crate::cpu::StepState;
 use crate::regression::{Problem, ProblemError};
@@ -46,7 +46,7 @@ impl Configuration {
     ///
     /// # Errors
     /// [`ProblemError`] if the rows cannot be read.
-    pub fn new(problem: &Problem, plan: &Plan) -> Result<Self, ProblemError> {
+    pub fn new(problem: &Problem, plan: &TrainPlan) -> Result<Self, ProblemError> {
         let recipe = &plan.recipe;
         let mut fields = BTreeMap::new();
         let mut add = |name: &str, value: Value| flatten(&mut fields, name.into(), value);
@@ -101,7 +101,7 @@ fn flatten(fields: &mut BTreeMap<String, Value>, name: String, value: Value) {
 }
 
 impl Position {
-    fn of(plan: &Plan, progress: &LoopState) -> Option<Self> {
+    fn of(plan: &TrainPlan, progress: &LoopState) -> Option<Self> {
         let update = progress.update;
         if update >= plan.batches.updates() {
             return None;
@@ -129,7 +129,7 @@ impl RunState {
         &self,
         files: &dyn Files,
         path: &Path,
-        plan: &Plan,
+        plan: &TrainPlan,
         configuration: &Configuration,
         made_by: &Provenance,
     ) -> Result<(), CheckpointError> {
@@ -154,7 +154,7 @@ impl RunState {
 
     /// More bytes than the file of such a run has: numbers that are all f64, and 64 MiB for what describes them. A
     /// smaller file of another run is read, and refused by what differs.
-    pub fn most_bytes(plan: &Plan) -> u64 {
+    pub fn most_bytes(plan: &TrainPlan) -> u64 {
         let numbers = (names(plan).len() as u64).saturating_mul(plan.recipe.model.params() as u64);
         numbers.saturating_mul(8).saturating_add(1 << 26)
     }
@@ -167,7 +167,7 @@ impl RunState {
     pub fn read(
         path: &Path,
         bytes: &[u8],
-        plan: &Plan,
+        plan: &TrainPlan,
         configuration: &Configuration,
     ) -> Result<(Self, Provenance), CheckpointError> {
         let file = KIND.read(path, bytes)?;
@@ -197,12 +197,12 @@ impl RunState {
 }
 
 /// What the vectors of a worker's state are called.
-fn names(plan: &Plan) -> Vec<&'static str> {
+fn names(plan: &TrainPlan) -> Vec<&'static str> {
     let average = plan.recipe.average.map(|_| AVERAGE);
     [PARAMS].iter().chain(plan.recipe.rule.moments()).copied().chain(average).collect()
 }
 
-fn worker(file: &ChecksummedFile, plan: &Plan) -> Result<WorkerState, CheckpointError> {
+fn worker(file: &ChecksummedFile, plan: &TrainPlan) -> Result<WorkerState, CheckpointError> {
     let (names, params) = (names(plan), plan.recipe.model.params());
     if let Some(other) = file.names().find(|name| !names.contains(name)) {
         return Err(file.no_such(format!("`{other}` is no tensor of it")));

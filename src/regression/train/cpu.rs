@@ -1,7 +1,7 @@
 //! Training on the processor: f32 fast, or f64 as the definition.
 
 use super::host::{Gathered, HostRows};
-use super::{Numbers, Recipe, Worker, WorkerState};
+use super::{GradientSums, Numbers, Recipe, SplitUpdate, Worker, WorkerState};
 use crate::cpu::{self, Real, RuleConstants, Step, StepState, exact_step, parallel};
 use crate::regression::Batch;
 use crate::regression::ProblemError;
@@ -133,10 +133,8 @@ impl<'a, R: Float> CpuWorker<'a, R> {
         &self.recipe.model
     }
 
-    /// The gradient of a batch, slice by slice, and its loss.
-    fn gradient(&mut self, batch: Batch) -> Result<(Vec<R>, R), ProblemError> {
-        let mut grads = std::mem::take(&mut self.grads);
-        grads.resize(self.params.len(), R::zero());
+    /// The sums behind the gradient of a batch, slice by slice.
+    fn sums(&mut self, batch: Batch) -> Result<BatchSums<R>, ProblemError> {
         let mut sums = BatchSums::new(self.model());
         for at in (0..batch.rows).step_by(SLICE) {
             let rows = (SLICE as u64).min(batch.rows - at);
@@ -144,13 +142,17 @@ impl<'a, R: Float> CpuWorker<'a, R> {
             let rows = self.gathered.rows(&self.rows, &self.recipe.model, &slice)?;
             Float::add(&mut sums, rows, &self.params);
         }
-        let loss = sums.finish(&mut grads);
-        Ok((grads, loss))
+        Ok(sums)
     }
 
     fn update(&mut self, batch: Batch, lr: f64) -> Result<R, ProblemError> {
-        let (grads, loss) = self.gradient(batch)?;
-        self.grads = grads;
+        let sums = self.sums(batch)?;
+        Ok(self.step(sums, lr))
+    }
+
+    /// The step from the sums of a batch, and its loss.
+    fn step(&mut self, sums: BatchSums<R>, lr: f64) -> R {
+        let loss = sums.finish(&mut self.grads);
         let Recipe { model, rule, penalty, average } = &self.recipe;
         let step: Step<R> = Float::step(&mut self.state, rule, lr);
         // Intercepts cost nothing.
@@ -167,7 +169,7 @@ impl<'a, R: Float> CpuWorker<'a, R> {
                 *average = if step.first { param } else { decay * *average + rest * param };
             }
         }
-        Ok(loss)
+        loss
     }
 
     fn snapshot(&self) -> Snapshot {
@@ -215,9 +217,9 @@ impl<R: Float> Worker for CpuWorker<'_, R> {
         let before = self.snapshot();
         let mut sampled = None;
         if let Some(batch) = sample {
-            let (grads, loss) = self.gradient(batch)?;
+            let mut grads = vec![R::zero(); self.params.len()];
+            let loss = self.sums(batch)?.finish(&mut grads);
             sampled = Some(self.observed(batch, &grads, loss));
-            self.grads = grads;
         }
         let loss = self.update(batch, lr)?;
         let gradient = self.observed(batch, &self.grads, loss);
@@ -277,5 +279,23 @@ impl<R: Float> Worker for CpuWorker<'_, R> {
         self.average = state.average.as_ref().map(R::of_numbers);
         self.state = state.step;
         Ok(())
+    }
+
+    fn split(&mut self) -> Option<&mut dyn SplitUpdate> {
+        Some(self)
+    }
+}
+
+impl<R: Float> SplitUpdate for CpuWorker<'_, R> {
+    fn gradient(&mut self, batch: Batch) -> Result<GradientSums, ProblemError> {
+        let sums = self.sums(batch)?.sums();
+        Ok(GradientSums { rows: batch.rows, sums: R::numbers(&sums) })
+    }
+
+    fn apply(&mut self, gradient: &GradientSums, lr: f64) -> Result<f64, ProblemError> {
+        gradient.check(self.params.len())?;
+        let sums = R::of_numbers(&gradient.sums);
+        let sums = BatchSums::from_sums(self.model(), gradient.rows as usize, sums);
+        Ok(rayon::scope(|_| self.step(sums, lr)).f64())
     }
 }

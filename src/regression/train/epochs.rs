@@ -1,13 +1,13 @@
 //! What a run keeps of its epochs, for stopping early.
 
 use super::stopping::{Basis, Criterion, EarlyStopState, EarlyStopping, Verdict, score};
-use super::{Plan, TrainError, Worker};
+use super::{TrainError, TrainPlan, Worker};
 
 /// What is known of the epochs so far.
 pub struct EpochMonitor<'a> {
     pub watched: EarlyStopState,
     stopping: EarlyStopping,
-    plan: &'a Plan,
+    plan: &'a TrainPlan,
     basis: Basis,
     /// Near the mean of the targets held out.
     shift: f64,
@@ -21,7 +21,7 @@ impl<'a> EpochMonitor<'a> {
         stopping: EarlyStopping,
         watched: Option<EarlyStopState>,
         worker: &mut dyn Worker,
-        plan: &'a Plan,
+        plan: &'a TrainPlan,
         shift: f64,
     ) -> Result<Self, TrainError> {
         let held_out = match stopping.validation_rows {

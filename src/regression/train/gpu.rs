@@ -1,48 +1,90 @@
 //! Training on a GPU.
 
 use super::gpu_data::GpuData;
+use super::gpu_descent::{self, DescentUpdates};
 use super::gpu_evaluation::DeviceEvaluator;
-use super::gpu_state::{GpuState, buffer, start, widen};
-use super::submissions::{SubmissionQueue, ThroughputEstimate};
-use super::{Batches, Recipe, Worker, WorkerState};
+use super::gpu_small_batch::{self, SmallBatchUpdates};
+use super::gpu_state::{GpuState, start};
+use super::{Batches, GradientSums, Recipe, SplitUpdate, Worker, WorkerState};
+use crate::cpu::StepState;
 use crate::gpu::Span;
-use crate::regression::Batch;
-use crate::regression::ProblemError;
-use crate::regression::kernels::{Descent, DescentOptions, Gradient, GradientLayout};
-use crate::regression::verification::{ObservedGradient, ObservedStep};
+use crate::regression::kernels::{DescentOptions, GradientLayout, SmallBatchKernel};
+use crate::regression::verification::ObservedStep;
+use crate::regression::{Batch, Problem, ProblemError};
 use crate::{Error, Evaluation};
 
-/// Updates in one submission: as many, and fewer where so many traces of parameters would take memory or so
-/// many runs would be described.
-const MAX_UPDATES: u64 = 256;
-const MIN_UPDATES: u64 = 1;
-const TRACE: u64 = 1 << 22;
-const MAX_RUNS: u64 = 1 << 10;
+/// The updates of a worker: all of them are recorded ahead, none waits for the host.
+pub trait Updates: std::fmt::Debug {
+    /// See [`Worker::run`].
+    fn run(
+        &mut self,
+        state: &mut GpuState,
+        batches: &[Batch],
+        learning_rates: &[f32],
+        trace: Option<&mut Vec<Vec<f64>>>,
+    ) -> Result<Vec<f64>, ProblemError>;
 
-/// Updates of one submission of parameters of this length, where a batch comes in so many runs.
-pub fn max_updates(params: u64, runs: u64) -> u64 {
-    (TRACE / params).min(MAX_RUNS / runs).clamp(MIN_UPDATES, MAX_UPDATES)
+    /// See [`Worker::run_observed`].
+    fn run_observed(
+        &mut self,
+        state: &mut GpuState,
+        batch: Batch,
+        lr: f64,
+        sample: Option<Batch>,
+    ) -> Result<ObservedStep, ProblemError>;
+
+    /// The moments, and then the average if there is one.
+    fn state(&self) -> Vec<Span>;
+
+    /// The updates that can be made in two halves.
+    fn split(&mut self) -> Option<&mut DescentUpdates> {
+        None
+    }
+
+    fn step_state(&self) -> StepState;
+
+    fn set_step_state(&mut self, step: StepState);
 }
 
-/// Training on a device: every update is recorded ahead, none waits for the host.
+/// Training on a device.
 #[derive(Debug)]
 pub struct GpuWorker<'a> {
     state: GpuState<'a>,
-    descent: Descent,
-    /// Checks are made apart from what is trained.
-    gradient: Gradient,
-    grads: Span,
-    evaluating: DeviceEvaluator,
-    rate: ThroughputEstimate,
-    max_updates: usize,
+    updates: Box<dyn Updates>,
+    evaluator: DeviceEvaluator,
+    max_updates: u64,
 }
 
 impl<'a> GpuWorker<'a> {
-    /// A model that starts at `params`, as [`Model::params`](crate::Model::params) counts them, for these batches.
+    /// Whether [`new`](Self::new) makes many updates in one dispatch. The answer depends on the problem alone, not on
+    /// the device or the placement, because the sums of the two ways differ in their order.
+    pub fn is_small_batch(problem: &Problem, recipe: &Recipe, batches: &Batches) -> bool {
+        problem.is_small() && SmallBatchKernel::fits(&recipe.model, batches.max_rows())
+    }
+
+    /// A model that starts at `params`, in the order of [`Model::params`](crate::Model::params):
+    /// [`small_batch`](Self::small_batch) if the problem [is small](Self::is_small_batch),
+    /// [`descent`](Self::descent) if not.
+    ///
+    /// # Errors
+    /// Those of [`descent`](Self::descent) and of [`small_batch`](Self::small_batch).
+    pub fn new(
+        data: &'a GpuData,
+        recipe: &Recipe,
+        params: &[f64],
+        batches: &Batches,
+    ) -> Result<Self, Error> {
+        match Self::is_small_batch(&data.problem, recipe, batches) {
+            true => Self::small_batch(data, recipe, params, batches),
+            false => Self::descent(data, recipe, params, batches),
+        }
+    }
+
+    /// A worker that makes each update by itself, with a [`Descent`](crate::regression::kernels::Descent).
     ///
     /// # Errors
     /// [`Error`] if the recipe is not valid or the device's limits are too low.
-    pub fn new(
+    pub fn descent(
         data: &'a GpuData,
         recipe: &Recipe,
         params: &[f64],
@@ -51,10 +93,10 @@ impl<'a> GpuWorker<'a> {
         Self::with_rule_file(data, recipe, params, batches, None)
     }
 
-    /// [`new`](Self::new) with another shader file in the place of the rule's, which defines the same functions.
+    /// [`descent`](Self::descent) with another shader file instead of the rule's, which defines the same functions.
     ///
     /// # Errors
-    /// Those of [`new`](Self::new).
+    /// Those of [`descent`](Self::descent).
     pub fn with_rule_file(
         data: &'a GpuData,
         recipe: &Recipe,
@@ -62,62 +104,80 @@ impl<'a> GpuWorker<'a> {
         batches: &Batches,
         rule_file: Option<&'static str>,
     ) -> Result<Self, Error> {
-        recipe.validate()?;
-        let device = &data.gpu.device;
-        let memory = device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
-        let Recipe { model, rule, penalty, average } = *recipe;
-        let shape = GradientLayout::new(&model)?;
-        let (params, grads) = (start(data, &shape, params)?, buffer(data, &shape, "grads")?);
+        Self::with_descent(data, recipe, params, batches, (rule_file, false))
+    }
 
-        let (max_batch, shuffled) = (batches.max_rows(), batches.shuffled());
-        let runs = data.rows.most_runs(max_batch);
-        let max_updates = max_updates(params.len, runs);
-        let max_batches = max_updates as u32;
-        let options = DescentOptions { model, rule, penalty, average, max_batch, max_batches, shuffled };
-        let descent = Descent::with_rule_file(device, &data.rows, &params, options, rule_file)?;
-        let spans = (&params, &grads);
-        let gradient = Gradient::new(device, &data.rows, &model, spans, (max_batch, 2), shuffled)?;
-        let evaluating = DeviceEvaluator::new(data, &model, &params, batches)?;
-        let planes = (descent.state(), rule.moments().len());
-        let state = GpuState::new(data, shape, params, planes, max_updates)?;
-        if let Some(error) = pollster::block_on(memory.pop()) {
-            let (what, reason) = ("the model and its gradient", error.to_string());
-            return Err(Error::OutOfMemory { what, reason });
-        }
-        let max_updates = max_updates as usize;
-        Ok(GpuWorker {
-            state,
-            descent,
-            gradient,
-            grads,
-            evaluating,
-            rate: ThroughputEstimate::default(),
-            max_updates,
+    /// [`descent`](Self::descent) whose updates can be [split](Worker::split): it allocates two more gradients.
+    ///
+    /// # Errors
+    /// Those of [`descent`](Self::descent).
+    pub fn split_descent(
+        data: &'a GpuData,
+        recipe: &Recipe,
+        params: &[f64],
+        batches: &Batches,
+    ) -> Result<Self, Error> {
+        Self::with_descent(data, recipe, params, batches, (None, true))
+    }
+
+    fn with_descent(
+        data: &'a GpuData,
+        recipe: &Recipe,
+        params: &[f64],
+        batches: &Batches,
+        (rule_file, split): (Option<&'static str>, bool),
+    ) -> Result<Self, Error> {
+        let len = GradientLayout::new(&recipe.model)?.padded_len();
+        let max_updates = gpu_descent::max_updates(len, data.rows.most_segments(batches.max_rows()));
+        let what = "the model and its gradient";
+        Self::with(data, recipe, params, batches, (max_updates, what), |params, options| {
+            Ok(Box::new(DescentUpdates::new(data, params, options, rule_file, split)?))
         })
     }
 
-    /// Records the `index`-th prepared update.
-    fn record(&self, work: &mut SubmissionQueue, index: usize) -> Result<(), ProblemError> {
-        let (data, descent) = (self.state.data, &self.descent);
-        for run in 0..descent.runs(index) {
-            let cost = (descent.bytes(index, run), descent.steps(index, run));
-            data.on_chunk(work, descent.chunk(index, run), cost, |pass, steps| {
-                descent.record_steps(pass, index, run, steps);
-            })?;
-        }
-        Ok(())
+    /// A worker that makes many updates in one dispatch, with a [`SmallBatchKernel`], on resident rows.
+    ///
+    /// # Errors
+    /// [`Error`] if the recipe is not valid, the rows are not resident, or the device's limits are too low.
+    pub fn small_batch(
+        data: &'a GpuData,
+        recipe: &Recipe,
+        params: &[f64],
+        batches: &Batches,
+    ) -> Result<Self, Error> {
+        let max_updates = gpu_small_batch::max_updates(GradientLayout::new(&recipe.model)?.padded_len());
+        let what = "the model and its updates";
+        Self::with(data, recipe, params, batches, (max_updates, what), |params, options| {
+            Ok(Box::new(SmallBatchUpdates::new(data, params, options)?))
+        })
     }
 
-    /// Records the `index`-th prepared gradient of a check.
-    fn record_gradient(&self, work: &mut SubmissionQueue, index: usize) -> Result<(), ProblemError> {
-        let (data, gradient) = (self.state.data, &self.gradient);
-        for run in 0..gradient.runs(index) {
-            let cost = (gradient.bytes(index, run), gradient.steps(index, run));
-            data.on_chunk(work, gradient.chunk(index, run), cost, |pass, steps| {
-                gradient.record_steps(pass, index, run, steps);
-            })?;
+    /// A worker with the updates that `make` allocates, up to `max_updates` in one submission; an error calls them
+    /// `what`.
+    fn with(
+        data: &'a GpuData,
+        recipe: &Recipe,
+        params: &[f64],
+        batches: &Batches,
+        (max_updates, what): (u64, &'static str),
+        make: impl FnOnce(&Span, DescentOptions) -> Result<Box<dyn Updates>, Error>,
+    ) -> Result<Self, Error> {
+        recipe.validate()?;
+        let memory = data.gpu.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+        let Recipe { model, rule, penalty, average } = *recipe;
+        let shape = GradientLayout::new(&model)?;
+        let params = start(data, &shape, params)?;
+        let (max_batch, shuffled) = (batches.max_rows(), batches.shuffled());
+        let max_batches = max_updates as u32;
+        let options = DescentOptions { model, rule, penalty, average, max_batch, max_batches, shuffled };
+        let updates = make(&params, options)?;
+        let evaluator = DeviceEvaluator::new(data, &model, &params, batches)?;
+        let planes = (updates.state(), rule.moments().len());
+        let state = GpuState::new(data, shape, params, planes, max_updates)?;
+        if let Some(error) = pollster::block_on(memory.pop()) {
+            return Err(Error::OutOfMemory { what, reason: error.to_string() });
         }
-        Ok(())
+        Ok(GpuWorker { state, updates, evaluator, max_updates })
     }
 }
 
@@ -129,22 +189,7 @@ impl Worker for GpuWorker<'_> {
         trace: Option<&mut Vec<Vec<f64>>>,
     ) -> Result<Vec<f64>, ProblemError> {
         let rates: Vec<f32> = learning_rates.iter().map(|&lr| lr as f32).collect();
-        self.descent.prepare(&self.state.data.gpu.queue, batches, &rates)?;
-        let mut work = self.state.data.work(&self.rate);
-        for index in 0..batches.len() {
-            self.record(&mut work, index)?;
-            if trace.is_some() {
-                work.copy(&mut self.state.read_back, &self.state.params)?;
-            }
-        }
-        let losses = Span::new(self.descent.losses(), 0, batches.len() as u64);
-        work.copy(&mut self.state.read_back, &losses)?;
-        let values = work.read(&mut self.state.read_back)?;
-        let (params, losses) = values.split_at(values.len() - batches.len());
-        if let Some(trace) = trace {
-            trace.extend(self.state.parts(params).map(widen));
-        }
-        Ok(widen(losses.to_vec()))
+        self.updates.run(&mut self.state, batches, &rates, trace)
     }
 
     fn run_observed(
@@ -153,38 +198,7 @@ impl Worker for GpuWorker<'_> {
         lr: f64,
         sample: Option<Batch>,
     ) -> Result<ObservedStep, ProblemError> {
-        let queue = &self.state.data.gpu.queue;
-        // The gradient that the update applies is never in memory: the same kernels make it once more.
-        let batches: Vec<Batch> = std::iter::once(batch).chain(sample).collect();
-        self.gradient.prepare(queue, &batches)?;
-        self.descent.prepare(queue, &[batch], &[lr as f32])?;
-        let mut work = self.state.data.work(&self.rate);
-        self.state.copy(&mut work)?;
-        for index in 0..batches.len() {
-            self.record_gradient(&mut work, index)?;
-            work.copy(&mut self.state.read_back, &self.grads)?;
-        }
-        self.record(&mut work, 0)?;
-        self.state.copy(&mut work)?;
-        let losses = Span::new(self.gradient.losses(), 0, batches.len() as u64);
-        work.copy(&mut self.state.read_back, &losses)?;
-        work.copy(&mut self.state.read_back, &Span::new(self.descent.losses(), 0, 1))?;
-        let mut values = work.read(&mut self.state.read_back)?;
-
-        let losses = values.split_off(values.len() - batches.len() - 1);
-        let mut parts = self.state.parts(&values);
-        let before = self.state.snapshot(&mut parts);
-        let mut observed = |batch: Batch, loss| ObservedGradient {
-            batch,
-            depths: self.gradient.depths(batch),
-            grads: parts.next().unwrap_or_default(),
-            loss,
-        };
-        // The loss is that of the update itself.
-        let gradient = observed(batch, losses[losses.len() - 1]);
-        let sample = sample.map(|batch| observed(batch, losses[1]));
-        let after = self.state.snapshot(&mut parts);
-        Ok(ObservedStep { t: self.descent.step_state().t, lr, before, gradient, sample, after })
+        self.updates.run_observed(&mut self.state, batch, lr, sample)
     }
 
     fn params(&mut self) -> Result<Vec<f64>, ProblemError> {
@@ -200,20 +214,42 @@ impl Worker for GpuWorker<'_> {
     }
 
     fn evaluate(&mut self, first: u64, rows: u64, shift: f64) -> Result<Evaluation, ProblemError> {
-        self.evaluating.evaluate(self.state.data, first, rows, shift)
+        self.evaluator.evaluate(self.state.data, first, rows, shift)
     }
 
     fn max_updates(&self) -> usize {
-        self.max_updates
+        self.max_updates as usize
     }
 
     fn save(&mut self) -> Result<WorkerState, ProblemError> {
-        Ok(self.state.save(self.descent.step_state())?)
+        Ok(self.state.save(self.updates.step_state())?)
     }
 
     fn restore(&mut self, state: &WorkerState) -> Result<(), ProblemError> {
         self.state.restore(state)?;
-        self.descent.set_step_state(state.step);
+        self.updates.set_step_state(state.step);
         Ok(())
+    }
+
+    fn split(&mut self) -> Option<&mut dyn SplitUpdate> {
+        match self.updates.split() {
+            Some(_) => Some(self),
+            None => None,
+        }
+    }
+}
+
+/// An error of a worker that was not made to be [split](GpuWorker::split_descent).
+const WHOLE: Error =
+    Error::Option { rule: "worker", field: "updates", value: "whole", range: "in two halves" };
+
+impl SplitUpdate for GpuWorker<'_> {
+    fn gradient(&mut self, share: Batch) -> Result<GradientSums, ProblemError> {
+        self.updates.split().ok_or(WHOLE)?.gradient(&mut self.state, share)
+    }
+
+    fn apply(&mut self, gradient: &GradientSums, lr: f64) -> Result<f64, ProblemError> {
+        gradient.check(self.state.shape.params())?;
+        self.updates.split().ok_or(WHOLE)?.apply(&mut self.state, gradient, lr as f32)
     }
 }

@@ -5,13 +5,12 @@ use super::gpu_evaluation::together;
 use super::submissions::{SubmissionQueue, Submissions, ThroughputEstimate};
 use crate::regression::Batch;
 use crate::regression::device::Gpu;
-use crate::regression::kernels::{DeviceDataset, GradientLayout, Rows, SyntheticRows};
+use crate::regression::kernels::{DeviceDataset, GradientLayout, RowKernel, RowSource, SyntheticRows};
 use crate::regression::{Problem, ProblemError};
 use crate::{Error, Model};
 use std::cell::{Cell, RefCell};
-use std::ops::Range;
 use std::time::{Duration, Instant};
-use wgpu::{ComputePass, PollType, SubmissionIndex};
+use wgpu::{PollType, SubmissionIndex};
 
 /// Bytes of rows that a submission brings to the device at most.
 const CHUNK: u64 = 1 << 26;
@@ -56,7 +55,7 @@ impl Cut {
         let (most, chunk, resident) = match placement {
             Placement::Streamed { chunk } => {
                 // What is summed in one go lies in one chunk, or the bits would depend on the chunks.
-                let least = unit.min(shape.run_rows()).min(rows);
+                let least = unit.min(shape.segment_rows()).min(rows);
                 let chunk = chunk.max(Self::bytes_of(shape, least));
                 (chunk, chunk, 2)
             }
@@ -74,10 +73,10 @@ impl Cut {
 
 /// A problem's rows on a device, to be trained on any number of times.
 #[derive(Debug)]
-pub struct GpuData<'a> {
-    pub(super) gpu: &'a Gpu,
-    problem: &'a Problem,
-    pub(super) rows: Rows,
+pub struct GpuData {
+    pub(super) gpu: Gpu,
+    pub(super) problem: Problem,
+    pub(super) rows: RowSource,
     /// What is in the two buffers that chunks take turns in.
     stream: Option<RefCell<Stream>>,
     submissions: Cell<Submissions>,
@@ -107,14 +106,26 @@ pub struct StreamTimes {
     pub bytes: u64,
 }
 
-impl<'a> GpuData<'a> {
+impl StreamTimes {
+    /// The times since `before`.
+    pub(super) fn since(&self, before: &Self) -> Self {
+        StreamTimes {
+            loading: self.loading - before.loading,
+            exposed: self.exposed - before.exposed,
+            waiting: self.waiting - before.waiting,
+            bytes: self.bytes - before.bytes,
+        }
+    }
+}
+
+impl GpuData {
     /// Makes or uploads the rows, for batches as they are to come.
     ///
     /// # Errors
     /// [`ProblemError`] if the problem does not fit the device's limits, or cannot be read.
     pub fn new(
-        gpu: &'a Gpu,
-        problem: &'a Problem,
+        gpu: &Gpu,
+        problem: &Problem,
         model: &Model,
         batches: &Batches,
         placement: Placement,
@@ -125,7 +136,7 @@ impl<'a> GpuData<'a> {
         let mut stream = None;
         let rows = match (placement, problem.generator()) {
             (Placement::Virtual, Some(generator)) => {
-                Rows::unstored(device, shape, generator, problem.rows)?
+                RowSource::unstored(device, shape, generator, problem.rows)?
             }
             (Placement::Virtual, None) => {
                 let reason = "rows that are not stored are made, and these are not synthetic".into();
@@ -135,18 +146,19 @@ impl<'a> GpuData<'a> {
                 let Cut { unit, chunk, .. } =
                     Cut::new(&device.limits(), &shape, problem.rows, batches, placement);
                 let samples = DeviceDataset::in_turns(device, shape, problem.rows, unit, chunk)?;
-                let rows = Rows::from(&samples);
+                let rows = RowSource::from(&samples);
                 stream = Some(RefCell::new(Stream::new(samples)));
                 rows
             }
             (Placement::Resident, _) => {
                 let cut = Cut::new(&device.limits(), &shape, problem.rows, batches, placement);
-                Rows::from(&DeviceDataset::new(device, shape, problem.rows, cut.unit)?)
+                RowSource::from(&DeviceDataset::new(device, shape, problem.rows, cut.unit)?)
             }
         };
         if let Some(error) = pollster::block_on(memory.pop()) {
             return Err(Error::OutOfMemory { what: "the rows", reason: error.to_string() }.into());
         }
+        let (gpu, problem) = (gpu.clone(), problem.clone());
         let data = GpuData { gpu, problem, rows, stream, submissions: Cell::default() };
         if placement == Placement::Resident {
             data.fill()?;
@@ -196,7 +208,7 @@ impl<'a> GpuData<'a> {
 
     /// Work to record, of a kind whose rate is known or is to be learned.
     pub(super) fn work<'b>(&'b self, rate: &'b ThroughputEstimate) -> SubmissionQueue<'b> {
-        SubmissionQueue::new(self.gpu, &self.submissions, rate)
+        SubmissionQueue::new(&self.gpu, &self.submissions, rate)
     }
 
     /// What has been submitted since this was last asked for.
@@ -209,28 +221,29 @@ impl<'a> GpuData<'a> {
         self.stream.as_ref().map(|stream| stream.borrow().times)
     }
 
-    /// Records work of so many units on a chunk, in so many steps that may be submitted apart. Earlier work is
-    /// submitted ahead of it if the chunk must be written first.
-    pub(super) fn on_chunk(
+    /// Records the `index`-th prepared batch of a kernel, segment by segment, each in as few submissions as the budget
+    /// allows. The unit of work is a byte. If the chunk of a segment is not on the device, it is loaded after the work
+    /// before it is submitted.
+    pub(super) fn record(
         &self,
         work: &mut SubmissionQueue,
-        chunk: usize,
-        (units, steps): (u64, usize),
-        record: impl Fn(&mut ComputePass, Range<usize>),
+        kernel: &RowKernel,
+        index: usize,
     ) -> Result<(), ProblemError> {
-        if let Some(stream) = &self.stream {
-            let mut stream = stream.borrow_mut();
-            if stream.held[chunk % 2] != Some(chunk) {
-                stream.load(self, chunk, work)?;
+        for (i, segment) in kernel.segments(index).iter().enumerate() {
+            if let Some(stream) = &self.stream {
+                stream.borrow_mut().hold(self, segment.chunk, work)?;
             }
-        }
-        let a_step = (units / steps.max(1) as u64).max(1);
-        let mut done = 0;
-        while done < steps {
-            let now = (work.room() / a_step).clamp(1, (steps - done) as u64) as usize;
-            let encoder = work.encoder(now as u64 * a_step)?;
-            record(&mut encoder.begin_compute_pass(&Default::default()), done..done + now);
-            done += now;
+            let slice_bytes = (segment.bytes / segment.slices.max(1) as u64).max(1);
+            let mut done = 0;
+            while done < segment.slices {
+                let left = (segment.slices - done) as u64;
+                let now = (work.room() / slice_bytes).clamp(1, left) as usize;
+                let encoder = work.encoder(now as u64 * slice_bytes)?;
+                let mut pass = encoder.begin_compute_pass(&Default::default());
+                kernel.record_slices(&mut pass, index, i, done..done + now);
+                done += now;
+            }
         }
         Ok(())
     }
@@ -248,15 +261,18 @@ impl Stream {
         }
     }
 
-    /// Brings a chunk into its place. The work so far is the last that read the other place, and goes on
-    /// meanwhile.
-    fn load(
+    /// Loads a chunk, unless one of the buffers holds it. The work so far is the last that reads the other buffer; it
+    /// is submitted and runs meanwhile.
+    fn hold(
         &mut self,
         data: &GpuData,
         chunk: usize,
         work: &mut SubmissionQueue,
     ) -> Result<(), ProblemError> {
-        let Gpu { device, queue, .. } = data.gpu;
+        if self.held[chunk % 2] == Some(chunk) {
+            return Ok(());
+        }
+        let Gpu { device, queue, .. } = &data.gpu;
         let (place, other) = (chunk % 2, 1 - chunk % 2);
         let shape = *self.samples.shape();
         let part = &self.samples.chunks()[chunk];

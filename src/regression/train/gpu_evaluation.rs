@@ -6,7 +6,7 @@ use super::submissions::ThroughputEstimate;
 use crate::gpu::{ReadBack, Span};
 use crate::regression::Batch;
 use crate::regression::ProblemError;
-use crate::regression::kernels::{Evaluator, Gradient, GradientLayout, Purpose, most_runs};
+use crate::regression::kernels::{Evaluator, GradientLayout, Purpose, RowKernel, most_segments};
 use crate::{Error, Evaluation, Model};
 
 /// Batches whose sums are read at a time.
@@ -18,7 +18,7 @@ const MOST: u64 = 1 << 16;
 /// where there is room: then how rows are cut changes no bit.
 pub fn together(shape: &GradientLayout, batches: &Batches) -> u64 {
     let unit = batches.unit();
-    (shape.run_rows().min(MOST) / unit).max(1) * unit
+    (shape.segment_rows().min(MOST) / unit).max(1) * unit
 }
 
 fn read_back_bytes(shape: &GradientLayout) -> u64 {
@@ -55,9 +55,8 @@ impl DeviceEvaluator {
     ) -> (u64, u64) {
         let max_batch = together(shape, batches).clamp(1, rows.max(1));
         let purpose = Purpose { metrics: true, shuffled: false, max_batch, max_batches: AT_ONCE };
-        // One loss, which nobody reads.
-        let sums = Gradient::bytes_of(shape, most_runs(shape, max_batch, cut), &purpose);
-        (sums - 4 * u64::from(AT_ONCE) + 4, read_back_bytes(shape))
+        let sums = RowKernel::bytes_of(shape, most_segments(shape, max_batch, cut), &purpose);
+        (sums, read_back_bytes(shape))
     }
 
     /// Over so many rows from `first` on.
@@ -75,16 +74,11 @@ impl DeviceEvaluator {
             let batch = |&at: &u64| Batch::new(at, self.rows.min(end - at));
             let batches: Vec<Batch> = starts.iter().map(batch).collect();
             self.evaluator.prepare(&data.gpu.queue, &batches, shift as f32)?;
-            let (mut work, evaluator) = (data.work(&self.rate), &self.evaluator);
+            let mut work = data.work(&self.rate);
             let mut width = 1;
             for index in 0..batches.len() {
-                for run in 0..evaluator.runs(index) {
-                    let cost = (evaluator.bytes(index, run), evaluator.steps(index, run));
-                    data.on_chunk(&mut work, evaluator.chunk(index, run), cost, |pass, steps| {
-                        evaluator.record_steps(pass, index, run, steps);
-                    })?;
-                }
-                let Some(sums) = evaluator.sums(index) else { continue };
+                data.record(&mut work, self.evaluator.kernel(), index)?;
+                let Some(sums) = self.evaluator.sums(index) else { continue };
                 width = sums.len as usize;
                 work.copy(&mut self.read_back, &sums)?;
             }

@@ -14,7 +14,7 @@ use wgpu::BufferUsages;
 /// Parameters, moments and average of a worker.
 #[derive(Debug)]
 pub struct GpuState<'a> {
-    pub data: &'a GpuData<'a>,
+    pub data: &'a GpuData,
     pub shape: GradientLayout,
     pub params: Span,
     /// In the order of [`Rule::moments`](crate::Rule::moments).

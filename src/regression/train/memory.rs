@@ -1,16 +1,15 @@
 //! What a fit takes of memory, counted before anything is allocated, and where its rows are so that it fits.
 
-use super::gpu::max_updates;
+use super::gpu::GpuWorker;
 use super::gpu_data::{Cut, Placement, UPLOAD};
-use super::gpu_epochs::{self, SmallBatchWorker};
 use super::gpu_evaluation::DeviceEvaluator;
 use super::gpu_state::read_back_bytes;
-use super::{Batches, Recipe};
+use super::{Batches, Recipe, gpu_descent, gpu_small_batch};
 use crate::regression::Problem;
 use crate::regression::device::Gpu;
 use crate::regression::kernels::{
-    Descent, DescentOptions, Generator, Gradient, GradientLayout, Layout, Purpose, SmallBatchKernel,
-    most_runs,
+    Descent, DescentOptions, Generator, GradientLayout, Layout, Purpose, RowKernel, SmallBatchKernel,
+    most_segments,
 };
 use crate::regression::machine::available_memory;
 use crate::regression::reference::gradient::SLICE;
@@ -148,13 +147,13 @@ impl MemoryPlanner<'_> {
 
     /// Whether many updates go into one dispatch.
     fn is_small(&self) -> bool {
-        self.recipes.iter().all(|recipe| SmallBatchWorker::fits(self.problem, recipe, self.batches))
+        self.recipes.iter().all(|recipe| GpuWorker::is_small_batch(self.problem, recipe, self.batches))
     }
 
     /// Bytes of the rows that must be together, and how many they are.
     fn least(&self) -> Result<(u64, u64), Error> {
         let shape = GradientLayout::new(self.model()?)?;
-        let rows = self.batches.unit().min(shape.run_rows()).min(self.problem.rows);
+        let rows = self.batches.unit().min(shape.segment_rows()).min(self.problem.rows);
         Ok((Cut::bytes_of(&shape, rows), rows))
     }
 
@@ -182,7 +181,7 @@ impl MemoryPlanner<'_> {
         let read = if problem.generator().is_some() { 1 } else { 3 };
         match (placement, problem.generator()) {
             (Placement::Virtual, Some(generator)) => {
-                let made = shape.run_rows().min(problem.rows.max(1));
+                let made = shape.segment_rows().min(problem.rows.max(1));
                 rows = Generator::bytes_of(generator) + made * 4 * u64::from(shape.side);
             }
             (Placement::Virtual, None) => {}
@@ -203,7 +202,7 @@ impl MemoryPlanner<'_> {
         }
         let len = shape.padded_len();
         let max_batch = batches.max_rows().clamp(1, problem.rows.max(1));
-        let runs = most_runs(&shape, max_batch, cut);
+        let segments = most_segments(&shape, max_batch, cut);
         let moments = rule.moments().len() as u64;
         let descending = |updates: u64| DescentOptions {
             model,
@@ -215,14 +214,14 @@ impl MemoryPlanner<'_> {
             shuffled: batches.shuffled(),
         };
         let (mut held, updates) = if self.is_small() {
-            let updates = gpu_epochs::max_updates(len);
+            let updates = gpu_small_batch::max_updates(len);
             (4 * len + SmallBatchKernel::bytes_of(&shape, &descending(updates)), updates)
         } else {
-            let updates = max_updates(len, runs);
-            let descent = Descent::bytes_of(&shape, runs, &descending(updates));
+            let updates = gpu_descent::max_updates(len, segments);
+            let descent = Descent::bytes_of(&shape, segments, &descending(updates));
             let shuffled = batches.shuffled();
             let purpose = Purpose { metrics: false, shuffled, max_batch, max_batches: 2 };
-            (8 * len + descent + Gradient::bytes_of(&shape, runs, &purpose), updates)
+            (8 * len + descent + RowKernel::bytes_of(&shape, segments, &purpose), updates)
         };
         let (evaluating, read) = DeviceEvaluator::bytes_of(&shape, batches, problem.rows, cut);
         held += evaluating;
@@ -232,14 +231,15 @@ impl MemoryPlanner<'_> {
         Ok(MemoryFootprint { rows, model: held, read_back, host })
     }
 
-    /// What it takes on the processor, with all rows in memory or with those that are needed.
+    /// Needs on the processor in numbers of `number` bytes, with all rows in memory or with those that are needed.
     ///
     /// # Errors
     /// Those of [`Model::validate`].
-    pub fn needs_on_host(&self, resident: bool) -> Result<MemoryFootprint, Error> {
+    pub fn needs_on_host(&self, resident: bool, number: usize) -> Result<MemoryFootprint, Error> {
         let model = self.model()?;
         let MemoryPlanner { problem, batches, .. } = *self;
-        let row_bytes = 4 * (model.features + model.side()) as u64;
+        let number = number as u64;
+        let row_bytes = number * (model.features + model.side()) as u64;
         let rows = problem.rows.saturating_mul(row_bytes);
         let read = if problem.generator().is_some() { 1 } else { 3 };
         let slice = (SLICE as u64).min(problem.rows) * row_bytes;
@@ -250,7 +250,7 @@ impl MemoryPlanner<'_> {
             (false, true) => slice + batches.unit().min(problem.rows) * row_bytes * read,
         };
         let moments = self.recipes.iter().map(|recipe| recipe.rule.moments().len()).max();
-        let params = 4 * model.params() as u64;
+        let params = number * model.params() as u64;
         let model = params * (4 + moments.unwrap_or(0) as u64);
         let held = if resident { rows } else { 0 };
         Ok(MemoryFootprint { host: held.saturating_add(gathered + model), ..MemoryFootprint::default() })
@@ -270,7 +270,7 @@ impl MemoryPlanner<'_> {
         let first =
             if self.is_small() { Placement::Resident } else { wanted.unwrap_or(Placement::Resident) };
         let mut plan = MemoryPlan { placement: first, needs: self.needs(limits, first)? };
-        // Smaller chunks make more runs, which are described on the device: the last plan is not the least.
+        // Smaller chunks make more segments, which are described on the device: the last plan is not the least.
         let mut least: Option<(u64, u64, &'static str)> = None;
         while let Some(lack) = memory.lacks(&plan.needs) {
             let least = least.insert(least.filter(|least| least.0 < lack.0).unwrap_or(lack));
@@ -301,12 +301,17 @@ impl MemoryPlanner<'_> {
         Ok(Some(MemoryPlan { placement, needs: self.needs(limits, placement)? }))
     }
 
-    /// Whether it fits on the processor.
+    /// The [needs on the processor](Self::needs_on_host), if they fit.
     ///
     /// # Errors
-    /// [`MemoryError`] with what is needed, and what there is.
-    pub fn plan_on_host(&self, memory: &Memory, resident: bool) -> Result<MemoryFootprint, MemoryError> {
-        let needs = self.needs_on_host(resident)?;
+    /// [`MemoryError`] with the bytes needed and available.
+    pub fn plan_on_host(
+        &self,
+        memory: &Memory,
+        resident: bool,
+        number: usize,
+    ) -> Result<MemoryFootprint, MemoryError> {
+        let needs = self.needs_on_host(resident, number)?;
         match memory.lacks(&needs) {
             None => Ok(needs),
             Some(lack) => Err(self.too_little(lack)?),

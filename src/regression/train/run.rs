@@ -1,114 +1,97 @@
-//! The loop: batches → gradient → step → what is to be told about it.
+//! The loop: batches → gradient → step → events.
 
 use super::epochs::EpochMonitor;
-use super::keep::Keep;
+use super::losses::{evaluate, initial_loss, near_mean};
+use super::observer::Observer;
 use super::pace::Pace;
+use super::snapshots::Snapshots;
 use super::state::{Best, LoopState, NonFiniteCount, Numbers, RunState, WorkerState};
-use super::{Cause, Plan, Progress, Report, TrainError, VerifyEvery, Worker};
+use super::{Cause, Progress, Reduce, Report, TrainError, TrainPlan, VerifyEvery, Worker};
 use crate::Evaluation;
-use crate::regression::Batch;
 use crate::regression::verification::{self, ObservedStep, Verification};
-use crate::regression::{Problem, ProblemError};
+use crate::regression::{Batch, Problem};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-/// A loss that grew by this factor since the start will not come back.
+/// A loss that grew by this factor since the start does not come back.
 const DIVERGED: f64 = 1e6;
-/// Numbers of X that are read at once only for the targets beside them.
-const READ: u64 = 1 << 22;
-/// Numbers of X between two looks at whether to stop, where all rows are evaluated.
-const EVALUATED: u64 = 1 << 28;
 
-/// Runs `plan` on `worker`, which must be fresh, and tells `observer` after every update.
-///
-/// # Errors
-/// [`TrainError`]: divergence with its update, interruption by `stop`, or a failing device.
-pub fn train(
-    problem: &Problem,
-    plan: &Plan,
-    worker: &mut dyn Worker,
-    stop: &AtomicBool,
-    observer: &mut dyn FnMut(Progress) -> Result<(), String>,
-) -> Result<Report, TrainError> {
-    train_keeping(problem, plan, worker, stop, observer, &mut Keep::new(&mut |_| Ok(())))
+/// All of a run that does not depend on the worker: it outlives a device that is lost.
+pub struct RunContext<'a> {
+    pub plan: &'a TrainPlan,
+    pub stop: &'a AtomicBool,
+    pub observer: &'a mut dyn Observer,
+    /// Sums gradients over several processes, if there are several.
+    pub reduce: Option<&'a mut dyn Reduce>,
+    pub snapshots: Snapshots,
+    /// The last update that was reported to the observer.
+    pub last_reported: u64,
 }
 
-/// [`train`], from where `keep` says, and with the state of the run saved as it says. A run that is gone on with
-/// comes to the same bits as one that never stopped.
+impl RunContext<'_> {
+    fn report(&mut self, progress: Progress) -> Result<(), TrainError> {
+        self.last_reported = self.last_reported.max(progress.update);
+        self.observer.progress(progress).map_err(TrainError::Observer)
+    }
+
+    /// Saves the latest snapshot.
+    pub fn save(&mut self) -> Result<(), TrainError> {
+        self.snapshots.save(self.observer).map_err(TrainError::Observer)
+    }
+}
+
+/// Trains on `worker`, which must be fresh, from the latest snapshot if there is one. A resumed run ends with the
+/// same bits as one that never stopped.
 ///
 /// # Errors
-/// Those of [`train`]. [`Keep::state`] is then a state that can be gone on from, if there was any: where states
-/// are saved, after an interruption that of the last update.
-pub fn train_keeping(
+/// [`TrainError`]. After an interruption the latest snapshot is that of the last update, if states are saved.
+pub fn train(
     problem: &Problem,
-    plan: &Plan,
     worker: &mut dyn Worker,
-    stop: &AtomicBool,
-    observer: &mut dyn FnMut(Progress) -> Result<(), String>,
-    keep: &mut Keep,
+    context: &mut RunContext,
 ) -> Result<Report, TrainError> {
-    let trained = run_all(problem, plan, worker, stop, observer, keep);
-    trained.map_err(|error| error.explained(problem, plan))
+    let trained = run_all(problem, worker, context);
+    trained.map_err(|error| error.explained(problem, context.plan))
 }
 
 fn run_all(
     problem: &Problem,
-    plan: &Plan,
     worker: &mut dyn Worker,
-    stop: &AtomicBool,
-    observer: &mut dyn FnMut(Progress) -> Result<(), String>,
-    keep: &mut Keep,
+    context: &mut RunContext,
 ) -> Result<Report, TrainError> {
-    let mut run = Run::new(problem, plan, worker, stop, keep.state.as_ref())?;
+    let mut run = Run::new(problem, worker, context)?;
     let began = run.done;
     let mut trace = Vec::new();
     while !run.is_over() {
-        if stop.load(Ordering::Relaxed) {
-            if keep.saves() || keep.copies {
-                run.copy(keep)?;
-            }
-            if keep.saves() {
-                keep.save_copy().map_err(TrainError::Observer)?;
+        if context.stop.load(Ordering::Relaxed) {
+            if context.snapshots.are_saved() {
+                run.snapshot(&mut context.snapshots)?;
+                context.save()?;
             }
             return Err(TrainError::Interrupted { update: run.done });
         }
-        if keep.copy_is_due() {
-            run.copy(keep)?;
+        if context.snapshots.snapshot_is_due() {
+            run.snapshot(&mut context.snapshots)?;
         }
         trace.clear();
-        let losses = run.submit(keep.until(run.done), &mut trace)?;
-        run.tell(&losses, &trace, observer)?;
-        if keep.saves() && (run.is_over() || keep.save_is_due(run.done)) {
-            run.copy(keep)?;
-            keep.save_copy().map_err(TrainError::Observer)?;
+        let until = context.snapshots.until_save(run.done);
+        let losses = run.submit(until, &mut context.reduce, &mut trace)?;
+        run.report_updates(&losses, &trace, context)?;
+        let snapshots = &mut context.snapshots;
+        if snapshots.are_saved() && (run.is_over() || snapshots.save_is_due(run.done)) {
+            run.snapshot(snapshots)?;
+            context.save()?;
         }
     }
-    // Of the last update there is more to tell, and whoever goes on from the end has it all still to be told.
+    // The report of the last update needs the final loss; a run that resumes from the end reports it too.
     let last = if run.done > began { trace.pop() } else { None };
-    run.report(last, observer)
-}
-
-/// An f32 near the targets' mean over so many rows from `first` on: that of the first of them which weigh something. A
-/// few rows are in memory at a time.
-fn near_mean(problem: &Problem, first: u64, rows: u64) -> Result<f64, ProblemError> {
-    let rows = rows.min(4096);
-    let part = (READ / problem.features.max(1) as u64).clamp(1, rows.max(1));
-    let weighs = |side: &&[f32]| !problem.weighted || side[problem.targets] > 0.0;
-    let (mut sum, mut count) = (0.0, 0.0f64);
-    for at in (0..rows).step_by(part as usize) {
-        let (_, sides) = problem.rows_of::<f32>(&Batch::new(first + at, part.min(rows - at)))?;
-        for side in sides.chunks(problem.side()).filter(weighs) {
-            sum += f64::from(side[0]);
-            count += 1.0;
-        }
-    }
-    Ok(((sum / count.max(1.0)) as f32).into())
+    run.finish(last, context)
 }
 
 /// A run that has begun.
 struct Run<'a> {
     problem: &'a Problem,
-    plan: &'a Plan,
+    plan: &'a TrainPlan,
     worker: &'a mut dyn Worker,
     stop: &'a AtomicBool,
     shift: f64,
@@ -126,15 +109,14 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    fn new(
+    fn new<'c: 'a>(
         problem: &'a Problem,
-        plan: &'a Plan,
         worker: &'a mut dyn Worker,
-        stop: &'a AtomicBool,
-        from: Option<&RunState>,
+        context: &RunContext<'c>,
     ) -> Result<Self, TrainError> {
+        let (plan, stop) = (context.plan, context.stop);
         let shift = near_mean(problem, 0, problem.rows)?;
-        let progress = match from {
+        let progress = match &context.snapshots.latest {
             Some(state) => {
                 worker.restore(&state.worker)?;
                 state.progress.clone()
@@ -178,8 +160,8 @@ impl<'a> Run<'a> {
         self.stopped_early || self.done >= self.plan.batches.updates()
     }
 
-    /// Copies the state.
-    fn copy(&mut self, keep: &mut Keep) -> Result<(), TrainError> {
+    /// Copies the state to the host.
+    fn snapshot(&mut self, snapshots: &mut Snapshots) -> Result<(), TrainError> {
         let started = Instant::now();
         let worker = self.worker.save()?;
         if !worker.is_finite() {
@@ -198,7 +180,7 @@ impl<'a> Run<'a> {
             verifying: self.pace.verifying(),
             timed_rows: self.pace.rows(),
         };
-        keep.copied(RunState { worker, progress }, started);
+        snapshots.put(RunState { worker, progress }, started);
         Ok(())
     }
 
@@ -214,7 +196,12 @@ impl<'a> Run<'a> {
     }
 
     /// Makes one update that is checked, or some that are not, at most `until`, and returns their losses.
-    fn submit(&mut self, until: u64, trace: &mut Vec<Vec<f64>>) -> Result<Vec<f64>, TrainError> {
+    fn submit(
+        &mut self,
+        until: u64,
+        reduce: &mut Option<&mut dyn Reduce>,
+        trace: &mut Vec<Vec<f64>>,
+    ) -> Result<Vec<f64>, TrainError> {
         let (plan, done) = (self.plan, self.done);
         let factor = self.epochs.as_ref().map_or(1.0, |epochs| epochs.watched.factor);
         let rate = |update: u64| plan.learning_rate.at(update) * factor;
@@ -235,12 +222,37 @@ impl<'a> Run<'a> {
         }
         let batches: Vec<Batch> = (done..done + count).map(|i| plan.batches.get(i)).collect();
         let rates: Vec<f64> = (done..done + count).map(rate).collect();
-        let losses = match self.good {
-            Some(_) => self.run_or_skip(done, &batches, &rates, trace)?,
-            None => self.worker.run(&batches, &rates, plan.trace.then_some(trace))?,
+        let losses = match (reduce, &self.good) {
+            (Some(reduce), _) => self.run_reduced(&batches, &rates, &mut **reduce, trace)?,
+            (None, Some(_)) => self.run_or_skip(done, &batches, &rates, trace)?,
+            (None, None) => self.worker.run(&batches, &rates, plan.trace.then_some(trace))?,
         };
         let rows = batches.iter().map(|batch| batch.rows).sum();
         self.pace.ran(count, rows, started.elapsed());
+        Ok(losses)
+    }
+
+    /// Makes updates from gradients that are summed over several processes.
+    fn run_reduced(
+        &mut self,
+        batches: &[Batch],
+        rates: &[f64],
+        reduce: &mut dyn Reduce,
+        trace: &mut Vec<Vec<f64>>,
+    ) -> Result<Vec<f64>, TrainError> {
+        let mut losses = Vec::with_capacity(batches.len());
+        for (&batch, &lr) in batches.iter().zip(rates) {
+            let worker = self.worker.split().ok_or(TrainError::NoSplit)?;
+            let mut gradient = worker.gradient(reduce.share(batch))?;
+            reduce.reduce(&mut gradient).map_err(TrainError::Reduce)?;
+            let loss = worker.apply(&gradient, lr)?;
+            let update = self.done + losses.len() as u64 + 1;
+            self.was_made(update, loss)?;
+            if self.plan.trace {
+                trace.push(self.worker.params()?);
+            }
+            losses.push(loss);
+        }
         Ok(losses)
     }
 
@@ -366,12 +378,12 @@ impl<'a> Run<'a> {
         Ok(false)
     }
 
-    /// Looks at the losses of the updates that were made last, and tells of all of them but the very last one.
-    fn tell(
+    /// Checks the losses of the latest updates, and reports all of them but the last one of the run.
+    fn report_updates(
         &mut self,
         losses: &[f64],
         trace: &[Vec<f64>],
-        observer: &mut dyn FnMut(Progress) -> Result<(), String>,
+        context: &mut RunContext,
     ) -> Result<(), TrainError> {
         let plan = self.plan;
         let first = self.done + 1;
@@ -401,8 +413,7 @@ impl<'a> Run<'a> {
             }
             let params = trace.get(i).map(Vec::as_slice);
             let rows_per_second = self.pace.rows_per_second();
-            observer(Progress { update, batch_loss, loss, params, rows_per_second })
-                .map_err(TrainError::Observer)?;
+            context.report(Progress { update, batch_loss, loss, params, rows_per_second })?;
         }
         Ok(())
     }
@@ -414,13 +425,13 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// What it has come to.
-    fn report(
+    /// Evaluates the final parameters.
+    fn finish(
         mut self,
         traced: Option<Vec<f64>>,
-        observer: &mut dyn FnMut(Progress) -> Result<(), String>,
+        context: &mut RunContext,
     ) -> Result<Report, TrainError> {
-        let Plan { recipe, rows, stopping, .. } = self.plan;
+        let TrainPlan { recipe, rows, stopping, .. } = self.plan;
         // A moment that is infinite keeps its parameter where it is, and no loss tells of it.
         if !self.worker.save()?.is_finite() {
             return Err(TrainError::Overflow { update: self.done, cause: Cause::Unknown });
@@ -438,8 +449,7 @@ impl<'a> Run<'a> {
         self.compare(loss);
         let (update, batch_loss) = (self.done, self.batch_loss);
         let (params, rows_per_second) = (traced.as_deref(), self.pace.rows_per_second());
-        observer(Progress { update, batch_loss, loss: Some(loss), params, rows_per_second })
-            .map_err(TrainError::Observer)?;
+        context.report(Progress { update, batch_loss, loss: Some(loss), params, rows_per_second })?;
         let validation = match stopping.map_or(0, |stopping| stopping.validation_rows) {
             0 => None,
             held_out => {
@@ -470,47 +480,4 @@ impl<'a> Run<'a> {
     fn evaluate(&mut self, first: u64, rows: u64, shift: f64) -> Result<Evaluation, TrainError> {
         evaluate(self.worker, self.problem, self.stop, (first, rows, shift), self.done)
     }
-}
-
-/// The loss over all rows before the first update.
-fn initial_loss(
-    problem: &Problem,
-    plan: &Plan,
-    worker: &mut dyn Worker,
-    stop: &AtomicBool,
-    shift: f64,
-) -> Result<f64, TrainError> {
-    let initial = evaluate(worker, problem, stop, (0, plan.rows, shift), 0)?;
-    if initial.weight == 0.0 {
-        return Err(TrainError::NoWeight);
-    }
-    let loss = initial.mean_loss();
-    // What is skipped may well be why.
-    if !loss.is_finite() && plan.max_skips == 0 {
-        return Err(TrainError::NotFinite { loss, cause: Cause::Unknown });
-    }
-    Ok(loss)
-}
-
-/// Evaluates rows outside of the updates, where there is a state to go on from whenever it is to stop.
-fn evaluate(
-    worker: &mut dyn Worker,
-    problem: &Problem,
-    stop: &AtomicBool,
-    (first, rows, shift): (u64, u64, f64),
-    update: u64,
-) -> Result<Evaluation, TrainError> {
-    let part = match EVALUATED / problem.features as u64 {
-        // Whole batches of what sums them.
-        many if many >= 1 << 16 => many >> 16 << 16,
-        few => few.max(1),
-    };
-    let mut all = Evaluation { shift, ..Evaluation::default() };
-    for at in (0..rows).step_by(part as usize) {
-        if stop.load(Ordering::Relaxed) {
-            return Err(TrainError::Interrupted { update });
-        }
-        all.add(&worker.evaluate(first + at, part.min(rows - at), shift)?);
-    }
-    Ok(all)
 }

@@ -2,16 +2,15 @@
 //! nothing.
 
 use super::{
-    Batches, EarlyStopping, GpuData, GpuWorker, Placement, Plan, Recipe, Report, SmallBatchWorker,
+    Batches, EarlyStopping, GpuData, GpuWorker, Placement, Recipe, Report, TrainPlan, Trainer,
+    VerifyEvery,
 };
-use super::{VerifyEvery, Worker, train};
 use crate::gpu::seeded;
 use crate::regression::Problem;
 use crate::regression::device::Gpu;
 use crate::regression::reference::synthetic::Options;
 use crate::schedule::Schedule;
 use crate::{Adam, Loss, Model};
-use std::sync::atomic::AtomicBool;
 
 /// Decoupled weight decay of the wrong sign where one maximizes.
 const WRONG_DECAY: &[seeded::Edit] =
@@ -29,9 +28,9 @@ fn problem() -> Problem {
     Problem::synthetic(500, &Options { features: 6, noise: 0.1, seed: 3, ..Options::default() }).unwrap()
 }
 
-fn plan(verify: VerifyEvery) -> Plan {
+fn plan(verify: VerifyEvery) -> TrainPlan {
     let adam = Adam { weight_decay: 0.5, maximize: true, ..Adam::adamw() };
-    Plan {
+    TrainPlan {
         recipe: Recipe { average: Some(0.9), ..Recipe::new(Model::new(6, Loss::Mse), adam.into()) },
         learning_rate: Schedule::constant(1e-3).unwrap(),
         batches: Batches::Epochs { rows: 500, size: 32, updates: 40, shuffle: None },
@@ -45,19 +44,17 @@ fn plan(verify: VerifyEvery) -> Plan {
 }
 
 /// Trains by one kernel or the other, whose sources have the edits.
-fn trained(gpu: &Gpu, plan: &Plan, small: bool, edits: &'static [seeded::Edit]) -> Report {
+fn trained(gpu: &Gpu, plan: &TrainPlan, small: bool, edits: &'static [seeded::Edit]) -> Report {
     let (problem, start) = (problem(), vec![0.0; plan.recipe.model.params()]);
     let data =
         GpuData::new(gpu, &problem, &plan.recipe.model, &plan.batches, Placement::Resident).unwrap();
-    let make = || -> Box<dyn Worker> {
-        match small {
-            true => Box::new(SmallBatchWorker::new(&data, &plan.recipe, &start, &plan.batches).unwrap()),
-            false => Box::new(GpuWorker::new(&data, &plan.recipe, &start, &plan.batches).unwrap()),
-        }
+    let make = || {
+        let make = if small { GpuWorker::small_batch } else { GpuWorker::descent };
+        make(&data, &plan.recipe, &start, &plan.batches).unwrap()
     };
     let (mut worker, found) = seeded::with(edits, make);
     assert!(found, "there is nothing to edit");
-    train(&problem, plan, &mut *worker, &AtomicBool::new(false), &mut |_| Ok(())).unwrap()
+    Trainer::with_worker(&problem, plan, &mut worker).run().unwrap().report
 }
 
 #[test]
@@ -79,7 +76,7 @@ fn the_end_of_a_run_that_stops_early_is_checked_and_stays_as_it_is() {
     let Some(gpu) = gpu() else { return };
     for small in [true, false] {
         let stopping = EarlyStopping { tol: 1e9, n_iter_no_change: 1, ..EarlyStopping::default() };
-        let plan = |verify| Plan { stopping: Some(stopping), ..plan(verify) };
+        let plan = |verify| TrainPlan { stopping: Some(stopping), ..plan(verify) };
         let plain = trained(&gpu, &plan(VerifyEvery::Never), small, &[]);
         let checked = trained(&gpu, &plan(VerifyEvery::Budget), small, &[]);
         assert!(plain.stopped_early && checked.updates < 40);

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 use wgpu_optim::regression::Problem;
 use wgpu_optim::regression::train::{
-    Batches, CpuWorker, GpuData, GpuWorker, HostRows, Placement, Plan, Progress, Recipe,
-    SmallBatchWorker, TrainError, VerifyEvery, Worker, train,
+    Batches, CpuWorker, GpuData, GpuWorker, HostRows, Placement, Progress, Recipe, TrainError,
+    TrainPlan, Trainer, VerifyEvery, Worker,
 };
 use wgpu_optim::regression::verification::{self, Verification};
 use wgpu_optim::{Adam, Loss, Model, Rule, Schedule};
@@ -103,7 +103,7 @@ impl Epoch {
 
 struct EpochOnDevice<'a> {
     device: &'a Device<'a>,
-    worker: Box<dyn Worker + 'a>,
+    worker: GpuWorker<'a>,
     epoch: Epoch,
     copy: Copy,
 }
@@ -112,7 +112,7 @@ impl Turns for EpochOnDevice<'_> {
     fn work(&mut self, repeats: u32) -> Result<Timed, BenchError> {
         let started = Instant::now();
         for _ in 0..repeats {
-            self.epoch.run(&mut *self.worker)?;
+            self.epoch.run(&mut self.worker)?;
         }
         Ok(Timed { wall: started.elapsed().as_secs_f64() / f64::from(repeats), device: None })
     }
@@ -160,20 +160,6 @@ impl Turns for EpochOnProcessor<'_> {
     }
 }
 
-/// A worker that suits the problem.
-fn worker<'a>(
-    data: &'a GpuData,
-    problem: &Problem,
-    recipe: &Recipe,
-    batches: &Batches,
-) -> Result<Box<dyn Worker + 'a>, BenchError> {
-    let start = start(problem);
-    Ok(match SmallBatchWorker::fits(problem, recipe, batches) {
-        true => Box::new(SmallBatchWorker::new(data, recipe, &start, batches)?),
-        false => Box::new(GpuWorker::new(data, recipe, &start, batches)?),
-    })
-}
-
 /// What takes the samples of a work, once that is known to be right.
 pub type Take<'a> = &'a mut dyn FnMut(&mut dyn Turns) -> Result<Samples, BenchError>;
 
@@ -187,8 +173,8 @@ pub fn epoch_on_device(
     let (recipe, batches) = (recipe(problem, Adam::default().into()), batches(problem.rows, size, 1));
     let data = GpuData::new(device.gpu, problem, &recipe.model, &batches, Placement::Resident)?;
     let epoch = Epoch::new(problem, &batches);
-    let mut worker = worker(&data, problem, &recipe, &batches)?;
-    let report = check(problem, &recipe, &batches, &mut *worker)?;
+    let mut worker = GpuWorker::new(&data, &recipe, &start(problem), &batches)?;
+    let report = check(problem, &recipe, &batches, &mut worker)?;
     let report = validation::passed("an epoch", report)?;
     let copy = device.copy_of(epoch.bytes);
     let samples = take(&mut EpochOnDevice { device, worker, epoch, copy })?;
@@ -232,7 +218,7 @@ fn time_to_loss(
     target: f64,
     worker: &mut dyn Worker,
 ) -> Result<(f64, u64), BenchError> {
-    let plan = Plan {
+    let plan = TrainPlan {
         recipe: *recipe,
         learning_rate: Schedule::constant(recipe.rule.lr())?,
         batches: batches.clone(),
@@ -253,7 +239,8 @@ fn time_to_loss(
         }
         Ok(())
     };
-    let outcome = train(problem, &plan, worker, &stop, &mut observe);
+    let trainer = Trainer::with_worker(problem, &plan, worker);
+    let outcome = trainer.stop(&stop).observer(&mut observe).run();
     match (outcome, reached) {
         (Ok(_) | Err(TrainError::Interrupted { .. }), Some(reached)) => Ok(reached),
         // A rule that diverges has missed the loss too.
@@ -274,8 +261,8 @@ pub fn fit_on_device(
     let recipe = recipe(problem, rule.with_lr(learning_rate(rule)));
     let batches = batches(problem.rows, fit_batch(problem.rows), MOST_EPOCHS);
     let data = GpuData::new(device.gpu, problem, &recipe.model, &batches, Placement::Resident)?;
-    let fresh = || worker(&data, problem, &recipe, &batches);
-    let report = validation::passed("a fit", check(problem, &recipe, &batches, &mut *fresh()?)?)?;
+    let fresh = || GpuWorker::new(&data, &recipe, &start(problem), &batches);
+    let report = validation::passed("a fit", check(problem, &recipe, &batches, &mut fresh()?)?)?;
     // Once for what only the first submissions cost.
     let epoch: Vec<_> = (0..EVERY.min(batches.updates())).map(|i| batches.get(i)).collect();
     let mut warm = fresh()?;
@@ -286,7 +273,7 @@ pub fn fit_on_device(
     let x = device.copy_of(4 * problem.rows * problem.features as u64);
     let copy = || Ok::<_, BenchError>(device.time(COPIES, |pass| x.record(pass))?.wall);
     let before = copy()?;
-    let (seconds, updates) = time_to_loss(problem, &recipe, &batches, target, &mut *worker)?;
+    let (seconds, updates) = time_to_loss(problem, &recipe, &batches, target, &mut worker)?;
     let copy = (before + copy()?) / 2.0;
     Ok((Fitted { seconds, updates, copy }, report))
 }

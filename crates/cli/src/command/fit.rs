@@ -1,8 +1,9 @@
 //! `fit`: train a regression.
 
 mod arguments;
+mod checkpoints;
 mod data;
-mod keeping;
+mod events;
 mod metrics;
 mod outputs;
 mod placement;
@@ -22,14 +23,14 @@ use session::Session;
 use std::path::Path;
 use wgpu_optim::Model;
 use wgpu_optim::regression::Problem;
-use wgpu_optim::regression::train::{Batches, Plan, Recipe, VerifyEvery};
+use wgpu_optim::regression::train::{Batches, Recipe, TrainPlan, VerifyEvery};
 
-/// One thing to fit, and how.
+/// A fit: the resolved arguments.
 struct Fit<'a> {
     arguments: &'a Arguments,
     problem: Problem,
     model: Model,
-    plans: Vec<Plan>,
+    plans: Vec<TrainPlan>,
     log_every: u64,
     eval_every: u64,
     plots: bool,
@@ -87,7 +88,7 @@ impl<'a> Fit<'a> {
         let plan = |rule| {
             let recipe = Recipe { model, rule, penalty, average: training.average };
             recipe.validate()?;
-            Ok(Plan {
+            Ok(TrainPlan {
                 recipe,
                 learning_rate: training.schedule(&rule, updates, batches.epoch())?,
                 batches: batches.clone(),

@@ -124,13 +124,13 @@ fn on_gpu(
             let twice = Sgd { lr: lr * (1.0 + momentum), nesterov: false, ..nesterov }.into();
             let recipe = recipe(twice);
             let data = resident(problem, &recipe.model)?;
-            let mut worker = GpuWorker::new(&data, &recipe, &start, &batches)?;
+            let mut worker = GpuWorker::descent(&data, &recipe, &start, &batches)?;
             follow(&mut worker, algorithm, &twice, lr * momentum)
         }
         _ => {
             let recipe = recipe(rule);
             let data = resident(problem, &recipe.model)?;
-            let mut worker = GpuWorker::new(&data, &recipe, &start, &batches)?;
+            let mut worker = GpuWorker::descent(&data, &recipe, &start, &batches)?;
             follow(&mut worker, algorithm, &rule, look_ahead(&rule))
         }
     }

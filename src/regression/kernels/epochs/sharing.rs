@@ -6,8 +6,8 @@ use super::super::shape::THREADS;
 use crate::Model;
 
 /// vec4 of weights that one thread holds, and vec4 of its rows that it reads for an update at most.
-const ALONE_VECTORS: u32 = 8;
-const ALONE_BATCH: u64 = 256;
+const THREAD_VECTORS: u32 = 8;
+const THREAD_BATCH: u64 = 256;
 /// What a workgroup holds: vec4 of parameters, rows of a batch.
 const HELD: u32 = 512;
 const HELD_ROWS: u64 = 1024;
@@ -23,9 +23,9 @@ const ALL_ITERATIONS: u64 = 1 << 25;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sharing {
     /// One thread.
-    Alone,
+    PerThread,
     /// One workgroup, of which so many threads take a column each.
-    Together { columns: u32 },
+    PerWorkgroup { columns: u32 },
 }
 
 impl Sharing {
@@ -37,10 +37,10 @@ impl Sharing {
         if shape.outputs > 1 || vectors > HELD || max_batch > HELD_ROWS || read > BATCH {
             return None;
         }
-        if shape.vectors <= ALONE_VECTORS && read <= ALONE_BATCH {
-            return Some(Sharing::Alone);
+        if shape.vectors <= THREAD_VECTORS && read <= THREAD_BATCH {
+            return Some(Sharing::PerThread);
         }
-        Some(Sharing::Together { columns: vectors.next_power_of_two().min(THREADS) })
+        Some(Sharing::PerWorkgroup { columns: vectors.next_power_of_two().min(THREADS) })
     }
 
     /// The most updates that a dispatch may make of so many fits: a loop counts one more than its iterations.
@@ -48,11 +48,11 @@ impl Sharing {
         let vectors = u64::from(shape.param_vectors());
         let dot = 1 + u64::from(shape.vectors);
         let (update, once) = match self {
-            Sharing::Alone => {
+            Sharing::PerThread => {
                 let once = 2 * (1 + vectors * (2 + planes));
                 (1 + (1 + max_batch * (1 + 2 * dot)) + (1 + vectors), once)
             }
-            Sharing::Together { columns } => {
+            Sharing::PerWorkgroup { columns } => {
                 let shares = u64::from(THREADS / columns);
                 let rows = 1 + max_batch.div_ceil(THREADS.into()) * (1 + dot);
                 let sums = 1 + vectors.div_ceil(columns.into()) * (2 + max_batch.div_ceil(shares));
@@ -61,8 +61,8 @@ impl Sharing {
             }
         };
         let threads = match self {
-            Sharing::Alone => fits,
-            Sharing::Together { .. } => fits.saturating_mul(THREADS.into()),
+            Sharing::PerThread => fits,
+            Sharing::PerWorkgroup { .. } => fits.saturating_mul(THREADS.into()),
         };
         let most = MAX_ITERATIONS.min(ALL_ITERATIONS / threads.max(1));
         (most.saturating_sub(once) / update).max(1)
@@ -73,8 +73,8 @@ impl Sharing {
     pub fn depths(self, shape: &GradientLayout, rows: u64) -> (u32, u32) {
         let rows = rows as u32;
         let sum = match self {
-            Sharing::Alone => rows,
-            Sharing::Together { columns } => {
+            Sharing::PerThread => rows,
+            Sharing::PerWorkgroup { columns } => {
                 let shares = THREADS / columns;
                 let loss = rows.div_ceil(THREADS) + THREADS;
                 (rows.div_ceil(shares) + shares).max(loss).min(rows)
@@ -96,11 +96,11 @@ mod tests {
 
     #[test]
     fn small_batches_are_one_threads_and_large_ones_do_not_fit() {
-        assert_eq!(of(1, 10), Some(Sharing::Alone));
-        assert_eq!(of(32, 32), Some(Sharing::Alone));
-        assert_eq!(of(32, 33), Some(Sharing::Together { columns: 16 }));
-        assert_eq!(of(33, 1), Some(Sharing::Together { columns: 16 }));
-        assert_eq!(of(2044, 8), Some(Sharing::Together { columns: 64 }));
+        assert_eq!(of(1, 10), Some(Sharing::PerThread));
+        assert_eq!(of(32, 32), Some(Sharing::PerThread));
+        assert_eq!(of(32, 33), Some(Sharing::PerWorkgroup { columns: 16 }));
+        assert_eq!(of(33, 1), Some(Sharing::PerWorkgroup { columns: 16 }));
+        assert_eq!(of(2044, 8), Some(Sharing::PerWorkgroup { columns: 64 }));
         assert_eq!(of(2045, 8), None);
         assert_eq!(of(1, 1025), None);
         assert_eq!(of(64, 257), None);
@@ -119,8 +119,8 @@ mod tests {
                 let updates = sharing.updates(&shape, 4, max_batch, 1);
                 assert!(updates >= 1);
                 let least = match sharing {
-                    Sharing::Alone => 1 + max_batch * (1 + 2 * vectors),
-                    Sharing::Together { .. } => max_batch.div_ceil(64) * (1 + vectors),
+                    Sharing::PerThread => 1 + max_batch * (1 + 2 * vectors),
+                    Sharing::PerWorkgroup { .. } => max_batch.div_ceil(64) * (1 + vectors),
                 };
                 assert!(updates * least < 65_535, "{features} features, {max_batch} rows");
             }

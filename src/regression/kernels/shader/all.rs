@@ -63,11 +63,12 @@ fn descents() -> Vec<Composed> {
 
 fn epochs() -> Vec<Composed> {
     let mut all = Vec::new();
-    for (way, alone) in [("alone", true), ("together", false)] {
+    for (way, per_thread) in [("per_thread", true), ("per_workgroup", false)] {
         for (suffix, packed) in [("", false), ("_packed", true)] {
             for loss in losses().iter().filter(|loss| of_one_output(loss)) {
                 for (name, rule) in rules() {
-                    let module = gradient_epochs(rule.name(), loss, rule.shader().source, packed, alone);
+                    let module =
+                        gradient_epochs(rule.name(), loss, rule.shader().source, packed, per_thread);
                     let name = format!("epochs_{way}_{}_{name}{suffix}", loss.name());
                     all.push(Composed::stepping(name, module, &rule));
                 }

@@ -48,7 +48,7 @@ pub struct Arguments {
     #[command(flatten)]
     pub placement: PlacementArguments,
     #[command(flatten)]
-    pub keeping: KeepingArguments,
+    pub checkpoints: CheckpointArguments,
     #[command(flatten)]
     pub output: OutputArguments,
 
@@ -238,7 +238,7 @@ pub struct PlacementArguments {
 /// Checkpoints.
 #[derive(Args)]
 #[command(next_help_heading = "Checkpoints")]
-pub struct KeepingArguments {
+pub struct CheckpointArguments {
     /// Write checkpoints to this directory, atomically and with checksums
     #[arg(long, value_name = "DIR")]
     pub checkpoint: Option<PathBuf>,

@@ -1,7 +1,7 @@
 //! Where a fit's results go.
 
 use super::arguments::Arguments;
-use super::keeping::CheckpointWriter;
+use super::checkpoints::CheckpointWriter;
 use crate::command::{Failure, log, output, plot};
 use serde::Serialize;
 use serde_json::json;
@@ -28,18 +28,18 @@ pub struct Outputs {
 impl Outputs {
     /// Refuses, ahead of a long run, what could not be written after it or would overwrite something else.
     pub fn of(arguments: &Arguments) -> Result<Self, Failure> {
-        let (to, keeping) = (&arguments.output, &arguments.keeping);
+        let (to, checkpoints) = (&arguments.output, &arguments.checkpoints);
         let given = [
-            ("--checkpoint-every", keeping.checkpoint_every.is_some()),
-            ("--checkpoint-seconds", keeping.checkpoint_seconds.is_some()),
-            ("--resume", keeping.resume),
+            ("--checkpoint-every", checkpoints.checkpoint_every.is_some()),
+            ("--checkpoint-seconds", checkpoints.checkpoint_seconds.is_some()),
+            ("--resume", checkpoints.resume),
         ];
-        let outputs = match &keeping.run_dir {
+        let outputs = match &checkpoints.run_dir {
             None => Outputs {
                 log: to.log.clone(),
                 plot: to.plot.clone(),
                 out: to.out.clone(),
-                checkpoints: keeping.checkpoint.clone(),
+                checkpoints: checkpoints.checkpoint.clone(),
                 folder: None,
             },
             Some(folder) => {
@@ -102,12 +102,12 @@ impl Outputs {
         Err(Failure::Input(format!("{flag} {}: {why}", path.display())))
     }
 
-    /// Writes what the run is, ahead of it, where nobody else writes.
-    pub fn configuration(&self, keeping: &CheckpointWriter) -> Result<(), Failure> {
+    /// Writes the configuration of the fit before it starts; the lock on the checkpoints keeps other runs out.
+    pub fn configuration(&self, checkpoints: &CheckpointWriter) -> Result<(), Failure> {
         let Some(folder) = &self.folder else { return Ok(()) };
-        let runs = keeping.kept().iter().map(|kept| {
-            let fields = kept.configuration.fields();
-            json!({ "name": kept.name, "updates": kept.plan.batches.updates(), "configuration": fields })
+        let runs = checkpoints.runs().iter().map(|run| {
+            let fields = run.configuration.fields();
+            json!({ "name": run.name, "updates": run.plan.batches.updates(), "configuration": fields })
         });
         let runs: Vec<_> = runs.collect();
         let command: Vec<_> =

@@ -13,7 +13,7 @@ use wgpu_optim::regression::TargetKind;
 use wgpu_optim::regression::metrics::roc_auc;
 use wgpu_optim::regression::model_file::{Precision, SavedModel};
 use wgpu_optim::regression::train::{
-    Basis, Best, Criterion, Plan, Report, StreamTimes, Submissions, Undefined,
+    Basis, Best, Criterion, Outcome, StreamTimes, Submissions, TrainPlan, Undefined,
 };
 use wgpu_optim::regression::verification::Verification;
 use wgpu_optim::{Batch, Loss, Model};
@@ -105,7 +105,7 @@ impl Stopping {
     }
 }
 
-/// What it took to bring rows to the device.
+/// Streaming of rows to the device.
 #[derive(Serialize)]
 struct Streaming {
     gb: f64,
@@ -115,12 +115,32 @@ struct Streaming {
     wait_seconds: f64,
 }
 
-/// What the device was given to do at a time.
+impl From<&StreamTimes> for Streaming {
+    fn from(times: &StreamTimes) -> Self {
+        let (load, exposed) = (times.loading.as_secs_f64(), times.exposed.as_secs_f64());
+        Streaming {
+            gb: times.bytes as f64 / 1e9,
+            load_seconds: load,
+            overlap: if load > 0.0 { 1.0 - exposed / load } else { 0.0 },
+            wait_seconds: times.waiting.as_secs_f64(),
+        }
+    }
+}
+
+/// Submissions to the device.
 #[derive(Serialize)]
 struct Submitted {
     count: u64,
     longest_seconds: f64,
     budget_seconds: f64,
+}
+
+impl From<Submissions> for Submitted {
+    fn from(Submissions { count, longest }: Submissions) -> Self {
+        let (longest_seconds, budget_seconds) =
+            (longest.as_secs_f64(), Submissions::BUDGET.as_secs_f64());
+        Submitted { count, longest_seconds, budget_seconds }
+    }
 }
 
 #[derive(Serialize)]
@@ -172,7 +192,8 @@ fn distance(model: &Model, truth: &[f64], params: &[f64]) -> f64 {
 }
 
 impl Run {
-    pub fn new(plan: &Plan, problem: &Problem, report: Report, points: Vec<(f64, f64)>) -> Self {
+    pub fn new(plan: &TrainPlan, problem: &Problem, outcome: Outcome, points: Vec<(f64, f64)>) -> Self {
+        let Outcome { report, placement, streaming, submissions } = outcome;
         let model = &plan.recipe.model;
         let seconds = report.training.as_secs_f64();
         // Updates that were checked are timed with the checks.
@@ -220,41 +241,13 @@ impl Run {
             weights,
             intercept,
             distance,
-            streaming: None,
-            submissions: None,
-            memory: None,
+            streaming: streaming.as_ref().map(Streaming::from),
+            submissions: submissions.map(Submitted::from),
+            memory: placement.as_ref().map(MemoryReport::from),
             verification: report.verification,
             points,
             params: report.params,
         }
-    }
-
-    /// With what streaming came to since `before`.
-    pub fn streamed(mut self, before: Option<StreamTimes>, after: Option<StreamTimes>) -> Self {
-        let (Some(before), Some(after)) = (before, after) else { return self };
-        let seconds =
-            |of: fn(&StreamTimes) -> std::time::Duration| (of(&after) - of(&before)).as_secs_f64();
-        let (load, exposed) = (seconds(|times| times.loading), seconds(|times| times.exposed));
-        self.streaming = Some(Streaming {
-            gb: (after.bytes - before.bytes) as f64 / 1e9,
-            load_seconds: load,
-            overlap: if load > 0.0 { 1.0 - exposed / load } else { 0.0 },
-            wait_seconds: seconds(|times| times.waiting),
-        });
-        self
-    }
-
-    /// With what was submitted for it.
-    pub fn submitted(mut self, Submissions { count, longest }: Submissions) -> Self {
-        let (longest_seconds, budget_seconds) =
-            (longest.as_secs_f64(), Submissions::BUDGET.as_secs_f64());
-        self.submissions = Some(Submitted { count, longest_seconds, budget_seconds });
-        self
-    }
-
-    /// With where its rows were.
-    pub fn with_memory(self, memory: MemoryReport) -> Self {
-        Run { memory: Some(memory), ..self }
     }
 
     /// The model for a file.

@@ -1,161 +1,54 @@
-//! Trains by each plan in turn, on whatever there is to train on.
+//! The runs of a fit, one plan after the other over the same rows.
 
 use super::Fit;
-use super::placement::Stopped;
+use super::checkpoints::CheckpointWriter;
+use super::events::Events;
 use super::report::Run;
 use super::session::{RunProgress, Session};
 use crate::command::device::Chosen;
-use crate::command::progress::Bar;
 use crate::command::{Failure, output};
-use wgpu_optim::regression::device::Gpu;
-use wgpu_optim::regression::reference;
-use wgpu_optim::regression::reference::gradient::Rows;
-use wgpu_optim::regression::train::{
-    CpuWorker, GpuData, GpuWorker, HostRows, Keep, Progress, RunState, SmallBatchWorker, TrainError,
-    Worker, train_keeping,
-};
-
-/// How often a device may be lost without an update in between.
-const ATTEMPTS: u32 = 3;
+use wgpu_optim::regression::train::{Backend, Placement, TrainError, TrainingData};
 
 impl Fit<'_> {
-    /// Makes all runs that are not made yet. A device that is lost is opened again.
+    /// Makes all runs.
     pub fn on(&self, device: Chosen, session: &mut Session) -> Result<(), Failure> {
-        let Some(mut gpu) = device else { return self.on_processor(session) };
-        let (mut stood, mut attempts) = (session.progress(), 0);
-        loop {
-            let outcome = self.on_device(&gpu, session);
-            let (Err(failure), Some(reason)) = (&outcome, gpu.lost()) else { return outcome };
-            if matches!(failure, Failure::Interrupted(..)) {
-                return outcome;
-            }
-            let now = session.progress();
-            attempts = if now > stood { 1 } else { attempts + 1 };
-            stood = now;
-            output::note(&format!("warning: {} was lost: {reason}", gpu.info.name));
-            // The copy on the host may be newer than the last checkpoint.
-            session.save_copy();
-            let name = format!("{}:{}", gpu.info.backend, gpu.info.name);
-            let opened = match attempts {
-                ATTEMPTS => outcome.map(|()| gpu.clone()),
-                _ => Gpu::open(Some(&name)).map_err(Failure::from),
-            };
-            gpu = match session.keeping {
-                Some(_) => opened.map_err(|failure| failure.and(&format!("go on with: {}", go_on())))?,
-                None => opened?,
-            };
-            output::note(&format!("Going on with it after update {}", session.update()));
-        }
-    }
-
-    fn on_device(&self, gpu: &Gpu, session: &mut Session) -> Result<(), Failure> {
-        let start = vec![0.0; self.model.params()];
-        let batches = &self.plans[0].batches;
-        self.placed(gpu, |placement, memory| {
-            let data = GpuData::new(gpu, &self.problem, &self.model, batches, placement)
-                .map_err(Stopped::allocating)?;
-            for plan in &self.plans[session.runs.len()..] {
-                let mut worker: Box<dyn Worker> = match self.is_small() {
-                    true => Box::new(
-                        SmallBatchWorker::new(&data, &plan.recipe, &start, batches)
-                            .map_err(Stopped::allocating)?,
-                    ),
-                    false => Box::new(
-                        GpuWorker::new(&data, &plan.recipe, &start, batches)
-                            .map_err(Stopped::allocating)?,
-                    ),
-                };
-                let before = data.stream_times();
-                let run = self.one(&mut *worker, session, true)?;
-                let run = run.streamed(before, data.stream_times());
-                let run = run.submitted(data.take_submissions()).with_memory(memory.clone());
-                session.runs.push(run);
-            }
-            Ok(())
-        })
-    }
-
-    fn on_processor(&self, session: &mut Session) -> Result<(), Failure> {
-        let start = vec![0.0; self.model.params()];
-        let (held, memory) = self.in_memory()?;
-        for plan in &self.plans {
-            let rows = match &held {
-                Some((x, sides)) => HostRows::Resident { x, sides },
-                None => HostRows::OnDemand(&self.problem),
-            };
-            let mut worker = CpuWorker::<f32>::new(rows, &plan.recipe, &start)?;
-            let run = self.one(&mut worker, session, false)?;
-            session.runs.push(run.with_memory(memory.clone()));
+        let backend = device.map_or(Backend::Cpu, Backend::Gpu);
+        let mut data = TrainingData::new(&self.problem, &self.plans, backend)
+            .device_memory(self.arguments.placement.device_memory)
+            .placement(self.arguments.synthetic.is_virtual.then_some(Placement::Virtual));
+        for index in 0..self.plans.len() {
+            let run = self.one(index, &mut data, session)?;
+            session.runs.push(run);
         }
         Ok(())
     }
 
-    /// Whether whole epochs go into one dispatch, whatever else is asked for: the same bits come of a problem
-    /// wherever its rows are.
-    pub fn is_small(&self) -> bool {
-        SmallBatchWorker::fits(&self.problem, &self.plans[0].recipe, &self.plans[0].batches)
-    }
-
-    /// Makes the next run, from where it stands.
-    fn one(&self, worker: &mut dyn Worker, session: &mut Session, copies: bool) -> Result<Run, Failure> {
-        // Where nothing is trained yet, Ctrl-C just ends the program.
-        self.signals.listen()?;
-        let index = session.runs.len();
-        let Session { log, keeping, standings, .. } = session;
-        let RunProgress { state, told, points } = &mut standings[index];
+    /// Makes one run, from its checkpoint if there is one.
+    fn one(&self, index: usize, data: &mut TrainingData, session: &mut Session) -> Result<Run, Failure> {
         let plan = &self.plans[index];
         let name = plan.recipe.rule.name();
-        let rows = plan.trace.then(|| self.problem.materialize::<f64>()).transpose()?;
-        let mut bar = Bar::new(name, plan.batches.updates());
-        let mut observe = |progress: Progress| {
-            let update = progress.update;
-            bar.set(update, progress.batch_loss, progress.rows_per_second);
-            if update <= *told {
-                return Ok(());
-            }
-            let traced = match (&rows, progress.params) {
-                (Some((x, sides)), Some(params)) if update.is_multiple_of(self.eval_every) => {
-                    let rows = Rows { x, sides }.part(&self.model, 0, plan.rows as usize);
-                    Some(reference::evaluate(&self.model, rows, params, 0.0).mean_loss())
-                }
-                _ => None,
-            };
-            let loss = traced.or(progress.loss);
-            let due = update.is_multiple_of(self.log_every);
-            if self.plots {
-                let point = self.plotted(update, progress.batch_loss, loss);
-                points.extend(point.map(|loss| (update as f64, loss)));
-            }
-            if let Some(log) = log.as_mut().filter(|_| due || loss.is_some()) {
-                log.add(name, &progress, loss);
-            }
-            *told = update;
-            Ok(())
+        let Session { log, checkpoints, progress, .. } = session;
+        let checkpoints = checkpoints.as_ref();
+        let RunProgress { state, last_reported, points } = &mut progress[index];
+        let mut events = Events::new(self, index, log.as_mut(), checkpoints, (last_reported, points))?;
+        let trained = data
+            .trainer(plan)
+            .resume(state.take())
+            .checkpoints(checkpoints.map(|checkpoints| checkpoints.policy))
+            .stop(&self.signals.stop)
+            .observer(&mut events)
+            .run();
+        events.finish();
+        let unwritten = checkpoints.and_then(|checkpoints| checkpoints.finish(index).err());
+        let outcome = match trained {
+            Ok(outcome) => outcome,
+            Err(error) => return Err(self.failure(error, unwritten, checkpoints, index)),
         };
-        let keeping = keeping.as_ref();
-        let mut save = |state: &RunState| {
-            keeping.into_iter().for_each(|keeping| keeping.save(index, state));
-            Ok(())
-        };
-        let mut keep = Keep::new(&mut save);
-        (keep.state, keep.copies) = (state.take(), copies);
-        if let Some(keeping) = keeping {
-            (keep.every, keep.after) = (keeping.every, keeping.after);
-        }
-        let report =
-            train_keeping(&self.problem, plan, worker, &self.signals.stop, &mut observe, &mut keep);
-        *state = keep.state.take();
-        bar.finish();
-        let unwritten = keeping.and_then(|keeping| keeping.finish(index).err());
-        let report = match report {
-            Ok(report) => report,
-            Err(error) => return Err(self.failure(error, unwritten, session, index).of(name)),
-        };
-        // What was trained is there, and is worth its results.
+        // The training succeeded: its results are written all the same.
         session.unwritten.extend(unwritten.map(|failure| failure.of(name)));
-        let points = std::mem::take(&mut session.standings[index].points);
-        let run = Run::new(plan, &self.problem, report, points);
-        // Each optimizer comes to the same on the same rows, and it is said once.
+        let points = std::mem::take(&mut session.progress[index].points);
+        let run = Run::new(plan, &self.problem, outcome, points);
+        // Every optimizer has the same note on the same rows, which is printed once.
         if let Some(note) =
             run.note().filter(|note| !session.runs.iter().any(|run| run.note().as_ref() == Some(note)))
         {
@@ -164,17 +57,29 @@ impl Fit<'_> {
         Ok(run)
     }
 
-    /// What a run that has ended says, with where it can be gone on from.
+    /// The failure of a run, with the command that resumes it.
     fn failure(
         &self,
         error: TrainError,
         unwritten: Option<Failure>,
-        session: &Session,
+        checkpoints: Option<&CheckpointWriter>,
         index: usize,
     ) -> Failure {
+        let resumable = |failure: Failure| match checkpoints {
+            Some(_) => failure.and(&format!("go on with: {}", resume_command())),
+            None => failure,
+        };
+        let error = match error {
+            TrainError::Placement(error) => return error.into(),
+            TrainError::Reopen(error) => return resumable(error.into()),
+            TrainError::Lost(error) => {
+                return resumable(self.failure(*error, unwritten, checkpoints, index));
+            }
+            error => error,
+        };
         let interrupted = matches!(error, TrainError::Interrupted { .. });
         let failure = match (Failure::from(error), &unwritten) {
-            // What was to be saved is not: that is no end in good order.
+            // Without its checkpoint it is not an orderly end.
             (Failure::Interrupted(message, _), Some(_)) => Failure::Input(message),
             (Failure::Interrupted(message, _), None) => {
                 Failure::Interrupted(message, self.signals.exit_code())
@@ -188,16 +93,17 @@ impl Fit<'_> {
             }
             _ => failure,
         };
-        let Some(keeping) = &session.keeping else { return failure };
-        let failure = match keeping.last(index) {
+        let last = checkpoints.and_then(|checkpoints| checkpoints.last(index));
+        let failure = match last {
             Some(last) => failure.and(&format!("the last checkpoint is {}", last.display())),
             None => failure,
         };
-        if interrupted { failure.and(&format!("go on with: {}", go_on())) } else { failure }
+        let failure = if interrupted { resumable(failure) } else { failure };
+        failure.of(self.plans[index].recipe.rule.name())
     }
 
-    /// What a plot has of an update, if anything: one quantity, the loss over all rows if it is asked for, else
-    /// the batch's.
+    /// The point of an update in the plot, if it has one: one quantity, the loss over all rows if it is evaluated,
+    /// else the batch's.
     pub fn plotted(&self, update: u64, batch_loss: f64, loss: Option<f64>) -> Option<f64> {
         match self.eval_every {
             0 => update.is_multiple_of(self.log_every).then_some(batch_loss),
@@ -206,14 +112,14 @@ impl Fit<'_> {
     }
 }
 
-/// The command that goes on with this run.
-fn go_on() -> String {
+/// The command that resumes this fit.
+fn resume_command() -> String {
     let mut words: Vec<String> =
         std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
     if !words.iter().any(|word| word == "--resume") {
         words.push("--resume".into());
     }
     let quoted = shlex::try_join(words.iter().map(String::as_str));
-    // What cannot be quoted no shell has given.
+    // No shell passes a word that cannot be quoted.
     quoted.unwrap_or_else(|_| words.join(" "))
 }

@@ -1,6 +1,6 @@
-//! What a fit has come to, and where it goes on from.
+//! Results of a fit while it runs, and where it resumes from.
 
-use super::keeping::CheckpointWriter;
+use super::checkpoints::CheckpointWriter;
 use super::outputs::{self, Outputs};
 use super::report::Run;
 use super::{Fit, report};
@@ -8,63 +8,63 @@ use crate::command::device::Description;
 use crate::command::log::{Log, Logged};
 use crate::command::{Failure, output};
 use std::path::Path;
-use wgpu_optim::regression::train::{Plan, RunState};
+use wgpu_optim::regression::train::{RunState, TrainPlan};
 
-/// A fit while it goes on.
+/// A fit while it runs.
 pub struct Session {
     pub runs: Vec<Run>,
     pub log: Option<Log>,
-    pub keeping: Option<CheckpointWriter>,
-    /// Where the run of each plan stands.
-    pub standings: Vec<RunProgress>,
-    /// Why a result is not there that was to be written as training went on.
+    pub checkpoints: Option<CheckpointWriter>,
+    /// The progress of each plan's run.
+    pub progress: Vec<RunProgress>,
+    /// Why a result that is written during training is missing.
     pub unwritten: Vec<Failure>,
 }
 
-/// Where a run stands.
+/// The progress of a run.
 #[derive(Default)]
 pub struct RunProgress {
-    /// What it goes on from, if it is not the start.
+    /// The checkpoint that it resumes from, if any.
     pub state: Option<RunState>,
-    /// The last update that was told of: where a device is lost, some are made again.
-    pub told: u64,
+    /// The last update that was reported.
+    pub last_reported: u64,
     /// (update, loss) for the plot.
     pub points: Vec<(f64, f64)>,
 }
 
 impl RunProgress {
-    fn of(plan: &Plan, state: Option<RunState>) -> Self {
-        let told = state.as_ref().map_or(0, |state| {
+    fn new(plan: &TrainPlan, state: Option<RunState>) -> Self {
+        let last_reported = state.as_ref().map_or(0, |state| {
             let progress = &state.progress;
             let over = progress.stopped_early || progress.update == plan.batches.updates();
-            // Of the last update it is told behind the last state: a log says whether it was.
+            // The last update of a run is reported after its last state: a log shows whether it was.
             progress.update - u64::from(over)
         });
-        RunProgress { state, told, points: Vec::new() }
+        RunProgress { state, last_reported, points: Vec::new() }
     }
 
-    /// The last update of the state.
+    /// The last update of the checkpoint.
     fn update(&self) -> u64 {
         self.state.as_ref().map_or(0, |state| state.progress.update)
     }
 }
 
 impl Session {
-    /// Begins, or goes on with what there is.
+    /// Starts a fit, or resumes it.
     pub fn open(fit: &Fit, outputs: &Outputs, device: &Description) -> Result<Self, Failure> {
-        let arguments = &fit.arguments.keeping;
-        let (keeping, states) = match &outputs.checkpoints {
+        let arguments = &fit.arguments.checkpoints;
+        let (checkpoints, states) = match &outputs.checkpoints {
             Some(folder) => {
-                let (keeping, states) = CheckpointWriter::open(fit, folder, arguments, device.line())?;
-                outputs.configuration(&keeping)?;
-                (Some(keeping), states)
+                let (writer, states) = CheckpointWriter::open(fit, folder, arguments, device.line())?;
+                outputs.configuration(&writer)?;
+                (Some(writer), states)
             }
             None => (None, vec![None; fit.plans.len()]),
         };
-        let standings = fit.plans.iter().zip(states).map(|(plan, state)| RunProgress::of(plan, state));
-        let standings = standings.collect();
+        let progress = fit.plans.iter().zip(states).map(|(plan, state)| RunProgress::new(plan, state));
+        let progress = progress.collect();
         let mut session =
-            Session { runs: Vec::new(), log: None, keeping, standings, unwritten: Vec::new() };
+            Session { runs: Vec::new(), log: None, checkpoints, progress, unwritten: Vec::new() };
         if let Some(path) = &outputs.log {
             session.open_log(fit, path)?;
         }
@@ -73,44 +73,44 @@ impl Session {
 
     fn open_log(&mut self, fit: &Fit, path: &Path) -> Result<(), Failure> {
         let with_line = fit.arguments.data == "blog" && fit.model.params() == 2;
-        if !fit.arguments.keeping.resume {
+        if !fit.arguments.checkpoints.resume {
             self.log = Some(Log::create(path, with_line)?);
         } else {
             let place = |logged: &Logged| {
                 fit.plans.iter().position(|plan| plan.recipe.rule.name() == logged.optimizer)
             };
             let keeps = |logged: &Logged| {
-                place(logged).is_some_and(|run| logged.update <= self.standings[run].update())
+                place(logged).is_some_and(|run| logged.update <= self.progress[run].update())
             };
             let (log, kept) = Log::go_on(path, with_line, keeps)?;
             self.log = Some(log);
             self.note_missing_lines(fit, path, &kept);
             for logged in kept {
                 let Some(run) = place(&logged) else { continue };
-                let RunProgress { told, points, .. } = &mut self.standings[run];
-                *told = logged.update.max(*told);
+                let RunProgress { last_reported, points, .. } = &mut self.progress[run];
+                *last_reported = logged.update.max(*last_reported);
                 let loss = fit.plotted(logged.update, logged.batch_loss, logged.loss);
                 points.extend(loss.map(|loss| (logged.update as f64, loss)));
             }
         }
-        if let (Some(keeping), Some(log)) = (&self.keeping, &self.log) {
+        if let (Some(checkpoints), Some(log)) = (&self.checkpoints, &self.log) {
             let file = log.file();
-            keeping
-                .with_log(file.map_err(|error| Failure::Input(format!("{}: {error}", path.display())))?);
+            let file = file.map_err(|error| Failure::Input(format!("{}: {error}", path.display())))?;
+            checkpoints.sync_log(file);
         }
         Ok(())
     }
 
-    /// Says where the log of an earlier run ends before its checkpoint.
+    /// Warns if the log of an earlier run ends before its checkpoint.
     fn note_missing_lines(&self, fit: &Fit, path: &Path, kept: &[Logged]) {
-        for (plan, RunProgress { told, .. }) in fit.plans.iter().zip(&self.standings) {
+        for (plan, RunProgress { last_reported, .. }) in fit.plans.iter().zip(&self.progress) {
             let name = plan.recipe.rule.name();
             let lines = kept.iter().filter(|logged| logged.optimizer == name);
-            let (last, due) =
-                (lines.map(|logged| logged.update).max().unwrap_or(0), told - told % fit.log_every);
+            let last = lines.map(|logged| logged.update).max().unwrap_or(0);
+            let due = last_reported - last_reported % fit.log_every;
             if last < due {
                 output::note(&format!(
-                    "warning: {}: lines of {name} from update {} to {told} are missing",
+                    "warning: {}: lines of {name} from update {} to {last_reported} are missing",
                     path.display(),
                     last + 1
                 ));
@@ -118,26 +118,8 @@ impl Session {
         }
     }
 
-    /// The update after which the run stands that is not made yet.
-    pub fn update(&self) -> u64 {
-        self.standings.get(self.runs.len()).map_or(0, RunProgress::update)
-    }
-
-    /// Saves where that run stands.
-    pub fn save_copy(&self) {
-        let run = self.runs.len();
-        if let (Some(keeping), Some(state)) = (&self.keeping, &self.standings[run].state) {
-            keeping.save(run, state);
-        }
-    }
-
-    /// How the updates of all runs stand, to see whether there is progress.
-    pub fn progress(&self) -> u64 {
-        self.standings.iter().map(|standing| standing.told + standing.update()).sum()
-    }
-
-    /// Tells what was done, whatever became of the rest: on standard output, and in files where all went well. Each
-    /// result is written for itself, the model first, and what could not be written is told when all others are there.
+    /// Reports the runs that were made: on standard output, and in files if the whole fit succeeded. Each result is
+    /// written by itself, the model first; failures to write are reported after all others are written.
     pub fn close(
         self,
         fit: &Fit,
@@ -145,7 +127,7 @@ impl Session {
         device: Description,
         outcome: Result<(), Failure>,
     ) -> Result<(), Failure> {
-        let Session { runs, log, keeping, unwritten: mut failures, .. } = self;
+        let Session { runs, log, checkpoints, unwritten: mut failures, .. } = self;
         let trained = outcome.is_ok();
         let report = report::json(device.clone(), &fit.problem, &fit.model, &runs);
         if let (true, Some(path), Some(run)) = (trained, &outputs.out, runs.last()) {
@@ -156,7 +138,7 @@ impl Session {
             let ended = if trained { log.finish() } else { log.error().map_or(Ok(()), Err) };
             failures.extend(ended.err());
         }
-        failures.extend(keeping.as_ref().and_then(CheckpointWriter::log_error));
+        failures.extend(checkpoints.as_ref().and_then(CheckpointWriter::log_error));
         if trained {
             let drawn = outputs.plot.as_ref().map_or(Ok(()), |path| fit.draw(path, &runs));
             let reported = outputs.report(outputs::REPORT, &report);
@@ -170,7 +152,7 @@ impl Session {
             };
             failures.extend(printed.err());
         }
-        drop(keeping);
+        drop(checkpoints);
         failures.extend(outcome.and_then(|()| report::verdict(&runs)).err());
         Failure::of_all(failures)
     }

@@ -155,7 +155,7 @@ impl TrainingArguments {
         }
         // A window is in one chunk, with what lies beside its rows.
         let side = model.side() as u64 * 4;
-        let window = GradientLayout::new(model)?.run_rows().min(CHUNK / side).max(1);
+        let window = GradientLayout::new(model)?.segment_rows().min(CHUNK / side).max(1);
         Ok(Some(Shuffle { seed: self.shuffle_seed, window }))
     }
 }

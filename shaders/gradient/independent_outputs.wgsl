@@ -1,7 +1,7 @@
 // Outputs that are independent of each other: each has a target and a loss of its own. Composed with the
 // loss, and with a kernel that has load_score and store_score.
 
-// Makes derivatives of the scores from `at` on, and returns what the run's i-th row adds to the totals.
+// Makes derivatives of the scores from `at` on, and returns what the segment's i-th row adds to the totals.
 fn differentiate(i: u32, row: u32, at: u32) -> vec4f {
     var weight = 1.0;
     if WEIGHTED {

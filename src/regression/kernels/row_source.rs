@@ -1,4 +1,4 @@
-//! Where a gradient's rows are, and which of them a batch is.
+//! The source of the rows that kernels sum over, and the segments of a batch in it.
 
 use super::shader;
 use super::shape::GradientLayout;
@@ -11,10 +11,10 @@ use crate::regression::reference::synthetic::Synthetic;
 use crate::{Error, Model};
 use wgpu::{BindGroup, BindGroupLayout, Buffer, BufferUsages, ComputePass, ComputePipeline, Device};
 
-/// The rows of a data set, for kernels that sum over them: [`DeviceDataset`], or a [`Synthetic`] problem whose rows
-/// are made where they are needed.
+/// The rows that kernels sum over: those of a [`DeviceDataset`], or of a [`Synthetic`] problem, generated inside the
+/// kernels.
 #[derive(Clone, Debug)]
-pub struct Rows {
+pub struct RowSource {
     shape: GradientLayout,
     rows: u64,
     source: Source,
@@ -26,45 +26,45 @@ enum Source {
     Virtual(Box<Virtual>),
 }
 
-/// Rows that are never stored: X is made inside the kernels that read it, and the targets of a run ahead of
-/// it.
+/// Rows that are never stored: X is generated inside the kernels that read it, the targets of a segment before it is
+/// summed.
 #[derive(Clone, Debug)]
 struct Virtual {
     generator: Generator,
     targets: ComputePipeline,
     layout: BindGroupLayout,
-    /// Of one run.
+    /// Of one segment.
     sides: Buffer,
     max_groups: u32,
 }
 
-/// A run of a batch's rows within one chunk.
+/// The place of a segment of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
     pub chunk: usize,
-    /// In the chunk: of the run, or of the window where the batch is shuffled.
+    /// In the chunk: the first row of the segment, or of the window of a shuffled batch.
     pub first_row: u32,
     pub rows: u32,
-    /// In the window.
+    /// Of the segment in the window.
     pub position: u32,
-    /// The row of the whole problem that the others are counted from, where rows are made and not stored.
+    /// The row of the problem from which rows that are not stored are counted.
     pub base: u64,
 }
 
-impl From<&DeviceDataset> for Rows {
+impl From<&DeviceDataset> for RowSource {
     fn from(samples: &DeviceDataset) -> Self {
         let source = Source::Stored(samples.clone());
-        Rows { shape: *samples.shape(), rows: samples.rows(), source }
+        RowSource { shape: *samples.shape(), rows: samples.rows(), source }
     }
 }
 
-impl From<&Rows> for Rows {
-    fn from(rows: &Rows) -> Self {
+impl From<&RowSource> for RowSource {
+    fn from(rows: &RowSource) -> Self {
         rows.clone()
     }
 }
 
-impl Rows {
+impl RowSource {
     /// The first `rows` rows of a synthetic problem, none of which is ever stored: bit for bit those that
     /// [`SyntheticRows`](super::SyntheticRows) stores.
     ///
@@ -80,29 +80,29 @@ impl Rows {
         same("features of the synthetic problem", problem.features(), shape.features)?;
         same("targets of the synthetic problem", problem.targets(), shape.side)?;
         let limits = Limits::of(device);
-        let bytes = shape.run_rows().min(rows.max(1)) * u64::from(shape.side) * 4;
-        let (limit, hint) = ("max_storage_buffer_binding_size", " for the targets of a run");
+        let bytes = shape.segment_rows().min(rows.max(1)) * u64::from(shape.side) * 4;
+        let (limit, hint) = ("max_storage_buffer_binding_size", " for the targets of a segment");
         check_limit(limit, limits.max_binding, bytes, hint)?;
         let generator = Generator::new(device, problem)?;
         let layout =
-            layout(device, "targets of a run", &[BufferAccess::DynamicUniform, BufferAccess::Write]);
+            layout(device, "targets of a segment", &[BufferAccess::DynamicUniform, BufferAccess::Write]);
         let layouts = [Some(&layout), Some(generator.layout())];
         let module = shader::virtual_targets();
         let mut constants = generator.target_constants();
         constants.push(("SHUFFLED", 1.0));
         let targets = pipeline_over(device, &module, "main", &layouts, &constants);
         let sides = device.create_buffer(&wgpu::BufferDescriptor {
-            label: Some("targets of a run"),
+            label: Some("targets of a segment"),
             size: bytes,
             usage: BufferUsages::STORAGE,
             mapped_at_creation: false,
         });
         let max_groups = limits.max_groups;
         let source = Box::new(Virtual { generator, targets, layout, sides, max_groups });
-        Ok(Rows { shape, rows, source: Source::Virtual(source) })
+        Ok(RowSource { shape, rows, source: Source::Virtual(source) })
     }
 
-    /// How many there are.
+    /// The number of rows.
     pub fn count(&self) -> u64 {
         self.rows
     }
@@ -119,7 +119,7 @@ impl Rows {
         self.samples().is_some()
     }
 
-    /// The data set, where it is stored.
+    /// The data set, if it is stored.
     pub fn samples(&self) -> Option<&DeviceDataset> {
         match &self.source {
             Source::Stored(samples) => Some(samples),
@@ -127,7 +127,7 @@ impl Rows {
         }
     }
 
-    /// X, where it is stored, and what lies beside it; of each chunk.
+    /// X, if it is stored, and the auxiliary columns of each chunk.
     pub(crate) fn buffers(&self) -> Vec<(Option<&Buffer>, &Buffer)> {
         match &self.source {
             Source::Stored(samples) => {
@@ -137,7 +137,7 @@ impl Rows {
         }
     }
 
-    /// What kernels over unstored rows bind besides, as group 1.
+    /// Group 1 of kernels over rows that are not stored.
     pub(crate) fn generator(&self) -> Option<&Generator> {
         match &self.source {
             Source::Stored(_) => None,
@@ -145,18 +145,18 @@ impl Rows {
         }
     }
 
-    /// What the making of a run's targets binds.
+    /// The bindings of the kernel that generates the targets of a segment.
     pub(crate) fn target_bindings(
         &self,
         device: &Device,
-        run: wgpu::BindingResource,
+        segment: wgpu::BindingResource,
     ) -> Option<BindGroup> {
         let Source::Virtual(rows) = &self.source else { return None };
-        let resources = vec![run, rows.sides.as_entire_binding()];
-        Some(group(device, "targets of a run", &rows.layout, resources))
+        let resources = vec![segment, rows.sides.as_entire_binding()];
+        Some(group(device, "targets of a segment", &rows.layout, resources))
     }
 
-    /// Records the making of the targets of so many rows of a run, where they are not stored.
+    /// Generates the targets of `rows` rows of a segment that is not stored.
     pub(crate) fn record_targets(
         &self,
         pass: &mut ComputePass,
@@ -164,42 +164,41 @@ impl Rows {
         offset: u32,
         rows: u32,
     ) {
-        let (Source::Virtual(made), Some(bindings)) = (&self.source, bindings) else { return };
-        pass.set_pipeline(&made.targets);
+        let (Source::Virtual(source), Some(bindings)) = (&self.source, bindings) else { return };
+        pass.set_pipeline(&source.targets);
         pass.set_bind_group(0, bindings, &[offset]);
-        pass.set_bind_group(1, made.generator.bind_group(), &[]);
-        let [x, y, z] = made.generator.target_grid(rows, made.max_groups);
+        pass.set_bind_group(1, source.generator.bind_group(), &[]);
+        let [x, y, z] = source.generator.target_grid(rows, source.max_groups);
         pass.dispatch_workgroups(x, y, z);
     }
 
-    /// The most runs that a batch of so many rows can come in, wherever it starts.
-    pub(crate) fn most_runs(&self, max_batch: u64) -> u64 {
+    /// The most segments of a batch of at most `max_batch` rows, wherever it starts.
+    pub(crate) fn most_segments(&self, max_batch: u64) -> u64 {
         let first = self.samples().and_then(|samples| match samples.chunks() {
             [] | [_] => None,
             [first, ..] => Some(first.rows),
         });
-        most_runs(&self.shape, max_batch, first)
+        most_segments(&self.shape, max_batch, first)
     }
 
-    /// The runs of a batch, in order.
+    /// The places of the segments of a batch, in order.
     ///
     /// # Errors
-    /// [`Error::Shape`] for a shuffled batch where `shuffled` does not allow one, or a window that lies in
-    /// several chunks.
+    /// [`Error::Shape`] for a shuffled batch unless `shuffled`, or for a window in several chunks.
     pub(crate) fn places(&self, batch: &Batch, shuffled: bool) -> Result<Vec<Place>, Error> {
-        let run = self.shape.run_rows();
-        let starts = (0..batch.rows).step_by(run as usize);
-        let slices = starts.map(|at| (at, run.min(batch.rows - at)));
+        let most = self.shape.segment_rows();
+        let starts = (0..batch.rows).step_by(most as usize);
+        let segments = starts.map(|at| (at, most.min(batch.rows - at)));
         let error = |what, value, range| Err(Error::Shape { what, value, range });
         let Some(window) = batch.window else {
             return Ok(match &self.source {
                 Source::Stored(samples) => {
-                    let cut = slices.flat_map(|(at, rows)| samples.runs(batch.first + at, rows));
+                    let cut = segments.flat_map(|(at, rows)| samples.cut_rows(batch.first + at, rows));
                     cut.map(|(chunk, first_row, rows)| Place::of(chunk, first_row, rows, 0, 0)).collect()
                 }
-                Source::Virtual(_) => {
-                    slices.map(|(at, rows)| Place::of(0, 0, rows as u32, 0, batch.first + at)).collect()
-                }
+                Source::Virtual(_) => segments
+                    .map(|(at, rows)| Place::of(0, 0, rows as u32, 0, batch.first + at))
+                    .collect(),
             });
         };
         if !shuffled {
@@ -227,13 +226,13 @@ impl Rows {
             let position = (first - window.first + at) as u32;
             Place::of(chunk, first_row, rows as u32, position, base)
         };
-        Ok(slices.map(place).collect())
+        Ok(segments.map(place).collect())
     }
 }
 
-/// The most runs that a batch of so many rows can come in, wherever it starts in chunks of `cut` rows.
-pub(crate) fn most_runs(shape: &GradientLayout, max_batch: u64, cut: Option<u32>) -> u64 {
-    max_batch.div_ceil(shape.run_rows()) + cut.map_or(0, |rows| max_batch / u64::from(rows) + 2)
+/// The most segments of a batch of at most `max_batch` rows, wherever it starts in chunks of `cut` rows.
+pub(crate) fn most_segments(shape: &GradientLayout, max_batch: u64, cut: Option<u32>) -> u64 {
+    max_batch.div_ceil(shape.segment_rows()) + cut.map_or(0, |rows| max_batch / u64::from(rows) + 2)
 }
 
 impl Place {
