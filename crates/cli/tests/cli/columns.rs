@@ -96,7 +96,7 @@ fn an_offset_may_be_anywhere_in_a_file_without_names() {
     close(&predictions(path, "m.safetensors e.npy --offset x1"), rows().iter().map(target));
     npy(&path.join("e.npy"), &[&a, &b, &offset]);
     close(&predictions(path, "m.safetensors e.npy --offset x3"), rows().iter().map(target));
-    refused(path, "predict m.safetensors d.npy", &["was trained with an offset"]);
+    refused(path, "predict m.safetensors d.npy", &["was trained with offsets"]);
 }
 
 #[test]

@@ -372,7 +372,7 @@ fn a_file_that_cannot_be_written_to_its_end_is_an_error_and_what_was_there_is_th
     let fit = |features: u32, steps: u32, more: &str| {
         format!(
             "fit synthetic --samples 500 --features {features} --steps {steps} --batch-size 10 --device cpu \
-             --optimizer adam --no-verify --checkpoint-every 5 --keep 5 {more}"
+             --optimizer adam --no-verify --checkpoint-every 5 --keep-last 5 {more}"
         )
     };
     let limited = "ulimit -f 16;";
@@ -407,11 +407,11 @@ fn a_full_disk_is_an_error_and_what_was_there_is_there_still() {
                --checkpoint disk --checkpoint-every 5";
     // 96 KB each: the third one does not fit. The last state of a run is always written, others may be passed over.
     let script = format!(
-        "{mount}; {program} {fit} --keep 9 --steps 5 >/dev/null || exit 89; \
-         {program} {fit} --keep 9 --steps 10 --resume >/dev/null || exit 90; \
-         {program} {fit} --keep 9 --steps 50 --resume --out model.safetensors >/dev/null; \
+        "{mount}; {program} {fit} --keep-last 9 --steps 5 >/dev/null || exit 89; \
+         {program} {fit} --keep-last 9 --steps 10 --resume >/dev/null || exit 90; \
+         {program} {fit} --keep-last 9 --steps 50 --resume --out model.safetensors >/dev/null; \
          test $? = 2 || exit 91; test -s model.safetensors || exit 93; rm $(ls disk/*.safetensors | sort -V | head -n -1); \
-         {program} {fit} --keep 1 --steps 50 --resume >/dev/null || exit 92; ls -A disk"
+         {program} {fit} --keep-last 1 --steps 50 --resume >/dev/null || exit 92; ls -A disk"
     );
     let mut command = Command::new("unshare");
     command.current_dir(folder.path()).args(["-rm", "sh", "-c", &script]);

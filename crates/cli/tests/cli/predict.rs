@@ -77,7 +77,7 @@ fn a_file_is_written_whole_or_not_at_all() {
     );
     refused(&folder, "predict m d.csv --out d.csv", &["--out d.csv", "overwrite"]);
     refused(&folder, "predict m d.csv --out m", &["--out m", "overwrite"]);
-    refused(&folder, "predict m d.csv --out no/o.csv", &["no such folder"]);
+    refused(&folder, "predict m d.csv --out no/o.csv", &["its directory does not exist"]);
     refused(&folder, "predict m d.csv --json", &["--out"]);
 
     let outcome = run(&folder, "predict m d.csv --on-bad-row skip --out o.csv --json");
@@ -122,7 +122,7 @@ fn classes_have_labels_and_probabilities() {
     refused(
         &folder,
         "predict m d.csv --probabilities",
-        &["m: --probabilities needs classes", "poisson"],
+        &["m: --probabilities requires a classifier", "poisson"],
     );
 }
 
@@ -134,11 +134,11 @@ fn an_offset_is_added_to_the_scores() {
     assert_eq!(lines(&folder, "predict m d.csv --exposure days"), ["prediction", "1.0", "0.5"]);
     let e2 = 2f64.exp().to_string();
     assert_eq!(lines(&folder, "predict m d.csv --offset ln"), ["prediction", e2.as_str(), "1.0"]);
-    refused(&folder, "predict m d.csv", &["m: was trained with an offset"]);
+    refused(&folder, "predict m d.csv", &["m: was trained with offsets"]);
     refused(&folder, "predict m d.csv --exposure x1", &["`x1` cannot be two things"]);
     refused(&folder, "predict m d.csv --exposure none", &["0 columns are called `none`"]);
     model(Loss::Poisson, &[1.0], &[0.0]).save(&folder.path().join("m")).unwrap();
-    refused(&folder, "predict m d.csv --exposure days", &["m: was trained without an offset"]);
+    refused(&folder, "predict m d.csv --exposure days", &["m: was trained without offsets"]);
 }
 
 #[test]
@@ -188,7 +188,7 @@ fn a_reader_may_have_seen_enough() {
 fn what_is_no_model_is_refused() {
     let folder =
         folder(&model(Loss::Mse, &LINEAR, &[0.5]), &[("d.csv", "x1,x2\n1,2\n"), ("text", "no model")]);
-    refused(&folder, "predict text d.csv", &["text: is no safetensors file"]);
+    refused(&folder, "predict text d.csv", &["text: is not a safetensors file"]);
     refused(&folder, "predict none d.csv", &["none: "]);
     refused(&folder, "predict m none.csv", &["none.csv: "]);
     let mut bytes = std::fs::read(folder.path().join("m")).unwrap();

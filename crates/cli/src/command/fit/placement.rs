@@ -76,7 +76,7 @@ impl Fit<'_> {
         let mut plan = fitting.plan(&limits, &memory, self.wanted())?;
         if let (Placement::Streamed { chunk }, None) = (plan.placement, self.wanted()) {
             let hint =
-                if self.problem.generator().is_some() { " (--virtual makes them there)" } else { "" };
+                if self.problem.generator().is_some() { " (--on-the-fly generates them in the kernels)" } else { "" };
             output::note(&format!(
                 "The rows do not fit into the memory there is: they take turns on the device, {chunk} bytes at a \
                  time{hint}."
@@ -126,7 +126,7 @@ impl Fit<'_> {
         };
         let (needed, available) = (needs.total(), Memory::of(None, None).host);
         let hint =
-            if self.problem.generator().is_some() { " (--virtual needs none for rows)" } else { "" };
+            if self.problem.generator().is_some() { " (--on-the-fly needs none for rows)" } else { "" };
         failure.and(&format!(
             "besides the device the fit needs {needed} bytes of memory, and {available} are available{hint}"
         ))

@@ -4,7 +4,7 @@ use super::Fit;
 use super::placement::Stopped;
 use super::report::Run;
 use super::session::{RunProgress, Session};
-use crate::command::device::Chosen;
+use crate::command::device::SelectedDevice;
 use crate::command::progress::Bar;
 use crate::command::{Failure, output};
 use wgpu_optim::regression::device::Gpu;
@@ -20,7 +20,7 @@ const ATTEMPTS: u32 = 3;
 
 impl Fit<'_> {
     /// Makes all runs that are not made yet. A device that is lost is opened again.
-    pub fn on(&self, device: Chosen, session: &mut Session) -> Result<(), Failure> {
+    pub fn on(&self, device: SelectedDevice, session: &mut Session) -> Result<(), Failure> {
         let Some(mut gpu) = device else { return self.on_processor(session) };
         let (mut stood, mut attempts) = (session.progress(), 0);
         loop {
