@@ -1,6 +1,6 @@
 use wgpu::{BindGroup, ComputePass, ComputePipeline};
 
-/// One recorded dispatch over its first bind group.
+/// A dispatch with its pipeline and first bind group.
 #[derive(Debug)]
 pub struct Dispatch {
     pub pipeline: ComputePipeline,

@@ -17,7 +17,7 @@ pub enum MetricError {
         weighted: bool,
     },
     /// Slices that belong together differ in length.
-    #[error("there are {actual} {what} where there should be {expected}")]
+    #[error("there are {actual} {what} instead of {expected}")]
     Length {
         /// Which slice.
         what: &'static str,
@@ -27,7 +27,7 @@ pub enum MetricError {
         expected: usize,
     },
     /// A value for which the metric is not defined.
-    #[error("{what} {index} is {value:?}, and must be {range}")]
+    #[error("{what} {index} is {value:?}, but must be {range}")]
     Value {
         /// What it is of.
         what: &'static str,

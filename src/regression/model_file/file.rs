@@ -157,7 +157,7 @@ impl File<'_> {
                 let words = bytes.as_chunks().0.iter();
                 Ok((words.map(|&word| f32::from_le_bytes(word).into()).collect(), Precision::Single))
             }
-            other => Err(self.error(name, format!("is {other}, and must be F32 or F64"))),
+            other => Err(self.error(name, format!("is {other}, but must be F32 or F64"))),
         }
     }
 
@@ -167,7 +167,7 @@ impl File<'_> {
             return Ok(());
         }
         let reason =
-            format!("is {dtype} {shape:?}, and must be {} {:?}", expected.dtype, expected.shape);
+            format!("is {dtype} {shape:?}, but must be {} {:?}", expected.dtype, expected.shape);
         Err(self.error(name, reason))
     }
 

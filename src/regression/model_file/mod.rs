@@ -112,7 +112,7 @@ impl SavedModel {
             within("mean", mean, f64::MAX)?;
             within("scale", scale, f64::MAX)?;
             if let Some(i) = scale.iter().position(|&scale| scale <= 0.0) {
-                return Err(("scale", format!("element {i} is {:?}, and must be above 0", scale[i])));
+                return Err(("scale", format!("element {i} is {:?}, but must be above 0", scale[i])));
             }
         }
         Ok(())
@@ -126,7 +126,7 @@ fn length(name: &'static str, found: usize, expected: usize) -> Result<(), (&'st
 
 fn within(name: &'static str, values: &[f64], limit: f64) -> Result<(), (&'static str, String)> {
     match values.iter().position(|value| !(-limit..=limit).contains(value)) {
-        Some(i) => Err((name, format!("element {i} is {:?}, and must be within ±{limit:e}", values[i]))),
+        Some(i) => Err((name, format!("element {i} is {:?}, but must be within ±{limit:e}", values[i]))),
         None => Ok(()),
     }
 }

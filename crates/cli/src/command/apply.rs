@@ -348,8 +348,9 @@ fn read_rates(path: &Path) -> Result<Vec<f64>, Failure> {
     let text = std::fs::read_to_string(path).map_err(|e| error(e.to_string()))?;
     let rate = |(line, text): (usize, &str)| {
         let rate = text.trim().parse().ok().filter(|lr| (0.0..=f64::from(f32::MAX)).contains(lr));
-        let why =
-            || error(format!("line {line} is `{text}`: a learning rate must be a number from 0 to 3.4e38"));
+        let why = || {
+            error(format!("line {line} is `{text}`: a learning rate must be a number from 0 to 3.4e38"))
+        };
         rate.ok_or_else(why)
     };
     let rates = (1..).zip(text.lines()).map(rate).collect::<Result<Vec<f64>, _>>()?;

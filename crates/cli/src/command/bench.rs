@@ -149,10 +149,13 @@ pub fn remarks(report: &Report) -> Vec<String> {
     let build = &report.machine.build;
     if build.opt_level != "3" {
         let level = &build.opt_level;
-        remarks.push(format!("This program was built with opt-level {level}: rebuild it with cargo build --release."));
+        remarks.push(format!(
+            "This program was built with opt-level {level}: rebuild it with cargo build --release."
+        ));
     }
     if build.git_dirty == Some(true) {
-        remarks.push(format!("This program was built from uncommitted changes to {}.", build.git_revision));
+        remarks
+            .push(format!("This program was built from uncommitted changes to {}.", build.git_revision));
     }
     remarks
 }
@@ -162,6 +165,9 @@ fn remark(report: &Report) {
     let left_out = report.left_out.len();
     if left_out > 0 {
         let first = &report.left_out[0];
-        output::note(&format!("{left_out} benchmarks were left out, the first being {}: {}", first.what, first.reason));
+        output::note(&format!(
+            "{left_out} benchmarks were left out, the first being {}: {}",
+            first.what, first.reason
+        ));
     }
 }

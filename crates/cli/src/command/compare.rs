@@ -52,7 +52,9 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         }
     }
     if !comparison.same_machine {
-        output::note("The reports are from different machines: comparing seconds instead of ratios to the copy.");
+        output::note(
+            "The reports are from different machines: comparing seconds instead of ratios to the copy.",
+        );
     }
     if comparison.rows.is_empty() {
         let message =

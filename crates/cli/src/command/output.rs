@@ -54,7 +54,9 @@ pub fn check_file(flag: &str, path: &Path, others: &mut Vec<PathBuf>) -> Result<
     let full = match full_path(path) {
         Ok(Some(full)) => full,
         Ok(None) => return refuse("is not the name of a file"),
-        Err(error) if error.kind() == ErrorKind::NotFound => return refuse("its directory does not exist"),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            return refuse("its directory does not exist");
+        }
         Err(error) => return refuse(&error.to_string()),
     };
     if others.contains(&full) || path.canonicalize().is_ok_and(|path| others.contains(&path)) {

@@ -82,7 +82,11 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     } else {
         print(&report)?;
     }
-    if pass { Ok(()) } else { Err(Failure::Check("a result differs from the series by more than the tolerance".into())) }
+    if pass {
+        Ok(())
+    } else {
+        Err(Failure::Check("a result differs from the series by more than the tolerance".into()))
+    }
 }
 
 /// Opens a GPU for `auto` too, software included: this command tests the kernels.

@@ -116,7 +116,8 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let seeds = arguments.seeds as usize;
     if settings.len().saturating_mul(seeds) > MOST_FITS {
         let (settings, most) = (settings.len(), MOST_FITS);
-        let message = format!("{settings} settings times {seeds} orders exceed the limit of {most} fits");
+        let message =
+            format!("{settings} settings times {seeds} orders exceed the limit of {most} fits");
         return Err(Failure::Input(message));
     }
     let (problem, model) = arguments.problem()?;

@@ -484,7 +484,11 @@ fn f64_takes_f32_and_other_devices_do_not_take_f64() {
     json(folder.path(), &format!("{apply} f64"));
     assert_eq!(load(&folder.path().join("o"))["a"].0, Dtype::F64);
     let again = "apply --optimizer adam --params o --grads g0 --out o2 --device";
-    refused(folder.path(), &format!("{again} cpu"), &["o: `a` has the type F64", "F32 is required", "--device f64"]);
+    refused(
+        folder.path(),
+        &format!("{again} cpu"),
+        &["o: `a` has the type F64", "F32 is required", "--device f64"],
+    );
 }
 
 #[test]

@@ -174,11 +174,7 @@ fn what_cannot_be_written_is_found_before_training() {
         command::refused_whole(&folder, &format!("{long} {flags}"), &[part]);
     }
     std::fs::create_dir_all(folder.path().join("run/report.json")).unwrap();
-    command::refused(
-        &folder,
-        &format!("{long} --run-dir run"),
-        &["run/report.json: exists and is not"],
-    );
+    command::refused(&folder, &format!("{long} --run-dir run"), &["run/report.json: exists and is not"]);
 }
 
 #[test]

@@ -136,7 +136,10 @@ impl TensorFile {
             Dtype::U32 => one(bytes, |word| u32::from_le_bytes(word).into()),
             Dtype::I64 => one(bytes, |word| i64::from_le_bytes(word) as f64),
             Dtype::U64 => one(bytes, |word| u64::from_le_bytes(word) as f64),
-            other => return Err(self.error(name, &format!("has the type {other}, which is not supported for a step"))),
+            other => {
+                return Err(self
+                    .error(name, &format!("has the type {other}, which is not supported for a step")));
+            }
         };
         let Some(number) = number else {
             return Err(

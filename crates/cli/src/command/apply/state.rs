@@ -122,7 +122,10 @@ fn check_names(rule: &Rule, params: &TensorFile, state: &TensorFile) -> Result<(
         let of_nadam = kept == MU_PRODUCT && matches!(rule, Rule::NAdam(_));
         if kept != STEP && !of_nadam && !rule.moments().contains(&kept) {
             let known = rule.moments().iter().chain([&STEP]).copied().collect::<Vec<_>>().join(", ");
-            let why = format!("is not part of the state of {} for `{parameter}`, which is {known}", rule.name());
+            let why = format!(
+                "is not part of the state of {} for `{parameter}`, which is {known}",
+                rule.name()
+            );
             return Err(state.error(&name, &why));
         }
     }

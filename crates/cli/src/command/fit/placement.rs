@@ -75,8 +75,11 @@ impl Fit<'_> {
         let (limits, memory) = (gpu.device.limits(), Memory::of(Some(gpu), self.device_memory()));
         let mut plan = fitting.plan(&limits, &memory, self.wanted())?;
         if let (Placement::Streamed { chunk }, None) = (plan.placement, self.wanted()) {
-            let hint =
-                if self.problem.generator().is_some() { " (--on-the-fly generates them in the kernels)" } else { "" };
+            let hint = if self.problem.generator().is_some() {
+                " (--on-the-fly generates them in the kernels)"
+            } else {
+                ""
+            };
             output::note(&format!(
                 "The rows do not fit into the memory there is: they take turns on the device, {chunk} bytes at a \
                  time{hint}."

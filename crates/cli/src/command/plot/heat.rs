@@ -127,7 +127,7 @@ impl Picture for HeatMap {
         let (x_cells, y_cells) = (self.x.len(), self.y.len());
         if self.cells.len() != x_cells * y_cells {
             let cells = self.cells.len();
-            let what = format!("there are {cells} cells where there should be {x_cells} × {y_cells}");
+            let what = format!("there are {cells} cells instead of {x_cells} × {y_cells}");
             return Err(PlotError::Data { what });
         }
         let root = canvas::paper(backend)?;
@@ -293,7 +293,7 @@ mod tests {
     fn what_does_not_fit_is_an_error() {
         let message = |map: HeatMap| canvas::svg(&map).unwrap_err().to_string();
         let text = message(HeatMap { cells: vec![], ..one(None) });
-        assert_eq!(text, "cannot draw the chart: there are 0 cells where there should be 1 × 1");
+        assert_eq!(text, "cannot draw the chart: there are 0 cells instead of 1 × 1");
         let x = axis("rate", HeatValues::Log(vec![0.0, 1.0]));
         let text = message(HeatMap { x, ..one(None) });
         assert!(text.contains(r#"the values of "rate" must be finite"#), "{text}");
