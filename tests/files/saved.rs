@@ -124,10 +124,10 @@ fn what_is_no_model_is_not_saved() {
     };
     let with = |coef: f64| SavedModel { coef: vec![coef; 6], ..good.clone() };
     for (bad, part) in [
-        (SavedModel { coef: vec![0.0; 5], ..good.clone() }, "coef: there are 5, and the model has 6"),
+        (SavedModel { coef: vec![0.0; 5], ..good.clone() }, "coef: there are 5, but the model has 6"),
         (
             SavedModel { intercept: vec![], ..good.clone() },
-            "intercept: there are 0, and the model has 3",
+            "intercept: there are 0, but the model has 3",
         ),
         (SavedModel { names: names("x", 3), ..good.clone() }, "names: there are 3"),
         (SavedModel { target_names: vec![], ..good.clone() }, "target_names: there are 0"),
@@ -167,7 +167,9 @@ fn files_of_something_else_are_refused_by_name() {
         safetensors::serialize(tensors.iter().map(|(name, view)| (*name, view.clone())), metadata)
             .unwrap()
     };
-    assert!(error(&with(None)).contains("no `wgpu_optim_model`: it is no saved model"));
+    assert!(
+        error(&with(None)).contains("is not a saved model: its metadata have no `wgpu_optim_model`")
+    );
     let version = |version: &str| [("wgpu_optim_model".to_string(), version.to_string())].into();
     let text = error(&with(Some(version("2"))));
     assert!(text.contains("of the version `2`, and this library reads 1"), "{text}");
