@@ -161,7 +161,7 @@ fn what_is_no_model_is_not_saved() {
 #[test]
 fn files_of_something_else_are_refused_by_name() {
     let error = |bytes: &[u8]| loaded(bytes).unwrap_err().to_string();
-    assert!(error(b"").contains("is no safetensors file"));
+    assert!(error(b"").contains("is not a safetensors file"));
     let tensors = [("coef", TensorView::new(Dtype::F32, vec![1], &[0; 4]).unwrap())];
     let with = |metadata: Option<HashMap<String, String>>| {
         safetensors::serialize(tensors.iter().map(|(name, view)| (*name, view.clone())), metadata)

@@ -591,8 +591,8 @@ fn files_that_do_not_belong_together_are_refused() {
     let square = [("a.exp_avg_sq", Dtype::F32, &[2][..], &[0.0, 0.0][..])];
     let moments = [avg, square].concat();
     for (state, parts) in [
-        (step.to_vec(), &["state: `a.step` is present, but `a.exp_avg`, `a.exp_avg_sq` is missing"][..]),
-        (moments.clone(), &["`a.exp_avg` is present, but `a.step` is missing"]),
+        (step.to_vec(), &["state: `a.step` is present without `a.exp_avg`, `a.exp_avg_sq`"][..]),
+        (moments.clone(), &["`a.exp_avg` is present without `a.step`"]),
         ([avg, step].concat(), &["without `a.exp_avg_sq`"]),
         (vec![("c.step", Dtype::F64, &[][..], &[1.0][..])], &["`c.step`", "no parameter"]),
         (vec![("step", Dtype::F64, &[][..], &[1.0][..])], &["`step`", "no parameter"]),
@@ -613,7 +613,7 @@ fn files_that_do_not_belong_together_are_refused() {
             [&moments[..], &[("a.step", Dtype::F64, &[2][..], &[1.0, 1.0][..])]].concat(),
             &["`a.step`", "[2]"],
         ),
-        ([&moments[..], &[("a.step", Dtype::F16, &[][..], &[1.0][..])]].concat(), &["`a.step` is F16"]),
+        ([&moments[..], &[("a.step", Dtype::F16, &[][..], &[1.0][..])]].concat(), &["`a.step` has the type F16"]),
     ] {
         save_with(&path("state"), &state, None);
         refused(folder.path(), &format!("{apply} --state state"), parts);

@@ -64,7 +64,7 @@ fn features_go_by_their_names() {
     );
     assert_eq!(lines(&folder, "predict m d.csv"), ["prediction", "30.5", "-38.5"]);
     refused(&folder, "predict m other.csv", &["other.csv: there is no column `x1`"]);
-    refused(&folder, "predict m twice.csv", &["2 columns are called `x1`"]);
+    refused(&folder, "predict m twice.csv", &["2 columns are named `x1`"]);
 }
 
 #[test]
@@ -82,7 +82,7 @@ fn a_file_is_written_whole_or_not_at_all() {
 
     let outcome = run(&folder, "predict m d.csv --on-bad-row skip --out o.csv --json");
     assert_eq!(outcome.code, 0, "{}", outcome.stderr);
-    assert!(outcome.stderr.contains("1 rows were left out:\n  line 3, row 2"), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("1 rows were skipped:\n  line 3, row 2"), "{}", outcome.stderr);
     let report: Value = serde_json::from_str(&outcome.stdout).unwrap();
     assert_eq!((&report["rows"], &report["skipped"]["count"]), (&2.into(), &1.into()));
     assert_eq!(report["skipped"]["first"][0]["line"], 3);
@@ -135,8 +135,8 @@ fn an_offset_is_added_to_the_scores() {
     let e2 = 2f64.exp().to_string();
     assert_eq!(lines(&folder, "predict m d.csv --offset ln"), ["prediction", e2.as_str(), "1.0"]);
     refused(&folder, "predict m d.csv", &["m: was trained with offsets"]);
-    refused(&folder, "predict m d.csv --exposure x1", &["`x1` cannot be two things"]);
-    refused(&folder, "predict m d.csv --exposure none", &["0 columns are called `none`"]);
+    refused(&folder, "predict m d.csv --exposure x1", &["`x1` is named for two roles"]);
+    refused(&folder, "predict m d.csv --exposure none", &["0 columns are named `none`"]);
     model(Loss::Poisson, &[1.0], &[0.0]).save(&folder.path().join("m")).unwrap();
     refused(&folder, "predict m d.csv --exposure days", &["m: was trained without offsets"]);
 }
@@ -147,7 +147,7 @@ fn files_without_names_go_by_the_order_of_columns() {
     let folder = folder(&several, &[("d.svm", "9 2:3\n9 1:1\n"), ("wide.svm", "9 3:1\n")]);
     let expected = ["prediction_y1,prediction_y2", "0.0,3.5", "1.0,0.5"];
     assert_eq!(lines(&folder, "predict m d.svm"), expected);
-    refused(&folder, "predict m wide.svm", &["line 1:3", "the index 3 is not in 1 … 2"]);
+    refused(&folder, "predict m wide.svm", &["line 1:3", "the index 3 is outside 1 … 2"]);
     for (name, width) in [("d.npy", 2), ("with_target.npy", 3)] {
         let header = format!("{{'descr': '|i1', 'fortran_order': False, 'shape': (2, {width}), }}\n");
         let rows = if width == 2 { [0, 3, 1, 0].to_vec() } else { [0, 3, 9, 1, 0, 9].to_vec() };

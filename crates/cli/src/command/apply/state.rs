@@ -68,7 +68,7 @@ impl<R: Element> Parameter<R> {
         let has_begun = missing == [step.clone()] && !counts(rule);
         if !missing.is_empty() && !has_begun {
             let missing = missing.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-            return Err(state.error(&found[0], &format!("is present, but {missing} is missing")));
+            return Err(state.error(&found[0], &format!("is present without {missing}")));
         }
         for (moment, kept) in self.moments.iter_mut().zip(rule.moments()) {
             *moment = state.elements_of(&format!("{}.{kept}", self.name), &self.shape)?;
