@@ -257,7 +257,11 @@ fn formats_that_are_not_read_are_named() {
         ("d.json", b"[{\"a\": 1}]", "a JSON file"),
         ("d.csv", b"\xFF\xFEa\0,\0b\0", "text in UTF-16"),
         ("d.csv", b"\xFD7zXZ\0", "compressed with xz"),
-        ("d.md", b"# Rows\nof words\nand lines\n", "the file was read as CSV, because its extension is unknown"),
+        (
+            "d.md",
+            b"# Rows\nof words\nand lines\n",
+            "the file was read as CSV, because its extension is unknown",
+        ),
         ("d.csv.gz", b"\x1f\x8b\x08\0\0", "cannot be decompressed as gzip"),
         (
             "d.npz",

@@ -104,7 +104,7 @@ fn hostile_npy_headers_are_refused_by_name() {
             "has no rows",
         ),
         (long, "has 4294967295 bytes: the limit is 10000"),
-        (b"\x93NUMPY\x09\x00\x00\x00".to_vec(), "unknown version 9"),
+        (b"\x93NUMPY\x09\x00\x00\x00".to_vec(), "unknown .npy version 9"),
         (b"\x93NUMPY\x01".to_vec(), "ends within its header"),
         (b"\x93NUMPY\x01\x00\xFF\x00{".to_vec(), "ends within its header"),
         (b"PK\x03\x04".to_vec(), "is no .npy file"),
@@ -119,9 +119,7 @@ fn hostile_npy_headers_are_refused_by_name() {
 fn bad_npy_rows_are_named_by_row_and_column() {
     let bytes = npy(&[3, 2], npyz::Order::C, &[1.0f64, 2.0, f64::NAN, 4.0, 5.0, 1e300]);
     let error = message("x.npy", &bytes, &FileOptions::default());
-    assert!(
-        error.ends_with("x.npy: row 2, column `x1`: `NaN` is not a finite number")
-    );
+    assert!(error.ends_with("x.npy: row 2, column `x1`: `NaN` is not a finite number"));
     let data = opened("x.npy", &bytes, &skip()).unwrap();
     assert_eq!(rows(&data), (vec![1.0], vec![2.0]));
     let reason = data.skipped.first[1].to_string();

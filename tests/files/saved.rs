@@ -172,7 +172,7 @@ fn files_of_something_else_are_refused_by_name() {
     );
     let version = |version: &str| [("wgpu_optim_model".to_string(), version.to_string())].into();
     let text = error(&with(Some(version("2"))));
-    assert!(text.contains("of the version `2`, and this library reads 1"), "{text}");
+    assert!(text.contains("of version `2`, but this library reads version 1"), "{text}");
     assert!(error(&with(Some(version("1")))).contains("no `checksum`"));
 }
 

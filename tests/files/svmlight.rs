@@ -28,7 +28,7 @@ fn bad_svmlight_rows_are_named_by_line_and_byte() {
         ("1 a:2", "`a` is not an index"),
         ("1 2:", "line 2:5, row 2: the cell is empty"),
         ("1 2:b", "line 2:5, row 2: `b` is not a number"),
-        ("1 2:nan", "`NaN` is not a number"),
+        ("1 2:nan", "`NaN` is not a finite number"),
         ("b 2:1", "line 2:1, row 2: `b` is not a number"),
         ("1,2 2:1", "`1,2` is not a number"),
     ] {

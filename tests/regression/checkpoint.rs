@@ -157,7 +157,7 @@ fn an_operation_that_fails_is_named_and_what_was_there_is_there_still() {
         failures.push(*operation);
         // The new one was whole before what is too old was removed.
         let expected =
-            if failures.ends_with(&["removing"]) || operation.contains("folder") { 4 } else { 3 };
+            if failures.ends_with(&["removing"]) || operation.contains("directory") { 4 } else { 3 };
         assert_eq!(kept.latest(&checkpoints), Some(expected), "{text}");
         let unfinished =
             |(path, _): &(std::path::PathBuf, _)| path.to_string_lossy().contains(".wgpu-optim-");
@@ -359,7 +359,7 @@ fn a_checkpoint_of_something_else_is_refused_by_the_field() {
     let adam = |adam: Adam| with(&|plan| plan.recipe.rule = adam.into());
     assert_eq!(
         adam(Adam { lr: 0.1, eps: 1e-7, ..Adam::default() }),
-        "/a: rule.Adam.eps was 1e-8 in the checkpoint and is 1e-7 now"
+        "/a: configuration mismatch: rule.Adam.eps was 1e-8 in the checkpoint and is 1e-7 now"
     );
     assert!(
         with(&|plan| plan.recipe.rule = RmsProp::default().into())

@@ -116,7 +116,7 @@ fn what_does_not_fit_is_named() {
     let text = message(metrics::roc_auc(&three, &three, Some(&[1.0])));
     assert_eq!(text, "there are 1 weights instead of 3");
     let text = message(metrics::roc_auc(&three, &three, Some(&[1.0, -2.0, 1.0])));
-    assert_eq!(text, "weight 1 is -2.0, and must be finite and ≥ 0");
+    assert_eq!(text, "weight 1 is -2.0, but must be finite and ≥ 0");
     let text = message(metrics::mean_squared_error(&[], &[], 1, None));
     assert_eq!(text, "there is no row to measure");
     let text = message(metrics::mean_absolute_error(&three, &three, 1, Some(&[0.0; 3])));

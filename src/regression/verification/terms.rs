@@ -1,22 +1,22 @@
-//! Which terms of an update a check can see: a term whose input is zero may be wrong without a trace.
+//! The terms of an update that a check covers: an error in a term whose input is zero would not be visible.
 
 use super::ObservedStep;
 use crate::regression::train::Recipe;
 use crate::{Penalty, Rule};
 
-/// What must not be zero for an error in a term to show.
+/// The input that must not be zero for a check to cover a term.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Needs {
     Gradient,
     LearningRate,
     Params,
-    /// The moment of this place among those of the rule, ahead of the update.
+    /// The moment with this index, before the update.
     Moment(usize),
-    /// An update behind the first, which is a case of its own.
+    /// An update after the first, which is a special case.
     Later,
 }
 
-/// The terms of a recipe's update by PyTorch's names. That of the average is looked at by whoever has it.
+/// The terms of a recipe's update by PyTorch's names, without the average.
 fn terms(recipe: &Recipe) -> Vec<(&'static str, Needs)> {
     use Needs::*;
     let (rule, frame) = (&recipe.rule, recipe.rule.frame());
@@ -64,7 +64,7 @@ fn terms(recipe: &Recipe) -> Vec<(&'static str, Needs)> {
     terms
 }
 
-/// The terms of a recipe, the average among them.
+/// The terms of a recipe, including the average.
 pub fn names(recipe: &Recipe) -> Vec<&'static str> {
     let average = recipe.average.map(|_| AVERAGE);
     terms(recipe).into_iter().map(|(name, _)| name).chain(average).collect()
@@ -73,7 +73,7 @@ pub fn names(recipe: &Recipe) -> Vec<&'static str> {
 /// The name of the parameters' moving average.
 pub const AVERAGE: &str = "average";
 
-/// The terms that the check of an update could see; without the average.
+/// The terms that the check of an update covers, without the average.
 pub fn seen<'a>(recipe: &Recipe, step: &'a ObservedStep) -> impl Iterator<Item = &'static str> + 'a {
     let alive = |values: &[f32]| values.iter().any(|&value| value != 0.0);
     let holds = move |needs: Needs| match needs {

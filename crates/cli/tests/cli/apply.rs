@@ -613,7 +613,10 @@ fn files_that_do_not_belong_together_are_refused() {
             [&moments[..], &[("a.step", Dtype::F64, &[2][..], &[1.0, 1.0][..])]].concat(),
             &["`a.step`", "[2]"],
         ),
-        ([&moments[..], &[("a.step", Dtype::F16, &[][..], &[1.0][..])]].concat(), &["`a.step` has the type F16"]),
+        (
+            [&moments[..], &[("a.step", Dtype::F16, &[][..], &[1.0][..])]].concat(),
+            &["`a.step` has the type F16"],
+        ),
     ] {
         save_with(&path("state"), &state, None);
         refused(folder.path(), &format!("{apply} --state state"), parts);

@@ -327,8 +327,7 @@ fn a_row_that_cannot_be_used_is_left_out_and_told_of() {
     refused(&folder, fit, &["data.csv: line 3, row 2, column `b`: `x`"]);
     let outcome = run(&folder, &format!("{fit} --on-bad-row skip --json"));
     assert_eq!(outcome.code, 0, "{}", outcome.stderr);
-    for part in ["2 rows were skipped:", "line 3, row 2, column `b`: `x`", "line 6, row 5, column `b`"]
-    {
+    for part in ["2 rows were skipped:", "line 3, row 2, column `b`: `x`", "line 6, row 5, column `b`"] {
         assert!(outcome.stderr.contains(part), "{part}: {}", outcome.stderr);
     }
     let report: Value = serde_json::from_str(&outcome.stdout).unwrap();
