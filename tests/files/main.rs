@@ -59,7 +59,10 @@ fn rows_that_are_not_there_are_an_error() {
         let options = FileOptions { memory, ..FileOptions::default() };
         let data = opened_for_good("d.csv", b"a,b\n1,2\n3,4\n", &options);
         let error = data.data.read(1, &mut [0.0; 2], &mut [0.0; 2]).unwrap_err();
-        assert!(error.to_string().ends_with("has 2 rows: there are no 2 from row 1 on"), "{error}");
+        assert!(
+            error.to_string().ends_with("has 2 rows: it does not have 2 rows from row 1"),
+            "{error}"
+        );
         data.data.read(u64::MAX, &mut [0.0; 2], &mut [0.0; 2]).unwrap_err();
         data.data.read(2, &mut [], &mut []).unwrap();
     }

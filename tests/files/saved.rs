@@ -125,10 +125,10 @@ fn what_is_no_model_is_not_saved() {
     };
     let with = |coef: f64| SavedModel { coef: vec![coef; 6], ..good.clone() };
     for (bad, part) in [
-        (SavedModel { coef: vec![0.0; 5], ..good.clone() }, "coef: there are 5, and the model has 6"),
+        (SavedModel { coef: vec![0.0; 5], ..good.clone() }, "coef: there are 5, but the model has 6"),
         (
             SavedModel { intercept: vec![], ..good.clone() },
-            "intercept: there are 0, and the model has 3",
+            "intercept: there are 0, but the model has 3",
         ),
         (SavedModel { names: names("x", 3), ..good.clone() }, "names: there are 3"),
         (SavedModel { target_names: vec![], ..good.clone() }, "target_names: there are 0"),
@@ -138,12 +138,12 @@ fn what_is_no_model_is_not_saved() {
             "different classes: there are 2",
         ),
         (scaled(&[0.0], &[1.0, 1.0]), "mean: there are 1"),
-        (scaled(&[0.0, 0.0], &[1.0, 0.0]), "scale: element 1 is 0.0, and must be above 0"),
+        (scaled(&[0.0, 0.0], &[1.0, 0.0]), "scale: element 1 is 0.0, but must be above 0"),
         (scaled(&[0.0, f64::NAN], &[1.0, 1.0]), "mean: element 1 is NaN"),
         (with(f64::INFINITY), "coef: element 0 is inf"),
         (
             SavedModel { precision: Precision::Single, ..with(1e39) },
-            "coef: element 0 is 1e39, and must be within",
+            "coef: element 0 is 1e39, but must be within",
         ),
         (saved(Loss::Logistic, 1, 2, &[1.0, 2.0], &[]), "model: logistic: outputs is 2"),
         (saved(Loss::Huber { epsilon: -1.0 }, 1, 1, &[1.0], &[]), "model: huber: epsilon is -1"),
@@ -162,16 +162,18 @@ fn what_is_no_model_is_not_saved() {
 #[test]
 fn files_of_something_else_are_refused_by_name() {
     let error = |bytes: &[u8]| loaded(bytes).unwrap_err().to_string();
-    assert!(error(b"").contains("is no safetensors file"));
+    assert!(error(b"").contains("is not a safetensors file"));
     let tensors = [("coef", TensorView::new(Dtype::F32, vec![1], &[0; 4]).unwrap())];
     let with = |metadata: Option<HashMap<String, String>>| {
         safetensors::serialize(tensors.iter().map(|(name, view)| (*name, view.clone())), metadata)
             .unwrap()
     };
-    assert!(error(&with(None)).contains("no `wgpu_optim_model`: it is no saved model"));
+    assert!(
+        error(&with(None)).contains("is not a saved model: its metadata have no `wgpu_optim_model`")
+    );
     let version = |version: &str| [("wgpu_optim_model".to_string(), version.to_string())].into();
     let text = error(&with(Some(version("2"))));
-    assert!(text.contains("of the version `2`, and this library reads 1"), "{text}");
+    assert!(text.contains("of version `2`, but this library reads version 1"), "{text}");
     assert!(error(&with(Some(version("1")))).contains("no `checksum`"));
 }
 

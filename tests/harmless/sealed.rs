@@ -30,7 +30,7 @@ pub fn righted<T>(bytes: &[u8], read: impl Fn(&[u8]) -> Result<T, CheckpointErro
             Err(_) => return None,
         };
         let sums = reason.strip_prefix("its checksum is ")?;
-        let (found, said) = sums.split_once(", and should be ")?;
+        let (found, said) = sums.split_once(", but should be ")?;
         bytes = super::replaced(&bytes, said.as_bytes(), found.as_bytes())?;
     }
     None

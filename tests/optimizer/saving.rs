@@ -342,9 +342,9 @@ fn a_state_of_something_else_is_refused_by_name_and_changes_nothing() {
         let mut state = good.clone();
         change(&mut state);
         match optimizer.restore(&gpu.queue, &state) {
-            Err(Error::Mismatch { field, kept, asked }) => {
+            Err(Error::Mismatch { field, saved, current }) => {
                 assert_eq!(field, name);
-                assert_ne!(kept, asked, "{name}");
+                assert_ne!(saved, current, "{name}");
             }
             other => panic!("{name}: {other:?}"),
         }

@@ -419,10 +419,10 @@ fn sweeps_that_cannot_be_are_refused() {
     };
     let rules = [Adam::default().into(), Sgd::default().into()];
     let text = new(&rules, &[0.0; 3], sweeping).unwrap_err().to_string();
-    assert_eq!(text, "the parameters to start with: 3 elements where there should be 4");
+    assert_eq!(text, "the parameters to start with: 3 elements instead of 4");
     let none = SweepOptions { orders: 0, ..sweeping };
     let text = new(&rules, &[0.0; 4], none).unwrap_err().to_string();
-    assert_eq!(text, "the number of orders is 0, and must be at least 1");
+    assert_eq!(text, "the number of orders is 0, but must be at least 1");
     let many = SweepOptions { orders: usize::MAX, ..sweeping };
     assert!(matches!(new(&rules, &[0.0; 4], many), Err(Error::Limit { .. })));
     let wrong = Adam { lr: -1.0, ..Adam::default() };
@@ -431,9 +431,9 @@ fn sweeps_that_cannot_be_are_refused() {
     let mut sweep = new(&rules, &[0.0; 4], sweeping).unwrap();
     let batches = problem.batches(4);
     let text = sweep.prepare(&gpu.queue, &[&batches]).unwrap_err().to_string();
-    assert_eq!(text, "orders: 1 elements where there should be 2");
+    assert_eq!(text, "orders: 1 elements instead of 2");
     let text = sweep.prepare(&gpu.queue, &[&batches, &batches[..3]]).unwrap_err().to_string();
-    assert_eq!(text, "batches of an order: 3 elements where there should be 4");
+    assert_eq!(text, "batches of an order: 3 elements instead of 4");
     assert_eq!(sweep.fit(2, 0).unwrap_err().to_string(), "there is no setting 2: there are 2");
     assert_eq!(sweep.fit(0, 2).unwrap_err().to_string(), "there is no order 2: there are 2");
     assert!(new(&[], &[0.0; 4], sweeping).unwrap().params().is_empty());
@@ -451,7 +451,7 @@ fn what_does_not_fit_is_refused() {
         SmallBatchKernel::new(&gpu.device, samples, &params, options, false).unwrap_err()
     };
     let text = refused(&samples, problem.options).to_string();
-    assert_eq!(text, "the number of rows in a batch is 257, and must be as small as Epochs::fits says");
+    assert_eq!(text, "the number of rows in a batch is 257, but must be as small as Epochs::fits says");
     let options = DescentOptions { max_batch: 8, max_batches: 3, ..problem.options };
     let two = DeviceDataset::with_max_buffer(&gpu.device, *samples.shape(), 600, 8, 300 * 256).unwrap();
     let text = refused(&two, options).to_string();
@@ -464,13 +464,13 @@ fn what_does_not_fit_is_refused() {
         epochs.prepare(&gpu.queue, batches, &vec![0.1; rates]).unwrap_err().to_string()
     };
     let text = refused(&[Batch::new(0, 8); 2], 1);
-    assert_eq!(text, "learning rates: 1 elements where there should be 2");
+    assert_eq!(text, "learning rates: 1 elements instead of 2");
     let text = refused(&[Batch::new(0, 8); 4], 4);
-    assert_eq!(text, "the number of batches is 4, and must be no more than there is room for");
+    assert_eq!(text, "the number of batches is 4, but must be no more than there is room for");
     let text = refused(&[Batch::new(0, 9)], 1);
     assert!(text.starts_with("the number of rows in a batch is 9"), "{text}");
     let text = refused(&[Batch::new(596, 8)], 1);
-    assert_eq!(text, "the end of a batch is 604, and must be within the data");
+    assert_eq!(text, "the end of a batch is 604, but must be within the data");
     let window = Some(Window { first: 0, rows: 600, key: [0; 2] });
     let text = refused(&[Batch { first: 0, rows: 8, window }], 1);
     assert!(text.starts_with("the first row of a batch is 0"), "{text}");

@@ -544,9 +544,9 @@ fn windows_that_cannot_be_are_refused() {
         rig.gradient.prepare(&gpu.queue, &[Batch { first, rows, window }]).unwrap_err().to_string()
     };
     let text = refused(&mut rig, 0, 10, (0, 100));
-    assert_eq!(text, "the end of a window is 100, and must be within one chunk of the data");
+    assert_eq!(text, "the end of a window is 100, but must be within one chunk of the data");
     let text = refused(&mut rig, 40, 20, (0, 50));
-    assert_eq!(text, "the end of a batch is 60, and must be within its window");
+    assert_eq!(text, "the end of a batch is 60, but must be within its window");
 }
 
 /// Gradients and updates in one submission, as a training loop records them.

@@ -108,23 +108,20 @@ fn what_does_not_fit_is_named() {
     let message = |result: Result<f64, MetricError>| result.unwrap_err().to_string();
     let three = [0.0, 1.0, 1.0];
     let text = message(metrics::accuracy(&three, &three[..2], None));
-    assert_eq!(text, "there are 2 predictions where there should be 3");
+    assert_eq!(text, "there are 2 predictions instead of 3");
     let text = message(metrics::r2(&three, &three, 2, None));
-    assert_eq!(text, "there are 3 values of y where there should be 2");
+    assert_eq!(text, "there are 3 values of y instead of 2");
     let text = message(metrics::log_loss(&three, &three, 3, None));
-    assert_eq!(text, "there are 3 scores where there should be 9");
+    assert_eq!(text, "there are 3 scores instead of 9");
     let text = message(metrics::roc_auc(&three, &three, Some(&[1.0])));
-    assert_eq!(text, "there are 1 weights where there should be 3");
+    assert_eq!(text, "there are 1 weights instead of 3");
     let text = message(metrics::roc_auc(&three, &three, Some(&[1.0, -2.0, 1.0])));
-    assert_eq!(text, "weight 1 is -2.0, and must be finite and ≥ 0");
+    assert_eq!(text, "weight 1 is -2.0, but must be finite and ≥ 0");
     let text = message(metrics::mean_squared_error(&[], &[], 1, None));
     assert_eq!(text, "there is no row to measure");
     let text = message(metrics::mean_absolute_error(&three, &three, 1, Some(&[0.0; 3])));
     assert_eq!(text, "there is no row to measure: every weight is 0");
-    assert_eq!(
-        message(metrics::r2(&three, &three, 0, None)),
-        "there are 3 values of y where there should be 0"
-    );
+    assert_eq!(message(metrics::r2(&three, &three, 0, None)), "there are 3 values of y instead of 0");
     assert_eq!(message(metrics::log_loss(&three, &[], 0, None)), "there is no row to measure");
 }
 

@@ -1,4 +1,4 @@
-//! The file of a model: safetensors, with all that is no tensor as JSON in the metadata.
+//! The file format of models: safetensors, with everything but tensors as JSON in the metadata.
 
 use super::{Precision, SavedError, SavedModel};
 use crate::checkpoint::{CheckpointError, Disk, Tensor, TensorFile, Texts};
@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// Changes when a file could be read as something else than was meant.
+/// Increased when old and new files could be misread as each other.
 const VERSION: u32 = 1;
 const VERSION_KEY: &str = "wgpu_optim_model";
 const CHECKSUM_KEY: &str = "checksum";
@@ -16,11 +16,10 @@ const CHECKSUM_KEY: &str = "checksum";
 type Tensors<'a> = BTreeMap<String, Tensor<'a>>;
 
 impl SavedModel {
-    /// Writes the model to a file, which has its name only once it is whole. The same model gives the same
-    /// bytes.
+    /// Writes the model to a file atomically. The output is deterministic.
     ///
     /// # Errors
-    /// [`SavedError::Part`] if the model is not one; [`SavedError::File`] if it cannot be written.
+    /// [`SavedError::Part`] if the model is inconsistent; [`SavedError::File`] if it cannot be written.
     pub fn save(&self, path: &Path) -> Result<(), SavedError> {
         self.check().map_err(|(part, reason)| part_error(path, part, reason))?;
         let tensors = self.tensors();
@@ -32,10 +31,10 @@ impl SavedModel {
         })
     }
 
-    /// Reads a model from a file, all of which is checked.
+    /// Reads a model from a file, and validates it.
     ///
     /// # Errors
-    /// [`SavedError`], naming the file and the part that is wrong.
+    /// [`SavedError`], naming the file and the invalid part.
     pub fn load(path: &Path) -> Result<Self, SavedError> {
         let bytes = std::fs::read(path);
         let bytes = bytes.map_err(|error| SavedError::File { path: path.into(), error })?;
@@ -145,7 +144,7 @@ impl File<'_> {
         self.metadata.contains_key(key).then(|| self.json(key)).transpose()
     }
 
-    /// A tensor's elements, and what they are stored as.
+    /// The elements of a tensor, and their precision.
     fn numbers(&self, name: &'static str) -> Result<(Vec<f64>, Precision), SavedError> {
         let Tensor { dtype, bytes, .. } = self.tensor(name)?;
         match dtype {
@@ -157,7 +156,7 @@ impl File<'_> {
                 let words = bytes.as_chunks().0.iter();
                 Ok((words.map(|&word| f32::from_le_bytes(word).into()).collect(), Precision::Single))
             }
-            other => Err(self.error(name, format!("is {other}, and must be F32 or F64"))),
+            other => Err(self.error(name, format!("has the type {other}, but must have F32 or F64"))),
         }
     }
 
@@ -167,12 +166,12 @@ impl File<'_> {
             return Ok(());
         }
         let reason =
-            format!("is {dtype} {shape:?}, and must be {} {:?}", expected.dtype, expected.shape);
+            format!("is {dtype} {shape:?}, but must be {} {:?}", expected.dtype, expected.shape);
         Err(self.error(name, reason))
     }
 
     fn tensor(&self, name: &'static str) -> Result<&Tensor<'_>, SavedError> {
-        self.tensors.get(name).ok_or_else(|| self.error(name, "the tensor is not there".into()))
+        self.tensors.get(name).ok_or_else(|| self.error(name, "the tensor is missing".into()))
     }
 
     fn error(&self, part: &str, reason: String) -> SavedError {
@@ -184,7 +183,7 @@ fn part_error(path: &Path, part: &str, reason: String) -> SavedError {
     SavedError::Part { path: path.into(), part: part.into(), reason }
 }
 
-/// Of all metadata but itself, and all tensors.
+/// The checksum of all tensors and all metadata except itself.
 fn checksum(metadata: &Texts, tensors: &Tensors) -> String {
     let mut hasher = crc32fast::Hasher::new();
     let mut add = |bytes: &[u8]| {

@@ -453,7 +453,11 @@ fn f64_takes_f32_and_other_devices_do_not_take_f64() {
     json(folder.path(), &format!("{apply} f64"));
     assert_eq!(load(&folder.path().join("o"))["a"].0, Dtype::F64);
     let again = "apply --optimizer adam --params o --grads g0 --out o2 --device";
-    refused(folder.path(), &format!("{again} cpu"), &["o: `a` is F64", "F32 is needed", "--device f64"]);
+    refused(
+        folder.path(),
+        &format!("{again} cpu"),
+        &["o: `a` has the type F64", "F32 is required", "--device f64"],
+    );
 }
 
 #[test]
@@ -538,7 +542,7 @@ fn files_that_do_not_belong_together_are_refused() {
     for (grads, parts) in [
         ("unknown", &["unknown: `c`", "no parameter"][..]),
         ("shape", &["shape: `b`", "[3]", "[1, 3]"]),
-        ("half", &["half: `a`", "F16", "F32 is needed"]),
+        ("half", &["half: `a`", "F16", "F32 is required"]),
         ("text", &["text: ", "safetensors"]),
         ("short", &["short: ", "safetensors"]),
         ("missing", &["missing: "]),
@@ -556,8 +560,8 @@ fn files_that_do_not_belong_together_are_refused() {
     let square = [("a.exp_avg_sq", Dtype::F32, &[2][..], &[0.0, 0.0][..])];
     let moments = [avg, square].concat();
     for (state, parts) in [
-        (step.to_vec(), &["state: `a.step` is there without `a.exp_avg`, `a.exp_avg_sq`"][..]),
-        (moments.clone(), &["`a.exp_avg` is there without `a.step`"]),
+        (step.to_vec(), &["state: `a.step` is present without `a.exp_avg`, `a.exp_avg_sq`"][..]),
+        (moments.clone(), &["`a.exp_avg` is present without `a.step`"]),
         ([avg, step].concat(), &["without `a.exp_avg_sq`"]),
         (vec![("c.step", Dtype::F64, &[][..], &[1.0][..])], &["`c.step`", "no parameter"]),
         (vec![("step", Dtype::F64, &[][..], &[1.0][..])], &["`step`", "no parameter"]),
@@ -578,7 +582,10 @@ fn files_that_do_not_belong_together_are_refused() {
             [&moments[..], &[("a.step", Dtype::F64, &[2][..], &[1.0, 1.0][..])]].concat(),
             &["`a.step`", "[2]"],
         ),
-        ([&moments[..], &[("a.step", Dtype::F16, &[][..], &[1.0][..])]].concat(), &["`a.step` is F16"]),
+        (
+            [&moments[..], &[("a.step", Dtype::F16, &[][..], &[1.0][..])]].concat(),
+            &["`a.step` has the type F16"],
+        ),
     ] {
         save_with(&path("state"), &state, None);
         refused(folder.path(), &format!("{apply} --state state"), parts);
@@ -636,7 +643,7 @@ fn outputs_that_cannot_be_written_are_refused_before_anything_is_read() {
     // Neither is a file of tensors: no input is looked at.
     std::fs::create_dir(folder.path().join("dir")).unwrap();
     let unread = "apply --optimizer adam --device cpu --params none --grads none --out";
-    refused(folder.path(), &format!("{unread} no/o"), &["--out no/o", "no such folder"]);
+    refused(folder.path(), &format!("{unread} no/o"), &["--out no/o", "its directory does not exist"]);
     refused(folder.path(), &format!("{unread} dir"), &["--out dir"]);
     refused(folder.path(), &format!("{unread} o --state-out no/s"), &["--state-out no/s"]);
     refused(folder.path(), &format!("{apply} g1"), &["--out g1", "overwrite"]);

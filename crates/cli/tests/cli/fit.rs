@@ -124,7 +124,7 @@ fn a_poisson_model_predicts_counts_of_an_exposure() {
         assert_near(device, &cells(&predicted(&folder, "--exposure days"), "prediction"), &expected);
         let metrics = &report["runs"][0]["metrics"];
         assert!(number(&metrics["d2"]) > 0.5, "{device}: {metrics}");
-        refused(&folder, "predict m data.csv", &["was trained with an offset"]);
+        refused(&folder, "predict m data.csv", &["was trained with offsets"]);
     }
 }
 
@@ -219,7 +219,7 @@ fn rows_that_are_never_stored_lead_to_the_same_weights() {
             let fit = format!("{SYNTHETIC} --device {device} {flags}");
             for fit in [fit.replace("--samples 12000", "--samples 500"), fit] {
                 assert_eq!(
-                    json(HERE, &format!("{fit} --virtual"))["runs"][0]["weights"],
+                    json(HERE, &format!("{fit} --on-the-fly"))["runs"][0]["weights"],
                     json(HERE, &fit)["runs"][0]["weights"],
                     "{fit}"
                 );
@@ -304,7 +304,7 @@ fn a_device_needs_memory_for_what_is_there_at_a_time() {
 #[test]
 fn what_no_memory_holds_is_refused_with_numbers() {
     let fit = "fit --device cpu --samples 10000000000 --steps 1";
-    refused(HERE, fit, &["10000000000 rows × 64 features need", "GB are available", "--virtual"]);
+    refused(HERE, fit, &["10000000000 rows × 64 features need", "GB are available", "--on-the-fly"]);
 }
 
 #[test]
@@ -313,7 +313,7 @@ fn a_report_tells_of_submissions() {
         return;
     }
     let report =
-        json(HERE, "fit --device gpu --virtual --samples 300000 --steps 20 --optimizer sgd --json");
+        json(HERE, "fit --device gpu --on-the-fly --samples 300000 --steps 20 --optimizer sgd --json");
     let submissions = &report["runs"][0]["submissions"];
     let [count, longest, budget] =
         ["count", "longest_seconds", "budget_seconds"].map(|key| number(&submissions[key]));
@@ -327,8 +327,7 @@ fn a_row_that_cannot_be_used_is_left_out_and_told_of() {
     refused(&folder, fit, &["data.csv: line 3, row 2, column `b`: `x`"]);
     let outcome = run(&folder, &format!("{fit} --on-bad-row skip --json"));
     assert_eq!(outcome.code, 0, "{}", outcome.stderr);
-    for part in ["2 rows were left out:", "line 3, row 2, column `b`: `x`", "line 6, row 5, column `b`"]
-    {
+    for part in ["2 rows were skipped:", "line 3, row 2, column `b`: `x`", "line 6, row 5, column `b`"] {
         assert!(outcome.stderr.contains(part), "{part}: {}", outcome.stderr);
     }
     let report: Value = serde_json::from_str(&outcome.stdout).unwrap();
@@ -490,7 +489,7 @@ fn what_does_not_go_together_is_named() {
         ("--tol -1", &["--tol is -1"]),
         ("--average 1", &["decay is 1"]),
         ("--epochs 1 --steps 1", &["--epochs", "--steps"]),
-        ("--virtual", &["--virtual goes with synthetic data", "`data.csv`"]),
+        ("--on-the-fly", &["--on-the-fly goes with synthetic data", "`data.csv`"]),
         ("--samples 5", &["--samples goes with synthetic data"]),
         ("--offset a --exposure b", &["--offset", "--exposure"]),
         ("--offset y", &["`y`", "two things"]),
@@ -516,7 +515,7 @@ fn what_does_not_go_together_is_named() {
     ] {
         refused(HERE, &format!("fit --samples 10 --device cpu {flags}"), parts);
     }
-    refused(HERE, "fit --virtual --device-memory 100", &["--virtual", "--device-memory"]);
+    refused(HERE, "fit --on-the-fly --device-memory 100", &["--on-the-fly", "--device-memory"]);
     refused(HERE, "fit blog --device cpu --seed 1", &["--seed goes with", "`blog`"]);
 }
 

@@ -232,15 +232,18 @@ fn another_problem_is_refused_by_the_field_that_differs() {
     };
     refused(
         "a.csv --batch-size 3 --epochs 3",
-        &["1-adam-6.safetensors: batch_size is 2 there, and 3 here"],
+        &["1-adam-6.safetensors: batch_size was 2 in the checkpoint and is 3 now"],
     );
-    refused("a.csv --batch-size 2 --epochs 3 --lr 0.5", &["rule.Adam.lr is 0.001 there, and 0.5 here"]);
+    refused(
+        "a.csv --batch-size 2 --epochs 3 --lr 0.5",
+        &["rule.Adam.lr was 0.001 in the checkpoint and is 0.5 now"],
+    );
     refused(
         "a.csv --batch-size 2 --epochs 3 --loss squared_error",
         &["model.loss.name is \"mse\" there"],
     );
     refused("b.csv --batch-size 2 --epochs 3", &["data.checksum is \"crc32 "]);
-    refused("a.csv --batch-size 2 --epochs 2", &["update is 6 there, and at most 4 here"]);
+    refused("a.csv --batch-size 2 --epochs 2", &["update was 6 in the checkpoint and is at most 4 now"]);
     refused_whole(&folder, &fit(first), &["already contains checkpoints: pass --resume to continue"]);
     let others = [
         ("a.csv --batch-size 2 --epochs 3 --optimizer sgd", "1-adam is there, and here are 1-sgd"),
@@ -335,7 +338,7 @@ fn a_folder_in_use_is_refused() {
 fn what_is_in_the_way_is_named_and_left_alone() {
     let folder = folder(&[("kept", "something"), ("log.csv", "old")]);
     let fit = "fit blog --device cpu --optimizer adam --epochs 2 --checkpoint-every 5";
-    refused_whole(&folder, &format!("{fit} --checkpoint kept"), &["making the folder kept: "]);
+    refused_whole(&folder, &format!("{fit} --checkpoint kept"), &["creating the directory kept: "]);
     refused_whole(&folder, &format!("{fit} --run-dir kept"), &["--run-dir kept: "]);
     refused(&folder, fit, &["--checkpoint-every goes with --checkpoint DIR or --run-dir DIR"]);
     refused(&folder, "fit blog --resume", &["--resume goes with --checkpoint"]);
@@ -372,7 +375,7 @@ fn a_file_that_cannot_be_written_to_its_end_is_an_error_and_what_was_there_is_th
     let fit = |features: u32, steps: u32, more: &str| {
         format!(
             "fit synthetic --samples 500 --features {features} --steps {steps} --batch-size 10 --device cpu \
-             --optimizer adam --no-verify --checkpoint-every 5 --keep 5 {more}"
+             --optimizer adam --no-verify --checkpoint-every 5 --keep-last 5 {more}"
         )
     };
     let limited = "ulimit -f 16;";
@@ -407,11 +410,11 @@ fn a_full_disk_is_an_error_and_what_was_there_is_there_still() {
                --checkpoint disk --checkpoint-every 5";
     // 96 KB each: the third one does not fit. The last state of a run is always written, others may be passed over.
     let script = format!(
-        "{mount}; {program} {fit} --keep 9 --steps 5 >/dev/null || exit 89; \
-         {program} {fit} --keep 9 --steps 10 --resume >/dev/null || exit 90; \
-         {program} {fit} --keep 9 --steps 50 --resume --out model.safetensors >/dev/null; \
+        "{mount}; {program} {fit} --keep-last 9 --steps 5 >/dev/null || exit 89; \
+         {program} {fit} --keep-last 9 --steps 10 --resume >/dev/null || exit 90; \
+         {program} {fit} --keep-last 9 --steps 50 --resume --out model.safetensors >/dev/null; \
          test $? = 2 || exit 91; test -s model.safetensors || exit 93; rm $(ls disk/*.safetensors | sort -V | head -n -1); \
-         {program} {fit} --keep 1 --steps 50 --resume >/dev/null || exit 92; ls -A disk"
+         {program} {fit} --keep-last 1 --steps 50 --resume >/dev/null || exit 92; ls -A disk"
     );
     let mut command = Command::new("unshare");
     command.current_dir(folder.path()).args(["-rm", "sh", "-c", &script]);
@@ -438,7 +441,7 @@ fn a_folder_that_may_not_be_written_to_is_an_error() {
     let _ = std::fs::remove_file(closed.join("probe"));
     for (flags, part) in [
         ("--checkpoint closed", "locking closed/lock: "),
-        ("--checkpoint closed/kept", "making the folder closed/kept: "),
+        ("--checkpoint closed/kept", "creating the directory closed/kept: "),
         ("--run-dir closed/run", "--run-dir closed/run: "),
         ("--log closed/log.csv", "--log closed/log.csv: "),
         ("--plot closed/p.svg", "--plot closed/p.svg: "),

@@ -125,9 +125,9 @@ fn a_full_or_closed_standard_output_takes_no_file_with_it() {
 #[test]
 fn a_named_pipe_in_the_place_of_a_result_is_refused_before_training() {
     for (failing, part) in [
-        ("log", "log.csv: is there and is not a regular file"),
-        ("plot", "plot.svg: is there and is not a regular file"),
-        ("model", "model.safetensors: is there and is not a regular file"),
+        ("log", "log.csv: exists and is not a regular file"),
+        ("plot", "plot.svg: exists and is not a regular file"),
+        ("model", "model.safetensors: exists and is not a regular file"),
         ("checkpoint", "kept/lock: it is not a regular file"),
     ] {
         let folder = folder(&[]);
@@ -159,7 +159,7 @@ fn what_cannot_be_written_is_found_before_training() {
     let cases = [
         ("--out m/", "--out m/: is not the name of a file"),
         ("--out ./m/.", "is not the name of a file"),
-        ("--out none/m", "there is no such folder"),
+        ("--out none/m", "its directory does not exist"),
         ("--log a.svg --plot a.svg", "would overwrite the data or another output"),
         ("--log a --out a.partial", "would overwrite the data or another output"),
         ("--checkpoint c --out c/lock", "has a name that the checkpoints in this folder use"),
@@ -174,11 +174,7 @@ fn what_cannot_be_written_is_found_before_training() {
         command::refused_whole(&folder, &format!("{long} {flags}"), &[part]);
     }
     std::fs::create_dir_all(folder.path().join("run/report.json")).unwrap();
-    command::refused(
-        &folder,
-        &format!("{long} --run-dir run"),
-        &["run/report.json: is there and is not"],
-    );
+    command::refused(&folder, &format!("{long} --run-dir run"), &["run/report.json: exists and is not"]);
 }
 
 #[test]

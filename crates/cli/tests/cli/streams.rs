@@ -328,7 +328,7 @@ fn sizes_that_make_no_sense_are_refused() {
     fails(HERE, "fit --epochs 0", 2, &["--epochs"]);
     fails(HERE, "fit --batch-size 0", 2, &["--batch-size"]);
     fails(HERE, "fit --device cpu --samples 1000000000000", 2, &["memory", "1000000000000"]);
-    fails(HERE, "fit --virtual --samples 10000000000000", 2, &["samples is 1", "1099511627776"]);
+    fails(HERE, "fit --on-the-fly --samples 10000000000000", 2, &["samples is 1", "1099511627776"]);
 }
 
 #[test]

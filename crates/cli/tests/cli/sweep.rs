@@ -197,21 +197,21 @@ fn what_cannot_be_is_named() {
     }
     fails("--lr -1,0.1", 2, &["adam: lr is -1.0"]);
     fails("--beta2 0.9,1.5", 2, &["adam: ", "1.5"]);
-    fails("--optimizer sgd --beta2 0.9", 2, &["--beta2 is a hyper-parameter of none"]);
+    fails("--optimizer sgd --beta2 0.9", 2, &["--beta2 is not a hyper-parameter of any"]);
     fails("--lr 1e-9:1:4000000 --beta1 0:0.9:1000", 2, &["the grid has 4000000000 settings"]);
-    fails("--lr 1e-3:1:4000000 --seeds 1000", 2, &["4000000 settings in 1000 orders"]);
+    fails("--lr 1e-3:1:4000000 --seeds 1000", 2, &["4000000 settings times 1000 orders"]);
     fails("--batch-size 101", 2, &["--batch-size 101 is more than the 100 rows of blog"]);
-    fails("--standardize", 2, &["--standardize goes with a file"]);
+    fails("--standardize", 2, &["--standardize requires a data file"]);
     fails("--loss logistic", 2, &["blog", "different values"]);
     fails("--plot a.pdf", 2, &[".svg"]);
-    fails("--plot nowhere/a.svg", 2, &["--plot nowhere/a.svg: there is no such folder"]);
+    fails("--plot nowhere/a.svg", 2, &["--plot nowhere/a.svg: its directory does not exist"]);
     fails("--csv tests", 2, &["--csv tests", "not a regular file"]);
     fails(&format!("{DIABETES} --csv {DIABETES}"), 2, &["would overwrite the data"]);
     fails("--x lr", 2, &["--plot"]);
     fails("--plot a.svg --y depth", 2, &["it is none of lr, beta1"]);
     if Gpu::get().is_some() {
         let large = format!("{BREAST_CANCER} --batch-size 569 --device gpu");
-        fails(&large, 2, &["a batch of 569 rows × 30 features is too large to sweep on a GPU"]);
+        fails(&large, 2, &["a batch of 569 rows × 30 features is too large for a sweep on a GPU"]);
     }
 }
 

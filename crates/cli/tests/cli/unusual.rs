@@ -80,7 +80,11 @@ fn rows_may_be_fewer_than_a_batch_unless_that_was_asked_for() {
             refused(&folder, &fit(device, &format!("--batch-size {}", rows + 1)), &[&more]);
         }
     }
-    refused(data(1, "a,y", |_| "1,2".into()), &fit("cpu", "--early-stopping"), &["there is one row"]);
+    refused(
+        data(1, "a,y", |_| "1,2".into()),
+        &fit("cpu", "--early-stopping"),
+        &["a single row cannot be split"],
+    );
 }
 
 #[test]

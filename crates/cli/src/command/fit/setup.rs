@@ -171,7 +171,7 @@ impl SyntheticArguments {
             ("--condition", self.condition.is_some()),
             ("--balance", self.balance.is_some()),
             ("--seed", self.seed.is_some()),
-            ("--virtual", self.is_virtual),
+            ("--on-the-fly", self.is_virtual),
         ]
     }
 

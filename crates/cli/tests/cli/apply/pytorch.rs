@@ -140,8 +140,8 @@ fn what_has_a_gradient_must_be_of_a_type_that_is_stepped() {
         save(&path("g0"), Dtype::F32, &[("b", &[1], &[1.0])]);
         save(&path("g1"), Dtype::F32, &[("a", &[1], &[1.0])]);
         let apply = "apply --optimizer adam --params p --out o --state-out s --device cpu --grads g0 g1";
-        let said = format!("p: `a` is {dtype}, and F32 is needed");
-        refused(folder.path(), apply, &[&said, "g1 has a gradient of it"]);
+        let said = format!("p: `a` has the type {dtype}, but F32 is required");
+        refused(folder.path(), apply, &[&said, "because g1 has its gradient"]);
     }
     json(folder.path(), "apply --optimizer adam --params p --out o --device f64 --grads g0 g1 --json");
 }
@@ -270,7 +270,7 @@ fn other_rules_need_their_step() {
         save_with(&path("s"), &state, None);
         let apply =
             format!("apply --optimizer {optimizer} --params p --grads g --state s --out o --device cpu");
-        refused(folder.path(), &apply, &["is there without `a.step`"]);
+        refused(folder.path(), &apply, &["is present without `a.step`"]);
         // As PyTorch keeps it.
         state.push(("a.step", Dtype::F32, &[], &[3.0]));
         save_with(&path("s"), &state, None);
@@ -281,7 +281,7 @@ fn other_rules_need_their_step() {
     save(&path("s"), Dtype::F32, &[("a.step", &[], &[3.0])]);
     let apply =
         "apply --optimizer sgd --momentum 0.9 --params p --grads g --state s --out o --device cpu";
-    refused(folder.path(), apply, &["`a.step` is there without `a.momentum_buffer`"]);
+    refused(folder.path(), apply, &["`a.step` is present without `a.momentum_buffer`"]);
 }
 
 #[test]

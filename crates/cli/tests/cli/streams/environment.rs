@@ -49,7 +49,7 @@ const ON_GPU: [&str; 5] = [
 fn a_backend_that_is_not_there_is_named_with_its_variable() {
     let variables = [("WGPU_BACKEND", Some(ABSENT))];
     let said = format!(
-        "error: WGPU_BACKEND is `{ABSENT}`: no adapter of that backend here; this program can use "
+        "error: WGPU_BACKEND is `{ABSENT}`: this machine has no adapter of that backend; this program supports "
     );
     for arguments in ON_GPU {
         refused_with(&variables, arguments, &[&said]);
@@ -72,7 +72,7 @@ fn a_backend_that_is_not_there_is_named_with_its_variable() {
 fn a_word_that_is_no_backend_is_named_with_its_variable() {
     for (value, word) in [("vulcan", "vulcan"), ("vulkan,foo", "foo")] {
         let variables = [("WGPU_BACKEND", Some(value))];
-        let said = format!("error: WGPU_BACKEND is `{value}`: `{word}` is no backend");
+        let said = format!("error: WGPU_BACKEND is `{value}`: `{word}` is not a backend");
         for arguments in ON_GPU.iter().chain(&["devices", "verify --adapter all"]) {
             refused_with(&variables, arguments, &[&said, "vulkan, metal, dx12 and gl"]);
         }
