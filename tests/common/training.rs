@@ -1,4 +1,4 @@
-//! Training on every kind of device there is.
+//! Training on every kind of device.
 
 #![allow(dead_code, reason = "every test file uses its own part of this")]
 
@@ -14,15 +14,13 @@ use wgpu_optim::regression::train::{
 use wgpu_optim::schedule::CosineAnnealing;
 use wgpu_optim::{Rule, Schedule};
 
-/// The device of the library's own kind, the same one for all tests of a file; `None` where tests may go
-/// without one.
+/// The library's device, shared by all tests of a file; `None` if tests may run without one.
 pub fn gpu() -> Option<&'static Gpu> {
     static GPU: LazyLock<Gpu> = LazyLock::new(|| Gpu::open(None).unwrap());
     common::gpu::Gpu::get().map(|_| &*GPU)
 }
 
-/// So many updates from batches of `size` rows of all there are, in their order, at the rule's learning
-/// rate.
+/// A plan of a number of updates from batches of `size` rows, in order, at the rule's learning rate.
 pub fn plan(problem: &Problem, recipe: Recipe, size: u64, updates: u64) -> Plan {
     Plan {
         recipe,
@@ -42,12 +40,12 @@ pub fn annealed(rule: &Rule, updates: u64) -> Schedule {
     CosineAnnealing { t_max: updates, eta_min: 0.0 }.schedule(rule.lr()).unwrap()
 }
 
-/// What a run from zero comes to.
+/// Trains from zero, and returns the report.
 pub fn run(problem: &Problem, plan: &Plan, worker: &mut dyn Worker) -> Report {
     train(problem, plan, worker, &AtomicBool::new(false), &mut |_| Ok(())).unwrap()
 }
 
-/// What a run comes to in f64, by the definition.
+/// Trains with the definition in f64.
 pub fn in_f64(problem: &Problem, plan: &Plan) -> Report {
     let (x, sides) = problem.materialize::<f64>().unwrap();
     let rows = HostRows::Resident { x: &x, sides: &sides };
@@ -55,7 +53,7 @@ pub fn in_f64(problem: &Problem, plan: &Plan) -> Report {
     run(problem, plan, &mut CpuWorker::new(rows, &plan.recipe, &start).unwrap())
 }
 
-/// What a run comes to on the processor's fast path.
+/// Trains on the processor's fast path.
 pub fn in_f32(problem: &Problem, plan: &Plan) -> Report {
     let (x, sides) = problem.materialize::<f32>().unwrap();
     let rows = HostRows::Resident { x: &x, sides: &sides };
@@ -63,7 +61,7 @@ pub fn in_f32(problem: &Problem, plan: &Plan) -> Report {
     run(problem, plan, &mut CpuWorker::new(rows, &plan.recipe, &start).unwrap())
 }
 
-/// What a run comes to on the device.
+/// Trains on the device.
 pub fn on_gpu(gpu: &Gpu, problem: &Problem, plan: &Plan) -> Report {
     let (model, batches) = (&plan.recipe.model, &plan.batches);
     let data = GpuData::new(gpu, problem, model, batches, Placement::Resident).unwrap();
@@ -71,7 +69,7 @@ pub fn on_gpu(gpu: &Gpu, problem: &Problem, plan: &Plan) -> Report {
     run(problem, plan, &mut GpuWorker::new(&data, &plan.recipe, &start, batches).unwrap())
 }
 
-/// What a run comes to on the device where many updates are one dispatch, if they can be.
+/// Trains on the device with many updates per dispatch, if the problem is small enough.
 pub fn in_epochs(gpu: &Gpu, problem: &Problem, plan: &Plan) -> Option<Report> {
     let (model, batches) = (&plan.recipe.model, &plan.batches);
     if !SmallBatchWorker::fits(problem, &plan.recipe, batches) {
@@ -82,7 +80,7 @@ pub fn in_epochs(gpu: &Gpu, problem: &Problem, plan: &Plan) -> Option<Report> {
     Some(run(problem, plan, &mut SmallBatchWorker::new(&data, &plan.recipe, &start, batches).unwrap()))
 }
 
-/// What a run comes to everywhere, and in every way.
+/// Trains on every device, in every way.
 pub fn everywhere(problem: &Problem, plan: &Plan) -> Vec<(&'static str, Report)> {
     let mut reports = vec![("f64", in_f64(problem, plan)), ("f32", in_f32(problem, plan))];
     if let Some(gpu) = gpu() {

@@ -1,6 +1,6 @@
-//! Checkpoints of one small run, of which all is used that can be.
+//! Checkpoints of a small run that uses every feature.
 
-use super::sealed;
+use super::checksummed;
 use std::sync::LazyLock;
 use std::sync::atomic::AtomicBool;
 use wgpu_optim::checkpoint::{CheckpointError, Disk};
@@ -12,7 +12,7 @@ use wgpu_optim::regression::train::{
 };
 use wgpu_optim::{Adam, Loss, Model, Penalty, Schedule};
 
-/// The run, and the bytes of a checkpoint in its midst.
+/// The run, and the bytes of a checkpoint in the middle of it.
 struct Run {
     problem: Problem,
     plan: Plan,
@@ -50,7 +50,7 @@ static RUN: LazyLock<Run> = LazyLock::new(|| {
 });
 
 impl Run {
-    /// The states that it comes to from there, if it comes to any.
+    /// Resumes the run from a state, and returns the later states.
     fn go_on<R: Float>(&self, from: Option<RunState>) -> Vec<RunState> {
         let mut states = Vec::new();
         let mut save = |state: &RunState| {
@@ -75,20 +75,21 @@ impl Run {
     }
 
     fn read(&self, bytes: &[u8]) -> Result<(RunState, Provenance), CheckpointError> {
-        sealed::read(bytes, |path| RunState::read(path, bytes, &self.plan, &self.configuration))
+        checksummed::read(bytes, |path| RunState::read(path, bytes, &self.plan, &self.configuration))
     }
 }
 
-/// The bytes of a good checkpoint.
+/// The bytes of a valid checkpoint.
 pub fn whole() -> &'static [u8] {
     &RUN.whole
 }
 
-/// Reads these bytes as a checkpoint, and goes on from it if it is one.
+/// Reads these bytes as a checkpoint, and resumes from it if it is valid.
 pub fn check(bytes: &[u8]) -> Result<RunState, CheckpointError> {
-    if let Some((state, made_by)) = sealed::righted(bytes, |bytes| RUN.read(bytes)) {
+    if let Some((state, made_by)) = checksummed::with_corrected_checksums(bytes, |bytes| RUN.read(bytes))
+    {
         let again = RUN.read(&RUN.written(&state, &made_by)).unwrap();
-        // A loss may be no number, which equals nothing.
+        // A loss may be NaN, which is not equal to itself.
         assert_eq!(format!("{again:?}"), format!("{:?}", (&state, made_by)));
         RUN.go_on::<f32>(Some(state.clone()));
         RUN.go_on::<f64>(Some(state));
