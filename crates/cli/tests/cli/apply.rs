@@ -570,7 +570,7 @@ fn files_that_do_not_belong_together_are_refused() {
     std::fs::write(path("short"), &bytes(&folder, "g0")[..100]).unwrap();
     let apply = "apply --optimizer adam --device cpu --params p --out o --state-out t --grads g0";
     for (grads, parts) in [
-        ("unknown", &["unknown: `c`", "no parameter"][..]),
+        ("unknown", &["unknown: `c`", "without a parameter"][..]),
         ("shape", &["shape: `b`", "[3]", "[1, 3]"]),
         ("half", &["half: `a`", "F16", "F32 is required"]),
         ("text", &["text: ", "safetensors"]),
@@ -593,8 +593,8 @@ fn files_that_do_not_belong_together_are_refused() {
         (step.to_vec(), &["state: `a.step` is present without `a.exp_avg`, `a.exp_avg_sq`"][..]),
         (moments.clone(), &["`a.exp_avg` is present without `a.step`"]),
         ([avg, step].concat(), &["without `a.exp_avg_sq`"]),
-        (vec![("c.step", Dtype::F64, &[][..], &[1.0][..])], &["`c.step`", "no parameter"]),
-        (vec![("step", Dtype::F64, &[][..], &[1.0][..])], &["`step`", "no parameter"]),
+        (vec![("c.step", Dtype::F64, &[][..], &[1.0][..])], &["`c.step`", "without a parameter"]),
+        (vec![("step", Dtype::F64, &[][..], &[1.0][..])], &["`step`", "without a parameter"]),
         (
             vec![("a.sum", Dtype::F32, &[2][..], &[1.0, 1.0][..])],
             &["`a.sum`", "adam", "exp_avg, exp_avg_sq, step"],

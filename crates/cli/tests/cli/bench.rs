@@ -101,9 +101,12 @@ fn page_and_table_are_files_of_their_own() {
 fn bad_sizes_and_numbers_are_refused_with_what_is_wrong() {
     let refusals: [(&str, &[&str]); 11] = [
         ("bench step --sizes 0", &["`0`", "1 to 2^40"]),
-        ("bench step --sizes 12q", &["`12q` is no size"]),
+        ("bench step --sizes 12q", &["`12q` is not a size"]),
         ("bench step --sizes 2^99", &["2^99"]),
-        ("bench step --sizes 8x8 --stream 2^20 --device cpu", &["8x8", "a step has parameters"]),
+        (
+            "bench step --sizes 8x8 --stream 2^20 --device cpu",
+            &["8x8", "the size of a step is one number"],
+        ),
         ("bench gradient --sizes 8x2^30", &["8x2^30"]),
         (
             "bench step --device cpu --rule adam --sizes 2^40",
@@ -120,7 +123,7 @@ fn bad_sizes_and_numbers_are_refused_with_what_is_wrong() {
     }
     let folder = folder(&[]);
     refused_whole(&folder, "bench step --html a --csv a", &["--csv a", "overwrite"]);
-    refused_whole(&folder, "bench step --csv none/a", &["none/a", "folder"]);
+    refused_whole(&folder, "bench step --csv none/a", &["none/a", "directory"]);
 }
 
 /// A report with one row, whose samples are `by` times as long.
@@ -181,7 +184,11 @@ fn times_that_no_clock_measured_are_refused() {
             "{what}: row 2 (epoch adam of 4096, cpu, 1 thread, hot): number 1 of `samples` is {said}, "
         );
         for arguments in [format!("{what} a"), format!("a {what}"), format!("{what} {what} --json")] {
-            refused(&folder, &format!("compare {arguments}"), &[&row, "a time is above 0 s and finite"]);
+            refused(
+                &folder,
+                &format!("compare {arguments}"),
+                &[&row, "a time must be above 0 s and finite"],
+            );
         }
     }
     let copies = changed(|file| file["rows"][0]["beside"] = json!(vec![0.0; 20]));
@@ -198,7 +205,7 @@ fn a_row_is_there_once() {
     });
     let folder = folder(&[("a", &file(1.0)), ("many", &many)]);
     for arguments in ["many many", "a many", "many a"] {
-        let parts = ["many: rows 1 and 3 are of the same work (step adam of 4096, cpu, 1 thread, hot)"];
+        let parts = ["many: rows 1 and 3 are both of step adam of 4096, cpu, 1 thread, hot"];
         refused(&folder, &format!("compare {arguments}"), &parts);
     }
 }
