@@ -1,5 +1,5 @@
-// Exponential and logarithm from + − × / alone, so that their error follows from WGSL's accuracy of these: its own log may
-// have an error of 2⁻²¹ near one, and it has no log1p. Equals src/cpu/exponential.rs.
+// Exponential and logarithm from + − × / alone, so that their error follows from WGSL's accuracy of these: WGSL's log may
+// have an error of 2⁻²¹ near one, and WGSL has no log1p. Equals src/cpu/exponential.rs.
 
 // ln 2 in two parts: a multiple of the first by a small integer is exact.
 const LN2_HIGH = 0.693359375f;

@@ -6,7 +6,7 @@
 mod harmless;
 
 use harmless::checkpoint::{check, whole};
-use harmless::sealed::{texts, with_texts};
+use harmless::checksummed::{texts, with_texts};
 use libfuzzer_sys::{fuzz_mutator, fuzz_target, fuzzer_mutate};
 
 // The first seed has the texts of a valid checkpoint.

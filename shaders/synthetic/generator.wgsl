@@ -66,7 +66,8 @@ fn common_factor(row: vec2u) -> i32 {
     return 0;
 }
 
-// Four features from their individual parts; zero past the last feature, so that padding adds nothing to a dot product. The squares of `factor` and `own` add up to 2³⁰, so the sum is below 1.42 · 2³⁰.
+// Four features from their individual parts; zero past the last feature, so that padding adds nothing to a dot product.
+// The squares of `factor` and `own` sum to 2³⁰, so the sum is below 1.42 · 2³⁰.
 fn mixed(parts: vec4i, factor: i32, column: u32) -> vec4i {
     var units = parts;
     if CORRELATED {

@@ -8,7 +8,7 @@ use wgpu::{Buffer, BufferUsages, Device};
 pub(super) const BLOCK: u64 = 64;
 
 /// Maximum number of buffers of a tensor; a tensor with more has a mistaken shape.
-const MOST_BUFFERS: u64 = 1024;
+const MAX_BUFFERS: u64 = 1024;
 
 /// Parameters and gradients of many tensors in as few buffers as possible.
 ///
@@ -75,7 +75,7 @@ impl Arena {
                 return Err(Error::Duplicate { name: name.into() });
             }
             let len = shape.iter().fold(1u64, |len, &extent| len.saturating_mul(extent));
-            let most = capacity.saturating_mul(MOST_BUFFERS);
+            let most = capacity.saturating_mul(MAX_BUFFERS);
             let hint = ": no tensor takes more than 1024 buffers";
             check_limit("number of elements of a tensor", most, len, hint)?;
             planned.push((name, shape, plan.place(len)));

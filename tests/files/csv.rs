@@ -30,7 +30,7 @@ fn csv_columns_are_features_targets_weight_and_offset() {
         select: Some(vec!["b".into(), "a".into()]),
         ..FileOptions::default()
     };
-    // What no column is asked for may hold anything.
+    // Unused columns may hold anything.
     let data = opened("d.csv", text.replace('6', "six").as_bytes(), &options).unwrap();
     assert_eq!(rows(&data), (vec![5.0, 2.0, 11.0, 8.0], vec![]));
 }
@@ -159,7 +159,7 @@ fn a_quote_that_is_never_closed_is_an_error_whatever_becomes_of_bad_rows() {
         message("d.csv", "a,y\n1,\"2", &skip())
             .contains("line 2: a quote that opens here is never closed")
     );
-    // A text of several lines that is no number is none of our business where nobody looks at it.
+    // A text of several lines in an unused column is accepted.
     let text = "a,note,y\n1,\"two\nlines\",2\n3,\"\",4\n";
     let options = FileOptions { exclude: vec!["note".into()], ..FileOptions::default() };
     assert_eq!(rows_of(text, &options), (vec![1.0, 3.0], vec![2.0, 4.0]));
@@ -202,7 +202,7 @@ fn what_separates_cells_is_found_out_or_said() {
     };
     let text = "age/weight/price\n1,5/2/3,25\n4/5,5/6\n7/9/-2,5\n";
     assert_eq!(rows_of(text, &said(Separator::Byte(b'/'), DecimalMark::Comma)), x);
-    // Two marks in one file: one of them may be for thousands.
+    // Two different marks in one file: one may be a thousands separator.
     let text = "a;y\n1,5;2\n1.500;3\n";
     let error = message("d.csv", text, &FileOptions::default());
     assert!(
@@ -230,7 +230,7 @@ fn an_index_that_pandas_wrote_is_left_out() {
         );
         assert_eq!(data.about.notes.len(), usize::from(left_out), "{text}");
     }
-    // A first column without a name that counts nothing may be anything.
+    // A first column without a name that does not count rows is not an index.
     let error = message("d.csv", ",a,y\n0.5,1,2\n0.25,3,4\n", &FileOptions::default());
     assert!(error.contains("column 1 has no name"), "{error}");
 }

@@ -1,4 +1,4 @@
-//! Numbers, sizes and texts that somebody may put into a file.
+//! Hostile numbers, sizes and texts in files.
 
 use crate::any::files;
 use crate::harmless::memory::peak;
@@ -48,7 +48,7 @@ fn numbers_that_are_none_are_named_or_counted_wherever_they_are() {
                 assert_eq!(data.skipped.first[0].row, row as u64 + 1);
             }
         }
-        // As large as it is, it is a number of f32.
+        // The largest value is still finite in f32.
         for (name, bytes) in files(&with(1e38, row, column), &[]) {
             let (x, y) = rows(&opened(name, &bytes, &FileOptions::default()).unwrap());
             let read = if column == 2 { y[row] } else { x[2 * row + column] };

@@ -1,5 +1,4 @@
-//! Files as data sets: what is read, what is refused, and what either costs. Models and checkpoints in files
-//! that are damaged.
+//! Data files: reading, errors, and memory use. Damaged files of models and checkpoints.
 
 mod any;
 mod csv;
@@ -9,10 +8,10 @@ mod foreign_checkpoints;
 #[path = "../harmless/mod.rs"]
 mod harmless;
 mod hostile;
+mod models;
 mod npy;
 #[cfg(feature = "parquet")]
 mod parquet;
-mod saved;
 mod svmlight;
 
 use harmless::memory;
@@ -31,7 +30,7 @@ pub fn opened(name: &str, bytes: &[u8], options: &FileOptions) -> Result<FileDat
     open(&path, options)
 }
 
-/// All rows: the features, and what lies beside them.
+/// Reads all rows: features and auxiliary columns.
 pub fn rows(data: &FileData) -> (Vec<f64>, Vec<f64>) {
     let rows = data.rows as usize;
     let (mut x, mut sides) = (vec![0.0; rows * data.features()], vec![0.0; rows * data.side()]);
@@ -75,7 +74,7 @@ fn rows_take_no_more_memory_than_they_may() {
         let options = FileOptions { memory, ..FileOptions::default() };
         let (data, bytes) = memory::peak(|| opened("d.csv", text.as_bytes(), &options).unwrap());
         assert_eq!(data.is_streamed(), streamed);
-        // Both places of what moves to a larger one, and buffers.
+        // Twice the size, for a reallocation, and buffers.
         assert!(bytes < 2 * memory as usize + (1 << 18), "{bytes} of {memory}");
     }
 }
@@ -106,7 +105,7 @@ fn a_file_that_changes_is_noticed() {
     assert!(matches!(error, DataError::Changed { .. }), "{error}");
 }
 
-/// Data whose file stays.
+/// Data with the temporary directory of its file.
 pub struct Kept {
     folder: TempDir,
     data: FileData,

@@ -14,7 +14,7 @@ pub fn npy<T: npyz::AutoSerialize + Copy>(shape: &[u64], order: npyz::Order, val
     bytes
 }
 
-/// Those of a header that may say anything.
+/// The bytes of an .npy file with an arbitrary header.
 pub fn npy_header(header: &str, data: usize) -> Vec<u8> {
     let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
     bytes.extend((header.len() as u16).to_le_bytes());
@@ -107,7 +107,7 @@ fn hostile_npy_headers_are_refused_by_name() {
         (b"\x93NUMPY\x09\x00\x00\x00".to_vec(), "unknown .npy version 9"),
         (b"\x93NUMPY\x01".to_vec(), "ends within its header"),
         (b"\x93NUMPY\x01\x00\xFF\x00{".to_vec(), "ends within its header"),
-        (b"PK\x03\x04".to_vec(), "is no .npy file"),
+        (b"PK\x03\x04".to_vec(), "is not an .npy file"),
     ] {
         let (text, bytes) = peak(|| message("x.npy", bytes, &FileOptions::default()));
         assert!(text.contains(part), "no `{part}`: {text}");

@@ -28,7 +28,7 @@ fn file(schema: &str, groups: usize, compression: Compression, write: &Write) ->
     bytes
 }
 
-/// Rows of the columns a, b and y in row groups of ten, compressed in one way or another.
+/// Rows of the columns a, b and y in row groups of ten, with various compressions.
 pub fn of_rows(values: &[f32]) -> Vec<u8> {
     let schema = "message m { required float a; optional double b; required float y; }";
     let groups: Vec<&[f32]> = values.chunks(30).collect();

@@ -1,4 +1,4 @@
-//! Checkpoints of runs in files: what survives whatever happens, and what is refused.
+//! Checkpoints of runs: crash safety, damage, and mismatches.
 
 use crate::{common, memory_files, training};
 
@@ -19,7 +19,7 @@ use wgpu_optim::{Adam, Loss, Model, Penalty, RmsProp};
 const FOLDER: &str = "/checkpoints";
 const RUN: &str = "1-adam";
 
-/// A small run of which all is used that can be.
+/// A small run that uses every feature.
 fn small() -> (Problem, TrainPlan) {
     let options = Options { features: 3, noise: 0.5, seed: 4, ..Options::default() };
     let problem = Problem::synthetic(50, &options).unwrap();
@@ -43,7 +43,7 @@ fn states(problem: &Problem, plan: &TrainPlan) -> Vec<RunState> {
     states.0
 }
 
-/// What writes and reads the states of a run.
+/// Writes and reads the states of a run.
 struct Kept {
     plan: TrainPlan,
     configuration: Configuration,
@@ -74,7 +74,7 @@ impl Kept {
         RunState::read(path, bytes, &self.plan, &self.configuration).map(|(state, _)| state)
     }
 
-    /// The update of the last good checkpoint, which is what was written.
+    /// The update of the latest intact checkpoint, after a check that it has the written state.
     fn latest(&self, from: &Checkpoints) -> Option<u64> {
         let found = from.latest(RUN, |path, bytes| self.read(path, bytes)).unwrap()?;
         let update = found.checkpoint.progress.update;
@@ -92,7 +92,7 @@ impl Kept {
 #[track_caller]
 fn same(a: &RunState, b: &RunState) {
     assert_eq!(a.worker, b.worker);
-    // A loss may be no number, which equals nothing.
+    // A loss may be NaN, which is not equal to itself.
     assert_eq!(format!("{:?}", a.progress), format!("{:?}", b.progress));
 }
 
@@ -148,7 +148,7 @@ fn an_operation_that_fails_is_named_and_what_was_there_is_there_still() {
         let text = error.to_string();
         assert!(text.contains(FOLDER) && text.ends_with("injected"), "{text}");
         failures.push(*operation);
-        // The new one was whole before what is too old was removed.
+        // The new checkpoint was complete before the old one was removed.
         let expected =
             if failures.ends_with(&["removing"]) || operation.contains("directory") { 4 } else { 3 };
         assert_eq!(kept.latest(&checkpoints), Some(expected), "{text}");
@@ -397,7 +397,7 @@ fn a_checkpoint_of_something_else_is_refused_by_the_field() {
     let (x, y) = problem.materialize::<f64>().unwrap();
     let table = Problem::table("t", 3, x, y);
     assert!(refused(&table, &plan).contains("data.kind is \"synthetic\" there"));
-    // A longer run is the same run.
+    // An extension of a run counts as the same run.
     let longer = TrainPlan { batches: batches(20, 100, None), ..plan.clone() };
     let configuration = Configuration::new(&problem, &longer).unwrap();
     RunState::read(Path::new("/a"), &bytes, &longer, &configuration).unwrap();

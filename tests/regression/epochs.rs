@@ -1,5 +1,5 @@
-//! Many updates in one dispatch: each of them within the bounds of its definition, and the same bits
-//! however they are divided among dispatches or settings.
+//! Many updates in one dispatch: each is within the bounds of its definition, and the bits do not depend on the division
+//! among dispatches or settings.
 
 use crate::common;
 
@@ -15,7 +15,7 @@ use wgpu_optim::regression::reference::BoundedSums;
 use wgpu_optim::regression::reference::gradient::{Rows, gradient};
 use wgpu_optim::{Adam, Batch, Error, Loss, Model, Penalty, Rule, Sgd, Span, Window};
 
-/// A small problem and how it is trained.
+/// A small problem and its training.
 #[derive(Clone)]
 struct Problem {
     options: DescentOptions,
@@ -24,7 +24,7 @@ struct Problem {
     start: Vec<f32>,
 }
 
-/// What is left on the device.
+/// The final state on the device.
 #[derive(Default)]
 struct Outcome {
     /// The parameters, and each plane of the state.
@@ -35,7 +35,7 @@ struct Outcome {
 }
 
 impl Problem {
-    /// Any numbers of size up to one.
+    /// Random numbers within ±1.
     fn random(model: Model, rule: Rule, rows: usize, max_batch: u64) -> Self {
         let mut random = Random(model.features as u64 + rows as u64);
         let (x, mut sides) = (random.units(rows * model.features), random.units(rows * model.side()));
@@ -74,14 +74,14 @@ impl Problem {
         SmallBatchKernel::new(&gpu.device, &samples, &params, self.options, true).unwrap()
     }
 
-    /// Batches of the most rows, in order and over and over; the last one of an epoch is ragged.
+    /// Batches of the maximum size, in order, over several epochs; the last one of an epoch is smaller.
     fn batches(&self, updates: usize) -> Vec<Batch> {
         let (rows, size) = (self.rows(), self.options.max_batch);
         let epoch = (0..rows).step_by(size as usize);
         epoch.map(|at| Batch::new(at, size.min(rows - at))).cycle().take(updates).collect()
     }
 
-    /// The rows of a batch, one behind the other.
+    /// The rows of a batch, row-major.
     fn batch(&self, batch: Batch) -> (Vec<f32>, Vec<f32>) {
         let of = |values: &[f32], width: usize| {
             let row = |i| &values[batch.row(i) as usize * width..][..width];
@@ -90,7 +90,7 @@ impl Problem {
         (of(&self.x, self.options.model.features), of(&self.sides, self.options.model.side()))
     }
 
-    /// Trains with so many updates a submission.
+    /// Trains with a number of updates per submission.
     fn train(&self, gpu: &Gpu, batches: &[Batch], at_once: usize) -> Outcome {
         let mut epochs = self.epochs(gpu);
         let mut outcome = Outcome::default();
@@ -104,7 +104,7 @@ impl Problem {
     }
 }
 
-/// Makes some updates.
+/// Computes some updates.
 fn update(gpu: &Gpu, epochs: &mut SmallBatchKernel, batches: &[Batch], lr: f32) -> Outcome {
     epochs.prepare(&gpu.queue, batches, &vec![lr; batches.len()]).unwrap();
     gpu.run(|pass| epochs.record(pass));
@@ -119,7 +119,7 @@ fn update(gpu: &Gpu, epochs: &mut SmallBatchKernel, batches: &[Batch], lr: f32) 
     Outcome { losses, trace, gradient, values: read.collect() }
 }
 
-/// One update of padded parameters and moments by the definition.
+/// The definition of an update of padded parameters and moments.
 fn step<N: Number>(options: &DescentOptions, step: &Step<N>, values: &mut [Vec<N>], gradient: &[N]) {
     let shape = GradientLayout::new(&options.model).unwrap();
     let weights = 4 * shape.vectors as usize;
@@ -132,7 +132,7 @@ fn step<N: Number>(options: &DescentOptions, step: &Step<N>, values: &mut [Vec<N
     }
 }
 
-/// Follows a few updates one by one, and compares every loss, gradient, parameter and moment.
+/// Compares every loss, gradient, parameter and moment of several updates.
 #[track_caller]
 fn assert_follows(gpu: &Gpu, problem: &Problem, batches: &[Batch]) -> Outcome {
     let options = &problem.options;
@@ -170,7 +170,7 @@ fn assert_follows(gpu: &Gpu, problem: &Problem, batches: &[Batch]) -> Outcome {
         for (expected, actual) in bounded.into_iter().zip(&actual.values) {
             Expected(expected).assert(&format!("{what}: bounds"), actual);
         }
-        // Squares and a weight decay are added up in f32 there and in f64 here.
+        // The L2 penalty and a weight decay are summed in f32 there and in f64 here.
         if gpu.exact && options.penalty.squares() == 0.0 {
             step(options, &counted, &mut values, &actual.gradient);
             for (expected, actual) in values.iter().zip(&actual.values) {
@@ -210,10 +210,10 @@ fn models(features: usize) -> Vec<Model> {
     ]
 }
 
-/// Features and rows of a batch: one thread, and workgroups that share columns in every way.
+/// Features and batch sizes for one thread, and for workgroups with every division of the columns.
 const SIZES: [(usize, u64); 6] = [(1, 10), (6, 33), (31, 32), (40, 20), (130, 9), (600, 5)];
 
-/// Every rule with the model and the size of a batch that `k` selects for it.
+/// Every rule with the model and batch size selected by `k`.
 #[track_caller]
 fn assert_rules_follow(k: usize) {
     let Some(gpu) = Gpu::get() else { return };
@@ -286,7 +286,7 @@ fn shuffled_batches_are_made_of_the_rows_of_their_windows() {
     }
 }
 
-/// More updates than a dispatch makes.
+/// More updates than one dispatch can make.
 #[test]
 fn how_updates_are_divided_among_dispatches_changes_no_bit() {
     let Some(gpu) = Gpu::get() else { return };
@@ -303,7 +303,7 @@ fn how_updates_are_divided_among_dispatches_changes_no_bit() {
             let parts = problem.train(gpu, &batches, at_once);
             assert_same(&format!("{at_once} at once"), &parts, &whole);
         }
-        // None was left out.
+        // Every combination occurred.
         let last = problem.batches(updates).pop().unwrap();
         let (x, sides) = problem.batch(last);
         let before = &whole.trace[(updates - 2) * whole.values[0].len()..][..whole.values[0].len()];
@@ -317,7 +317,7 @@ fn how_updates_are_divided_among_dispatches_changes_no_bit() {
     }
 }
 
-/// Small integers, steps of a power of two and batches of a power of two: nothing is ever rounded.
+/// Small integers, learning rates and batch sizes that are powers of two: all operations are exact.
 #[test]
 fn exact_data_have_the_exact_parameters() {
     let Some(gpu) = Gpu::get() else { return };
@@ -344,7 +344,7 @@ fn exact_data_have_the_exact_parameters() {
             assert_eq!(widen(&expected), params, "the data are not exact");
             let actual = problem.train(gpu, &batches, 3);
             let actual = GradientLayout::new(&model).unwrap().unpad(&actual.values[0]);
-            // −0 and 0 are one number here.
+            // −0 equals 0 here.
             let plus_zero = |values: &[f32]| values.iter().map(|v| v + 0.0).collect::<Vec<f32>>();
             assert_bits(&format!("{model:?}"), &plus_zero(&actual), &plus_zero(&expected));
         }

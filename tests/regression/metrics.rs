@@ -1,5 +1,5 @@
-//! The metrics against scikit-learn's: of small arrays in `golden/metrics.json`, and of the predictions of
-//! its own solvers in `golden/regressions.json`.
+//! The metrics against scikit-learn's: for small arrays (`golden/metrics.json`) and for the predictions of its solvers
+//! (`golden/regressions.json`).
 
 use crate::regressions;
 
@@ -25,7 +25,7 @@ struct Case {
     expected: f64,
 }
 
-/// The metric of that name.
+/// The metric of this name.
 fn measure(
     metric: &str,
     y: &[f64],
@@ -66,7 +66,7 @@ fn small_arrays_have_the_metrics_of_scikit_learn() {
     }
 }
 
-/// What scikit-learn's metric of that name is given.
+/// The arguments of scikit-learn's metric.
 fn predictions(case: &Regression, metric: &str, scores: &[f64]) -> Vec<f64> {
     match metric {
         "accuracy" => metrics::classes(scores, case.coef.len()),
@@ -90,7 +90,7 @@ fn solvers_predictions_have_the_metrics_of_scikit_learn() {
         if let Some(expected) = &case.classes {
             assert_eq!(&metrics::classes(&scores, model.outputs), expected, "{}", case.name);
         }
-        // Only Poisson's half deviance is not the loss, but that beyond what a perfect model has.
+        // Except for Poisson, half the deviance is the loss.
         let perfect = match case.loss {
             Loss::Poisson => {
                 let perfect = |y: &f64| if *y == 0.0 { 0.0 } else { y - y * y.ln() };
@@ -180,7 +180,7 @@ fn a_prediction_that_is_nan_is_never_hidden() {
         let half = metrics::half_deviance(&Model::new(1, loss), &y, &given, None).unwrap();
         assert!(half.is_nan(), "{loss:?}");
     }
-    // But a row that does not count cannot spoil a mean.
+    // But a row of weight 0 does not affect a mean.
     let weights = Some(&[1.0, 0.0, 1.0][..]);
     assert_eq!(metrics::mean_squared_error(&y, &given, 1, weights), Ok(0.25));
 

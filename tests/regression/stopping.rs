@@ -1,5 +1,4 @@
-//! When training ends before its last epoch, at which learning rate it goes on, and what it comes to where
-//! parameters are averaged: scikit-learn's rules, done by hand.
+//! Early stopping, the adaptive learning rate, and averaging: scikit-learn's rules, computed by hand.
 
 use crate::{common, training};
 
@@ -34,13 +33,13 @@ fn problem(loss: Loss) -> (Problem, Model) {
     (problem, model)
 }
 
-/// Where to train.
+/// Device to train on.
 #[derive(Clone, Copy, Debug)]
 enum On {
     F64,
     F32,
     Device(&'static Gpu),
-    /// The same, where many updates are one dispatch.
+    /// The device, with many updates per dispatch.
     SmallBatchKernel(&'static Gpu),
 }
 
@@ -49,7 +48,7 @@ fn everywhere() -> Vec<On> {
     [On::F64, On::F32].into_iter().chain(device).collect()
 }
 
-/// Lets `then` have a fresh worker.
+/// Calls `then` with a new worker.
 fn with<T>(on: On, problem: &Problem, plan: &TrainPlan, then: impl FnOnce(&mut dyn Worker) -> T) -> T {
     let (recipe, rows) = (&plan.recipe, HostRows::<f64>::OnDemand(problem));
     let start = vec![0.0; recipe.model.params()];
@@ -85,7 +84,7 @@ fn run(on: On, problem: &Problem, plan: &TrainPlan) -> (Report, Vec<Vec<f64>>) {
     (report, trace)
 }
 
-/// scikit-learn's `score` of the rows held out.
+/// scikit-learn's `score` of the held-out rows.
 fn score(problem: &Problem, plan: &TrainPlan, params: &[f64], held_out: u64) -> f64 {
     let model = &plan.recipe.model;
     let (x, sides) = problem.rows_of::<f64>(&Batch::new(plan.rows, held_out)).unwrap();
@@ -97,8 +96,7 @@ fn score(problem: &Problem, plan: &TrainPlan, params: &[f64], held_out: u64) -> 
     }
 }
 
-/// What `_plain_sgd` does with epochs: the number of updates, the parameters, and how often the learning
-/// rate was divided by 5.
+/// The logic of `_plain_sgd`: the number of updates, the parameters, and how often the learning rate was divided by 5.
 fn by_hand(worker: &mut dyn Worker, problem: &Problem, plan: &TrainPlan) -> (u64, Vec<f64>, u32) {
     let stopping = plan.stopping.unwrap();
     let (epoch, updates) = (plan.batches.epoch(), plan.batches.updates());
@@ -137,7 +135,7 @@ fn descending(problem: &Problem, model: Model, stopping: EarlyStopping) -> Train
     TrainPlan { batches, rows, stopping, ..plan(problem, recipe, 25, epochs) }
 }
 
-/// Fails unless training ends where it does by hand; returns its epochs, and how often it became slower.
+/// Asserts that training ends as computed by hand; returns its epochs, and the number of learning-rate reductions.
 #[track_caller]
 fn assert_by_hand(on: On, problem: &Problem, plan: &TrainPlan) -> (u64, u32) {
     let (report, _) = run(on, problem, plan);
@@ -231,7 +229,7 @@ fn an_average_is_the_moving_one_of_the_parameters() {
         let (x, sides) = problem.materialize::<f64>().unwrap();
         let loss = reference::evaluate(&model, Rows { x: &x, sides: &sides }, &average, 0.0).mean_loss();
         assert!((report.loss / loss - 1.0).abs() < 1e-5, "{on:?}: {} for {loss}", report.loss);
-        // It is kept beside what is trained.
+        // The average is separate from the trained parameters.
         let (last, alone) = run(on, &problem, &plain);
         assert_eq!(trace, alone, "{on:?}");
         assert_eq!(&last.params, alone.last().unwrap(), "{on:?}");

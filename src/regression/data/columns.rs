@@ -102,11 +102,11 @@ impl Columns {
 pub fn features_of(
     width: usize,
     separate: bool,
-    wanted: &[String],
+    features: &[String],
     trained: Option<&Columns>,
     offset: Option<usize>,
 ) -> Result<Vec<usize>, String> {
-    let count = wanted.len();
+    let count = features.len();
     let alone: Vec<usize> = (0..width).filter(|&place| Some(place) != offset).collect();
     let same_kind = trained.filter(|trained| trained.first_index.is_some() == separate);
     let mut answers = same_kind.map_or_else(BTreeSet::new, |trained| trained.places(width, offset));
@@ -114,7 +114,7 @@ pub fn features_of(
         answers.insert(alone);
     }
     if trained.is_none() && answers.is_empty() {
-        answers.extend(places_by_name(wanted, width, offset));
+        answers.extend(places_by_name(features, width, offset));
     }
     let mut answers = answers.into_iter();
     match (answers.next(), answers.next()) {

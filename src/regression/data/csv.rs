@@ -54,8 +54,8 @@ impl Csv {
         let path = input.path().to_path_buf();
         let sniffed = dialect::sniff(&input, options.separator)?;
         let separator = sniffed.separator;
-        let asked = options.decimal.map(|mark| mark as u8);
-        if asked == Some(b',') && separator == Separator::Byte(b',') {
+        let requested = options.decimal.map(|mark| mark as u8);
+        if requested == Some(b',') && separator == Separator::Byte(b',') {
             let reason = "the separator and the decimal mark are both `,`: set --separator or --decimal";
             return Err(DataError::format(&path, reason));
         }
@@ -63,7 +63,7 @@ impl Csv {
         let mut dialect = Dialect {
             start: sniffed.start,
             separator,
-            decimal: asked.or((!undecided).then_some(b'.')),
+            decimal: requested.or((!undecided).then_some(b'.')),
             header: true,
         };
         let mut rows = dialect.rows(&input)?;

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// Maximum number of classes.
-const MOST: usize = Distinct::MOST;
+const MAX: usize = Distinct::MAX;
 /// Number of labels that decide whether labels are words.
 const LOOKED_AT: u32 = 1000;
 /// Texts that stand for a missing label.
@@ -73,7 +73,7 @@ impl Collected {
             self.words.insert(text.into());
         }
         // A word among numbers, or a number among words, is a malformed cell.
-        (self.seen != LOOKED_AT || self.are_words()) && self.words.len() <= MOST
+        (self.seen != LOOKED_AT || self.are_words()) && self.words.len() <= MAX
     }
 
     fn are_words(&self) -> bool {
@@ -85,9 +85,9 @@ impl Collected {
         if !self.are_words() {
             return Ok(None);
         }
-        if self.words.len() > MOST {
+        if self.words.len() > MAX {
             let reason =
-                format!("the target has more than {MOST} different values, too many for classes");
+                format!("the target has more than {MAX} different values, too many for classes");
             return Err(DataError::format(path, reason));
         }
         Ok(Some(self.words.into_iter().collect()))

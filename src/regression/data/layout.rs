@@ -51,8 +51,9 @@ impl Layout {
         };
         // A column has at most one role.
         let mut used = Used { path, names, used: vec![false; names.len()] };
-        let asked_for = named.iter().copied().chain(weight).chain(offset).chain(chosen.iter().copied());
-        for column in asked_for.chain(excluded.iter().copied()) {
+        let named_columns =
+            named.iter().copied().chain(weight).chain(offset).chain(chosen.iter().copied());
+        for column in named_columns.chain(excluded.iter().copied()) {
             used.take(column)?;
         }
         let mut notes = Vec::new();
@@ -70,8 +71,8 @@ impl Layout {
         };
         let rest = || (0..names.len()).filter(|&column| !used.used[column]);
         let mut columns: Vec<usize> = match &options.select {
-            Some(wanted) => {
-                let columns = wanted_columns(path, source, wanted, options, offset)?;
+            Some(features) => {
+                let columns = model_columns(path, source, features, options, offset)?;
                 // Fails if a feature already has another role.
                 columns.iter().try_for_each(|&column| used.take(column))?;
                 columns
@@ -192,14 +193,14 @@ fn no_features(path: &Path, source: &dyn Source) -> DataError {
 }
 
 /// Finds columns by name, or by names separated by commas.
-fn listed(path: &Path, names: &[String], wanted: &[String]) -> Result<Vec<usize>, DataError> {
+fn listed(path: &Path, names: &[String], requested: &[String]) -> Result<Vec<usize>, DataError> {
     let mut columns = Vec::new();
-    for wanted in wanted {
-        if names.contains(wanted) {
-            columns.push(find(path, names, wanted)?);
+    for requested in requested {
+        if names.contains(requested) {
+            columns.push(find(path, names, requested)?);
             continue;
         }
-        for name in wanted.split(',') {
+        for name in requested.split(',') {
             columns.push(find(path, names, name.trim())?);
         }
     }
@@ -236,16 +237,16 @@ fn check_names(path: &Path, names: &[String], columns: &[usize]) -> Result<(), D
 
 /// The first names, for a message.
 fn available(names: &[String]) -> String {
-    const MOST: usize = 100;
-    let listed = names.iter().take(MOST).map(|name| printable(name)).collect::<Vec<_>>().join(", ");
-    if names.len() > MOST { format!("{listed} and {} more", names.len() - MOST) } else { listed }
+    const MAX: usize = 100;
+    let listed = names.iter().take(MAX).map(|name| printable(name)).collect::<Vec<_>>().join(", ");
+    if names.len() > MAX { format!("{listed} and {} more", names.len() - MAX) } else { listed }
 }
 
 /// Finds the features of a model, by name, or by index if the file has no names.
-fn wanted_columns(
+fn model_columns(
     path: &Path,
     source: &dyn Source,
-    wanted: &[String],
+    features: &[String],
     options: &FileOptions,
     offset: Option<usize>,
 ) -> Result<Vec<usize>, DataError> {
@@ -253,7 +254,7 @@ fn wanted_columns(
     if !source.named() {
         let separate = source.first_index().is_some();
         let width = names.len() - usize::from(separate);
-        return super::columns::features_of(width, separate, wanted, options.trained.as_ref(), offset)
+        return super::columns::features_of(width, separate, features, options.trained.as_ref(), offset)
             .map_err(|reason| DataError::format(path, reason));
     }
     let mut places = HashMap::new();
@@ -261,11 +262,11 @@ fn wanted_columns(
         places.entry(name).or_insert_with(Vec::new).push(column);
     }
     let missing: Vec<String> =
-        wanted.iter().filter(|name| !places.contains_key(name)).cloned().collect();
+        features.iter().filter(|name| !places.contains_key(name)).cloned().collect();
     if !missing.is_empty() {
         return Err(DataError::Missing { path: path.into(), names: missing });
     }
-    wanted
+    features
         .iter()
         .map(|name| match places[name][..] {
             [column] => Ok(column),

@@ -7,7 +7,7 @@ use crate::regression::data::text::shortened;
 use std::path::Path;
 
 /// Maximum number of columns. Without it, the memory per column could exceed the size of a hostile file by far.
-pub const MOST_COLUMNS: usize = 1 << 20;
+pub const MAX_COLUMNS: usize = 1 << 20;
 
 /// An open file with known columns.
 pub trait Source: Send + Sync {
@@ -117,10 +117,10 @@ impl Fault {
 
 /// Checks the number of columns of a file.
 pub fn check_columns(path: &Path, count: usize) -> Result<(), DataError> {
-    if count <= MOST_COLUMNS {
+    if count <= MAX_COLUMNS {
         return Ok(());
     }
-    Err(DataError::format(path, format!("has {count} columns: at most {MOST_COLUMNS} are supported")))
+    Err(DataError::format(path, format!("has {count} columns: at most {MAX_COLUMNS} are supported")))
 }
 
 /// Maximum number of characters of a cell in a message.

@@ -57,7 +57,7 @@ impl ColumnSums {
 pub struct Distinct(Option<Vec<f64>>);
 
 impl Distinct {
-    pub const MOST: usize = 4096;
+    pub const MAX: usize = 4096;
 
     pub fn new(enabled: bool) -> Self {
         Distinct(enabled.then(Vec::new))
@@ -68,7 +68,7 @@ impl Distinct {
         // −0 becomes 0: they are equal.
         let value = value + 0.0;
         if let Err(place) = values.binary_search_by(|other| other.total_cmp(&value)) {
-            if values.len() == Self::MOST {
+            if values.len() == Self::MAX {
                 self.0 = None;
             } else {
                 values.insert(place, value);

@@ -4,7 +4,7 @@
 
 use super::input::{Input, Reader};
 use super::labels::LabelColumn;
-use super::source::{Fault, MOST_COLUMNS, Scan, Source, number};
+use super::source::{Fault, MAX_COLUMNS, Scan, Source, number};
 use super::{At, DataError, Note, ZeroBased};
 use crate::regression::data::text::shortened;
 use std::io::{BufRead, BufReader, Read};
@@ -13,7 +13,7 @@ use std::path::PathBuf;
 /// Maximum size of a line in bytes, because it is held in memory.
 const LIMIT: u64 = 64 << 20;
 /// Maximum index, because rows are dense.
-const MOST: usize = MOST_COLUMNS;
+const MAX: usize = MAX_COLUMNS;
 /// Maximum number of characters of a word in a message.
 const SHOWN: usize = 40;
 
@@ -42,8 +42,8 @@ impl SvmLight {
         zero_based: ZeroBased,
     ) -> Result<Self, DataError> {
         let path = input.path();
-        if let Some(given) = features.filter(|&given| given > MOST) {
-            return Err(DataError::format(path, format!("{given} features exceed the limit of {MOST}")));
+        if let Some(given) = features.filter(|&given| given > MAX) {
+            return Err(DataError::format(path, format!("{given} features exceed the limit of {MAX}")));
         }
         let (first, width) = match (features, zero_based) {
             (Some(given), _) => (usize::from(zero_based != ZeroBased::Yes), given),
@@ -60,7 +60,7 @@ impl SvmLight {
         };
         let names = (1..=width).map(|index| format!("x{index}"));
         let columns = names.chain(["y".into()]).collect();
-        let most = features.map_or(MOST - 1 + first, |given| (given + first).saturating_sub(1));
+        let most = features.map_or(MAX - 1 + first, |given| (given + first).saturating_sub(1));
         let found = first == 0 && zero_based == ZeroBased::Auto;
         let notes = if found { vec![Note::ZeroBased] } else { Vec::new() };
         Ok(SvmLight { input, columns, indices: Indices { first, most }, notes })
@@ -172,7 +172,7 @@ impl Lines {
     /// The smallest and the largest index of well-formed lines.
     fn range(mut self) -> Result<Option<(usize, usize)>, DataError> {
         let mut range: Option<(usize, usize)> = None;
-        let any = Indices { first: 0, most: MOST };
+        let any = Indices { first: 0, most: MAX };
         while self.advance()? {
             let mut row = None;
             let see = |index, _| row = Some((row.map_or(index, |(least, _)| least), index));

@@ -3,7 +3,7 @@ use std::path::PathBuf;
 /// An error of saving or loading a model.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum SavedError {
+pub enum ModelFileError {
     /// The file cannot be read or written.
     #[error("{}: {error}", path.display())]
     File {

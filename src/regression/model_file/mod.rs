@@ -4,7 +4,7 @@ mod error;
 mod file;
 mod prediction;
 
-pub use error::SavedError;
+pub use error::ModelFileError;
 
 use crate::regression::Scaling;
 use crate::regression::TargetKind;

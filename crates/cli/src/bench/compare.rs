@@ -11,7 +11,7 @@
 //! - the *interval*: from B's smallest visit / A's largest to B's largest / A's smallest. For equal benchmarks all five
 //!   visits of one run exceed all five of the other with probability 1 / 252, and here they must do so by a tenth. This
 //!   assumes no distribution of times;
-//! - the *threshold*: the larger spread of the visits of a run, limited to [`FLOOR`] … [`MOST`];
+//! - the *threshold*: the larger spread of the visits of a run, limited to [`FLOOR`] … [`MAX`];
 //! - the *second opinion*: the ratio of first quartiles over all visits, of benchmark and copy separately. It is not
 //!   paired, and estimates the speed of an undisturbed machine.
 //!

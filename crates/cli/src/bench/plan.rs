@@ -3,7 +3,7 @@
 use super::job::{Job, Kind, Targets};
 use super::report::LeftOut;
 use super::sampling::{self, VISITS};
-use super::size::{MOST, Size};
+use super::size::{MAX, Size};
 use super::training::{self, EPOCH, EPOCH_BATCHES, FIT, TARGET};
 use super::{BenchError, Options, step};
 use serde_json::{Value, json};
@@ -62,7 +62,7 @@ pub fn jobs<'a>(
             let needed = kind.memory();
             let (available, memory) = match target.is_host() {
                 true => (available, "host memory"),
-                false => (MOST, "device memory"),
+                false => (MAX, "device memory"),
             };
             if needed > available {
                 let what = job.to_string();
@@ -75,14 +75,14 @@ pub fn jobs<'a>(
                 continue;
             }
             // Three interleaved kinds, each with an untimed run before every sample.
-            let passes = 6 * sampling::LEAST * VISITS;
+            let passes = 6 * sampling::MIN_SAMPLES * VISITS;
             let seconds = kind.bytes() as f64 * passes as f64 / (1e9 * rates.copy_gb_s);
             let patience = PATIENCE * options.budget.max(Duration::from_secs(1)).as_secs_f64();
             let optional = matches!(kind, Kind::Step { size, .. } if size > ALWAYS);
             if !named && optional && seconds > patience {
                 let reason = format!(
                     "{} samples and their copies take about {seconds:.0} s: request the size with --sizes",
-                    sampling::LEAST * VISITS
+                    sampling::MIN_SAMPLES * VISITS
                 );
                 left_out.push(LeftOut { what: job.to_string(), reason });
                 refused.push(which);
@@ -99,7 +99,7 @@ fn default_kinds(options: &Options) -> Vec<Kind> {
     let (works, rules) = (options.works, &options.rules);
     if matches!(works, Works::Step | Works::All) {
         let sizes = std::iter::successors(Some(SMALLEST), |size| size.checked_mul(FACTOR));
-        let holds = |size: &u64| rules.iter().any(|rule| step::memory(rule, *size) <= MOST);
+        let holds = |size: &u64| rules.iter().any(|rule| step::memory(rule, *size) <= MAX);
         for size in sizes.take_while(holds) {
             kinds.extend(rules.iter().map(|&rule| Kind::Step { rule, size }));
         }
@@ -166,8 +166,8 @@ pub fn settings(options: &Options, gpu: Option<&Gpu>) -> BTreeMap<String, Value>
     let settings = json!({
         "time_budget_s": options.budget.as_secs_f64(),
         "visits": VISITS,
-        "least_samples_of_a_visit": sampling::LEAST,
-        "most_samples_of_a_visit": sampling::MOST,
+        "least_samples_of_a_visit": sampling::MIN_SAMPLES,
+        "most_samples_of_a_visit": sampling::MAX_SAMPLES,
         "sample_s": sampling::SAMPLE.as_secs_f64(),
         "least_clock_ticks": sampling::TICKS,
         "clock_tick_s": sampling::tick(),
@@ -180,7 +180,7 @@ pub fn settings(options: &Options, gpu: Option<&Gpu>) -> BTreeMap<String, Value>
         "rules": Value::Object(rules.collect()),
         "fit_learning_rates": Value::Object(rates.collect()),
         "fit_target": TARGET,
-        "fit_most_epochs": training::MOST_EPOCHS,
+        "fit_most_epochs": training::MAX_EPOCHS,
     });
     match settings {
         Value::Object(map) => map.into_iter().collect(),

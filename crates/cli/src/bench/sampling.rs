@@ -12,12 +12,12 @@ pub const TICKS: u32 = 100;
 /// Visits of every benchmark in a run, minutes apart and in fresh memory, so that visits differ as much as runs do.
 pub const VISITS: usize = 5;
 /// Minimum number of samples in a visit.
-pub const LEAST: usize = 3;
+pub const MIN_SAMPLES: usize = 3;
 /// Maximum number of samples in a visit.
-pub const MOST: usize = 20;
+pub const MAX_SAMPLES: usize = 20;
 /// Sampling ends when the quartiles of the ratio are this close, relative to its median.
 pub const SPREAD: f64 = 0.005;
-const MOST_REPEATS: u32 = 4096;
+const MAX_REPEATS: u32 = 4096;
 
 /// The duration of one repetition.
 #[derive(Clone, Copy, Debug)]
@@ -93,8 +93,8 @@ pub fn take(budget: Duration, cold: bool, streams: &mut dyn Interleaved) -> Resu
     let mut samples = Samples { repeats: repeats[0], ..Samples::default() };
     let mut device: [Vec<Option<f64>>; 2] = Default::default();
     let started = Instant::now();
-    while samples.work.len() < MOST {
-        if samples.work.len() >= LEAST {
+    while samples.work.len() < MAX_SAMPLES {
+        if samples.work.len() >= MIN_SAMPLES {
             let ratios: Vec<f64> = samples.work.iter().zip(&samples.copy).map(|(w, c)| w / c).collect();
             let agree = Summary::of(&ratios).is_some_and(|summary| summary.spread() <= SPREAD);
             if agree || started.elapsed() >= budget {
@@ -141,11 +141,11 @@ fn enough(run: &mut dyn FnMut(u32) -> Result<Timed, BenchError>) -> Result<u32, 
     let mut repeats = 1;
     loop {
         let each = run(repeats)?.wall;
-        if each * f64::from(repeats) >= target / 4.0 || repeats == MOST_REPEATS {
+        if each * f64::from(repeats) >= target / 4.0 || repeats == MAX_REPEATS {
             let needed = (target / each.max(1e-9)).ceil();
-            return Ok((needed as u32).clamp(1, MOST_REPEATS));
+            return Ok((needed as u32).clamp(1, MAX_REPEATS));
         }
-        repeats = (4 * repeats).min(MOST_REPEATS);
+        repeats = (4 * repeats).min(MAX_REPEATS);
     }
 }
 
@@ -206,10 +206,10 @@ mod tests {
     #[test]
     fn samples_that_agree_are_enough_and_others_go_on() {
         let long = Duration::from_secs(60);
-        assert_eq!(take(long, false, &mut fake(&[2e-3])).unwrap().work.len(), LEAST);
+        assert_eq!(take(long, false, &mut fake(&[2e-3])).unwrap().work.len(), MIN_SAMPLES);
         let noisy: Vec<f64> = (0..7).map(|i| 1e-3 + f64::from(i) * 1e-4).collect();
-        assert_eq!(take(long, false, &mut fake(&noisy)).unwrap().work.len(), MOST);
-        assert_eq!(take(Duration::ZERO, false, &mut fake(&noisy)).unwrap().work.len(), LEAST);
+        assert_eq!(take(long, false, &mut fake(&noisy)).unwrap().work.len(), MAX_SAMPLES);
+        assert_eq!(take(Duration::ZERO, false, &mut fake(&noisy)).unwrap().work.len(), MIN_SAMPLES);
     }
 
     #[test]
@@ -236,7 +236,7 @@ mod tests {
     fn a_limit_takes_turns_too() {
         let mut fake = Fake { limited: true, ..fake(&[1e-3]) };
         let samples = take(Duration::ZERO, true, &mut fake).unwrap();
-        assert_eq!(samples.limit, [2e-3; LEAST]);
+        assert_eq!(samples.limit, [2e-3; MIN_SAMPLES]);
         let order: String = fake.order[3..].iter().collect();
         assert_eq!(order, "fwfcflfcflfwflfwfc");
     }
@@ -245,8 +245,11 @@ mod tests {
     fn visits_add_up() {
         let mut all = take(Duration::ZERO, false, &mut fake(&[1e-5])).unwrap();
         all.append(take(Duration::ZERO, false, &mut fake(&[1e-5])).unwrap());
-        assert_eq!((all.work.len(), &all.visits[..]), (2 * LEAST, &[LEAST, LEAST][..]));
-        assert_eq!(all.device.as_ref().unwrap()[1].len(), 2 * LEAST);
+        assert_eq!(
+            (all.work.len(), &all.visits[..]),
+            (2 * MIN_SAMPLES, &[MIN_SAMPLES, MIN_SAMPLES][..])
+        );
+        assert_eq!(all.device.as_ref().unwrap()[1].len(), 2 * MIN_SAMPLES);
         all.append(take(Duration::ZERO, true, &mut fake(&[1e-5])).unwrap());
         assert!(all.device.is_none(), "one time that could not be read leaves none");
     }

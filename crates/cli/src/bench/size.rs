@@ -12,7 +12,7 @@ pub enum Size {
 }
 
 /// Maximum memory of a device in bytes, and maximum number of elements of a benchmark.
-pub const MOST: u64 = 1 << 40;
+pub const MAX: u64 = 1 << 40;
 
 impl FromStr for Size {
     type Err = String;
@@ -54,7 +54,7 @@ pub fn number(text: &str) -> Result<u64, String> {
             }
         },
     };
-    let in_range = value.filter(|value| (1..=MOST).contains(value));
+    let in_range = value.filter(|value| (1..=MAX).contains(value));
     in_range.ok_or_else(|| format!("`{text}` is out of range: a size must be from 1 to 2^40"))
 }
 

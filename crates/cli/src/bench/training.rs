@@ -23,7 +23,7 @@ pub const FIT: (u64, u32) = (1 << 17, 64);
 /// Target loss of a fit; the noise alone has a loss of 0.01.
 pub const TARGET: f64 = 0.012;
 /// Maximum number of epochs; a fit that needs more has missed the loss.
-pub const MOST_EPOCHS: u64 = 20;
+pub const MAX_EPOCHS: u64 = 20;
 /// Updates per epoch of a fit, and updates between evaluations over all rows.
 const UPDATES: u64 = 64;
 const EVERY: u64 = 16;
@@ -259,7 +259,7 @@ pub fn fit_on_device(
     target: f64,
 ) -> Result<(Fitted, Verification), BenchError> {
     let recipe = recipe(problem, rule.with_lr(learning_rate(rule)));
-    let batches = batches(problem.rows, fit_batch(problem.rows), MOST_EPOCHS);
+    let batches = batches(problem.rows, fit_batch(problem.rows), MAX_EPOCHS);
     let data = GpuData::new(device.gpu, problem, &recipe.model, &batches, Placement::Resident)?;
     let fresh = || GpuWorker::new(&data, &recipe, &start(problem), &batches);
     let report = validation::passed("a fit", check(problem, &recipe, &batches, &mut fresh()?)?)?;
@@ -287,7 +287,7 @@ pub fn fit_on_processor(
     target: f64,
 ) -> Result<(Fitted, Verification), BenchError> {
     let recipe = recipe(problem, rule.with_lr(learning_rate(rule)));
-    let batches = batches(problem.rows, fit_batch(problem.rows), MOST_EPOCHS);
+    let batches = batches(problem.rows, fit_batch(problem.rows), MAX_EPOCHS);
     let fresh = || CpuWorker::new(HostRows::Resident { x, sides }, &recipe, &start(problem));
     let report = processor.run(|| check(problem, &recipe, &batches, &mut fresh()?))?;
     let report = validation::passed("a fit", report)?;

@@ -125,8 +125,8 @@ impl From<ProblemError> for Failure {
     }
 }
 
-impl From<wgpu_optim::regression::model_file::SavedError> for Failure {
-    fn from(error: wgpu_optim::regression::model_file::SavedError) -> Self {
+impl From<wgpu_optim::regression::model_file::ModelFileError> for Failure {
+    fn from(error: wgpu_optim::regression::model_file::ModelFileError) -> Self {
         Failure::Input(error.to_string())
     }
 }

@@ -28,7 +28,7 @@ use wgpu_optim::regression::train::{Batches, Shuffle};
 use wgpu_optim::{Loss, Model};
 
 /// Maximum number of models; more are considered a mistake.
-const MOST_FITS: usize = 1 << 24;
+const MAX_FITS: usize = 1 << 24;
 
 const EXAMPLE: &str = "\
 Example:
@@ -104,8 +104,8 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     arguments.check_outputs()?;
     let settings = arguments.grid.settings(&arguments.optimizers)?;
     let seeds = arguments.seeds as usize;
-    if settings.len().saturating_mul(seeds) > MOST_FITS {
-        let (settings, most) = (settings.len(), MOST_FITS);
+    if settings.len().saturating_mul(seeds) > MAX_FITS {
+        let (settings, most) = (settings.len(), MAX_FITS);
         let message =
             format!("{settings} settings times {seeds} orders exceed the limit of {most} fits");
         return Err(Failure::Input(message));

@@ -1,4 +1,4 @@
-//! Which column is what: in training, and of other files in predictions.
+//! Roles of columns: in training, and in files for predictions.
 
 use crate::command::{Outcome, folder, json, names, number, numbers, refused, run, wait_until};
 use serde_json::json;
@@ -6,7 +6,7 @@ use std::path::Path;
 
 const FIT: &str = "--device cpu --optimizer adam --lr 0.05 --epochs 500";
 
-/// A column of a file, made of y, a and b.
+/// A column of a file, computed from y, a and b.
 type Column<'a> = &'a dyn Fn(&[f64; 3]) -> f64;
 
 /// y = 2 a − b + 1.
@@ -56,7 +56,7 @@ fn predictions_of_a_file_without_names_know_the_places_of_training() {
     let (one, zero) = (|_: &[f64; 3]| 1.0, |_: &[f64; 3]| 0.0);
     let at = |name: &str| path.join(name);
     npy(&at("features.npy"), &[&a, &b]);
-    // The columns that it was trained on, the options, and files that lack some of them with what they need.
+    // The training columns, the options, and files that lack some columns, with their options.
     let cases: &[(&[Column], &str)] = &[
         (&[&y, &a, &b], "--target x1"),
         (&[&a, &y, &b], "--target x2"),
@@ -72,7 +72,7 @@ fn predictions_of_a_file_without_names_know_the_places_of_training() {
         close(&predictions(path, "m.safetensors d.npy"), rows().iter().map(y));
         close(&predictions(path, "m.safetensors features.npy"), rows().iter().map(y));
     }
-    // Which column is missing is not certain.
+    // It is ambiguous which column is missing.
     npy(&at("d.npy"), &[&y, &a, &b, &one]);
     json(path, &format!("fit d.npy --target x1 --sample-weight x4 {FIT} --out m.safetensors --json"));
     npy(&at("d.npy"), &[&a, &b, &one]);
@@ -287,7 +287,7 @@ fn a_file_that_changes_while_it_is_streamed_ends_the_run_with_its_checkpoint() {
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(2), "{stderr}");
     assert!(stderr.contains("rows.npy: was changed while it was read"), "{stderr}");
-    // The last checkpoint is of the rows that it began with alone: with these it goes on to the same bits.
+    // The last checkpoint belongs to the original rows: with these the run resumes to the same bits.
     ramp(&path.join("rows.npy"), 1.0);
     let steps = saved().unwrap() + 20;
     let resumed = json(path, &format!("{} {saving} --resume", fit(steps)));

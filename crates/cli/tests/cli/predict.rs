@@ -1,4 +1,4 @@
-//! `predict` as a user runs it.
+//! Tests of `predict`.
 
 use crate::command;
 
@@ -11,7 +11,7 @@ use wgpu_optim::regression::Scaling;
 use wgpu_optim::regression::model_file::{Precision, SavedModel};
 use wgpu_optim::{Loss, Model};
 
-/// The lines of standard output of a run that must succeed and have nothing else to say.
+/// The lines of standard output of a run that must succeed with an empty standard error.
 #[track_caller]
 fn lines(folder: &TempDir, arguments: &str) -> Vec<String> {
     let Outcome { code, stdout, stderr } = run(folder, arguments);
@@ -39,7 +39,7 @@ fn model(loss: Loss, coef: &[f64], intercept: &[f64]) -> SavedModel {
     }
 }
 
-/// A folder with files and the model `m`.
+/// A directory with files and the model `m`.
 fn folder(model: &SavedModel, files: &[(&str, &str)]) -> TempDir {
     let folder = TempDir::new().unwrap();
     model.save(&folder.path().join("m")).unwrap();

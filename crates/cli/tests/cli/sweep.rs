@@ -1,4 +1,4 @@
-//! `sweep` as a user runs it.
+//! Tests of `sweep`.
 
 use crate::command::HANG;
 use crate::common;
@@ -30,7 +30,7 @@ fn json(arguments: &str) -> Value {
     serde_json::from_str(&stdout).unwrap()
 }
 
-/// Fails to run, prints nothing, and says each of `parts`.
+/// Runs `sweep`, which must fail, print nothing to standard output, and report each of `parts`.
 #[track_caller]
 fn fails(arguments: &str, code: i32, parts: &[&str]) {
     let (actual, stdout, stderr) = run(arguments);
@@ -38,7 +38,7 @@ fn fails(arguments: &str, code: i32, parts: &[&str]) {
     parts.iter().for_each(|part| assert!(stderr.contains(part), "{arguments}: no `{part}` in {stderr}"));
 }
 
-/// The columns of a row of a CSV file by their names.
+/// The cells of a row of a CSV file by column name.
 fn read(path: &Path) -> Vec<HashMap<String, String>> {
     let mut reader = csv::Reader::from_path(path).unwrap();
     reader.deserialize().map(Result::unwrap).collect()
@@ -48,7 +48,7 @@ fn number(row: &HashMap<String, String>, name: &str) -> f64 {
     row[name].parse().unwrap_or_else(|_| panic!("{name}: {:?}", row[name]))
 }
 
-/// One fit by its definition in f64: the blog's problem, batches of 10 in order, ten epochs of Adam.
+/// The definition of one fit in f64: the blog's problem, batches of 10 in order, ten epochs of Adam.
 fn adam_on_blog(lr: f64, beta2: f64) -> f64 {
     use wgpu_optim::cpu::{exact_step, update};
     use wgpu_optim::regression::reference::gradient::{Rows, gradient};
@@ -90,7 +90,7 @@ fn every_fit_of_the_file_is_that_of_its_definition() {
             best.push(loss);
             let exact = adam_on_blog(lr, beta2);
             if row["seed"] == "0" {
-                // f32 follows f64 as long as the fit has not nearly reached the minimum.
+                // f32 follows f64 until the fit is close to the minimum.
                 assert!((loss - exact).abs() < 2e-4 * exact + 1e-7, "{row:?} for {exact}");
             } else {
                 assert_ne!(loss, exact);
@@ -141,7 +141,7 @@ fn gpu_and_cpu_agree() {
     }
 }
 
-/// A thousand times too large a step, and steps in the right direction.
+/// Learning rates that are too large, and one that converges.
 #[test]
 fn what_diverged_is_counted_and_no_best() {
     let folder = tempfile::tempdir().unwrap();

@@ -9,7 +9,7 @@ use std::fmt;
 /// Minimum threshold.
 pub const FLOOR: f64 = 0.10;
 /// Maximum threshold: an effect of a half is never SAME.
-pub const MOST: f64 = 0.40;
+pub const MAX: f64 = 0.40;
 
 /// Verdict on a row of B against A.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -128,7 +128,7 @@ fn visits(row: &Row, ratios: &[f64]) -> Vec<f64> {
 }
 
 fn judge(ratio: f64, interval: [f64; 2], quartiles: f64, scatter: f64, paired: bool) -> Effect {
-    let threshold = if scatter.is_nan() { MOST } else { scatter.clamp(FLOOR, MOST) };
+    let threshold = if scatter.is_nan() { MAX } else { scatter.clamp(FLOOR, MAX) };
     let (floor, far, half) = (1.0 + FLOOR, 1.0 + threshold, 1.0 + FLOOR / 2.0);
     let verdict = if interval[0] > floor && ratio > far && quartiles > half {
         Verdict::Slower
@@ -149,7 +149,7 @@ fn unknown(paired: bool) -> Effect {
         ratio: nan,
         interval: [nan; 2],
         quartiles: nan,
-        threshold: MOST,
+        threshold: MAX,
         paired,
     }
 }

@@ -7,7 +7,7 @@ use serde_json::Value;
 use std::collections::HashMap;
 
 /// Maximum number of variants of a benchmark in a file: every pair of variants of two files is compared.
-pub const MOST_VARIANTS: usize = 64;
+pub const MAX_VARIANTS: usize = 64;
 
 /// A benchmark report.
 #[derive(Clone, Debug, Deserialize)]
@@ -83,7 +83,7 @@ pub enum FileError {
         what: String,
     },
     /// A benchmark with too many variants.
-    #[error("row {row} ({what}): this benchmark has more than {MOST_VARIANTS} variants")]
+    #[error("row {row} ({what}): this benchmark has more than {MAX_VARIANTS} variants")]
     Variants {
         /// Number of the first row beyond the limit, from 1.
         row: usize,
@@ -126,7 +126,7 @@ impl File {
             if let Some(first) = variants.insert(of.variant.as_deref(), row) {
                 return Err(FileError::Duplicate { first, row, what: name(of) });
             }
-            if variants.len() > MOST_VARIANTS {
+            if variants.len() > MAX_VARIANTS {
                 return Err(FileError::Variants { row, what: name(of) });
             }
         }
@@ -241,9 +241,9 @@ mod tests {
             message,
             "rows 1 and 3 are both of step adam of 4096, cpu, 1 thread, hot, 0: every benchmark may occur once"
         );
-        let most: Vec<Value> = (0..MOST_VARIANTS).map(of).collect();
+        let most: Vec<Value> = (0..MAX_VARIANTS).map(of).collect();
         read(&most).unwrap();
-        let message = read(&[&most[..], &[of(MOST_VARIANTS)]].concat()).unwrap_err();
+        let message = read(&[&most[..], &[of(MAX_VARIANTS)]].concat()).unwrap_err();
         assert!(message.contains("row 65") && message.contains("more than 64 variants"), "{message}");
     }
 }

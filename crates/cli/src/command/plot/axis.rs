@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, Ranged, ValueFormatter};
 
-const MOST_TICKS: usize = 12;
+const MAX_TICKS: usize = 12;
 
 /// A linear axis, or a logarithmic one whose coordinates are decimal logarithms.
 #[derive(Clone)]
@@ -89,8 +89,8 @@ fn log_ticks(range: &Range<f64>) -> (Vec<f64>, Vec<f64>) {
         all.filter(|at| range.contains(at)).collect()
     };
     let powers = multiples(&[1]);
-    if powers.len() > MOST_TICKS {
-        let stride = powers.len().div_ceil(MOST_TICKS);
+    if powers.len() > MAX_TICKS {
+        let stride = powers.len().div_ceil(MAX_TICKS);
         return (powers.into_iter().step_by(stride).collect(), vec![]);
     }
     let minor = multiples(&[2, 3, 4, 5, 6, 7, 8, 9]);
@@ -125,7 +125,7 @@ mod tests {
         for (low, high) in spans {
             for log in [false, true] {
                 let count = labels([low, high], log).len();
-                assert!((3..=MOST_TICKS).contains(&count), "{low} to {high}: {count}");
+                assert!((3..=MAX_TICKS).contains(&count), "{low} to {high}: {count}");
             }
         }
     }

@@ -6,7 +6,7 @@ use clap::Args;
 use wgpu_optim::Rule;
 
 /// Maximum number of settings; more are considered a mistake.
-const MOST: u128 = 1 << 22;
+const MAX: u128 = 1 << 22;
 
 /// A hyper-parameter that a grid varies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,8 +96,8 @@ fn values(text: &str, distance: impl Fn(f64) -> f64) -> Result<Values, String> {
     };
     let (min, max) = (number(first)?, number(last)?);
     let count: u32 = count.trim().parse().map_err(|error| format!("`{count}`: {error}"))?;
-    if count < 2 || u128::from(count) > MOST {
-        return Err(format!("a range must have 2 to {MOST} values, not {count}"));
+    if count < 2 || u128::from(count) > MAX {
+        return Err(format!("a range must have 2 to {MAX} values, not {count}"));
     }
     let [from, to] = [min, max].map(&distance);
     if min >= max || from <= 0.0 || to <= 0.0 {
@@ -192,8 +192,8 @@ impl GridArguments {
             grid.iter().map(|(_, values)| values.len() as u128).product()
         };
         let total: u128 = grids.iter().map(|(_, grid)| size(grid)).sum();
-        if total > MOST {
-            let message = format!("the grid has {total} settings: the limit is {MOST}");
+        if total > MAX {
+            let message = format!("the grid has {total} settings: the limit is {MAX}");
             return Err(Failure::Input(message));
         }
         let mut settings = Vec::new();

@@ -18,10 +18,10 @@ use wgpu_optim::regression::verification::{ObservedGradient, ObservedStep, Snaps
 use wgpu_optim::{Batch, Error, Model, Penalty, Span};
 
 /// Device memory for the state of the fits of a part, and for prepared updates, in bytes.
-const KEPT: u64 = 1 << 28;
-const PREPARED: u64 = 1 << 26;
+const STATE_BYTES: u64 = 1 << 28;
+const PREPARED_BYTES: u64 = 1 << 26;
 /// Maximum number of settings in a part: the largest dispatch in one dimension.
-const MOST: u64 = 65_535;
+const MAX: u64 = 65_535;
 
 /// The problem, batches and checks that all settings share.
 pub struct Plan<'a> {
@@ -118,13 +118,13 @@ pub fn on_device(gpu: &Gpu, plan: &Plan, checks: &mut Checks) -> Result<Vec<Vec<
 
     let each = orders.len() as u64;
     // Parameters, gradient, and at most three moments.
-    let most = (KEPT / (shape.padded_len() * 4 * 5 * each)).clamp(1, MOST);
+    let most = (STATE_BYTES / (shape.padded_len() * 4 * 5 * each)).clamp(1, MAX);
     let mut params = Vec::with_capacity(plan.fits());
     for (part, settings) in settings.chunks(most as usize).enumerate() {
         let rules: Vec<_> = settings.iter().map(|setting| setting.rule).collect();
         let count = rules.len() as u64;
         let an_update = 32 * count + 4 * count * each + each * (16 + 4 * max_batch);
-        let max_updates = (PREPARED / an_update).clamp(1, plan.updates()) as u32;
+        let max_updates = (PREPARED_BYTES / an_update).clamp(1, plan.updates()) as u32;
         let sweeping = SweepOptions {
             model: *model,
             penalty: Penalty::default(),

@@ -1,4 +1,4 @@
-//! Models in files: what survives, and what is refused.
+//! Model files: round trips and errors.
 
 use crate::{damage, harmless};
 
@@ -10,14 +10,14 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use tempfile::TempDir;
 use wgpu_optim::regression::Scaling;
-use wgpu_optim::regression::model_file::{Precision, SavedError, SavedModel};
+use wgpu_optim::regression::model_file::{ModelFileError, Precision, SavedModel};
 use wgpu_optim::{Loss, Model};
 
 fn names(prefix: &str, count: usize) -> Vec<String> {
     (0..count).map(|i| format!("{prefix}{i}")).collect()
 }
 
-/// A model of these weights and intercepts.
+/// A model with these weights and intercepts.
 fn saved(loss: Loss, features: usize, outputs: usize, coef: &[f64], intercept: &[f64]) -> SavedModel {
     let intercepts = !intercept.is_empty();
     let model = Model { outputs, intercept: intercepts, ..Model::new(features, loss) };
@@ -70,8 +70,8 @@ fn bytes(saved: &SavedModel) -> Vec<u8> {
     std::fs::read(path).unwrap()
 }
 
-/// What loading these bytes comes to.
-fn loaded(bytes: &[u8]) -> Result<SavedModel, SavedError> {
+/// The result of loading these bytes.
+fn loaded(bytes: &[u8]) -> Result<SavedModel, ModelFileError> {
     let (_folder, path) = place();
     std::fs::write(&path, bytes).unwrap();
     SavedModel::load(&path)
@@ -154,9 +154,9 @@ fn what_is_no_model_is_not_saved() {
     }
     assert_eq!(folder.path().read_dir().unwrap().count(), 0);
     let error = good.save(&folder.path().join("no/model")).unwrap_err();
-    assert!(matches!(error, SavedError::File { .. }), "{error}");
+    assert!(matches!(error, ModelFileError::File { .. }), "{error}");
     let error = SavedModel::load(&path).unwrap_err();
-    assert!(matches!(error, SavedError::File { .. }), "{error}");
+    assert!(matches!(error, ModelFileError::File { .. }), "{error}");
 }
 
 #[test]
@@ -206,7 +206,7 @@ fn predictions_are_the_means_of_scores() {
     assert!((sum - 1.0).abs() < 1e-15);
 }
 
-/// A number that is finite, of any magnitude.
+/// A finite number of any magnitude.
 fn number() -> impl Strategy<Value = f64> {
     any::<u64>().prop_map(f64::from_bits).prop_filter("finite", |x| x.is_finite())
 }
@@ -233,7 +233,7 @@ proptest! {
         let good = bytes(&softmax());
         let mut flipped = good.clone();
         flipped[(at * good.len() as f64) as usize] ^= 1u8 << bit;
-        // What is between the parts of the header, such as its padding, may be damaged and mean the same.
+        // Damage between the parts of the header, such as in its padding, may not change the meaning.
         if let Ok(read) = loaded(&flipped) {
             prop_assert_eq!(read, softmax());
         }
@@ -246,7 +246,7 @@ proptest! {
         let mut model = SavedModel { precision, ..softmax() };
         model.scaling = model.scaling.filter(|_| scaled);
         let whole = bytes(&model);
-        // It may mean the same still.
+        // The meaning may be unchanged.
         if let Ok(read) = harmless::model::check(&damaged(whole.clone(), &changes)) {
             prop_assert_eq!(read, loaded(&whole).unwrap());
         }
