@@ -1,4 +1,4 @@
-// The gradient of a step as it is found: this micro-batch's, and what waits from those before it.
+// The gradient of a step: that of this micro-batch, and the accumulated ones before it.
 
 override ACCUMULATES: bool = false;
 override ACCUMULATOR: u32 = 0u; // its plane in the state

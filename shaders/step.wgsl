@@ -1,4 +1,4 @@
-// What one step of a tensor needs to know: a slot of 256 bytes for every tensor.
+// The constants of one step of a tensor: a slot of 256 bytes for every tensor.
 // step_state.wgsl writes the first eight words ahead of every step, the host the others once.
 // Composed with a struct Hyper, the constants of a rule's own formula: more than 16 bytes and at most 32, so
 // that Step is as long in the layouts of every language that this is translated to; GLSL has no @size.
@@ -6,8 +6,8 @@
 // Bits of `flags`.
 const FIRST = 1u;       // the tensor's first step
 const GRADIENT = 2u;    // its gradient is used
-const ACCUMULATED = 4u; // so is what waits in the accumulator
-const KEEP = 8u;        // their sum goes into the accumulator, nothing else happens
+const ACCUMULATED = 4u; // the accumulated gradients are used
+const KEEP = 8u;        // their sum is only accumulated
 const STEP = 16u;       // the rule is applied
 const UNRECTIFIED = 32u; // in RAdam: by its momentum alone
 

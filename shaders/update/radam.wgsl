@@ -1,5 +1,5 @@
 // RAdam (Liu et al. 2020) as PyTorch has it. step_size is lr · r / (1 − beta1ᵗ) with the rectification r, and
-// lr / (1 − beta1ᵗ) where there is none yet; inv_bias_correction2 is 1 / (1 − beta2ᵗ).
+// lr / (1 − beta1ᵗ) before rectification; inv_bias_correction2 is 1 / (1 − beta2ᵗ).
 
 struct Hyper {
     beta1: f32,

@@ -163,7 +163,7 @@ impl Number for Bounded {
     fn exponential(self) -> Self {
         let value = self.value.exp();
         let result = Self::rounded(value, value * self.error.exp_m1(), EXPONENTIAL_UNITS);
-        // What is smaller than e^−87.3 is taken for zero.
+        // A result below e^−87.3 is zero.
         Bounded { error: result.error + if self.value < -87.0 { TINY } else { 0.0 }, ..result }
     }
 

@@ -1,4 +1,4 @@
-//! What may be done to gradients before a rule takes them: the twin of the conditioning in
+//! The conditioning of gradients before a rule: the twin of the conditioning in
 //! `shaders/update.wgsl` and of `shaders/gradient_norm.wgsl`.
 
 use super::{Number, Real};
@@ -19,17 +19,17 @@ pub fn norm<'a, R: Real>(grads: impl IntoIterator<Item = &'a [R]>) -> f64 {
     grads.into_iter().flatten().map(|g| g.f64() * g.f64()).sum::<f64>().sqrt()
 }
 
-/// Whether no element of any gradient is infinite or not a number: without `skip_nonfinite` nobody asks.
+/// Whether no element of any gradient is infinite or NaN.
 pub fn all_finite<'a, R: Real>(grads: impl IntoIterator<Item = &'a [R]>) -> bool {
     grads.into_iter().flatten().all(|g| g.f64().is_finite())
 }
 
-/// What global-norm clipping multiplies every gradient by.
+/// The factor of all gradients by global-norm clipping.
 pub fn clip_factor(clip: ClipNorm, norm: f64) -> f64 {
     match clip {
         // No norm is too large, not even an infinite one.
         _ if clip.max_norm() == f64::INFINITY => 1.0,
-        // Not `min`, which would make 1 of what is not a number.
+        // Not `min`, which would turn NaN into 1.
         ClipNorm::Torch(max) if max > norm + 1e-6 => 1.0,
         ClipNorm::Torch(max) => max / (norm + 1e-6),
         ClipNorm::Optax(max) if norm < max => 1.0,

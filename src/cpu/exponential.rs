@@ -8,7 +8,7 @@
 const LN2_HIGH: f32 = 0.693_359_4;
 const LN2_LOW: f32 = -2.121_944_4e-4;
 
-/// How far off a device may be, in units of 2⁻²⁴ of the result, where every operation is off by what WGSL
+/// The error of a device, in units of 2⁻²⁴ of the result, where every operation has the error that WGSL
 /// allows. The exponential: its argument is reduced to |r| < 0.35 with an error of 2u r + 2u, which is that
 /// of the result, the polynomial's last sums and products add 4u, its truncation less than u.
 pub const EXPONENTIAL_UNITS: f64 = 8.0;
@@ -71,7 +71,7 @@ mod tests {
         grid.map(error).fold(0.0, f64::max)
     }
 
-    /// Rounded to nearest they are within a third of what a device is allowed.
+    /// Rounded to nearest they are within a third of that error.
     #[test]
     fn they_are_exact_to_a_few_units() {
         let steps =

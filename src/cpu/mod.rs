@@ -1,4 +1,4 @@
-//! The reference path: what every kernel means, written once and generic over the number.
+//! The reference path: the definition of every kernel, written once and generic over the number.
 //!
 //! In f64 these functions are the definition that kernels are compared with; in [`Bounded`] the same
 //! functions say how far a device may be from it. In f32 they make the same roundings as the shaders do

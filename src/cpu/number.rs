@@ -1,7 +1,7 @@
 use super::exponential;
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
-/// What rules and losses compute with: f32, f64, or [`Bounded`](super::Bounded).
+/// The numbers of rules and losses: f32, f64, or [`Bounded`](super::Bounded).
 pub trait Number:
     Copy
     + Add<Output = Self>

@@ -12,7 +12,7 @@ use rayon::prelude::*;
 /// enough tasks to even out the threads.
 const TASK: usize = 1 << 14;
 
-/// What SIMD this processor has, for reports.
+/// The SIMD instruction set of this processor, for reports.
 pub fn simd() -> String {
     format!("{:?}", Arch::new()).split('(').next().unwrap_or_default().to_lowercase()
 }

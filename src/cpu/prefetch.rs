@@ -1,15 +1,15 @@
-//! Asking for memory before it is needed.
+//! Prefetching.
 
 /// f32 in a line of the processor's caches.
 pub const LINE: usize = 16;
-/// Elements of a stream whose lines are asked for together, and how far ahead of them.
+/// Elements that are prefetched together, and the distance to them.
 pub const BLOCK: usize = 4 * LINE;
 pub const AHEAD: usize = 512;
 
-/// Asks for the line of `x[at]`, which may lie past the end.
+/// Prefetches the cache line of `x[at]`, which may be past the end.
 ///
 /// Processors fetch ahead by themselves, but not across a page's end, and not while dividers and roots fill
-/// what they look ahead into. What it is worth is in `benches/NOTES.md`.
+/// their look-ahead. `benches/NOTES.md` has the measured gain.
 #[inline(always)]
 pub fn prefetch<T>(x: &[T], at: usize) {
     #[cfg(target_arch = "x86_64")]

@@ -1,7 +1,7 @@
 //! The step's state: the counter and the powers that correct the moments' bias, one state for every
 //! tensor.
 //!
-//! The twin of `shaders/step_state.wgsl`, word for word: its bytes are what the device's buffers hold.
+//! The twin of `shaders/step_state.wgsl`, word for word: its bytes are those of the device's buffers.
 
 use super::integer::{float_from_fixed, float_from_u64, reciprocal};
 use super::rectification::{self, Rectification};
@@ -9,7 +9,7 @@ use super::{Number, Step};
 use crate::Rule;
 use crate::rule::StepForm;
 
-/// What the optimizer remembers of a tensor between steps besides the moments.
+/// The state of a tensor between steps, besides its moments.
 ///
 /// The bias correction 1 − βᵗ is 64-bit fixed point, advanced by integer arithmetic:
 /// `1 − βᵗ = β · (1 − βᵗ⁻¹) + (1 − β)`. Truncation loses less than 2⁻⁶⁴ a step and earlier losses
@@ -33,7 +33,7 @@ pub struct StepState {
     pub pending: u32,
 }
 
-/// What is constant in the advance of a tensor's state, as the device's buffer holds it.
+/// The constants by which the state of a tensor advances, in the layout of the device's buffer.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
 pub struct RuleConstants {
@@ -223,7 +223,7 @@ fn nadam_sizes<R: Number>(beta1: f64, momentum_decay: Option<f64>, t: u64, lr: R
         let decay = momentum_decay.map_or(0.0, |decay| 0.96f64.powf(t as f64 * decay));
         (1.0 - beta1) + beta1 * 0.5 * decay
     };
-    // ln Π mu. Below −745 the product is no f64 any more.
+    // ln Π mu. Below −745 the product underflows f64.
     let mut log = 0.0;
     for s in 1..=t {
         log += (-one_minus_mu(s)).ln_1p();

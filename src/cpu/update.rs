@@ -15,7 +15,7 @@ pub struct Step<R> {
     pub gradient_size: R,
     /// 1 / (1 − beta2ᵗ).
     pub inv_bias_correction2: R,
-    /// What is added outside the root.
+    /// The eps that is added outside the root.
     pub eps: R,
     /// lr · weight_decay where that is decoupled.
     pub decay: R,
@@ -34,12 +34,12 @@ pub(crate) trait Definition: UpdateRule {
     fn update<R: Number>(&self, slices: Slices<R>);
 }
 
-/// What a rule makes of a gradient.
+/// The change of a parameter by a rule.
 #[derive(Clone, Copy, Debug)]
 pub struct Change<R> {
-    /// What is subtracted from the parameter.
+    /// The amount that is subtracted from the parameter.
     pub by: R,
-    /// What the gradient was divided by.
+    /// The divisor of the gradient.
     pub denominator: R,
 }
 
@@ -117,7 +117,7 @@ pub fn update_penalized<R: Number>(
     grads: &[R],
     moments: &mut [&mut [R]],
 ) {
-    // Copies of one's own: what a store through `params` might change would be read again and again.
+    // Local copies: the compiler would reload values that a store through `params` might change.
     let (rule, step) = (&{ *rule }, &{ *step });
     let slices = Slices { common: CommonTerms::new(rule, penalty, step), params, grads, moments };
     with_rule!(rule, rule => rule.update(slices))

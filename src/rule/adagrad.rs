@@ -13,7 +13,8 @@ use crate::wgsl::flag;
 /// ```
 ///
 /// t counts from 1. Source: Duchi, Hazan & Singer, *Adaptive Subgradient Methods*, JMLR 2011. Form and
-/// defaults: PyTorch 2.15; what `maximize` and the weight decays do is said at [`Rule`](crate::Rule).
+/// defaults: PyTorch 2.15; [`Rule`](crate::Rule) describes `maximize` and
+/// the weight decays.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "checkpoint", derive(serde::Serialize, serde::Deserialize))]
 pub struct Adagrad {
@@ -23,15 +24,15 @@ pub struct Adagrad {
     pub lr_decay: f64,
     /// Added to the root, > 0 and a normal f32. Default 1e-10.
     pub eps: f64,
-    /// Outside the root in PyTorch, inside in optax and Keras; there is no epsilon-hat.
+    /// Outside the root in PyTorch, inside in optax and Keras; epsilon-hat is refused.
     pub eps_placement: EpsPlacement,
-    /// What `sum` is before the first step, ≥ 0. Default 0.
+    /// Initial value of `sum`, ≥ 0. Default 0.
     pub initial_accumulator: f64,
     /// Weight decay, ≥ 0. Default 0.
     pub weight_decay: f64,
-    /// Whether the weight decay is kept out of the gradient. Default false.
+    /// Whether the weight decay is decoupled from the gradient. Default false.
     pub decoupled_weight_decay: bool,
-    /// Climbs instead of descending. Default false.
+    /// Ascends instead of descending. Default false.
     pub maximize: bool,
 }
 

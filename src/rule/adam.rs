@@ -17,7 +17,8 @@ use crate::wgsl::flag;
 /// t counts from 1, for every tensor by itself. Sources: Kingma & Ba, *Adam: A Method for Stochastic
 /// Optimization*, ICLR 2015, algorithm 1; Loshchilov & Hutter, *Decoupled Weight Decay Regularization*,
 /// ICLR 2019; Reddi, Kale & Kumar, *On the Convergence of Adam and Beyond*, ICLR 2018. Defaults: PyTorch
-/// 2.15; what `maximize` and the weight decays do is said at [`Rule`].
+/// 2.15; [`Rule`](crate::Rule) describes `maximize` and
+/// the weight decays.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "checkpoint", derive(serde::Serialize, serde::Deserialize))]
 #[doc(alias = "AdamW")]
@@ -37,13 +38,13 @@ pub struct Adam {
     pub amsgrad_of: AmsgradOf,
     /// Weight decay, ≥ 0. Default 0; [`Adam::adamw`] has 1e-2.
     pub weight_decay: f64,
-    /// Whether the weight decay is kept out of the gradient: AdamW. Default false.
+    /// Whether the weight decay is decoupled from the gradient: AdamW. Default false.
     pub decoupled_weight_decay: bool,
-    /// Climbs instead of descending. Default false.
+    /// Ascends instead of descending. Default false.
     pub maximize: bool,
 }
 
-/// What AMSGrad takes the maximum of.
+/// The second moment of which AMSGrad keeps the maximum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "checkpoint", derive(serde::Serialize, serde::Deserialize))]
 pub enum AmsgradOf {

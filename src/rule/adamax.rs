@@ -13,8 +13,8 @@ use crate::check::Check;
 /// ```
 ///
 /// PyTorch and optax add eps inside the maximum; [`EpsPlacement::Outside`] adds it to `exp_inf`, as Keras
-/// does. Source: Kingma & Ba, ICLR 2015, algorithm 2. Defaults: PyTorch 2.15; what `maximize` and the
-/// weight decays do is said at [`Rule`](crate::Rule).
+/// does. Source: Kingma & Ba, ICLR 2015, algorithm 2. Defaults: PyTorch 2.15; [`Rule`](crate::Rule) describes `maximize` and
+/// the weight decays.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "checkpoint", derive(serde::Serialize, serde::Deserialize))]
 pub struct Adamax {
@@ -24,13 +24,13 @@ pub struct Adamax {
     pub betas: (f64, f64),
     /// Added to the gradient's size or to the norm, > 0 and a normal f32. Default 1e-8.
     pub eps: f64,
-    /// Inside the maximum or outside of it; there is no epsilon-hat. Default inside.
+    /// Inside or outside the maximum; epsilon-hat is refused. Default inside.
     pub eps_placement: EpsPlacement,
     /// Weight decay, ≥ 0. Default 0.
     pub weight_decay: f64,
-    /// Whether the weight decay is kept out of the gradient. Default false.
+    /// Whether the weight decay is decoupled from the gradient. Default false.
     pub decoupled_weight_decay: bool,
-    /// Climbs instead of descending. Default false.
+    /// Ascends instead of descending. Default false.
     pub maximize: bool,
 }
 

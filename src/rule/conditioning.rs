@@ -2,31 +2,31 @@ use super::fields;
 use crate::Error;
 use crate::check::Check;
 
-/// What is done to the gradients of a step before its rule takes them.
+/// The conditioning of the gradients of a step, before the rule.
 ///
-/// In this order: the mean over the micro-batches where gradients are accumulated; divided by
-/// `grad_scale`; scaled down to the global norm; limited value by value. Then come the rule's `maximize`
-/// and weight decay. What is free to do is done inside the update; `clip_norm` and `skip_nonfinite` ask
-/// for one pass more, over the gradients only (with `skip_nonfinite` in every micro-batch).
+/// In this order: the mean over accumulated micro-batches, division by `grad_scale`, clipping to the global norm,
+/// clipping by value. The rule's `maximize` and weight decay follow. The update does all of it without further memory
+/// traffic, except that `clip_norm` and `skip_nonfinite` need one more pass over the gradients (`skip_nonfinite` in
+/// every micro-batch).
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "checkpoint", derive(serde::Serialize, serde::Deserialize))]
 pub struct Conditioning {
-    /// The largest norm that all gradients of the optimizer may have together. An infinite one, which PyTorch has too,
-    /// clips nothing, and the norm is measured all the same. Default `None`.
+    /// The largest norm that all gradients of the optimizer may have together. As in PyTorch, an infinite norm
+    /// clips nothing, and is still measured. Default `None`.
     pub clip_norm: Option<ClipNorm>,
-    /// The largest absolute value of an element, > 0 (`torch.nn.utils.clip_grad_value_`). An infinite one limits
+    /// The largest absolute value of an element, > 0 (`torch.nn.utils.clip_grad_value_`). An infinite value clips
     /// nothing. Default `None`.
     #[cfg_attr(feature = "checkpoint", serde(with = "limit::option"))]
     pub clip_value: Option<f64>,
-    /// What the gradients were multiplied by (the scale of the loss), > 0: they are divided by it.
+    /// The factor of the loss, > 0, by which gradients are divided.
     /// Default 1.
     pub grad_scale: f64,
     /// Whether the unscaled and clipped gradients are written back to the caller's, as PyTorch does with
     /// those of `grad_scale` and of its clipping. Costs 4 bytes a parameter. Default false.
     pub write_back: bool,
     /// Skips the whole step where any element of a gradient is infinite or not a number: nothing is
-    /// written and no step is counted. Default false: what such an element does is then up to the device,
-    /// which may assume that there is none.
+    /// written and no step is counted. Default false: the effect of such an element then depends on the device,
+    /// which may assume that none exists.
     pub skip_nonfinite: bool,
 }
 

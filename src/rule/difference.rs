@@ -1,8 +1,8 @@
-//! Where two rules, or two ways of conditioning, differ: the name of the first field, and what it is in each.
+//! The first difference between two rules or conditionings: the field and both values.
 
 use super::{Conditioning, Fields, Rule, with_rule};
 
-/// A field's name, and what it is in the one and in the other.
+/// The name of a field and its two values.
 pub type Difference = (&'static str, String, String);
 
 type NamedValues = Vec<(&'static str, String)>;

@@ -10,8 +10,8 @@ use crate::check::Check;
 /// ```
 ///
 /// The sign of zero is zero. Source: Chen et al., *Symbolic Discovery of Optimization Algorithms*, NeurIPS
-/// 2023, program 1, with the paper's defaults; what `maximize` and the weight decays do is said at
-/// [`Rule`](crate::Rule).
+/// 2023, program 1, with the paper's defaults; [`Rule`](crate::Rule) describes `maximize` and
+/// the weight decays.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "checkpoint", derive(serde::Serialize, serde::Deserialize))]
 pub struct Lion {
@@ -21,9 +21,9 @@ pub struct Lion {
     pub betas: (f64, f64),
     /// Weight decay, ≥ 0. Default 0.
     pub weight_decay: f64,
-    /// Whether the weight decay is kept out of the gradient, as in the paper. Default true.
+    /// Whether the weight decay is decoupled from the gradient, as in the paper. Default true.
     pub decoupled_weight_decay: bool,
-    /// Climbs instead of descending. Default false.
+    /// Ascends instead of descending. Default false.
     pub maximize: bool,
 }
 

@@ -17,7 +17,8 @@ use crate::check::Check;
 ///
 /// Π mu is the product of mu₁ … muₜ; t counts from 1. Without a `momentum_decay` muₜ is beta1, which is
 /// optax's nadam. Source: Dozat, *Incorporating Nesterov Momentum into Adam*, ICLR 2016 workshop. Defaults:
-/// PyTorch 2.15; what `maximize` and the weight decays do is said at [`Rule`](crate::Rule).
+/// PyTorch 2.15; [`Rule`](crate::Rule) describes `maximize` and
+/// the weight decays.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "checkpoint", derive(serde::Serialize, serde::Deserialize))]
 pub struct NAdam {
@@ -31,9 +32,9 @@ pub struct NAdam {
     pub momentum_decay: Option<f64>,
     /// Weight decay, ≥ 0. Default 0.
     pub weight_decay: f64,
-    /// Whether the weight decay is kept out of the gradient. Default false.
+    /// Whether the weight decay is decoupled from the gradient. Default false.
     pub decoupled_weight_decay: bool,
-    /// Climbs instead of descending. Default false.
+    /// Ascends instead of descending. Default false.
     pub maximize: bool,
 }
 

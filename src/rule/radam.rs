@@ -33,7 +33,7 @@ pub struct RAdam {
     pub eps_placement: EpsPlacement,
     /// Weight decay, ≥ 0. Default 0.
     pub weight_decay: f64,
-    /// Whether the weight decay is kept out of the gradient. Default false.
+    /// Whether the weight decay is decoupled from the gradient. Default false.
     pub decoupled_weight_decay: bool,
     /// Ascends instead of descending. Default false.
     pub maximize: bool,

@@ -18,8 +18,8 @@ use crate::wgsl::flag;
 ///
 /// PyTorch does not clamp the variance, and takes the root of a negative number where rounding makes it
 /// one; `clamp_variance` is on unless it is turned off. Source: Hinton, *Neural Networks for Machine
-/// Learning*, lecture 6e; centered: Graves 2013. Form and defaults: PyTorch 2.15; what `maximize` and the
-/// weight decays do is said at [`Rule`](crate::Rule).
+/// Learning*, lecture 6e; centered: Graves 2013. Form and defaults: PyTorch 2.15; [`Rule`](crate::Rule) describes `maximize` and
+/// the weight decays.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "checkpoint", derive(serde::Serialize, serde::Deserialize))]
 #[doc(alias = "RMSprop")]
@@ -31,8 +31,8 @@ pub struct RmsProp {
     /// Added to the root, > 0 and a normal f32. Default 1e-8. Below 1e-12 a device that flushes
     /// subnormal squares to zero takes visibly other steps where gradients are tiny.
     pub eps: f64,
-    /// Where eps is added: outside the root in PyTorch, inside in optax and Keras. There is an epsilon-hat
-    /// only with `bias_correction`.
+    /// Where eps is added: outside the root in PyTorch, inside in optax and Keras. Epsilon-hat
+    /// requires `bias_correction`.
     pub eps_placement: EpsPlacement,
     /// Decay of the momentum buffer, in [0, 1). Default 0: no momentum.
     pub momentum: f64,
@@ -43,15 +43,15 @@ pub struct RmsProp {
     pub centered: bool,
     /// Whether a variance that rounding made negative counts as 0. Default true.
     pub clamp_variance: bool,
-    /// What `square_avg` is before the first step, ≥ 0: 1 in TensorFlow 1. Default 0.
+    /// Initial value of `square_avg`, ≥ 0: 1 in TensorFlow 1. Default 0.
     pub initial_accumulator: f64,
     /// Whether the averages are divided by 1 − alphaᵗ, as optax does on request. Default false.
     pub bias_correction: bool,
     /// Weight decay, ≥ 0. Default 0.
     pub weight_decay: f64,
-    /// Whether the weight decay is kept out of the gradient. Default false.
+    /// Whether the weight decay is decoupled from the gradient. Default false.
     pub decoupled_weight_decay: bool,
-    /// Climbs instead of descending. Default false.
+    /// Ascends instead of descending. Default false.
     pub maximize: bool,
 }
 

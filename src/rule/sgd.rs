@@ -14,8 +14,8 @@ use crate::wgsl::flag;
 /// ```
 ///
 /// With `lr_in_momentum`, as in Keras, g is multiplied by lr before all of this and nothing after it: a
-/// changed learning rate then takes effect gradually. Formula and defaults: PyTorch 2.15; what `maximize`
-/// and the weight decays do is said at [`Rule`].
+/// changed learning rate then takes effect gradually. Formula and defaults: PyTorch 2.15; [`Rule`](crate::Rule) describes `maximize` and
+/// the weight decays.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "checkpoint", derive(serde::Serialize, serde::Deserialize))]
 #[doc(alias = "SGD")]
@@ -33,9 +33,9 @@ pub struct Sgd {
     pub lr_in_momentum: bool,
     /// Weight decay, ≥ 0. Default 0.
     pub weight_decay: f64,
-    /// Whether the weight decay is kept out of the gradient. Default false.
+    /// Whether the weight decay is decoupled from the gradient. Default false.
     pub decoupled_weight_decay: bool,
-    /// Climbs instead of descending. Default false.
+    /// Ascends instead of descending. Default false.
     pub maximize: bool,
 }
 
