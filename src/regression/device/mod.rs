@@ -295,6 +295,23 @@ impl Gpu {
         Error::DeviceLost(self.lost.get_or_init(|| reason).clone())
     }
 
+    /// Allocates `what` by `make`, and waits until the device has accepted or refused it.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`] if the device has refused; the errors of `make`.
+    pub(crate) fn allocate<T, E: From<Error>>(
+        &self,
+        what: &'static str,
+        make: impl FnOnce() -> Result<T, E>,
+    ) -> Result<T, E> {
+        let scope = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+        let made = make();
+        match pollster::block_on(scope.pop()) {
+            Some(error) => Err(Error::OutOfMemory { what, reason: error.to_string() }.into()),
+            None => made,
+        }
+    }
+
     /// Drives a read-back to its end.
     ///
     /// # Errors

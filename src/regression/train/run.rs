@@ -1,5 +1,6 @@
 //! The loop: batches → gradient → step → events.
 
+use super::clock::Instant;
 use super::epochs::EpochMonitor;
 use super::losses::{evaluate, initial_loss, near_mean};
 use super::observer::Observer;
@@ -11,7 +12,6 @@ use crate::Evaluation;
 use crate::regression::verification::{self, ObservedStep, Verification};
 use crate::regression::{Batch, Problem};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
 
 /// A loss that grew by this factor since the start does not come back.
 const DIVERGED: f64 = 1e6;

@@ -1,12 +1,13 @@
 //! Work for a device in submissions that are short, because what takes long is taken for dead: Windows resets
 //! a GPU after two seconds.
 
+use super::clock::Instant;
 use crate::Error;
 use crate::gpu::{ReadBack, Span};
 use crate::regression::device::Gpu;
 use std::cell::Cell;
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use wgpu::{CommandEncoder, PollType, SubmissionIndex};
 
 /// What is recorded for a submission should take as long, by what the last ones took: so far below the
