@@ -295,7 +295,10 @@ impl Gpu {
         Error::DeviceLost(self.lost.get_or_init(|| reason).clone())
     }
 
-    /// Waits for a read-back.
+    /// Allocates `what` by `make`, and waits until the device has accepted or refused it.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`] if the device has refused; the errors of `make`.
     ///
     /// # Errors
     /// [`Error::DeviceLost`]; errors of the read-back.

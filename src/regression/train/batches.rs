@@ -1,47 +1,47 @@
-//! Which rows each update is made from.
+//! The batch of every update.
 
 use crate::cpu::random::philox;
 use crate::regression::{Batch, Window};
 
-/// The rows that each update is made from.
+/// The batches of a run.
 #[derive(Clone, Debug)]
 pub enum Batches {
-    /// Batches of `size` rows, over and over; the last one of an epoch has what is left.
+    /// Batches of `size` rows, epoch after epoch; the last one of an epoch has the remaining rows.
     Epochs {
-        /// Rows to train on, from row 0 on.
+        /// Rows of an epoch, from row 0.
         rows: u64,
         /// Rows of a batch, from 1 to `rows`.
         size: u64,
-        /// How many updates there are.
+        /// The number of updates.
         updates: u64,
-        /// Another order in every epoch; without it, that of the data.
+        /// A new order in every epoch; without it, the order of the data.
         shuffle: Option<Shuffle>,
     },
-    /// These.
+    /// A batch for every update.
     Given(Vec<Batch>),
 }
 
-/// Another order of the rows in every epoch, computed and not stored.
+/// A new order of the rows in every epoch, computed and not stored.
 ///
-/// Rows change places within windows of whole batches, and windows among themselves, so that no more than a
-/// window need be at hand at a time; up to the size of one it is a shuffle of all rows. Batches that are
-/// larger than a window change places as they are. What fills no window, or no batch, comes last.
+/// Rows are permuted within windows of whole batches, and the windows among themselves, so that one window is in memory
+/// at a time; up to the size of a window it is a shuffle of all rows. Batches larger than a window are permuted as
+/// wholes. An incomplete window or batch comes last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Shuffle {
-    /// Which orders they are.
+    /// The seed of the orders.
     pub seed: u64,
-    /// Rows of a window at most, before it is rounded to whole batches:
+    /// The most rows of a window, before rounding to whole batches:
     /// [`GradientLayout::segment_rows`](crate::regression::kernels::GradientLayout::segment_rows).
     pub window: u64,
 }
 
 impl Shuffle {
-    /// Rows of a window, where batches are of `size` rows; 0 where a batch is larger.
+    /// Rows of a window of batches of `size` rows; 0 if a batch is larger.
     pub fn window_rows(&self, size: u64) -> u64 {
         self.window / size.max(1) * size
     }
 
-    /// The key of one of an epoch's orders.
+    /// The key of an order in an epoch.
     fn key(&self, epoch: u64, which: u64) -> [u32; 2] {
         let word = |x: u64| [x as u32, (x >> 32) as u32];
         let ([a, b], [c, d]) = (word(epoch), word(which));
@@ -49,7 +49,7 @@ impl Shuffle {
         [x, y]
     }
 
-    /// What comes at place `i` of `count` things in an epoch; the order of windows among themselves.
+    /// The item at place `i` of `count` in an epoch, in the order of windows or of large batches.
     fn place(&self, epoch: u64, i: u64, count: u64) -> u64 {
         match u32::try_from(count) {
             Ok(rows) => Window { first: 0, rows, key: self.key(epoch, u64::MAX) }.row(i as u32).into(),
@@ -77,13 +77,13 @@ impl Shuffle {
 }
 
 impl Batches {
-    /// Batches of `size` of the first `rows` rows, for so many epochs in the order of the data.
+    /// Batches of `size` of the first `rows` rows, for a number of epochs, in the order of the data.
     pub fn epochs(rows: u64, size: u64, epochs: u64) -> Self {
         let updates = epochs.saturating_mul(rows.div_ceil(size.max(1)));
         Batches::Epochs { rows, size, updates, shuffle: None }
     }
 
-    /// How many updates there are.
+    /// The number of updates.
     pub fn updates(&self) -> u64 {
         match self {
             Batches::Epochs { updates, .. } => *updates,
@@ -91,7 +91,7 @@ impl Batches {
         }
     }
 
-    /// Updates of one epoch; of given batches, all of them.
+    /// Updates of an epoch; all updates, if batches are given.
     pub fn epoch(&self) -> u64 {
         match self {
             Batches::Epochs { rows, size, .. } => rows.div_ceil(*size),
@@ -99,7 +99,7 @@ impl Batches {
         }
     }
 
-    /// The largest batch.
+    /// The most rows of a batch.
     pub fn max_rows(&self) -> u64 {
         match self {
             Batches::Epochs { size, .. } => *size,
@@ -107,7 +107,7 @@ impl Batches {
         }
     }
 
-    /// Rows that must be at hand together: a batch, or a window of them.
+    /// Rows that must be in memory together: a batch, or a window of batches.
     pub fn unit(&self) -> u64 {
         match self {
             Batches::Epochs { size, shuffle: Some(shuffle), .. } => {
@@ -117,7 +117,7 @@ impl Batches {
         }
     }
 
-    /// Whether any of them is one of a window.
+    /// Whether any batch belongs to a window.
     pub fn shuffled(&self) -> bool {
         match self {
             Batches::Epochs { shuffle, .. } => shuffle.is_some(),

@@ -1,38 +1,38 @@
-//! Why a run diverged, by a look at its data.
+//! Why a run diverged, according to its data.
 
 use super::{TrainError, TrainPlan};
 use crate::regression::{Problem, ProblemError};
 use std::fmt::{self, Display, Formatter};
 
-/// Numbers of X that are looked at, at most, and at a time.
+/// Numbers of X that are examined, in all and at a time.
 const MOST: u64 = 1 << 26;
 const TOGETHER: u64 = 1 << 20;
-/// About the root of the largest f32: whose square is beyond it has no squared loss, and no second moment.
+/// About the root of the largest f32: larger values have no squared loss and no second moment in f32.
 const ROOT: f64 = 1e18;
-/// Weights this small are lost beside others in f32.
+/// Weights this small vanish beside others in f32.
 const TINY: f64 = 1e-30;
-/// How much steeper a loss may be than with standardized features, before it is called their fault.
+/// How much steeper than with standardized features a loss must be for the features to be the cause.
 const STEEPER: f64 = 10.0;
 
-/// Why a run diverged, as far as its data tell.
+/// Why a run diverged, as far as its data show.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub enum Cause {
-    /// Nobody looked.
+    /// Not examined.
     #[default]
     Unknown,
-    /// The data are in order, so it is the learning rate.
+    /// The data are unremarkable, which leaves the learning rate.
     LearningRate {
-        /// That of the update.
+        /// The learning rate of the update.
         lr: f64,
     },
-    /// Features are not on one scale, or too large for f32.
+    /// Features differ in scale, or are too large for f32.
     Features {
-        /// What the largest one is called.
+        /// The name of the largest one.
         name: String,
-        /// Its largest magnitude, as it is trained on.
+        /// Its largest magnitude in training.
         largest: f64,
-        /// Whether they were standardized.
+        /// Whether the features are standardized.
         standardized: bool,
         /// The learning rate of the update.
         lr: f64,
@@ -47,9 +47,9 @@ pub enum Cause {
         /// The largest magnitude.
         largest: f64,
     },
-    /// All rows to train on weigh next to nothing beside rows that are held out.
+    /// All rows to train on have tiny weights beside held-out rows.
     Weights {
-        /// The largest weight of a row to train on, the largest of all being from 1 to 2.
+        /// The largest weight of a row to train on, where the largest of all rows is in [1, 2).
         largest: f64,
     },
 }
@@ -85,9 +85,9 @@ impl Display for Cause {
     }
 }
 
-/// What the rows to train on are like.
+/// Extreme values of the rows to train on.
 struct Extremes {
-    /// Of each feature the largest magnitude and the mean square.
+    /// The largest magnitude and the mean square of each feature.
     features: Vec<(f64, f64)>,
     target: f64,
     offset: f64,
@@ -122,7 +122,7 @@ impl Extremes {
         Ok(found)
     }
 
-    /// The place of the largest feature, and how large it is.
+    /// The index and the magnitude of the largest feature.
     fn largest_feature(&self) -> (usize, f64) {
         let largest = |best: (usize, f64), (j, &(x, _)): (usize, &(f64, f64))| {
             if x > best.1 { (j, x) } else { best }
@@ -132,7 +132,7 @@ impl Extremes {
 }
 
 impl Cause {
-    /// Of a run that diverged at this learning rate; ahead of its first update there is none.
+    /// The cause for a run that diverged at this learning rate; `None` before its first update.
     fn of(problem: &Problem, plan: &TrainPlan, lr: Option<f64>) -> Result<Self, ProblemError> {
         let found = Extremes::of(problem, plan.rows)?;
         let (j, largest) = found.largest_feature();
@@ -145,7 +145,7 @@ impl Cause {
         if problem.weighted && found.weight < TINY {
             return Ok(Cause::Weights { largest: found.weight });
         }
-        // All parameters are 0 at the start, and features count for nothing.
+        // All parameters are 0 at the start, so features have no effect.
         let Some(lr) = lr else {
             return Ok(match found.offset > found.target {
                 true => Cause::Offsets { largest: found.offset },
@@ -155,7 +155,7 @@ impl Cause {
         if found.offset >= ROOT {
             return Ok(Cause::Offsets { largest: found.offset });
         }
-        // A gradient is their product.
+        // The gradient is a product of targets and features.
         if found.target >= ROOT || largest >= ROOT || found.target.max(1.0) * largest >= ROOT {
             let feature = largest > found.target;
             return Ok(if feature { features(lr) } else { Cause::Targets { largest: found.target } });
@@ -171,7 +171,7 @@ impl Cause {
 }
 
 impl TrainError {
-    /// With the cause, where it diverged.
+    /// Adds the cause to a divergence.
     pub(super) fn explained(mut self, problem: &Problem, plan: &TrainPlan) -> Self {
         let (cause, update) = match &mut self {
             TrainError::Diverged { cause, update, .. }
@@ -181,7 +181,7 @@ impl TrainError {
             _ => return self,
         };
         let lr = update.map(|update| plan.learning_rate.at(update.saturating_sub(1)));
-        // Rows that cannot be read any more say nothing.
+        // If the rows cannot be read any more, the cause stays unknown.
         *cause = Cause::of(problem, plan, lr).unwrap_or_default();
         self
     }
@@ -224,7 +224,7 @@ mod tests {
         let scale = "; feature `x1` reaches 1e4: features on one scale (--standardize), or a lower learning rate \
                      than 0.5, may help";
         assert_eq!(cause(&large, &y, false, lr), scale);
-        // What was done is not advised.
+        // Standardized features need no advice to standardize.
         assert_eq!(cause(&large, &y, true, lr), "; a lower learning rate than 0.5 may help");
         let targets = "; targets are too large for f32: they reach 2e30, and need a larger unit";
         for (lr, x) in [(lr, x), (None, x), (None, x.map(|x| 1e35 * x))] {

@@ -14,24 +14,23 @@ const KIND: FileKind = FileKind { name: "a checkpoint of a run", key: "wgpu_opti
 const PARAMS: &str = "params";
 const AVERAGE: &str = "average";
 
-/// All that a run's bits depend on, besides where it stands and what computes it: the problem, the model, the rule
-/// and the plan, each number by its name. How many updates there are to be is not among it: a run may be made
-/// longer.
+/// Everything that the bits of a run depend on, besides its state and its device: the problem, the model, the rule and
+/// the plan, each value by its name. The number of updates is not part of it: a run may be extended.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Configuration {
     fields: BTreeMap<String, Value>,
 }
 
-/// What made a checkpoint, in words.
+/// The program and the device that wrote a checkpoint.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Provenance {
     /// The version of this library.
     pub version: String,
-    /// What computed. On another device a run goes on, but not to the same bits.
+    /// The device. A run can be resumed on another one, but the bits may differ.
     pub device: String,
 }
 
-/// What follows from the number of the next update: it says whether two programs mean the same by a configuration.
+/// The batch and learning rate of the next update: they show whether two programs read a configuration alike.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Position {
     epoch: u64,
@@ -42,7 +41,7 @@ struct Position {
 }
 
 impl Configuration {
-    /// Of what is to be trained. Where the rows come from a file it takes a pass over them.
+    /// The configuration of a plan. If the rows come from a file, this reads all of them.
     ///
     /// # Errors
     /// [`ProblemError`] if the rows cannot be read.
@@ -75,8 +74,8 @@ impl Configuration {
         &self.fields
     }
 
-    /// The first field that is another one there, and what it is there and here; checksums come last, as all
-    /// else says more.
+    /// The first field that differs, with its value there and here; checksums come last, since other fields are more
+    /// specific.
     fn difference(&self, there: &Self) -> Option<(String, String, String)> {
         let text = |value: Option<&Value>| value.map_or("nothing".into(), Value::to_string);
         let mut names: Vec<_> = self.fields.keys().chain(there.fields.keys()).collect();
@@ -86,7 +85,7 @@ impl Configuration {
     }
 }
 
-/// A structure as fields with dots in their names; lists stay whole.
+/// Flattens a structure into fields with dots in their names; lists are not flattened.
 fn flatten(fields: &mut BTreeMap<String, Value>, name: String, value: Value) {
     match value {
         Value::Object(parts) => {
@@ -119,9 +118,8 @@ impl Position {
 }
 
 impl RunState {
-    /// Writes it as a safetensors file, which has its name only once it is whole: `params`, a tensor for each of
-    /// [`Rule::moments`](crate::Rule::moments), and `average` where one is kept. The same state gives the same
-    /// bytes.
+    /// Writes a safetensors file, atomically: `params`, a tensor for each of [`Rule::moments`](crate::Rule::moments), and
+    /// `average` if there is one. The same state gives the same bytes.
     ///
     /// # Errors
     /// [`CheckpointError::File`].
@@ -152,18 +150,18 @@ impl RunState {
         KIND.write(files, path, TensorFile { texts, tensors: tensors.collect() })
     }
 
-    /// More bytes than the file of such a run has: numbers that are all f64, and 64 MiB for what describes them. A
-    /// smaller file of another run is read, and refused by what differs.
+    /// The largest possible file of such a run: all numbers as f64, and 64 MiB of metadata. A smaller file of another
+    /// run is read, and refused with the field that differs.
     pub fn most_bytes(plan: &TrainPlan) -> u64 {
         let numbers = (names(plan).len() as u64).saturating_mul(plan.recipe.model.params() as u64);
         numbers.saturating_mul(8).saturating_add(1 << 26)
     }
 
-    /// The state that the bytes of a file hold, every one of which is checked, and what made it.
+    /// Reads a state, with the checksums of all tensors, and the program that wrote it.
     ///
     /// # Errors
-    /// [`CheckpointError::Damaged`] if they are not what was written; [`CheckpointError::Kind`] if that was
-    /// something else; [`CheckpointError::Mismatch`] with the field, if it was a run of another configuration.
+    /// [`CheckpointError::Damaged`] for changed bytes; [`CheckpointError::Kind`] for another kind of file;
+    /// [`CheckpointError::Mismatch`], with the field, for a run of another configuration.
     pub fn read(
         path: &Path,
         bytes: &[u8],
@@ -196,7 +194,7 @@ impl RunState {
     }
 }
 
-/// What the vectors of a worker's state are called.
+/// The names of the vectors of a worker's state.
 fn names(plan: &TrainPlan) -> Vec<&'static str> {
     let average = plan.recipe.average.map(|_| AVERAGE);
     [PARAMS].iter().chain(plan.recipe.rule.moments()).copied().chain(average).collect()

@@ -14,9 +14,9 @@ use rayon::prelude::*;
 /// Rows that one task evaluates.
 const TASK: usize = 1 << 12;
 
-/// What f32 and f64 do each in their own way.
+/// The operations that differ between f32 and f64.
 pub trait Float: Real {
-    /// Advances the state and gives the step's constants: as a device has them, or by definition.
+    /// Advances the state and returns the constants of the step: those of a device, or by definition.
     fn step(state: &mut StepState, rule: &Rule, lr: f64) -> Step<Self>;
     /// One step of the rule.
     fn update(
@@ -29,9 +29,9 @@ pub trait Float: Real {
     );
     /// Numbers of this type.
     fn numbers(values: &[Self]) -> Numbers;
-    /// The numbers as this type, to which they may have to be rounded.
+    /// The numbers as this type, rounded if necessary.
     fn of_numbers(numbers: &Numbers) -> Vec<Self>;
-    /// Adds a slice of a batch to the sums behind its gradient.
+    /// Adds a slice of a batch to the sums of its gradient.
     fn add(sums: &mut BatchSums<Self>, rows: Rows<Self>, params: &[Self]);
 }
 
@@ -155,7 +155,7 @@ impl<'a, R: Float> CpuWorker<'a, R> {
         let loss = sums.finish(&mut self.grads);
         let Recipe { model, rule, penalty, average } = &self.recipe;
         let step: Step<R> = Float::step(&mut self.state, rule, lr);
-        // Intercepts cost nothing.
+        // Intercepts are not penalized.
         let weights = model.weights();
         let (penalized, free) = self.params.split_at_mut(weights);
         let (penalized_grads, free_grads) = self.grads.split_at(weights);
@@ -195,7 +195,7 @@ impl<R: Float> Worker for CpuWorker<'_, R> {
         learning_rates: &[f64],
         mut trace: Option<&mut Vec<Vec<f64>>>,
     ) -> Result<Vec<f64>, ProblemError> {
-        // Within the pool, so that it is not woken from outside for every batch.
+        // Within the pool: waking it from outside for every batch takes time.
         rayon::scope(|_| {
             let mut losses = Vec::with_capacity(batches.len());
             for (&batch, &lr) in batches.iter().zip(learning_rates) {

@@ -1,22 +1,22 @@
-//! What a run keeps of its epochs, for stopping early.
+//! Early stopping while a run goes through its epochs.
 
 use super::stopping::{Basis, Criterion, EarlyStopState, EarlyStopping, Verdict, score};
 use super::{TrainError, TrainPlan, Worker};
 
-/// What is known of the epochs so far.
+/// Watches the epochs of a run.
 pub struct EpochMonitor<'a> {
     pub watched: EarlyStopState,
     stopping: EarlyStopping,
     plan: &'a TrainPlan,
     basis: Basis,
-    /// Near the mean of the targets held out.
+    /// An f32 near the mean of the held-out targets.
     shift: f64,
     /// The mean deviance of a constant model on the rows held out.
     null_deviance: f64,
 }
 
 impl<'a> EpochMonitor<'a> {
-    /// Goes on from what is known; `shift` is near the mean of the targets held out.
+    /// Starts, or resumes from `watched`; `shift` is an f32 near the mean of the held-out targets.
     pub fn new(
         stopping: EarlyStopping,
         watched: Option<EarlyStopState>,
@@ -35,18 +35,18 @@ impl<'a> EpochMonitor<'a> {
         Ok(EpochMonitor { watched, stopping, plan, basis, shift, null_deviance })
     }
 
-    /// What it goes by.
+    /// The criterion.
     pub fn basis(&self) -> Basis {
         self.basis
     }
 
-    /// An update was made from so many rows.
+    /// Adds the loss of an update's batch of `rows` rows.
     pub fn batch(&mut self, loss: f64, rows: u64) {
         self.watched.loss += loss * rows as f64;
         self.watched.rows += rows;
     }
 
-    /// Ends an epoch; whether training is to end with it.
+    /// Ends an epoch, and returns whether training ends with it.
     pub fn end(&mut self, worker: &mut dyn Worker, lr: f64) -> Result<bool, TrainError> {
         let training_loss = self.watched.loss / self.watched.rows as f64;
         (self.watched.loss, self.watched.rows) = (0.0, 0);
@@ -63,7 +63,7 @@ impl<'a> EpochMonitor<'a> {
                 _ => training_loss,
             };
             match self.basis.next() {
-                // It is neither better nor worse than another.
+                // A value that is not finite cannot be compared.
                 Some(next) if !value.is_finite() => {
                     self.basis = next;
                     self.watched.go_by(next);

@@ -163,21 +163,19 @@ impl<'a> GpuWorker<'a> {
         make: impl FnOnce(&Span, DescentOptions) -> Result<Box<dyn Updates>, Error>,
     ) -> Result<Self, Error> {
         recipe.validate()?;
-        let memory = data.gpu.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         let Recipe { model, rule, penalty, average } = *recipe;
         let shape = GradientLayout::new(&model)?;
-        let params = start(data, &shape, params)?;
         let (max_batch, shuffled) = (batches.max_rows(), batches.shuffled());
         let max_batches = max_updates as u32;
         let options = DescentOptions { model, rule, penalty, average, max_batch, max_batches, shuffled };
-        let updates = make(&params, options)?;
-        let evaluator = DeviceEvaluator::new(data, &model, &params, batches)?;
-        let planes = (updates.state(), rule.moments().len());
-        let state = GpuState::new(data, shape, params, planes, max_updates)?;
-        if let Some(error) = pollster::block_on(memory.pop()) {
-            return Err(Error::OutOfMemory { what, reason: error.to_string() });
-        }
-        Ok(GpuWorker { state, updates, evaluator, max_updates })
+        data.gpu.allocate(what, || {
+            let params = start(data, &shape, params)?;
+            let updates = make(&params, options)?;
+            let evaluator = DeviceEvaluator::new(data, &model, &params, batches)?;
+            let planes = (updates.state(), rule.moments().len());
+            let state = GpuState::new(data, shape, params, planes, max_updates)?;
+            Ok(GpuWorker { state, updates, evaluator, max_updates })
+        })
     }
 }
 

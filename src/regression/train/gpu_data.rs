@@ -1,6 +1,7 @@
 //! The rows of a problem on a device.
 
 use super::Batches;
+use super::clock::Instant;
 use super::gpu_evaluation::together;
 use super::submissions::{SubmissionQueue, Submissions, ThroughputEstimate};
 use crate::regression::Batch;
@@ -9,11 +10,13 @@ use crate::regression::kernels::{DeviceDataset, GradientLayout, RowKernel, RowSo
 use crate::regression::{Problem, ProblemError};
 use crate::{Error, Model};
 use std::cell::{Cell, RefCell};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use wgpu::{PollType, SubmissionIndex};
 
 /// Bytes of rows that a submission brings to the device at most.
 const CHUNK: u64 = 1 << 26;
+/// The name of what is staged on the host, in errors.
+const UPLOADED: &str = "rows on their way to the device";
 /// Bytes of resident rows that the host reads at a time.
 pub const UPLOAD: u64 = 1 << 24;
 
@@ -132,32 +135,27 @@ impl GpuData {
     ) -> Result<Self, ProblemError> {
         let shape = GradientLayout::new(model)?;
         let device = &gpu.device;
-        let memory = device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         let mut stream = None;
-        let rows = match (placement, problem.generator()) {
+        let cut = Cut::new(&device.limits(), &shape, problem.rows, batches, placement);
+        let rows = gpu.allocate("the rows", || match (placement, problem.generator()) {
             (Placement::Virtual, Some(generator)) => {
-                RowSource::unstored(device, shape, generator, problem.rows)?
+                Ok(RowSource::unstored(device, shape, generator, problem.rows)?)
             }
             (Placement::Virtual, None) => {
                 let reason = "rows that are not stored are made, and these are not synthetic".into();
-                return Err(ProblemError::Targets { name: problem.name.clone(), reason });
+                Err(ProblemError::Targets { name: problem.name.clone(), reason })
             }
             (Placement::Streamed { .. }, _) => {
-                let Cut { unit, chunk, .. } =
-                    Cut::new(&device.limits(), &shape, problem.rows, batches, placement);
+                let Cut { unit, chunk, .. } = cut;
                 let samples = DeviceDataset::in_turns(device, shape, problem.rows, unit, chunk)?;
                 let rows = RowSource::from(&samples);
                 stream = Some(RefCell::new(Stream::new(samples)));
-                rows
+                Ok(rows)
             }
             (Placement::Resident, _) => {
-                let cut = Cut::new(&device.limits(), &shape, problem.rows, batches, placement);
-                RowSource::from(&DeviceDataset::new(device, shape, problem.rows, cut.unit)?)
+                Ok(RowSource::from(&DeviceDataset::new(device, shape, problem.rows, cut.unit)?))
             }
-        };
-        if let Some(error) = pollster::block_on(memory.pop()) {
-            return Err(Error::OutOfMemory { what: "the rows", reason: error.to_string() }.into());
-        }
+        })?;
         let (gpu, problem) = (gpu.clone(), problem.clone());
         let data = GpuData { gpu, problem, rows, stream, submissions: Cell::default() };
         if placement == Placement::Resident {
@@ -169,13 +167,7 @@ impl GpuData {
     /// Makes or uploads all rows.
     fn fill(&self) -> Result<(), ProblemError> {
         let Some(samples) = self.rows.samples() else { return Ok(()) };
-        let memory = self.gpu.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
-        let filled = self.fill_all(samples);
-        if let Some(error) = pollster::block_on(memory.pop()) {
-            let what = "rows on their way to the device";
-            return Err(Error::OutOfMemory { what, reason: error.to_string() }.into());
-        }
-        filled
+        self.gpu.allocate(UPLOADED, || self.fill_all(samples))
     }
 
     fn fill_all(&self, samples: &DeviceDataset) -> Result<(), ProblemError> {
@@ -272,7 +264,6 @@ impl Stream {
         if self.held[chunk % 2] == Some(chunk) {
             return Ok(());
         }
-        let Gpu { device, queue, .. } = &data.gpu;
         let (place, other) = (chunk % 2, 1 - chunk % 2);
         let shape = *self.samples.shape();
         let part = &self.samples.chunks()[chunk];
@@ -293,20 +284,18 @@ impl Stream {
         let (features, side) = (shape.features as usize, shape.side as usize);
         let row_bytes = shape.row_bytes() + u64::from(shape.side) * 4;
         let most = (CHUNK / row_bytes).max(1) as usize;
-        let memory = device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
-        let parts = self.x.chunks(most * features).zip(self.sides.chunks(most * side));
-        for (i, (x, sides)) in parts.enumerate() {
-            if i > 0 {
-                // What was written, by itself: the rest goes ahead of the next work.
-                work.copying(most as u64 * row_bytes)?;
-                work.submit()?;
+        data.gpu.allocate(UPLOADED, || {
+            let parts = self.x.chunks(most * features).zip(self.sides.chunks(most * side));
+            for (i, (x, sides)) in parts.enumerate() {
+                if i > 0 {
+                    // The part before, by itself; the last one goes ahead of the next work.
+                    work.copying(most as u64 * row_bytes)?;
+                    work.submit()?;
+                }
+                self.samples.write_part(&data.gpu.queue, chunk, (i * most) as u32, x, sides)?;
             }
-            self.samples.write_part(queue, chunk, (i * most) as u32, x, sides)?;
-        }
-        if let Some(error) = pollster::block_on(memory.pop()) {
-            let what = "rows on their way to the device";
-            return Err(Error::OutOfMemory { what, reason: error.to_string() }.into());
-        }
+            Ok::<_, Error>(())
+        })?;
         let loading = (filled - started) + free.elapsed();
         self.times.loading += loading;
         self.times.waiting += free - filled;

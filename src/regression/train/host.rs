@@ -1,4 +1,4 @@
-//! The rows of a problem as the processor reads them.
+//! Rows for the processor.
 
 use crate::Model;
 use crate::cpu::Real;
@@ -6,21 +6,21 @@ use crate::regression::reference::gradient::Rows;
 use crate::regression::{Batch, Window};
 use crate::regression::{Problem, ProblemError};
 
-/// Where rows come from when they are needed.
+/// The source of rows.
 #[derive(Debug)]
 pub enum HostRows<'a, R> {
-    /// All of them lie in memory, as [`Problem::materialize`] gives them.
+    /// All rows in memory, as [`Problem::materialize`] returns them.
     Resident {
         /// The features, row-major.
         x: &'a [R],
-        /// What lies beside them.
+        /// The auxiliary columns, row-major.
         sides: &'a [R],
     },
-    /// They are made, or read from a file, whenever they are asked for.
+    /// Rows are generated, or read from a file, whenever they are needed.
     OnDemand(&'a Problem),
 }
 
-/// Room for the rows of a batch that do not lie in memory one behind the other.
+/// A buffer for the rows of a batch that are not contiguous in memory.
 #[derive(Debug)]
 pub struct Gathered<R> {
     x: Vec<R>,
@@ -69,7 +69,7 @@ impl<R: Real> Gathered<R> {
         Ok(Rows { x: &self.x, sides: &self.sides })
     }
 
-    /// Copies the batch's rows out of those from `first` on.
+    /// Copies the rows of a batch from those that start at row `first`.
     fn gather(&mut self, batch: &Batch, first: u64, x: (&[R], usize), sides: (&[R], usize)) {
         for (to, (from, width)) in [(&mut self.x, x), (&mut self.sides, sides)] {
             to.clear();

@@ -1,4 +1,4 @@
-//! What a fit takes of memory, counted before anything is allocated, and where its rows are so that it fits.
+//! The memory of a fit, counted before anything is allocated, and the placement of the rows that fits.
 
 use super::gpu::GpuWorker;
 use super::gpu_data::{Cut, Placement, UPLOAD};
@@ -17,30 +17,30 @@ use crate::{Error, Model};
 use serde::Serialize;
 use wgpu::DeviceType;
 
-/// Bytes of a chunk that is streamed, where nothing asks for more or less.
+/// Default bytes of a streamed chunk.
 pub const CHUNK: u64 = 1 << 26;
 
-/// What a fit takes, in bytes. What it takes on the device is counted buffer by buffer, without what drivers
-/// round up; what it takes on the host is counted where it grows with the rows, the batches or the model.
+/// The memory of a fit, in bytes. On the device every buffer is counted, without the rounding of drivers; on the host,
+/// everything that grows with the rows, the batches or the model.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct MemoryFootprint {
-    /// On the device: rows, or the two chunks of them.
+    /// On the device: the rows, or two chunks of them.
     pub rows: u64,
-    /// Parameters, their gradient, moments, their average, and all sums.
+    /// On the device: parameters, gradient, moments, average, and all sums.
     pub model: u64,
-    /// What results are read through.
+    /// On the device: the buffers through which results are read.
     pub read_back: u64,
-    /// On the host: rows that lie there, or are on their way; on the processor the model too.
+    /// On the host: rows, resident or on their way; on the processor also the model.
     pub host: u64,
 }
 
 impl MemoryFootprint {
-    /// All that is on the device.
+    /// Bytes on the device.
     pub fn device(&self) -> u64 {
         self.rows + self.model + self.read_back
     }
 
-    /// All of it.
+    /// Bytes on device and host.
     pub fn total(&self) -> u64 {
         self.device() + self.host
     }
@@ -55,25 +55,25 @@ impl MemoryFootprint {
     }
 }
 
-/// What there is, in bytes.
+/// Available memory, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Memory {
-    /// On the device; nobody says for hardware.
+    /// On the device; `None` if unknown, as for hardware.
     pub device: Option<u64>,
     /// On the host.
     pub host: u64,
-    /// Whether the device's is the host's too.
+    /// Whether the device uses host memory.
     pub shared: bool,
 }
 
 impl Memory {
-    /// Of a device, or of the processor; `device` is what may be taken of the device's.
+    /// The memory of a device, or of the processor; `device` limits the bytes on the device.
     pub fn of(gpu: Option<&Gpu>, device: Option<u64>) -> Self {
         let shared = gpu.is_none_or(|gpu| gpu.info.device_type == DeviceType::Cpu);
         Memory { device, host: available_memory(), shared }
     }
 
-    /// What of the needs is more than there is: that, and what there is, and where.
+    /// The first need that exceeds the memory: bytes needed, bytes available, and the place.
     fn lacks(&self, needs: &MemoryFootprint) -> Option<(u64, u64, &'static str)> {
         let on_device = (needs.device(), self.device.unwrap_or(u64::MAX), "on the device");
         let on_host = if self.shared { needs.total() } else { needs.host };
@@ -82,11 +82,11 @@ impl Memory {
     }
 }
 
-/// Why there is no plan.
+/// Why no plan fits.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum MemoryError {
-    /// It does not fit, whatever is done.
+    /// The smallest plan does not fit either.
     #[error(
         "{rows} rows × {features} features need {} of memory{}{}, and {} are available{hint}",
         bytes(*.needed), if .place.is_empty() { "" } else { " " }, .place, bytes(*.available)
@@ -96,21 +96,21 @@ pub enum MemoryError {
         rows: u64,
         /// Features of the problem.
         features: usize,
-        /// What is needed at the least.
+        /// Bytes that the smallest plan needs.
         needed: u64,
-        /// What there is.
+        /// Bytes available.
         available: u64,
-        /// Where.
+        /// The place.
         place: &'static str,
-        /// What may help, or why it is so much.
+        /// A way out, or the reason for the size.
         hint: String,
     },
-    /// A limit of the device's, or of the library's.
+    /// A limit of the device or of the library.
     #[error(transparent)]
     Library(#[from] Error),
 }
 
-/// A number of bytes as people say it.
+/// A number of bytes with a unit.
 fn bytes(bytes: u64) -> String {
     match bytes {
         1_000_000_000.. => format!("{:.1} GB", bytes as f64 / 1e9),
@@ -119,23 +119,23 @@ fn bytes(bytes: u64) -> String {
     }
 }
 
-/// What is to be fitted, one recipe after the other.
+/// The input of a memory plan: recipes that are trained one after the other.
 #[derive(Clone, Copy, Debug)]
 pub struct MemoryPlanner<'a> {
     /// The rows.
     pub problem: &'a Problem,
     /// The recipes, all of one model.
     pub recipes: &'a [Recipe],
-    /// The batches of each.
+    /// The batches of each recipe.
     pub batches: &'a Batches,
 }
 
-/// Where rows are, and what that takes.
+/// A placement of the rows, and the memory that it needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MemoryPlan {
-    /// Where.
+    /// The placement.
     pub placement: Placement,
-    /// What the fit takes then.
+    /// The memory.
     pub needs: MemoryFootprint,
 }
 
@@ -145,22 +145,22 @@ impl MemoryPlanner<'_> {
         self.recipes.first().map(|recipe| &recipe.model).ok_or(Error::Shape { what, value: 0, range })
     }
 
-    /// Whether many updates go into one dispatch.
+    /// Whether one dispatch makes many updates.
     fn is_small(&self) -> bool {
         self.recipes.iter().all(|recipe| GpuWorker::is_small_batch(self.problem, recipe, self.batches))
     }
 
-    /// Bytes of the rows that must be together, and how many they are.
+    /// Bytes and number of the rows that must be in one chunk.
     fn least(&self) -> Result<(u64, u64), Error> {
         let shape = GradientLayout::new(self.model()?)?;
         let rows = self.batches.unit().min(shape.segment_rows()).min(self.problem.rows);
         Ok((Cut::bytes_of(&shape, rows), rows))
     }
 
-    /// What it takes on a device of these limits.
+    /// The memory on a device of these limits.
     ///
     /// # Errors
-    /// [`Error`] for what passes the limits.
+    /// [`Error`] for a buffer beyond the limits.
     pub fn needs(&self, limits: &wgpu::Limits, placement: Placement) -> Result<MemoryFootprint, Error> {
         let each = self.recipes.iter().map(|recipe| self.needs_of(limits, recipe, placement));
         each.reduce(|a, b| Ok(a?.max(b?))).unwrap_or(Ok(MemoryFootprint::default()))
@@ -177,7 +177,7 @@ impl MemoryPlanner<'_> {
         let shape = GradientLayout::new(&model)?;
         let (mut rows, mut host, mut cut) = (0, 0, None);
         let row_bytes = shape.row_bytes() + 4 * u64::from(shape.side);
-        // Of a file the numbers are read in f64.
+        // Files are read in f64.
         let read = if problem.generator().is_some() { 1 } else { 3 };
         match (placement, problem.generator()) {
             (Placement::Virtual, Some(generator)) => {
@@ -192,7 +192,7 @@ impl MemoryPlanner<'_> {
                 rows = layout.bytes();
                 cut = layout.cuts.first().filter(|_| layout.cuts.len() > 1).map(|&(_, rows)| rows);
                 let on_the_way = match placement {
-                    // Read, and twice on their way.
+                    // Read, and staged twice.
                     Placement::Streamed { .. } => rows / 2 * (read + 2),
                     _ if generator.is_some() => 0,
                     _ => UPLOAD.min(problem.rows * row_bytes) * (read + 3),
@@ -226,12 +226,12 @@ impl MemoryPlanner<'_> {
         let (evaluating, read) = DeviceEvaluator::bytes_of(&shape, batches, problem.rows, cut);
         held += evaluating;
         let read_back = read + read_back_bytes(len, moments, updates);
-        // What is read is there once more in f32 and, of the model, in f64.
+        // Results are copied once in f32 and, for the model, in f64.
         host += read_back + 8 * len * (2 + moments);
         Ok(MemoryFootprint { rows, model: held, read_back, host })
     }
 
-    /// Needs on the processor in numbers of `number` bytes, with all rows in memory or with those that are needed.
+    /// The memory on the processor, in numbers of `number` bytes, with all rows resident or on demand.
     ///
     /// # Errors
     /// Those of [`Model::validate`].
@@ -256,11 +256,11 @@ impl MemoryPlanner<'_> {
         Ok(MemoryFootprint { host: held.saturating_add(gathered + model), ..MemoryFootprint::default() })
     }
 
-    /// Where the rows are best on a device of these limits: all of them there if they fit, and else in the
-    /// largest chunks that do, up to 64 MiB if no more belong together. `wanted` is where they must be, whatever fits.
+    /// The placement on a device of these limits: resident if all rows fit, else streamed in the largest chunks that
+    /// fit, up to 64 MiB unless more rows must be in one chunk. `wanted` overrides whether they fit.
     ///
     /// # Errors
-    /// [`MemoryError`] with what is needed at the least, and what there is.
+    /// [`MemoryError`] with the bytes that the smallest plan needs, and those available.
     pub fn plan(
         &self,
         limits: &wgpu::Limits,
@@ -282,7 +282,7 @@ impl MemoryPlanner<'_> {
         Ok(plan)
     }
 
-    /// The next plan that takes less on the device, down to two chunks of what belongs together.
+    /// The next plan that needs less memory on the device, down to the smallest chunks.
     ///
     /// # Errors
     /// Those of [`needs`](Self::needs).

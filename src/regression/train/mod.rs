@@ -3,6 +3,7 @@
 mod batches;
 mod cause;
 mod checkpoint;
+mod clock;
 mod cpu;
 mod epochs;
 mod error;

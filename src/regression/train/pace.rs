@@ -1,18 +1,18 @@
-//! How many updates go into one submission, and when a check is worth its time.
+//! The number of updates in a submission, and when a check is worth its time.
 
 use super::VerifyEvery;
 use std::time::Duration;
 
 /// A submission should take about this long: long enough that waiting for it costs nothing, short
-/// enough that a progress bar moves and an interruption is heeded.
+/// enough for a progress bar and for an interruption.
 const SUBMISSION: Duration = Duration::from_millis(50);
-/// The share of the training time that checks may take. Reading the state before and after costs
-/// something besides, so this stays below the 5 % that a user may notice.
+/// The share of the training time that checks may take. Reading the state before and after takes time too, so this
+/// stays below the 5 % that a user may notice.
 const VERIFY_SHARE: f64 = 0.03;
 
 pub struct Pace {
     verify: VerifyEvery,
-    /// The last update of the plan, from 0: there all state is alive.
+    /// The last update of the plan, from 0: by then no state is zero.
     last: u64,
     training: Duration,
     verifying: Duration,
@@ -34,17 +34,17 @@ impl Pace {
         }
     }
 
-    /// Where so much time was spent already: on training, of so many rows, and on verification.
+    /// Resumes after this time of training, for this number of rows, and of verification.
     pub fn after(self, (training, rows): (Duration, u64), verifying: Duration) -> Self {
         Pace { training, verifying, rows, ..self }
     }
 
-    /// Whether the update after `done` others is to be checked.
+    /// Whether the update after `done` updates is checked.
     pub fn check_is_due(&self, done: u64) -> bool {
         match self.verify {
             VerifyEvery::Never => false,
             VerifyEvery::Updates(k) => done.is_multiple_of(k.max(1)),
-            // Whatever it costs: the first update starts from zeros, where most terms do not show.
+            // Regardless of the budget: the first update starts from zeros, which hide most terms.
             VerifyEvery::Budget if done == self.last => true,
             VerifyEvery::Budget => match self.last_check {
                 None => true,
@@ -56,7 +56,7 @@ impl Pace {
         }
     }
 
-    /// Updates up to the next one that must be checked.
+    /// Updates until the next one that must be checked.
     pub fn until_check(&self, done: u64) -> u64 {
         match self.verify {
             VerifyEvery::Updates(k) => k.max(1) - done % k.max(1),
@@ -79,9 +79,9 @@ impl Pace {
         self.training += took;
         self.rows += rows;
         let per_update = (took.as_secs_f64() / updates as f64).max(1e-9);
-        let fitting = (SUBMISSION.as_secs_f64() / per_update) as u64;
+        let enough = (SUBMISSION.as_secs_f64() / per_update) as u64;
         // The first submission also pays for warming up: grow towards the estimate, don't jump.
-        self.next_updates = fitting.clamp(1, 4 * updates);
+        self.next_updates = enough.clamp(1, 4 * updates);
     }
 
     pub fn rows_per_second(&self) -> f64 {

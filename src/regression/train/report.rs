@@ -5,52 +5,52 @@ use crate::Evaluation;
 use crate::regression::verification::Verification;
 use std::time::Duration;
 
-/// What an observer is told after an update.
+/// The progress after an update.
 #[derive(Clone, Copy, Debug)]
 pub struct Progress<'a> {
     /// The update, from 1.
     pub update: u64,
-    /// The loss of its batch ahead of it.
+    /// The loss of its batch, before the update.
     pub batch_loss: f64,
-    /// The loss over all rows after it, where it was taken.
+    /// The loss over all rows after the update, if it was evaluated.
     pub loss: Option<f64>,
-    /// The parameters after it, where a trace was asked for.
+    /// The parameters after the update, if the plan has a trace.
     pub params: Option<&'a [f64]>,
-    /// Rows a second so far, verification left out.
+    /// Rows a second so far, without verification.
     pub rows_per_second: f64,
 }
 
-/// What a run came to.
+/// The results of the loop.
 #[derive(Clone, Debug)]
 pub struct Report {
     /// Updates made.
     pub updates: u64,
-    /// How many of them were skipped, because they came to something that is not finite.
+    /// Skipped updates among them, because of non-finite results.
     pub skipped: u64,
-    /// Whether it stopped before the last batch, because nothing got better.
+    /// Whether early stopping ended the run.
     pub stopped_early: bool,
-    /// The least of the losses over all rows that were taken on the way.
+    /// The lowest loss over all rows that was evaluated.
     pub best: Option<Best>,
-    /// Rows read by the updates that [`training`](Self::training) is the time of.
+    /// Rows read in the time [`training`](Self::training).
     pub timed_rows: u64,
     /// The loss over all rows before the first update.
     pub initial_loss: f64,
-    /// The loss over all rows after the last one.
+    /// The loss over all rows after the last update.
     pub loss: f64,
-    /// The loss, and what the weights cost besides.
+    /// The loss and the penalty.
     pub objective: f64,
-    /// What evaluates the model on the rows that it was trained on.
+    /// The evaluation on the rows that were trained on.
     pub evaluation: Evaluation,
-    /// And on those that were held out.
+    /// The evaluation on the held-out rows.
     pub validation: Option<Evaluation>,
-    /// What early stopping went by, where it was asked for.
+    /// The criterion of early stopping, if it was requested.
     pub stopping: Option<Basis>,
-    /// Time spent training, without the updates that were checked and without losses over all rows.
+    /// Time spent training, without checked updates and without losses over all rows.
     pub training: Duration,
     /// Time spent on verification.
     pub verifying: Duration,
     /// The parameters.
     pub params: Vec<f64>,
-    /// What the checks came to, where there were any.
+    /// The verification, if updates were verified.
     pub verification: Option<Verification>,
 }

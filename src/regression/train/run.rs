@@ -1,5 +1,6 @@
 //! The loop: batches → gradient → step → events.
 
+use super::clock::Instant;
 use super::epochs::EpochMonitor;
 use super::losses::{evaluate, initial_loss, near_mean};
 use super::observer::Observer;
@@ -11,12 +12,11 @@ use crate::Evaluation;
 use crate::regression::verification::{self, ObservedStep, Verification};
 use crate::regression::{Batch, Problem};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
 
 /// A loss that grew by this factor since the start does not come back.
 const DIVERGED: f64 = 1e6;
 
-/// All of a run that does not depend on the worker: it outlives a device that is lost.
+/// The part of a run that does not depend on the worker: it survives a lost device.
 pub struct RunContext<'a> {
     pub plan: &'a TrainPlan,
     pub stop: &'a AtomicBool,
@@ -88,7 +88,7 @@ fn run_all(
     run.finish(last, context)
 }
 
-/// A run that has begun.
+/// A run on a worker.
 struct Run<'a> {
     problem: &'a Problem,
     plan: &'a TrainPlan,
@@ -101,7 +101,7 @@ struct Run<'a> {
     initial_loss: f64,
     best: Option<Best>,
     skips: NonFiniteCount,
-    /// The state ahead of what is submitted next, where updates may have to be taken back.
+    /// The state before the next submission, if updates may have to be undone.
     good: Option<WorkerState>,
     done: u64,
     batch_loss: f64,
@@ -184,18 +184,18 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// A loss that a run does not come back from.
+    /// Fails for a loss that a run does not come back from.
     fn watch(&self, update: u64, loss: f64) -> Result<(), TrainError> {
         let initial_loss = self.initial_loss;
         let grown = initial_loss > 0.0 && loss > DIVERGED * initial_loss && loss.is_finite();
-        // Where updates are skipped, what is not finite has been seen to.
+        // If updates are skipped, non-finite losses are handled.
         if !grown && (loss.is_finite() || self.plan.max_skips > 0) {
             return Ok(());
         }
         Err(TrainError::Diverged { update, loss, initial_loss, cause: Cause::Unknown })
     }
 
-    /// Makes one update that is checked, or some that are not, at most `until`, and returns their losses.
+    /// Makes one update that is checked, or at most `until` that are not, and returns their losses.
     fn submit(
         &mut self,
         until: u64,
@@ -247,7 +247,7 @@ impl<'a> Run<'a> {
             reduce.reduce(&mut gradient).map_err(TrainError::Reduce)?;
             let loss = worker.apply(&gradient, lr)?;
             let update = self.done + losses.len() as u64 + 1;
-            self.was_made(update, loss)?;
+            self.is_finite_or_undone(update, loss)?;
             if self.plan.trace {
                 trace.push(self.worker.params()?);
             }
@@ -256,13 +256,13 @@ impl<'a> Run<'a> {
         Ok(losses)
     }
 
-    /// Makes an update, and again in f64.
+    /// Makes an update and compares it with its definition.
     fn check(&mut self, lr: f64, trace: &mut Vec<Vec<f64>>) -> Result<f64, TrainError> {
         let plan = self.plan;
         let ahead = self.average_to_check()?;
         let step = self.observe(lr)?;
         let loss = f64::from(step.gradient.loss);
-        let made = self.was_made(self.done + 1, loss)?;
+        let made = self.is_finite_or_undone(self.done + 1, loss)?;
         if made {
             self.compare_step(&step, ahead)?;
         }
@@ -273,7 +273,7 @@ impl<'a> Run<'a> {
         Ok(loss)
     }
 
-    /// Makes the next update, and tells all of it.
+    /// Makes the next update, with its inputs and outputs.
     fn observe(&mut self, lr: f64) -> Result<ObservedStep, TrainError> {
         let (plan, model) = (self.plan, &self.plan.recipe.model);
         let batch = plan.batches.get(self.done);
@@ -281,7 +281,7 @@ impl<'a> Run<'a> {
         Ok(self.worker.run_observed(batch, lr, sample)?)
     }
 
-    /// The moving average, where there is one and updates are checked.
+    /// The moving average, if there is one.
     fn average_to_check(&mut self) -> Result<Option<Numbers>, TrainError> {
         match self.plan.recipe.average {
             Some(_) => Ok(self.worker.save()?.average),
@@ -289,7 +289,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Compares an update that was made with its definition; `ahead` is the average ahead of it.
+    /// Compares an update with its definition; `ahead` is the average before it.
     fn compare_step(&mut self, step: &ObservedStep, ahead: Option<Numbers>) -> Result<(), TrainError> {
         let behind = self.average_to_check()?;
         let Some(report) = &mut self.verification else { return Ok(()) };
@@ -301,8 +301,8 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Checks one update more where the run ended at one that nobody knew to be the last: it is made from the
-    /// state that the run ended with, and taken back.
+    /// Checks one update more if the run stopped early, at an update that was not known to be the last: it starts from
+    /// the final state, and is undone.
     fn check_end(&mut self) -> Result<(), TrainError> {
         let checked = self.verification.as_ref().map(Verification::last_update);
         let due =
@@ -322,8 +322,8 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Makes updates of which some may be skipped: where they come to something that is not finite they are
-    /// taken back, and made again in halves.
+    /// Makes updates of which some may be skipped: if the result is not finite, they are undone and repeated in
+    /// halves.
     fn run_or_skip(
         &mut self,
         done: u64,
@@ -334,7 +334,7 @@ impl<'a> Run<'a> {
         let traced = trace.len();
         let mut losses = self.worker.run(batches, rates, self.plan.trace.then_some(&mut *trace))?;
         if let [loss] = losses[..] {
-            if !self.was_made(done + 1, loss)?
+            if !self.is_finite_or_undone(done + 1, loss)?
                 && let Some(last) = trace.last_mut()
             {
                 *last = self.worker.params()?;
@@ -359,8 +359,8 @@ impl<'a> Run<'a> {
         Ok(losses)
     }
 
-    /// Whether an update may stay, where some are skipped; if not it is taken back.
-    fn was_made(&mut self, update: u64, loss: f64) -> Result<bool, TrainError> {
+    /// Whether an update is finite, if some may be skipped; if not, it is undone.
+    fn is_finite_or_undone(&mut self, update: u64, loss: f64) -> Result<bool, TrainError> {
         let Some(good) = &mut self.good else { return Ok(true) };
         let state = self.worker.save()?;
         if loss.is_finite() && state.is_finite() {
@@ -403,7 +403,7 @@ impl<'a> Run<'a> {
             if update == self.done && self.is_over() {
                 break;
             }
-            // Submissions end where the loss is due.
+            // Submissions end at the updates after which the loss is evaluated.
             let mut loss = None;
             if plan.eval_every > 0 && update.is_multiple_of(plan.eval_every) {
                 let now = self.worker.evaluate(0, plan.rows, self.shift)?.mean_loss();
@@ -418,7 +418,7 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// A loss over all rows was taken.
+    /// Records a loss over all rows.
     fn compare(&mut self, loss: f64) {
         if loss.is_finite() && self.best.is_none_or(|best| loss < best.loss) {
             self.best = Some(Best { update: self.done, loss });
@@ -432,12 +432,12 @@ impl<'a> Run<'a> {
         context: &mut RunContext,
     ) -> Result<Report, TrainError> {
         let TrainPlan { recipe, rows, stopping, .. } = self.plan;
-        // A moment that is infinite keeps its parameter where it is, and no loss tells of it.
+        // An infinite moment freezes its parameter, and no loss shows it.
         if !self.worker.save()?.is_finite() {
             return Err(TrainError::Overflow { update: self.done, cause: Cause::Unknown });
         }
         self.check_end()?;
-        // As a trace has them: ahead of the average.
+        // A trace has the parameters without the average.
         let traced = match (self.plan.trace, traced) {
             (true, None) => Some(self.worker.params()?),
             (_, traced) => traced,

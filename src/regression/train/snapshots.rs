@@ -1,8 +1,9 @@
 //! Copies of a run's state on the host: when they are taken, and when they are saved.
 
+use super::clock::Instant;
 use super::observer::Observer;
 use super::state::RunState;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Snapshots in case a device is lost take at most one part in [`SHARE`] of the time, and are at least [`LEAST`]
 /// apart.

@@ -1,4 +1,4 @@
-//! Where a run stands between two updates.
+//! The state of a run between two updates.
 
 use super::stopping::EarlyStopState;
 use crate::Error;
@@ -8,17 +8,17 @@ use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::time::Duration;
 
-/// Numbers as a worker has them, to the bit.
+/// Numbers of a worker, bit for bit.
 #[derive(Clone, Debug)]
 pub enum Numbers {
-    /// Of one that computes in f32.
+    /// From a worker that computes in f32.
     Single(Vec<f32>),
-    /// Of one that computes in f64.
+    /// From a worker that computes in f64.
     Double(Vec<f64>),
 }
 
 impl Numbers {
-    /// How many there are.
+    /// The number of values.
     pub fn len(&self) -> usize {
         match self {
             Numbers::Single(values) => values.len(),
@@ -26,12 +26,12 @@ impl Numbers {
         }
     }
 
-    /// Whether there are none.
+    /// Whether there is no value.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// They as f32, rounded where they are wider.
+    /// The values as f32, rounding f64.
     pub fn singles(&self) -> Cow<'_, [f32]> {
         match self {
             Numbers::Single(values) => values.into(),
@@ -39,7 +39,7 @@ impl Numbers {
         }
     }
 
-    /// They as f64.
+    /// The values as f64.
     pub fn doubles(&self) -> Cow<'_, [f64]> {
         match self {
             Numbers::Single(values) => values.iter().map(|&value| value.into()).collect(),
@@ -47,9 +47,9 @@ impl Numbers {
         }
     }
 
-    /// Whether all of them are finite.
+    /// Whether all values are finite.
     pub fn are_finite(&self) -> bool {
-        // Without an early end, so that it is as fast as reading them.
+        // Without an early exit the loop is vectorized.
         match self {
             Numbers::Single(values) => values.iter().fold(true, |all, value| all & value.is_finite()),
             Numbers::Double(values) => values.iter().fold(true, |all, value| all & value.is_finite()),
@@ -57,7 +57,7 @@ impl Numbers {
     }
 }
 
-/// Equal to the bit.
+/// Equality of bits.
 impl PartialEq for Numbers {
     fn eq(&self, other: &Self) -> bool {
         match (self, other) {
@@ -72,16 +72,16 @@ impl PartialEq for Numbers {
     }
 }
 
-/// All that a worker's next update depends on, besides its recipe and the rows.
+/// Everything that a worker's next update depends on, besides its recipe and the rows.
 #[derive(Clone, Debug, PartialEq)]
 pub struct WorkerState {
     /// The parameters, as [`Model::params`](crate::Model::params) counts them.
     pub params: Numbers,
     /// One vector for each of [`Rule::moments`](crate::Rule::moments), as long as the parameters.
     pub moments: Vec<Numbers>,
-    /// The parameters' moving average, where one is kept.
+    /// The moving average of the parameters, if there is one.
     pub average: Option<Numbers>,
-    /// Steps taken, and the powers that correct the moments' bias.
+    /// The number of steps, and the powers that correct the moments' bias.
     pub step: StepState,
 }
 
@@ -91,12 +91,13 @@ impl WorkerState {
         std::iter::once(&self.params).chain(&self.moments).chain(&self.average)
     }
 
-    /// Whether every number of it is finite.
+    /// Whether every number is finite.
     pub fn is_finite(&self) -> bool {
         self.vectors().all(Numbers::are_finite)
     }
 
-    /// Checks that it is of a model with so many parameters and moments, and of an average where there is one.
+    /// Checks that the state belongs to a model with these numbers of parameters and moments, with or without an
+    /// average.
     pub(super) fn check(&self, params: usize, moments: usize, average: bool) -> Result<(), Error> {
         let length = |what: &str, actual: usize, expected: usize| match actual == expected {
             true => Ok(()),
@@ -112,62 +113,61 @@ impl WorkerState {
     }
 }
 
-/// Updates that were not made.
+/// Updates that were skipped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NonFiniteCount {
-    /// How many.
+    /// Their number.
     pub total: u64,
-    /// How many of them one after the other, up to the last update.
+    /// The number of consecutive ones, up to the last update.
     pub in_a_row: u32,
 }
 
-/// The least of the losses over all rows that were taken.
+/// The lowest loss over all rows.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Best {
-    /// The update after which it was.
+    /// The update after which it was evaluated.
     pub update: u64,
-    /// What it was.
+    /// The loss.
     #[serde(with = "exactly")]
     pub loss: f64,
 }
 
-/// Where a run stands between two updates: with its configuration and its data all that the rest of it depends
-/// on. Which rows come next and at which learning rate follows from the number of the update, as does what is
-/// random in it.
+/// The state of a run between two updates: with its configuration and its data, everything that the rest of the run
+/// depends on. The next rows, learning rate and random numbers follow from the number of the update.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RunState {
-    /// What the worker has.
+    /// The state of the worker.
     pub worker: WorkerState,
-    /// The rest.
+    /// The state of the loop.
     pub progress: LoopState,
 }
 
-/// What the loop around a worker has.
+/// The state of the loop around a worker.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LoopState {
     /// Updates made, or skipped.
     pub update: u64,
-    /// The loss of the last one's batch ahead of it.
+    /// The loss of the last update's batch, before that update.
     #[serde(with = "exactly")]
     pub batch_loss: f64,
-    /// The loss over all rows before the first one.
+    /// The loss over all rows before the first update.
     #[serde(with = "exactly")]
     pub initial_loss: f64,
-    /// The least loss over all rows on the way.
+    /// The lowest loss over all rows so far.
     pub best: Option<Best>,
-    /// What was skipped.
+    /// Skipped updates.
     pub skips: NonFiniteCount,
-    /// What is known of the epochs, where the run may stop early.
+    /// The state of early stopping, if the run may stop early.
     pub watched: Option<EarlyStopState>,
-    /// Whether it did.
+    /// Whether the run stopped early.
     pub stopped_early: bool,
-    /// What the checks came to, where there were any.
+    /// The verification so far, if updates are verified.
     pub verification: Option<Verification>,
     /// Time spent training.
     pub training: Duration,
     /// Time spent on verification.
     pub verifying: Duration,
-    /// Rows that [`training`](Self::training) is the time of.
+    /// Rows read in the time [`training`](Self::training).
     pub timed_rows: u64,
 }
 
@@ -191,12 +191,12 @@ impl LoopState {
 }
 
 impl RunState {
-    /// Checks that its counts are such as a run comes to, whoever wrote them.
+    /// Checks that the counts are possible, whoever wrote them.
     ///
     /// # Errors
-    /// Which is not, and why.
+    /// The count that is not, and its limit.
     pub(super) fn check(&self) -> Result<(), String> {
-        /// No run gets as far.
+        /// More than any run reaches.
         const FAR: u64 = 1 << 62;
         let LoopState { update, skips, .. } = self.progress;
         let LoopState { best, watched, verification, .. } = &self.progress;
@@ -226,7 +226,7 @@ impl RunState {
     }
 }
 
-/// An f64 that comes back as it was, where JSON by itself knows no infinity.
+/// An f64 as text: JSON has no infinity and no NaN.
 pub(super) mod exactly {
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 

@@ -1,4 +1,4 @@
-//! When to stop before the last epoch, and when to learn more slowly: scikit-learn's rules.
+//! Early stopping and adaptive learning rates, by scikit-learn's rules.
 
 use super::state::exactly;
 use crate::Evaluation;
@@ -6,18 +6,17 @@ use crate::Loss;
 use crate::regression::TargetKind;
 use serde::{Deserialize, Serialize};
 
-/// Stops when nothing gets better any more, by the rules of scikit-learn's `SGDRegressor` and
-/// `SGDClassifier`.
+/// Early stopping by the rules of scikit-learn's `SGDRegressor` and `SGDClassifier`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct EarlyStopping {
-    /// How much better an epoch must be to count, ≥ 0. Default 1e-3.
+    /// The least improvement of an epoch, ≥ 0. Default 1e-3.
     pub tol: f64,
-    /// How many epochs in a row may be no better. Default 5.
+    /// Consecutive epochs without improvement before training stops. Default 5.
     pub n_iter_no_change: u32,
-    /// The rows behind those that are trained on whose score is watched; 0 watches the training loss.
+    /// Held-out rows, after those to train on, whose score is watched; with 0 the training loss is watched.
     pub validation_rows: u64,
-    /// scikit-learn's `learning_rate="adaptive"`: in the place of stopping the learning rate is divided by 5,
-    /// until it is below 1e-6.
+    /// scikit-learn's `learning_rate="adaptive"`: instead of stopping, divide the learning rate by 5, until it is below
+    /// 1e-6.
     pub adaptive: bool,
 }
 
@@ -27,7 +26,7 @@ impl Default for EarlyStopping {
     }
 }
 
-/// What scikit-learn's `score` is: the accuracy of a classifier, D² of a Poisson regression, else R².
+/// scikit-learn's `score`: the accuracy of a classifier, D² of a Poisson regression, else R².
 pub fn score(loss: &Loss, evaluation: &Evaluation, null_deviance: f64) -> f64 {
     match loss.target_kind() {
         TargetKind::Binary | TargetKind::Class => evaluation.accuracy(),
@@ -36,27 +35,27 @@ pub fn score(loss: &Loss, evaluation: &Evaluation, null_deviance: f64) -> f64 {
     }
 }
 
-/// What early stopping goes by.
+/// The criterion of early stopping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Criterion {
-    /// The [`score`] of the rows held out.
+    /// The [`score`] of the held-out rows.
     Score,
-    /// The mean loss of the rows held out.
+    /// The mean loss of the held-out rows.
     HeldOutLoss,
     /// The mean loss of an epoch's batches.
     TrainingLoss,
 }
 
-/// Why it does not go by the score.
+/// Why the score is not the criterion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Undefined {
-    /// The rows held out weigh nothing.
+    /// The held-out rows have no weight.
     NoWeight,
-    /// A target of the rows held out is the same in all of them: there is no variance, or no deviance, to explain.
+    /// A target is constant over the held-out rows: there is no variance, or deviance, to explain.
     ConstantTarget,
-    /// After an epoch it was not finite.
+    /// The score was not finite after an epoch.
     NotFinite,
 }
 
@@ -70,17 +69,17 @@ impl std::fmt::Display for Undefined {
     }
 }
 
-/// What a run goes by, and why that is not the score where rows are held out for one.
+/// The criterion of a run, and why it is not the score although rows are held out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Basis {
-    /// What it goes by.
+    /// The criterion.
     pub criterion: Criterion,
-    /// Why not by the score.
+    /// Why it is not the score.
     pub undefined: Option<Undefined>,
 }
 
 impl Basis {
-    /// Of what is known of the rows held out before the first epoch; `None` if there are none.
+    /// The criterion from the held-out rows before the first epoch, if there are any.
     pub(super) fn new(loss: &Loss, held_out: Option<&Evaluation>) -> Self {
         let Some(held_out) = held_out else {
             return Basis { criterion: Criterion::TrainingLoss, undefined: None };
@@ -98,7 +97,7 @@ impl Basis {
         Basis { criterion, undefined }
     }
 
-    /// What to go by where the criterion came to a value that is not finite; `None` if there is nothing else.
+    /// The criterion after one whose value is not finite; `None` if there is no other.
     pub(super) fn next(self) -> Option<Self> {
         let criterion = match self.criterion {
             Criterion::Score => Criterion::HeldOutLoss,
@@ -109,31 +108,31 @@ impl Basis {
     }
 }
 
-/// What an epoch means for the next one.
+/// The decision after an epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    GoOn,
-    /// With a fifth of the learning rate.
+    Continue,
+    /// Continue with a fifth of the learning rate.
     Slower,
     Stop,
 }
 
-/// What is remembered of the epochs that went by.
+/// The state of early stopping after some epochs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EarlyStopState {
-    /// The least that was watched.
+    /// The lowest value of the criterion.
     #[serde(with = "exactly")]
     best: f64,
-    /// Epochs in a row that were no better.
+    /// Consecutive epochs without improvement.
     without_change: u32,
-    /// What the learning rate has been multiplied by.
+    /// The factor of the learning rate.
     #[serde(with = "exactly")]
     pub factor: f64,
-    /// Of the epoch that has begun: Σ rows · loss, and rows.
+    /// Σ rows · loss, and rows, of the current epoch.
     #[serde(with = "exactly")]
     pub loss: f64,
     pub rows: u64,
-    /// What it goes by; not there in states of earlier versions.
+    /// The criterion; absent in states of earlier versions.
     #[serde(default)]
     pub basis: Option<Basis>,
 }
@@ -152,24 +151,24 @@ impl Default for EarlyStopState {
 }
 
 impl EarlyStopState {
-    /// Epochs in a row that were no better.
+    /// Consecutive epochs without improvement.
     pub fn without_change(&self) -> u32 {
         self.without_change
     }
 
-    /// Goes by something else from now on: what was best by another measure is no measure.
+    /// Changes the criterion; the best value of another criterion does not count.
     pub(super) fn go_by(&mut self, basis: Basis) {
         (self.basis, self.best, self.without_change) = (Some(basis), f64::INFINITY, 0);
     }
 
-    /// Looks at an epoch's loss, or at its negative score; `lr` is the learning rate as scheduled.
+    /// Decides after an epoch from its loss, or its negative score; `lr` is the scheduled learning rate.
     pub fn epoch(&mut self, options: &EarlyStopping, loss: f64, lr: f64) -> Verdict {
-        // An epoch whose updates were all skipped has no loss, and made nothing better.
+        // An epoch whose updates were all skipped has no loss, and no improvement.
         let no_better = !loss.is_finite() || loss > self.best - options.tol;
         self.without_change = if no_better { self.without_change + 1 } else { 0 };
         self.best = self.best.min(loss);
         if self.without_change < options.n_iter_no_change {
-            return Verdict::GoOn;
+            return Verdict::Continue;
         }
         if options.adaptive && lr * self.factor > 1e-6 {
             self.factor /= 5.0;
@@ -192,10 +191,10 @@ mod tests {
     #[test]
     fn it_stops_after_so_many_epochs_that_are_no_better_than_the_best() {
         let options = EarlyStopping { tol: 0.1, n_iter_no_change: 2, ..EarlyStopping::default() };
-        use Verdict::{GoOn, Stop};
+        use Verdict::{Continue, Stop};
         assert_eq!(
             verdicts(options, &[3.0, 2.0, 1.95, 1.0, 0.95, 1.0]),
-            [GoOn, GoOn, GoOn, GoOn, GoOn, Stop]
+            [Continue, Continue, Continue, Continue, Continue, Stop]
         );
     }
 
@@ -233,9 +232,9 @@ mod tests {
     fn what_was_best_by_another_measure_is_forgotten() {
         let options = EarlyStopping { n_iter_no_change: 1, ..EarlyStopping::default() };
         let mut watched = EarlyStopState::default();
-        assert_eq!(watched.epoch(&options, -1.0, 0.1), Verdict::GoOn);
+        assert_eq!(watched.epoch(&options, -1.0, 0.1), Verdict::Continue);
         watched.go_by(Basis { criterion: Criterion::HeldOutLoss, undefined: None });
-        assert_eq!(watched.epoch(&options, 5.0, 0.1), Verdict::GoOn);
+        assert_eq!(watched.epoch(&options, 5.0, 0.1), Verdict::Continue);
         assert_eq!(watched.epoch(&options, 5.0, 0.1), Verdict::Stop);
     }
 

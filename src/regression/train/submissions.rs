@@ -1,76 +1,75 @@
-//! Work for a device in submissions that are short, because what takes long is taken for dead: Windows resets
-//! a GPU after two seconds.
+//! Work for a device in short submissions: systems reset a GPU that does not respond, Windows after two seconds.
 
+use super::clock::Instant;
 use crate::Error;
 use crate::gpu::{ReadBack, Span};
 use crate::regression::device::Gpu;
 use std::cell::Cell;
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use wgpu::{CommandEncoder, PollType, SubmissionIndex};
 
-/// What is recorded for a submission should take as long, by what the last ones took: so far below the
+/// The target time of a submission, by the estimate from previous ones: so far below the
 /// [`BUDGET`](Submissions::BUDGET) that the estimate may be wrong by several times.
 const AIM: Duration = Duration::from_millis(50);
-/// Submissions that the device has at a time, so that it does not wait for the host between them.
+/// Submissions in flight, so that the device does not wait for the host between them.
 const IN_FLIGHT: usize = 2;
-/// Bytes that a submission copies at most: little for any device.
+/// The most bytes that a submission copies: little for any device.
 const COPIED: u64 = 1 << 26;
-/// How many times as much as the last one a submission may be.
+/// The largest growth from one submission to the next.
 const GROWTH: u64 = 4;
 
-/// What a device was given to do.
+/// Statistics of submissions.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Submissions {
-    /// How many submissions there were.
+    /// The number of submissions.
     pub count: u64,
-    /// The longest of those whose end was waited for, which are all but some that ended while rows were read.
+    /// The longest of those whose end was awaited: all but some that ended while rows were read.
     pub longest: Duration,
 }
 
 impl Submissions {
-    /// What no submission takes longer than, unless a single dispatch does.
+    /// The most time of a submission, unless a single dispatch takes longer.
     pub const BUDGET: Duration = Duration::from_millis(500);
 }
 
-/// How much work of one kind makes a submission, learned from those that were waited for. Units are the
-/// kind's own.
+/// How many units of one kind of work fit into a submission, learned from previous ones.
 #[derive(Debug, Default)]
 pub struct ThroughputEstimate(Cell<u64>);
 
 impl ThroughputEstimate {
-    /// Before anything is known, as little as can be.
+    /// 0 before the first estimate: the smallest submissions.
     fn units(&self) -> u64 {
         self.0.get()
     }
 
     fn learn(&self, units: u64, took: Duration) {
         let known = self.0.get();
-        // Of little work most is the way there and back: that tells nothing unless it took too long.
+        // The time of little work is mostly latency, which says nothing unless it is too long.
         if units < known / GROWTH && took < AIM {
             return;
         }
-        let fitting = AIM.as_secs_f64() / took.as_secs_f64().max(1e-9) * units as f64;
-        self.0.set((fitting as u64).min(units.saturating_mul(GROWTH)));
+        let enough = AIM.as_secs_f64() / took.as_secs_f64().max(1e-9) * units as f64;
+        self.0.set((enough as u64).min(units.saturating_mul(GROWTH)));
     }
 }
 
-/// Work that is recorded, and submitted as it comes to be enough.
+/// Work that is recorded, and submitted when there is enough of it.
 #[derive(Debug)]
 pub struct SubmissionQueue<'a> {
     gpu: &'a Gpu,
-    told: &'a Cell<Submissions>,
+    statistics: &'a Cell<Submissions>,
     rate: &'a ThroughputEstimate,
     encoder: CommandEncoder,
-    /// What the encoder has: units of work, and bytes that are copied.
+    /// Units of work and copied bytes in the encoder.
     units: u64,
     copied: u64,
     flights: VecDeque<Flight>,
-    /// When the last submission ended that was waited for.
+    /// When the last awaited submission ended.
     ended: Instant,
 }
 
-/// A submission that the device may still be at.
+/// A submission in flight.
 #[derive(Debug)]
 struct Flight {
     index: SubmissionIndex,
@@ -79,14 +78,14 @@ struct Flight {
 }
 
 impl<'a> SubmissionQueue<'a> {
-    /// Nothing yet; what becomes of it is added to `told`.
-    pub fn new(gpu: &'a Gpu, told: &'a Cell<Submissions>, rate: &'a ThroughputEstimate) -> Self {
+    /// An empty queue; its submissions are added to `statistics`.
+    pub fn new(gpu: &'a Gpu, statistics: &'a Cell<Submissions>, rate: &'a ThroughputEstimate) -> Self {
         let encoder = gpu.device.create_command_encoder(&Default::default());
         let (flights, ended) = (VecDeque::new(), Instant::now());
-        SubmissionQueue { gpu, told, rate, encoder, units: 0, copied: 0, flights, ended }
+        SubmissionQueue { gpu, statistics, rate, encoder, units: 0, copied: 0, flights, ended }
     }
 
-    /// How many units more the submission should have; all of one, where it has less room than for them.
+    /// Units that the current submission still has room for; those of a whole one, if it has none.
     pub fn room(&self) -> u64 {
         match self.rate.units().saturating_sub(self.units) {
             0 => self.rate.units(),
@@ -94,7 +93,7 @@ impl<'a> SubmissionQueue<'a> {
         }
     }
 
-    /// Where to record so many units more, which are one dispatch or what belongs to it.
+    /// The encoder for `units` more units of work: one dispatch and its copies.
     ///
     /// # Errors
     /// [`Error::DeviceLost`].
@@ -106,7 +105,7 @@ impl<'a> SubmissionQueue<'a> {
         Ok(&mut self.encoder)
     }
 
-    /// Where to record a copy of so many bytes.
+    /// The encoder for a copy of `bytes` bytes.
     ///
     /// # Errors
     /// [`Error::DeviceLost`].
@@ -130,7 +129,7 @@ impl<'a> SubmissionQueue<'a> {
         Ok(())
     }
 
-    /// Submits what is recorded, and says which submission the device's work so far ends with.
+    /// Submits the recorded work, and returns the index of the submission.
     ///
     /// # Errors
     /// [`Error::DeviceLost`].
@@ -142,8 +141,8 @@ impl<'a> SubmissionQueue<'a> {
         let recorded = std::mem::replace(&mut self.encoder, fresh);
         let since = Instant::now();
         let index = self.gpu.queue.submit([recorded.finish()]);
-        let told = self.told.get();
-        self.told.set(Submissions { count: told.count + 1, ..told });
+        let statistics = self.statistics.get();
+        self.statistics.set(Submissions { count: statistics.count + 1, ..statistics });
         let units = std::mem::take(&mut self.units);
         self.copied = 0;
         self.flights.push_back(Flight { index: index.clone(), units, since });
@@ -161,13 +160,14 @@ impl<'a> SubmissionQueue<'a> {
         }
         let took = since.max(self.ended).elapsed();
         self.ended = Instant::now();
-        // If it had ended before, this is only an upper bound.
+        // If it had ended before, this is an upper bound.
         if waited || took < AIM {
             if units > 0 {
                 self.rate.learn(units, took);
             }
-            let told = self.told.get();
-            self.told.set(Submissions { longest: told.longest.max(took), ..told });
+            let statistics = self.statistics.get();
+            let longest = statistics.longest.max(took);
+            self.statistics.set(Submissions { longest, ..statistics });
         }
         Ok(())
     }
@@ -186,7 +186,7 @@ impl<'a> SubmissionQueue<'a> {
         Ok(())
     }
 
-    /// The same, and reads what was copied.
+    /// [Finishes](Self::finish), and reads the copies.
     ///
     /// # Errors
     /// [`Error::DeviceLost`].

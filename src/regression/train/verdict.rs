@@ -1,5 +1,4 @@
-//! Tests of what the checks of a run can see: a kernel that is wrong where the first update, from zeros, shows
-//! nothing.
+//! Tests of the checks of a run: a kernel whose fault does not show in the first update, from zeros, is found.
 
 use super::{
     Batches, EarlyStopping, GpuData, GpuWorker, Placement, Recipe, Report, TrainPlan, Trainer,
@@ -12,7 +11,7 @@ use crate::regression::reference::synthetic::Options;
 use crate::schedule::Schedule;
 use crate::{Adam, Loss, Model};
 
-/// Decoupled weight decay of the wrong sign where one maximizes.
+/// Decoupled weight decay of the wrong sign when maximizing.
 const WRONG_DECAY: &[seeded::Edit] =
     &[("keep(step.decay * param)", "keep(select(1.0, -1.0, MAXIMIZE) * step.decay * param)")];
 
@@ -82,7 +81,7 @@ fn the_end_of_a_run_that_stops_early_is_checked_and_stays_as_it_is() {
         assert!(plain.stopped_early && checked.updates < 40);
         assert_eq!((&plain.params, plain.loss), (&checked.params, checked.loss));
         let report = checked.verification.unwrap();
-        // One update behind the last one was made, and taken back.
+        // One update after the last one was made and undone.
         assert_eq!((report.last_update(), report.pass), (checked.updates + 1, true));
         assert!(report.terms_not_seen.is_empty(), "{report:?}");
         let wrong = trained(&gpu, &plan(VerifyEvery::Budget), small, WRONG_DECAY).verification.unwrap();
