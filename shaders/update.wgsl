@@ -1,6 +1,7 @@
 // The frame around one rule: which element a thread updates, and what all rules share.
-// Composed with arithmetic.wgsl, step.wgsl and one file of step/, one of storage/, accumulation.wgsl and one
-// file of update/, whose update() returns what is subtracted from the parameter; main is in update_all.wgsl.
+// Composed with arithmetic.wgsl, step.wgsl and one file of step/, files of storage/ with load_param(), store_param()
+// and the like, accumulation.wgsl and one file of update/, whose update() returns the change that is subtracted from
+// the parameter; main is in update_all.wgsl.
 // The twin of this file is src/cpu/update.rs.
 
 override CLIPPED: bool = false;

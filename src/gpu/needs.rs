@@ -1,11 +1,11 @@
-//! What the kernels need of a device, in one place.
+//! The limits that the kernels need, in one place.
 
 use super::bindings::check_limit;
 use super::kernels;
 use crate::Error;
 use wgpu::{AdapterInfo, Device, Limits};
 
-/// What kernels that belong together need.
+/// The limits that a family of kernels needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KernelLimits {
     /// Threads of a workgroup.
@@ -23,7 +23,7 @@ pub fn steps(adapter: &AdapterInfo) -> KernelLimits {
 }
 
 impl KernelLimits {
-    /// An error if a device offers less.
+    /// Checks the limits of a device.
     ///
     /// # Errors
     /// [`Error::Limit`].
@@ -32,7 +32,7 @@ impl KernelLimits {
         self.check_limits(&device.limits(), hint)
     }
 
-    /// The same of the limits of an adapter.
+    /// Checks the limits of an adapter.
     ///
     /// # Errors
     /// [`Error::Limit`].
