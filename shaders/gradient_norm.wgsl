@@ -1,6 +1,7 @@
-// A pass over the gradients before a step: the sum of their squares, and whether any element is infinite or NaN. Each
-// workgroup writes a partial result; step_state.wgsl sums them.
-// Composed with step.wgsl and one file of step/, one of storage/, and accumulation.wgsl.
+// One pass over the gradients of a step, ahead of it: the sum of their squares, and whether any element
+// is infinite or not a number. One partial result a workgroup; step_state.wgsl adds them up.
+// Composed with step.wgsl and one file of step/, those of storage/ that define load_grad() and the like, and
+// accumulation.wgsl.
 //
 // Squares in f32 overflow from 2⁶⁴ and vanish below 2⁻⁶³. So elements below one and others are summed separately, scaled
 // by 2⁴⁶ and by 2⁻⁴⁶: the norm is correct for gradients between 2⁻¹⁰⁸ and 2⁹⁴.

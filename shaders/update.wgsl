@@ -1,7 +1,8 @@
-// The frame around a rule: the elements of a thread, and the operations that all rules share.
-// Composed with arithmetic.wgsl, step.wgsl and one file of step/, one of storage/, accumulation.wgsl and one
-// file of update/, whose update() returns what is subtracted from the parameter; main is in update_all.wgsl.
-// Equals src/cpu/update.rs.
+// The frame around one rule: which element a thread updates, and what all rules share.
+// Composed with arithmetic.wgsl, step.wgsl and one file of step/, files of storage/ with load_param(), store_param()
+// and the like, accumulation.wgsl and one file of update/, whose update() returns the change that is subtracted from
+// the parameter; main is in update_all.wgsl.
+// The twin of this file is src/cpu/update.rs.
 
 override CLIPPED: bool = false;
 override CLIP_VALUE: f32 = 0.0;

@@ -51,7 +51,7 @@ fn main(
     for (var c = 0u; c < BLOCKS; c += 1u) {
         let column = column_of(c, lane);
         // Past the last column X is read again: with a weight of zero.
-        w[c] = select(vec4f(0.0), params[min(column, VECTORS - 1u)], column < VECTORS);
+        w[c] = select(vec4f(0.0), unpack_param(params[min(column, VECTORS - 1u)]), column < VECTORS);
         sums[c] = vec4f(0.0);
     }
     var errors = vec4f(0.0); // in a gradient (Σ s · derivative, 0, 0, 0)

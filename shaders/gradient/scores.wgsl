@@ -20,7 +20,7 @@ fn main(
         for (var column = local; column < VECTORS; column += THREADS) {
             let value = x_at(row, column);
             for (var k = 0u; k < outputs; k += 1u) {
-                sums[k] += sum_of(value * params[(first + k) * VECTORS + column]);
+                sums[k] += sum_of(value * unpack_param(params[(first + k) * VECTORS + column]));
             }
         }
     }

@@ -45,7 +45,7 @@ fn main(
             let output = at % OUTPUTS;
             var dot = vec4f(0.0);
             for (var c = 0u; c < VECTORS; c += 1u) {
-                dot += tile[row + c] * params[output * VECTORS + c];
+                dot += tile[row + c] * unpack_param(params[output * VECTORS + c]);
             }
             scores[at] = sum_of(dot) + intercept_of(output);
         }

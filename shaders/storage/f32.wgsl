@@ -1,48 +1,29 @@
-// Parameters, gradients and state as f32, four to a thread.
-//
-// The bindings are exactly as long as the piece they belong to, so arrayLength is the count.
-// Gradients are declared read_write because they may lie in the same buffer as what is written,
-// and WebGPU allows one buffer two bindings of a dispatch only if both are of one kind.
+// The format of parameters, gradients and state in memory: f32. Kernels compute with vec4f, and convert here.
 
-// Moments and what else is kept for every parameter lie one plane behind the other.
-override PLANES: u32 = 1u;
+alias ParamVector = vec4f;
+alias GradVector = vec4f;
+alias StateVector = vec4f;
 
-@group(0) @binding(1) var<storage, read_write> params: array<vec4f>;
-@group(0) @binding(2) var<storage, read_write> grads: array<vec4f>;
-@group(0) @binding(3) var<storage, read_write> state: array<vec4f>;
-
-fn count() -> u32 {
-    return arrayLength(&params);
+fn unpack_param(stored: ParamVector) -> vec4f {
+    return stored;
 }
 
-fn lanes(i: u32) -> u32 {
-    return 4u;
+fn pack_param(value: vec4f) -> ParamVector {
+    return value;
 }
 
-fn load_param(i: u32) -> vec4f {
-    return params[i];
+fn unpack_grad(stored: GradVector) -> vec4f {
+    return stored;
 }
 
-fn store_param(i: u32, value: vec4f) {
-    params[i] = value;
+fn pack_grad(value: vec4f) -> GradVector {
+    return value;
 }
 
-fn load_grad(i: u32) -> vec4f {
-    return grads[i];
+fn unpack_state(stored: StateVector) -> vec4f {
+    return stored;
 }
 
-fn store_grad(i: u32, value: vec4f) {
-    grads[i] = value;
-}
-
-fn state_index(plane: u32, i: u32) -> u32 {
-    return plane * (arrayLength(&state) / PLANES) + i;
-}
-
-fn load_state(plane: u32, i: u32) -> vec4f {
-    return state[state_index(plane, i)];
-}
-
-fn store_state(plane: u32, i: u32, value: vec4f) {
-    state[state_index(plane, i)] = value;
+fn pack_state(value: vec4f) -> StateVector {
+    return value;
 }

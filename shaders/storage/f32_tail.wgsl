@@ -1,15 +1,16 @@
-// The last one to three f32 of a span, which fill no vec4: one thread.
+// The last one to three f32 of a span, which fill no vec4: one thread. Composed with f32.wgsl, whose vectors the
+// state consists of.
 //
-// Parameters and gradients are bound from the last multiple of the device's alignment on, so the tail is
-// what is left over of their length. State is padded to that multiple, and vec4 throughout. The missing
-// lanes are zero: each element sees the same arithmetic as it would in f32.wgsl.
+// Parameters and gradients are bound from the last multiple of the device's alignment on, so the tail is the
+// remainder of their length. State is padded to that multiple, and consists of whole vectors. The missing lanes are
+// zero: each element sees the same arithmetic as in vectors.wgsl.
 
 override PLANES: u32 = 1u;
 override QUANTUM: u32 = 16u; // the alignment in vec4
 
 @group(0) @binding(1) var<storage, read_write> params: array<f32>;
 @group(0) @binding(2) var<storage, read_write> grads: array<f32>;
-@group(0) @binding(3) var<storage, read_write> state: array<vec4f>;
+@group(0) @binding(3) var<storage, read_write> state: array<StateVector>;
 
 fn count() -> u32 {
     return 1u;
@@ -56,9 +57,9 @@ fn state_index(plane: u32) -> u32 {
 }
 
 fn load_state(plane: u32, i: u32) -> vec4f {
-    return state[state_index(plane)];
+    return unpack_state(state[state_index(plane)]);
 }
 
 fn store_state(plane: u32, i: u32, value: vec4f) {
-    state[state_index(plane)] = value;
+    state[state_index(plane)] = pack_state(value);
 }

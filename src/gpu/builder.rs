@@ -254,7 +254,7 @@ impl<'a> OptimizerBuilder<'a> {
             let same =
                 |run: &BoundSegment| self.options.variant(&run.rule) == self.options.variant(&rule);
             let next = BoundSegment::packed(&part.params, &part.grads, tensor, rule);
-            match joined.last_mut().filter(|run| run.goes_on_with(&next) && same(run)) {
+            match joined.last_mut().filter(|run| run.is_followed_by(&next) && same(run)) {
                 Some(run) => run.join(next),
                 None => joined.push(next),
             }

@@ -1,11 +1,11 @@
-//! Device limits that the kernels require.
+//! The limits that the kernels need, in one place.
 
 use super::bindings::check_limit;
 use super::kernels;
 use crate::Error;
 use wgpu::{AdapterInfo, Device, Limits};
 
-/// Limits that a group of kernels requires.
+/// The limits that a family of kernels needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KernelLimits {
     /// Threads of a workgroup.

@@ -1,16 +1,16 @@
-//! What one dispatch binds: pieces of tensors, and neighbours in an arena.
+//! Segments that one dispatch binds: a piece of a tensor, or neighbours in an arena.
 
 use super::arena::BLOCK;
 use super::shader::Layout;
 use super::span::{Limits, Piece, Span, pieces};
 use crate::Rule;
 
-/// Elements that lie in one binding, with a state of their own.
+/// Elements within one binding, with a state of their own.
 #[derive(Debug)]
 pub struct BoundSegment {
     pub params: Span,
     pub grads: Span,
-    /// Whose they are: for each tensor its first element in this run, and how many it has here.
+    /// The owners: for each tensor its first element in this segment, and the number of its elements here.
     pub tensors: Vec<(usize, u64, u64)>,
     pub rule: Rule,
     /// Whether they lie in an arena, where a block has one owner.
@@ -18,7 +18,7 @@ pub struct BoundSegment {
 }
 
 impl BoundSegment {
-    /// A tensor of an arena, with the padding behind it.
+    /// A tensor of an arena, with the padding after it.
     pub fn packed(params: &Span, grads: &Span, tensor: usize, rule: Rule) -> Self {
         let len = params.len.next_multiple_of(BLOCK);
         BoundSegment {
@@ -30,13 +30,13 @@ impl BoundSegment {
         }
     }
 
-    /// Whether `next` begins where this run ends.
-    pub fn goes_on_with(&self, next: &BoundSegment) -> bool {
+    /// Whether `next` starts at the end of this segment.
+    pub fn is_followed_by(&self, next: &BoundSegment) -> bool {
         self.params.buffer == next.params.buffer
             && self.params.offset + self.params.len * 4 == next.params.offset
     }
 
-    /// Takes a run in that begins where this one ends.
+    /// Appends a segment that starts at the end of this one.
     pub fn join(&mut self, next: BoundSegment) {
         let at = self.params.len;
         self.tensors.extend(next.tensors.iter().map(|&(tensor, first, len)| (tensor, at + first, len)));
@@ -44,12 +44,12 @@ impl BoundSegment {
         self.grads.len += next.grads.len;
     }
 
-    /// How long each plane of its state is.
+    /// The length of each plane of its state.
     pub fn plane_len(&self, limits: &Limits) -> u64 {
         self.params.len.next_multiple_of(limits.quantum_len())
     }
 
-    /// What has to be dispatched: everything that fills vectors, and the rest.
+    /// The dispatches: whole vectors, and the rest.
     pub fn dispatches(&self, limits: &Limits) -> Vec<(Layout, Piece)> {
         let all = Piece { first: 0, len: self.params.len };
         let layout = if self.packed { Layout::Arena } else { Layout::Span };
@@ -58,7 +58,7 @@ impl BoundSegment {
         vectors.into_iter().chain(tail).collect()
     }
 
-    /// Cuts a run of an arena where a binding ends.
+    /// Cuts a segment of an arena where a binding ends.
     pub fn cut(&self, planes: u64, limits: &Limits) -> Vec<BoundSegment> {
         let blocks = Limits { alignment: limits.alignment.max(BLOCK * 4), ..*limits };
         let mut tensors = self.tensors.iter().copied().peekable();

@@ -62,12 +62,19 @@ pub enum Layout {
 
 impl Layout {
     /// Which step a vector belongs to, and how it is loaded and stored.
-    fn files(self) -> [&'static str; 2] {
+    fn files(self) -> Vec<&'static str> {
+        let step = match self {
+            Layout::Span | Layout::Tail => shader_file!("step/one.wgsl"),
+            Layout::Arena => shader_file!("step/table.wgsl"),
+        };
+        let mut files = vec![step, shader_file!("storage/f32.wgsl")];
         match self {
-            Layout::Span => [shader_file!("step/one.wgsl"), shader_file!("storage/f32.wgsl")],
-            Layout::Tail => [shader_file!("step/one.wgsl"), shader_file!("storage/f32_tail.wgsl")],
-            Layout::Arena => [shader_file!("step/table.wgsl"), shader_file!("storage/f32.wgsl")],
+            Layout::Span | Layout::Arena => {
+                files.extend([shader_file!("storage/vectors.wgsl"), shader_file!("storage/span.wgsl")]);
+            }
+            Layout::Tail => files.push(shader_file!("storage/f32_tail.wgsl")),
         }
+        files
     }
 }
 

@@ -4,8 +4,8 @@
 // fit.
 //
 // Composed with batch.wgsl, order.wgsl and model.wgsl (whose segment and partial sums are not used), rows in memory,
-// a loss, arithmetic.wgsl, step.wgsl, accumulation.wgsl, update.wgsl, a rule, and per_thread.wgsl or
-// per_workgroup.wgsl.
+// a loss, arithmetic.wgsl, step.wgsl, accumulation.wgsl, update.wgsl, a rule, storage/f32.wgsl, and
+// per_thread.wgsl, or storage/one_gradient.wgsl and per_workgroup.wgsl.
 
 override SETTINGS: u32 = 1u;
 override ORDERS: u32 = 1u;
@@ -51,8 +51,8 @@ struct Batch {
 }
 
 @group(1) @binding(0) var<uniform> part: Part;
-@group(1) @binding(1) var<storage, read_write> fitted: array<vec4f>;
-@group(1) @binding(2) var<storage, read_write> state: array<vec4f>;
+@group(1) @binding(1) var<storage, read_write> fitted: array<ParamVector>;
+@group(1) @binding(2) var<storage, read_write> state: array<StateVector>;
 @group(1) @binding(3) var<storage, read> steps: array<Counted>;
 @group(1) @binding(4) var<storage, read> settings: array<Setting>;
 // The batches of every order in turn, four words each; then the rows of those that are listed.

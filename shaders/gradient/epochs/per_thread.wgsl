@@ -77,9 +77,9 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(workgroup_id) group: 
     }
     let fit = order * SETTINGS + setting;
     for (var i = 0u; i < vectors(); i += 1u) {
-        params_held[i] = fitted[fitted_at(fit, i)];
+        params_held[i] = unpack_param(fitted[fitted_at(fit, i)]);
         for (var plane = 0u; plane < PLANES; plane += 1u) {
-            state_held[plane * HELD + i] = state[state_at(plane, fit, i)];
+            state_held[plane * HELD + i] = unpack_state(state[state_at(plane, fit, i)]);
         }
     }
     let rule = settings[setting];
@@ -96,10 +96,10 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(workgroup_id) group: 
         }
     }
     for (var i = 0u; i < vectors(); i += 1u) {
-        fitted[fitted_at(fit, i)] = params_held[i];
+        fitted[fitted_at(fit, i)] = pack_param(params_held[i]);
         keep_gradient(fit, i, sums[i]);
         for (var plane = 0u; plane < PLANES; plane += 1u) {
-            state[state_at(plane, fit, i)] = state_held[plane * HELD + i];
+            state[state_at(plane, fit, i)] = pack_state(state_held[plane * HELD + i]);
         }
     }
 }

@@ -11,15 +11,6 @@ var<workgroup> shares: array<vec4f, 64>;
 var<workgroup> totals: array<vec2f, 64>;
 
 var<private> fit: u32;
-var<private> gradient: vec4f;
-
-fn load_grad(i: u32) -> vec4f {
-    return gradient;
-}
-
-fn store_grad(i: u32, value: vec4f) {
-    gradient = value;
-}
 
 fn load_param(i: u32) -> vec4f {
     return params_held[i];
@@ -30,11 +21,11 @@ fn store_param(i: u32, value: vec4f) {
 }
 
 fn load_state(plane: u32, i: u32) -> vec4f {
-    return state[state_at(plane, fit, i)];
+    return unpack_state(state[state_at(plane, fit, i)]);
 }
 
 fn store_state(plane: u32, i: u32, value: vec4f) {
-    state[state_at(plane, fit, i)] = value;
+    state[state_at(plane, fit, i)] = pack_state(value);
 }
 
 // Leaves derivatives, and every thread's loss and weight.
@@ -71,11 +62,11 @@ fn add_up(batch: Batch, column: u32, share: u32) -> vec4f {
 }
 
 fn finish(column: u32, mean: vec4f, step: Step, update: u32) {
-    gradient = mean;
+    store_grad(column, mean);
     update_vector(column, step);
     keep_trace(fit, update, column, params_held[column]);
     if update + 1u == part.end {
-        keep_gradient(fit, column, gradient);
+        keep_gradient(fit, column, load_grad(column));
     }
 }
 
@@ -86,7 +77,7 @@ fn main(@builtin(local_invocation_index) local: u32, @builtin(workgroup_id) grou
     fit = order * SETTINGS + setting;
     let share = local / COLUMNS;
     for (var i = local; i < vectors(); i += THREADS) {
-        params_held[i] = fitted[fitted_at(fit, i)];
+        params_held[i] = unpack_param(fitted[fitted_at(fit, i)]);
     }
     let rule = settings[setting];
     workgroupBarrier();
@@ -126,6 +117,6 @@ fn main(@builtin(local_invocation_index) local: u32, @builtin(workgroup_id) grou
         workgroupBarrier();
     }
     for (var i = local; i < vectors(); i += THREADS) {
-        fitted[fitted_at(fit, i)] = params_held[i];
+        fitted[fitted_at(fit, i)] = pack_param(params_held[i]);
     }
 }

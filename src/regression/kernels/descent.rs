@@ -17,16 +17,16 @@ use crate::regression::Batch;
 use crate::{Error, Model, Penalty, Rule};
 use wgpu::{Buffer, BufferUsages, ComputePass, Device, Queue};
 
-/// What a [`Descent`] is made of, besides the rows.
+/// Everything that a [`Descent`] depends on but the rows and the parameters.
 #[derive(Clone, Copy, Debug)]
 pub struct DescentOptions {
     /// The model.
     pub model: Model,
     /// The rule of every parameter.
     pub rule: Rule,
-    /// What weights cost; intercepts cost nothing.
+    /// The penalty on weights; intercepts have none.
     pub penalty: Penalty,
-    /// The decay of a moving average of the parameters, in [0, 1), where one is kept.
+    /// The decay of a moving average of the parameters, in [0, 1), if there is one.
     pub average: Option<f64>,
     /// The most rows of a batch.
     pub max_batch: u64,
@@ -36,10 +36,10 @@ pub struct DescentOptions {
     pub shuffled: bool,
 }
 
-/// Updates of a model from batches of rows. The gradient never makes a way to memory and back: the kernel
-/// that adds up its partial sums applies the rule.
+/// Updates of a model from batches of rows. The gradient is never in memory: the kernel that adds up its
+/// partial sums applies the rule.
 ///
-/// The constants of each step are made on the host, bit for bit as the device makes them for an
+/// The constants of each step are computed on the host, bit for bit as on the device for an
 /// [`Optimizer`](crate::Optimizer), and prepared together with the batches.
 ///
 /// ```
@@ -51,7 +51,7 @@ pub struct DescentOptions {
 /// let model = Model::new(30, Loss::Logistic);
 /// let shape = GradientLayout::new(&model)?;
 /// let samples = DeviceDataset::new(&device, shape, 1000, 100)?;
-/// samples.write(&queue, &x, &y)?; // row after row; what lies beside each is its class
+/// samples.write(&queue, &x, &y)?; // row after row; the auxiliary column is the class
 /// # let usage = wgpu::BufferUsages::STORAGE;
 /// # let size = shape.padded_len() * 4;
 /// # let buffer = wgpu::BufferDescriptor { label: None, size, usage, mapped_at_creation: false };
@@ -89,7 +89,7 @@ impl Descent {
     ///
     /// # Errors
     /// [`Error::Length`], [`Error::OutOfBounds`], [`Error::Misaligned`] and [`Error::MissingUsage`] for the
-    /// span; [`Error::Limit`] for what the device does not offer; [`Error::HyperParameter`] for the model, the
+    /// span; [`Error::Limit`] for the limits of the device; [`Error::HyperParameter`] for the model, the
     /// rule, the penalty or the average.
     pub fn new(
         device: &Device,
@@ -187,8 +187,8 @@ impl Descent {
     }
 
     /// Describes the updates that are to be recorded next, all of them and in order, and takes their steps:
-    /// a batch each, and the learning rate of it. The queue makes the copies ahead of its next submission, so
-    /// the last ones must have been submitted.
+    /// a batch each, and the learning rate of it. The queue copies them before its next submission, so the
+    /// last ones must have been submitted.
     ///
     /// # Errors
     /// [`Error::Shape`] for too many batches, or for one that is empty, too long, past the data's end, or in
@@ -251,7 +251,7 @@ impl Descent {
         &self.params
     }
 
-    /// The moments, in the order of [`Rule::moments`], and then the average, where one is kept; each as long
+    /// The moments, in the order of [`Rule::moments`], and then the average, if there is one; each as long
     /// as the parameters, usages `COPY_SRC` and `COPY_DST`.
     pub fn state(&self) -> Vec<Span> {
         let len = self.params.len;

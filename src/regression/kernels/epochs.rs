@@ -1,4 +1,4 @@
-//! Many updates of a small problem in one dispatch: where an update costs less than a dispatch does.
+//! Many updates of a small problem in one dispatch, for problems whose updates cost less than a dispatch.
 
 mod sharing;
 mod tables;
@@ -22,11 +22,11 @@ use sharing::Sharing;
 use tables::{BATCH_WORDS, Room, Tables};
 use wgpu::{BindGroup, BufferUsages, ComputePass, ComputePipeline, Device, Queue};
 
-/// Updates of a model that is so small that one thread or one workgroup makes them all: as many in a
-/// dispatch as are prepared, up to what every device can be trusted with.
+/// Updates of a model that is so small that one thread or one workgroup makes them all: all prepared updates in one
+/// dispatch, or in several if a driver might not survive one.
 ///
-/// What a batch adds up to has one order, given by the model and [`DescentOptions::max_batch`]: the same bits
-/// on the same device, however updates are divided among dispatches. They are not the bits of a
+/// The order of the sums over a batch follows from the model and [`DescentOptions::max_batch`]: the same bits on the
+/// same device, however updates are divided among dispatches. They are not the bits of a
 /// [`Descent`](super::Descent).
 #[derive(Debug)]
 pub struct SmallBatchKernel {
@@ -55,12 +55,12 @@ impl SmallBatchKernel {
     }
 
     /// Updates of the parameters in `params`, [`GradientLayout::padded_len`] elements as [`GradientLayout::pad`] has them;
-    /// `traced` keeps the parameters behind every update. The rows must lie in one chunk.
+    /// `traced` keeps the parameters after every update. The rows must lie in one chunk.
     ///
     /// # Errors
-    /// [`Error::Shape`] for what does not [`fit`](Self::fits) and for rows in several chunks or none;
+    /// [`Error::Shape`] if the problem does not [`fit`](Self::fits) or its rows are not in one chunk;
     /// [`Error::Length`], [`Error::OutOfBounds`], [`Error::Misaligned`] and [`Error::MissingUsage`] for the
-    /// span; [`Error::Limit`] for what the device does not offer; [`Error::HyperParameter`] for the model,
+    /// span; [`Error::Limit`] for the limits of the device; [`Error::HyperParameter`] for the model,
     /// the rule, the penalty or the average.
     pub fn new(
         device: &Device,
@@ -73,7 +73,7 @@ impl SmallBatchKernel {
         Self::of_settings(device, samples, params, rules, 1, options, traced)
     }
 
-    /// Bytes of what is allocated for updates of one setting that are traced.
+    /// Bytes of all buffers for traced updates of one setting.
     pub(crate) fn bytes_of(shape: &GradientLayout, options: &DescentOptions) -> u64 {
         let DescentOptions { model, rule, average, max_batch, max_batches, shuffled, .. } = *options;
         let planes = (rule.moments().len() + usize::from(average.is_some())).max(1) as u64;
@@ -93,7 +93,7 @@ impl SmallBatchKernel {
     }
 
     /// Updates by several settings of one rule side by side, each once for every one of `orders` orders of
-    /// the rows: as many fits, those of the first order first. All settings have one [`kernel`].
+    /// the rows; the fits of the first order come first. All settings have one [`kernel`].
     pub(super) fn of_settings(
         device: &Device,
         samples: &DeviceDataset,
@@ -200,8 +200,8 @@ impl SmallBatchKernel {
     }
 
     /// Describes the updates that are to be recorded next, all of them and in order, and takes their steps:
-    /// a batch each, and the learning rate of it. The queue makes the copies ahead of its next submission,
-    /// so the last ones must have been submitted.
+    /// a batch each, and the learning rate of it. The queue copies them before its next submission, so the
+    /// last ones must have been submitted.
     ///
     /// # Errors
     /// [`Error::Shape`] for too many batches, or for one that is empty, too long, past the data's end, or
@@ -220,8 +220,7 @@ impl SmallBatchKernel {
         self.prepare_orders(queue, &[batches], |_, update| learning_rates[update])
     }
 
-    /// [`prepare`](Self::prepare) for as many batches in each order, and the learning rate of a setting's
-    /// update.
+    /// [`prepare`](Self::prepare) for the batches of each order, with the learning rate of a setting's update.
     pub(super) fn prepare_orders(
         &mut self,
         queue: &Queue,
@@ -290,7 +289,7 @@ impl SmallBatchKernel {
         self.tables.parts(self.prepared.into()) as usize
     }
 
-    /// Records one of them: they follow on one another, in as many submissions as the caller likes.
+    /// Records one of them. All are recorded in order, in any number of submissions.
     pub fn record_part(&self, pass: &mut ComputePass, part: usize) {
         if part >= self.parts() {
             return;
@@ -301,7 +300,7 @@ impl SmallBatchKernel {
         pass.dispatch_workgroups(self.grid[0], self.grid[1], 1);
     }
 
-    /// The loss of each prepared batch ahead of its update, one f32 each; usage `COPY_SRC`.
+    /// The loss of each prepared batch before its update, one f32 each; usage `COPY_SRC`.
     pub fn losses(&self) -> Span {
         self.tables.losses()
     }
@@ -311,8 +310,7 @@ impl SmallBatchKernel {
         self.tables.gradient()
     }
 
-    /// The parameters behind each prepared update, one behind the other, where they are traced; usage
-    /// `COPY_SRC`.
+    /// The parameters after each prepared update in turn, if they are traced; usage `COPY_SRC`.
     pub fn trace(&self) -> Option<Span> {
         self.tables.trace()
     }
@@ -322,14 +320,14 @@ impl SmallBatchKernel {
         &self.params
     }
 
-    /// The moments, in the order of [`Rule::moments`], and then the average, where one is kept; each as
+    /// The moments, in the order of [`Rule::moments`], and then the average, if there is one; each as
     /// long as the parameters, usages `COPY_SRC` and `COPY_DST`.
     pub fn state(&self) -> Vec<Span> {
         let planes = self.rules[0].moments().len() + usize::from(self.options.average.is_some());
         (0..planes as u64).map(|i| self.tables.plane(i)).collect()
     }
 
-    /// Where one of several fits is.
+    /// The place of one of several fits.
     pub(super) fn fit(&self, fit: u64) -> Fit {
         let len = self.shape.padded_len();
         let of = |all: &Span| Span::new(&all.buffer, all.offset + fit * len * 4, len);
@@ -363,14 +361,14 @@ impl SmallBatchKernel {
         self.sharing.depths(&self.shape, batch.rows)
     }
 
-    /// How its rows and parameters lie.
+    /// The layout of rows and parameters.
     pub fn shape(&self) -> &GradientLayout {
         &self.shape
     }
 }
 
-/// Where a setting's model in one order of the rows is on the device, as [`GradientLayout::pad`] has it; usage
-/// `COPY_SRC`.
+/// The place of a setting's model in one order of the rows on the device, in the order of [`GradientLayout::pad`];
+/// usage `COPY_SRC`.
 #[derive(Clone, Debug)]
 pub struct Fit {
     /// The parameters.
@@ -379,11 +377,11 @@ pub struct Fit {
     pub moments: Vec<Span>,
     /// The gradient of the last update.
     pub gradient: Span,
-    /// The loss ahead of the first update that was prepared.
+    /// The loss before the first update that was prepared.
     pub loss: Span,
 }
 
-/// What makes a rule's kernel: settings of equal variant and equal [`Penalty::shrinking`] share one.
+/// The variant of a rule's kernel: settings of equal variant and equal [`Penalty::shrinking`] share one.
 pub(super) fn kernel(device: &Device, rule: &Rule, average: Option<f64>) -> (Options, Variant) {
     let options = Options { average, ..Options::new(Limits::of(device)) };
     let variant = options.variant(rule);

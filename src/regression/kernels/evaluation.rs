@@ -1,4 +1,4 @@
-//! What evaluates a model, summed on the device.
+//! The evaluation of a model: sums over rows on the device.
 
 use super::RowSource;
 use super::row_kernel::{RowKernel, SumKernel};
@@ -71,7 +71,7 @@ impl Evaluator {
         self.kernel.sums(index)
     }
 
-    /// What has been read from the span of one batch's sums.
+    /// The evaluation of a batch, from the values of the span of its sums.
     pub fn read(&self, values: &[f32]) -> Evaluation {
         let widen = |sums: &[f32; 4]| sums.map(f64::from);
         let (vectors, _) = values.as_chunks::<4>();

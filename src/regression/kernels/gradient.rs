@@ -28,7 +28,7 @@ impl Gradient {
     ///
     /// # Errors
     /// [`Error::Length`], [`Error::OutOfBounds`], [`Error::Misaligned`], [`Error::MissingUsage`] and
-    /// [`Error::Overlap`] for the spans; [`Error::Limit`] for what the device does not offer; those of
+    /// [`Error::Overlap`] for the spans; [`Error::Limit`] for the limits of the device; those of
     /// [`Model::validate`].
     pub fn new(
         device: &Device,
@@ -58,8 +58,8 @@ impl Gradient {
         Ok(Gradient { kernel: RowKernel::new(device, sums, sum)? })
     }
 
-    /// Describes the batches that are to be recorded next, in place of the last ones. The queue makes
-    /// the copy ahead of its next submission, so the last ones must have been submitted.
+    /// Describes the batches that are to be recorded next, in place of the last ones. The queue copies
+    /// them before its next submission, so the last ones must have been submitted.
     ///
     /// # Errors
     /// [`Error::Shape`] for too many batches, or for one that is empty, too long, past the data's end, or in

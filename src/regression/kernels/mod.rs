@@ -1,8 +1,8 @@
 //! Kernels over rows on a device: gradients, descent, evaluation, many updates in one dispatch, sweeps, and
 //! synthetic rows.
 //!
-//! Everything here is made on a [`wgpu::Device`] and records into the caller's passes, like
-//! [`Optimizer`](crate::Optimizer).
+//! Like an [`Optimizer`](crate::Optimizer), a kernel is built on a [`wgpu::Device`] and records into the passes of the
+//! caller.
 
 mod descent;
 mod epochs;

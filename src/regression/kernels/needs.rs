@@ -1,21 +1,21 @@
-//! What the kernels over rows need of a device.
+//! The limits that the kernels over rows need.
 
 use crate::Error;
 use crate::gpu::needs::{KernelLimits, steps};
 use wgpu::{AdapterInfo, Limits};
 
-/// What makes the rows of a synthetic problem.
+/// The generator of a synthetic problem.
 pub const SYNTHETIC: KernelLimits =
     KernelLimits { threads: 64, workgroup_bytes: 2048, storage_buffers: 3 };
-/// Sums over rows that are stored, and what is done with them.
+/// Sums over stored rows: gradients, descent, evaluation.
 pub const SUMS: KernelLimits = KernelLimits { threads: 64, workgroup_bytes: 13312, storage_buffers: 5 };
-/// The same over rows that are made where they are needed.
+/// The same over rows that are generated in the kernels.
 pub const VIRTUAL_SUMS: KernelLimits = KernelLimits { storage_buffers: 6, ..SUMS };
 /// Many updates in one dispatch.
 pub const EPOCHS: KernelLimits =
     KernelLimits { threads: 64, workgroup_bytes: 13824, storage_buffers: 8 };
 
-/// For a whole adapter, as only the command asks: what a device of such limits lacks, so that not all kernels run on it.
+/// Whether all kernels run on a device of an adapter with these limits.
 ///
 /// # Errors
 /// [`Error::Limit`].

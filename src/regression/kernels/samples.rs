@@ -1,5 +1,5 @@
-//! A data set on the device: rows of features and their targets, in as many buffers as the device's
-//! limits make necessary.
+//! A data set on the device: rows of features and their targets, in one buffer or, if the device's
+//! limits need it, several.
 
 use super::GradientLayout;
 use crate::Error;
@@ -16,10 +16,10 @@ const MAX_BYTES: u128 = 1 << 44;
 /// Consecutive rows in one pair of buffers.
 #[derive(Clone, Debug)]
 pub struct Chunk {
-    /// Rows of [`GradientLayout::stride`] f32, and what fills the last vec4; usages `STORAGE`, `COPY_DST` and
+    /// Rows of [`GradientLayout::stride`] f32, padded to a whole vec4 at the end; usages `STORAGE`, `COPY_DST` and
     /// `COPY_SRC`.
     pub x: Buffer,
-    /// What lies beside each row: [`Model::side`](crate::Model::side) f32.
+    /// The auxiliary columns of each row: [`Model::side`](crate::Model::side) f32.
     pub sides: Buffer,
     /// The first row's number in the data set.
     pub first_row: u64,
@@ -37,8 +37,8 @@ pub struct DeviceDataset {
 
 impl DeviceDataset {
     /// Allocates room for `rows` rows. Batches of `batch` rows that follow each other from row 0 on lie
-    /// within a chunk each, or where they are larger the segments that they are summed by; so their sums do not
-    /// depend on how the rows are cut.
+    /// within a chunk each, or if they are larger, each of their segments does; so their sums do not depend on the
+    /// chunks.
     ///
     /// # Errors
     /// [`Error::Limit`] if not even one row fits a binding, [`Error::OutOfMemory`] for more than any device has.
@@ -62,9 +62,8 @@ impl DeviceDataset {
         Self::cut(device, shape, rows, batch, max_buffer, usize::MAX)
     }
 
-    /// Room for two chunks of at most `max_buffer` bytes that all rows take turns in: the even ones in one pair
-    /// of buffers, the odd ones in the other. A chunk must be written before it is read, and again after
-    /// another one was in its place.
+    /// Room for two chunks of at most `max_buffer` bytes (double buffering): even chunks share one pair of buffers, odd
+    /// chunks the other. A chunk must be written before it is read, and again after another one has taken its place.
     ///
     /// # Errors
     /// Those of [`new`](Self::new).
@@ -117,8 +116,8 @@ impl DeviceDataset {
         &self.chunks
     }
 
-    /// Writes all rows: `x` row-major without padding, `sides` what lies beside each. It submits nothing
-    /// itself; the queue makes the copies ahead of its next submission.
+    /// Writes all rows: `x` row-major without padding, `sides` the auxiliary columns of each. It submits
+    /// nothing; the queue copies them before its next submission.
     ///
     /// # Errors
     /// [`Error::Length`] if `x` or `sides` is not as long as the data set.
@@ -223,13 +222,13 @@ impl Layout {
             let reason = format!("{rows} rows need {:.0} GB", bytes as f64 / 1e9);
             return Err(Error::OutOfMemory { what: "the rows on the device", reason });
         }
-        // What fills the last vec4 must fit too.
+        // The padding of the last vec4 must fit too.
         let most =
             (max_buffer / shape.row_bytes().max(side)).min(max_buffer / 16 * 16 / shape.row_bytes());
         Ok(Layout { shape, cuts: chunk_rows(most, rows, batch, shape.segment_rows()), resident })
     }
 
-    /// Bytes of a chunk's features, and of what lies beside them.
+    /// Bytes of a chunk's features, and of its auxiliary columns.
     fn buffers(&self, chunk: usize) -> (u64, u64) {
         let rows = match self.cuts.len() > self.resident {
             true => self.cuts.iter().map(|&(_, rows)| rows).max().unwrap_or(0),

@@ -242,7 +242,7 @@ impl PreparedBatches {
         Ok(segments)
     }
 
-    /// About how many bytes a segment of so many rows is read from and written to, its sums included.
+    /// Bytes that the kernels read and write for a segment of `rows` rows, approximately, with its sums.
     fn bytes(&self, rows: u32) -> u64 {
         let shape = &self.shape;
         let row_bytes = u64::from(shape.passes()) * shape.row_bytes() + 4 * u64::from(shape.side);

@@ -30,7 +30,7 @@ pub fn synthetic_targets() -> Module {
     )
 }
 
-/// Where a kernel's rows are: stored, or made where they are needed.
+/// The files of stored rows, or of rows that are generated where they are read.
 fn rows(stored: bool) -> Vec<&'static str> {
     if stored {
         return vec![shader_file!("gradient/stored.wgsl")];
@@ -55,9 +55,9 @@ pub fn virtual_targets() -> Module {
     )
 }
 
-/// A kernel over rows; `parts` come between what all of them share and its own file.
+/// The file of a loss, after the files that it needs.
 fn over_rows(name: &'static str, stored: bool, parts: Vec<&'static str>, own: &'static str) -> Module {
-    let mut module = module!(name, "gradient/order.wgsl", "gradient/batch.wgsl", "gradient/model.wgsl");
+    let mut module = model(name);
     module.files.extend(rows(stored));
     module.files.extend(parts);
     module.files.push(own);
@@ -85,18 +85,18 @@ pub fn gradient_tiles(of: &Loss, stored: bool) -> Module {
     over_rows("gradient of several outputs", stored, outputs(of), own)
 }
 
-/// The scores of a run that is too wide for one pass.
+/// The scores of rows that are too wide for one pass.
 pub fn gradient_scores(stored: bool) -> Module {
     over_rows("scores", stored, vec![], shader_file!("gradient/scores.wgsl"))
 }
 
-/// Derivatives in the place of a run's scores.
+/// Derivatives in place of the scores.
 pub fn gradient_derivatives(of: &Loss, stored: bool) -> Module {
     let own = shader_file!("gradient/derivatives.wgsl");
     over_rows("derivatives", stored, outputs(of), own)
 }
 
-/// The gradient's partial sums from a run's derivatives.
+/// The gradient's partial sums from the derivatives.
 pub fn gradient_columns(stored: bool) -> Module {
     let own = shader_file!("gradient/columns.wgsl");
     over_rows("gradient by columns", stored, vec![], own)
@@ -109,12 +109,12 @@ pub fn gradient_reduce() -> Module {
         "gradient/order.wgsl",
         "gradient/batch.wgsl",
         "gradient/reduce.wgsl",
+        "storage/f32.wgsl",
         "gradient/store.wgsl",
     )
 }
 
-/// Adds up partial sums, and steps a rule with the gradient; with another file in the rule's place where one
-/// is given.
+/// Adds up partial sums, and steps a rule with the gradient.
 pub fn gradient_descend(name: &'static str, rule_file: &'static str) -> Module {
     let mut module = module!(
         name,
@@ -123,6 +123,9 @@ pub fn gradient_descend(name: &'static str, rule_file: &'static str) -> Module {
         "gradient/reduce.wgsl",
         "arithmetic.wgsl",
         "step.wgsl",
+        "storage/f32.wgsl",
+        "storage/vectors.wgsl",
+        "storage/one_gradient.wgsl",
         "gradient/descend.wgsl",
         "accumulation.wgsl",
         "update.wgsl",
@@ -131,8 +134,7 @@ pub fn gradient_descend(name: &'static str, rule_file: &'static str) -> Module {
     module
 }
 
-/// Many updates in one dispatch: by a thread for each model that is fitted, or a workgroup; from rows that are
-/// packed, or padded.
+/// Many updates in one dispatch: a thread or a workgroup for each model that is fitted; from packed or padded rows.
 pub fn gradient_epochs(
     name: &'static str,
     of: &Loss,
@@ -140,7 +142,7 @@ pub fn gradient_epochs(
     packed: bool,
     per_thread: bool,
 ) -> Module {
-    let mut module = module!(name, "gradient/order.wgsl", "gradient/batch.wgsl", "gradient/model.wgsl");
+    let mut module = model(name);
     module.files.push(if packed {
         shader_file!("gradient/packed.wgsl")
     } else {
@@ -157,15 +159,16 @@ pub fn gradient_epochs(
     );
     module.files.extend(step.files);
     module.files.push(rule_file);
-    module.files.push(if per_thread {
-        shader_file!("gradient/epochs/per_thread.wgsl")
+    if per_thread {
+        module.files.push(shader_file!("gradient/epochs/per_thread.wgsl"));
     } else {
-        shader_file!("gradient/epochs/per_workgroup.wgsl")
-    });
+        module.files.push(shader_file!("storage/one_gradient.wgsl"));
+        module.files.push(shader_file!("gradient/epochs/per_workgroup.wgsl"));
+    }
     module
 }
 
-/// Adds up what evaluates a model.
+/// Adds up the evaluation of a model.
 pub fn evaluation_sum() -> Module {
     module!(
         "evaluation sum",

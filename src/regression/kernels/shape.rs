@@ -11,8 +11,7 @@ const HELD: u32 = 16;
 const MAX_ROWS: u32 = 4;
 /// vec4 of a row that one thread takes before another joins it.
 const BLOCKS: u32 = 4;
-/// The widest row that is read once, in vec4, where there is one output; as many weights where there are
-/// several.
+/// The widest row that is read once, in vec4, for one output; for several, the most vec4 of weights.
 const MAX_ONE_PASS: u32 = THREADS * HELD;
 /// vec4 of X and scores that a tile holds.
 const TILE: u32 = 512;
@@ -20,7 +19,7 @@ const TILE_SCORES: u32 = 1024;
 /// Workgroups, and so partial sums, of one segment of rows. Enough to fill any GPU; few enough that adding
 /// them up costs nothing beside reading X.
 const MAX_GROUPS: u32 = 512;
-/// What partial sums take at most where a row alone does not take more.
+/// The most bytes of partial sums, unless one partial sum has more.
 const MAX_PARTIAL_BYTES: u64 = 1 << 26;
 /// Threads that add up the partial sums of a column.
 const REDUCE_LANES: u32 = 16;
@@ -43,21 +42,20 @@ pub struct GradientLayout {
     pub features: u32,
     /// Outputs of the model.
     pub outputs: u32,
-    /// vec4 in the weights of an output, and of a row of X as kernels read it; what the last one has too many
+    /// vec4 in the weights of an output, and of a row of X as kernels read it; the rest of the last one
     /// is zero.
     pub vectors: u32,
-    /// Floats from one row of X to the next: whole vec4, or where that would be over 5 % more than the features,
-    /// as many as these are.
+    /// Floats from one row of X to the next: whole vec4, or the number of features if that saves over 5 %.
     pub stride: u32,
-    /// vec4 of the intercepts, behind all weights.
+    /// vec4 of the intercepts, after all weights.
     pub intercepts: u32,
-    /// Floats that lie beside a row of X.
+    /// Auxiliary columns.
     pub side: u32,
-    /// How rows are shared out.
+    /// The share of each thread in the rows.
     pub sums: Reduction,
 }
 
-/// How rows are shared out among threads.
+/// The share of each thread in the rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reduction {
     /// X is read once, by teams of threads that hold rows.
@@ -127,7 +125,7 @@ impl GradientLayout {
         u64::from(self.stride) * 4
     }
 
-    /// Bytes of a buffer with so many rows of X: whole vec4.
+    /// Bytes of a buffer with `rows` rows of X: whole vec4.
     pub fn x_bytes(&self, rows: u64) -> u64 {
         (rows * self.row_bytes()).next_multiple_of(16)
     }
@@ -137,12 +135,12 @@ impl GradientLayout {
         self.outputs * self.vectors + self.intercepts
     }
 
-    /// Elements of the parameters as they lie on the device, and of the gradient: whole vec4.
+    /// Elements of the parameters on the device, and of the gradient: whole vec4.
     pub fn padded_len(&self) -> u64 {
         4 * u64::from(self.param_vectors())
     }
 
-    /// Parameters as they lie on the device, from those of a [`Model`].
+    /// The parameters on the device, from those of a [`Model`].
     pub fn pad<T: Copy + Default>(&self, params: &[T]) -> Vec<T> {
         let mut padded = vec![T::default(); self.padded_len() as usize];
         for (from, to) in self.places() {
@@ -163,7 +161,7 @@ impl GradientLayout {
         self.places().count()
     }
 
-    /// Where each parameter of the model lies on the device.
+    /// The place of each parameter of the model among those on the device.
     fn places(&self) -> impl Iterator<Item = (usize, usize)> {
         let (features, stride) = (self.features as usize, self.vectors as usize * 4);
         let outputs = self.outputs as usize;
@@ -174,13 +172,13 @@ impl GradientLayout {
 
     /// The most rows of a segment: a larger batch is summed segment by segment.
     pub fn segment_rows(&self) -> u64 {
-        // Scores and what lies beside a row are in a binding too.
+        // Scores and auxiliary columns are in a binding too.
         let scores = if self.sums == Reduction::TwoPasses { self.outputs } else { 0 };
         let bytes = self.row_bytes().max(u64::from(scores.max(self.side)) * 4);
         (SEGMENT_BYTES / bytes).min(SEGMENT_PRODUCTS / self.products()).clamp(1, SEGMENT_ROWS)
     }
 
-    /// What a row costs, in products of a number and a weight.
+    /// The cost of a row, in products of a number and a weight.
     fn products(&self) -> u64 {
         u64::from(self.outputs) * (4 * u64::from(self.vectors)).max(ROW_PRODUCTS)
     }
@@ -191,7 +189,7 @@ impl GradientLayout {
         (slices as u32).min(self.groups(rows))
     }
 
-    /// vec4 of a partial sum: of a gradient, or of what evaluates a model.
+    /// vec4 of a partial sum: of a gradient, or of an evaluation.
     pub(crate) fn partial_vectors(&self, metrics: bool) -> u32 {
         1 + if metrics { self.outputs } else { self.param_vectors() }
     }
@@ -232,13 +230,13 @@ impl GradientLayout {
         };
         let partials = segments.iter().map(|&rows| self.groups(rows)).max().unwrap_or(0);
         let sum = within + teams + partials.div_ceil(REDUCE_LANES) + REDUCE_LANES.ilog2();
-        // What a thread adds where it has no row is zero, and rounds nothing.
+        // A thread without a row adds zero, which rounds nothing.
         (sum + segments.len() as u32).min(segments.iter().sum())
     }
 
     /// The longest chain of additions behind one score.
     pub fn dot_depth(&self) -> u32 {
-        // What a thread adds, four elements of a vector, the threads of a row, the intercept and the offset.
+        // The terms of a thread, four elements of a vector, the threads of a row, the intercept and the offset.
         match self.sums {
             Reduction::Teams { lanes, blocks, .. } => blocks + 2 + lanes.ilog2() + 4,
             Reduction::Tiles { .. } => self.vectors + 2 + 2,

@@ -1,4 +1,4 @@
-//! A step's constants where the host counts the steps.
+//! A step's constants, if the host counts the steps.
 
 use crate::Rule;
 use crate::cpu::{RuleConstants, Step, StepState};
@@ -21,7 +21,7 @@ pub fn advance(slot: &mut [u8], rule: &Rule, state: &mut StepState, lr: f32) -> 
     step
 }
 
-/// The first words of a slot: what is counted from step to step.
+/// The first words of a slot, which change from step to step.
 pub fn counted(step: &Step<f32>) -> [f32; COUNTED / 4] {
     let first = if step.first { FIRST } else { 0 };
     let unrectified = if step.unrectified { UNRECTIFIED } else { 0 };

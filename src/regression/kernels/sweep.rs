@@ -10,14 +10,14 @@ use crate::regression::Batch;
 use crate::{Error, Model, Penalty, Rule};
 use wgpu::{BufferUsages, ComputePass, Device, Queue};
 
-/// What a [`Sweep`] is made of, besides the rows and the settings.
+/// Everything that a [`Sweep`] depends on but the rows and the settings.
 #[derive(Clone, Copy, Debug)]
 pub struct SweepOptions {
     /// The model.
     pub model: Model,
-    /// What weights cost; intercepts cost nothing.
+    /// The penalty on weights; intercepts have none.
     pub penalty: Penalty,
-    /// In how many orders of the rows each setting is trained.
+    /// Orders of the rows: each setting is trained once in each of them.
     pub orders: usize,
     /// The most rows of a batch.
     pub max_batch: u64,
@@ -27,8 +27,8 @@ pub struct SweepOptions {
     pub shuffled: bool,
 }
 
-/// Every setting in every order of the rows, from the same start: a thread or a workgroup for each, as
-/// [`SmallBatchKernel`] has it, and the same bits as alone.
+/// Every setting in every order of the rows, from the same start: a thread or a workgroup for each, as in a
+/// [`SmallBatchKernel`], with the same bits as if it were trained by itself.
 #[derive(Debug)]
 pub struct Sweep {
     parts: Vec<Part>,
@@ -67,7 +67,7 @@ impl Sweep {
             let (what, range) = ("the number of orders", "at least 1");
             return Err(Error::Shape { what, value: 0, range });
         }
-        // Ahead of what the host would have to write.
+        // Checked before the host allocates as much.
         let limits = Limits::of(device);
         let hint = " for so many settings, or orders of rows, side by side";
         let (limit, available) = ("max_storage_buffer_binding_size", limits.max_binding);
@@ -102,8 +102,8 @@ impl Sweep {
         Ok(Sweep { parts, settings: settings.to_vec(), shape, orders })
     }
 
-    /// Describes the updates that are to be recorded next: as many batches in every order. The queue makes
-    /// the copies ahead of its next submission, so the last ones must have been submitted.
+    /// Describes the updates that are to be recorded next: the same number of batches in every order. The queue
+    /// copies them before its next submission, so the last ones must have been submitted.
     ///
     /// # Errors
     /// Those of [`SmallBatchKernel::prepare`]; [`Error::Length`] for another number of orders, or of batches in one.
@@ -129,7 +129,7 @@ impl Sweep {
         self.parts.iter().map(|part| part.epochs.parts()).sum()
     }
 
-    /// Records one of them: they follow on one another, in as many submissions as the caller likes.
+    /// Records one of them. All are recorded in order, in any number of submissions.
     pub fn record_part(&self, pass: &mut ComputePass, mut part: usize) {
         for Part { epochs, .. } in &self.parts {
             match part.checked_sub(epochs.parts()) {
@@ -144,7 +144,7 @@ impl Sweep {
         self.parts.iter().map(|part| part.epochs.params().clone()).collect()
     }
 
-    /// Where a setting's model in an order is.
+    /// The place of a setting's model in an order.
     ///
     /// # Errors
     /// [`Error::Index`] for a setting or an order that does not exist.
@@ -168,13 +168,13 @@ impl Sweep {
         self.parts.first().map_or((0, 0), |part| part.epochs.depths(batch))
     }
 
-    /// How rows and parameters lie.
+    /// The layout of rows and parameters.
     pub fn shape(&self) -> &GradientLayout {
         &self.shape
     }
 
-    /// The model's parameters of every setting in every order, those of the first setting first, from what
-    /// has been read of [`params`](Self::params), one span behind the other.
+    /// The model's parameters of every setting in every order, those of the first setting first, from the
+    /// values of the spans of [`params`](Self::params), one after the other.
     pub fn sort(&self, read: &[f32]) -> Vec<Vec<f32>> {
         let mut sorted = vec![Vec::new(); self.settings.len() * self.orders];
         let mut fits = read.chunks(self.shape.padded_len() as usize);

@@ -1,4 +1,4 @@
-//! Synthetic problems, made on the device.
+//! Synthetic problems, generated on the device.
 
 use super::{Chunk, DeviceDataset, GradientLayout};
 use super::{needs, shader};
@@ -14,13 +14,12 @@ use wgpu::{
 };
 
 const WORKGROUP: u32 = 64;
-/// Blocks of eight features that a thread takes before another joins it: the noise, which one thread
-/// makes for all, costs as much as two.
+/// Blocks of eight features that a thread takes before another joins it: the noise, which one thread generates for
+/// all, costs as much as two.
 const BLOCKS: u32 = 4;
-/// Rows of a part are so many, or a multiple: their bytes then begin where a binding may.
+/// The rows of a part are a multiple of this: their bytes then start at the alignment of a binding.
 const PART_ROWS: u64 = 64;
-/// Numbers that are made in a part, and products that its targets are the sums of, where so few rows have not
-/// more.
+/// The most numbers of a part, and the most products behind its targets, unless `PART_ROWS` rows have more.
 const PART_NUMBERS: u64 = 1 << 20;
 const PART_PRODUCTS: u64 = 1 << 22;
 /// Bytes from one part's description to the next: WebGPU's alignment of bindings.
@@ -48,7 +47,7 @@ struct Order {
 }
 
 /// A [`Synthetic`] problem on the device, for every kernel that is composed with
-/// `shaders/synthetic/generator.wgsl`: what that, and `targets.wgsl` beside it, bind as group 1.
+/// `shaders/synthetic/generator.wgsl`: group 1 of that file and of `targets.wgsl`.
 #[derive(Clone, Debug)]
 pub struct Generator {
     problem: Synthetic,
@@ -150,7 +149,7 @@ impl Generator {
         constants
     }
 
-    /// The workgroups of `targets.wgsl` for so many rows, each dimension of the grid at most `max_groups`.
+    /// The workgroups of `targets.wgsl` for `rows` rows, each dimension of the grid at most `max_groups`.
     pub fn target_grid(&self, rows: u32, max_groups: u32) -> [u32; 3] {
         grid(rows.into(), WORKGROUP / self.lanes(), max_groups)
     }
@@ -175,8 +174,8 @@ fn padded_weights(problem: &Synthetic, truth: &Truth) -> Vec<i32> {
     all
 }
 
-/// Fills a data set on the device with the rows of a [`Synthetic`] problem, bit for bit what
-/// [`Synthetic::fill_row`] gives on the CPU.
+/// Fills a data set on the device with the rows of a [`Synthetic`] problem, bit for bit those of
+/// [`Synthetic::fill_row`] on the CPU.
 #[derive(Debug)]
 pub struct SyntheticRows {
     generator: Generator,
@@ -246,7 +245,7 @@ impl SyntheticRows {
             let last = at + rows == u64::from(chunk.rows);
             let dispatch = |pipeline: &ComputePipeline, buffer: &Buffer, row_bytes: u64, grid| {
                 let offset = at * row_bytes;
-                // The last part has what fills the last vec4 too.
+                // The last part includes the padding of the last vec4.
                 let size = if last { buffer.size() - offset } else { rows * row_bytes };
                 let resources = vec![order.clone(), binding(buffer, offset, size)];
                 let bindings = group(device, "synthetic rows", &layout, resources);

@@ -25,10 +25,9 @@ pub const UPLOAD: u64 = 1 << 24;
 pub enum Placement {
     /// All of them on the device.
     Resident,
-    /// Nowhere: they are made inside the kernels that read them. For synthetic problems.
+    /// Nowhere: the kernels that read them generate them. For synthetic problems.
     Virtual,
-    /// On the device in two chunks of about so many bytes, one of which is written while the other is
-    /// computed with.
+    /// On the device in two buffers, one of which is written while the other is read (double buffering).
     Streamed {
         /// Bytes of a chunk. It has at least a batch or a window of rows, or where these are larger 64 MiB of
         /// them.
@@ -36,7 +35,7 @@ pub enum Placement {
     },
 }
 
-/// How rows are cut for a placement: which of them belong together, and the most bytes of a chunk.
+/// The cut of the rows into chunks: the rows that belong together, and the most bytes of a chunk.
 #[derive(Clone, Copy, Debug)]
 pub struct Cut {
     pub unit: u64,
@@ -57,7 +56,7 @@ impl Cut {
         let limit = limits.max_buffer_size.min(limits.max_storage_buffer_binding_size);
         let (most, chunk, resident) = match placement {
             Placement::Streamed { chunk } => {
-                // What is summed in one go lies in one chunk, or the bits would depend on the chunks.
+                // A segment lies in one chunk, or the bits would depend on the chunks.
                 let least = unit.min(shape.segment_rows()).min(rows);
                 let chunk = chunk.max(Self::bytes_of(shape, least));
                 (chunk, chunk, 2)
@@ -68,7 +67,7 @@ impl Cut {
         Cut { unit, chunk, resident }
     }
 
-    /// Bytes of a chunk with so many rows: of the larger of its buffers.
+    /// Bytes of the larger buffer of a chunk of `rows` rows.
     pub fn bytes_of(shape: &GradientLayout, rows: u64) -> u64 {
         shape.x_bytes(rows).max(rows * u64::from(shape.side) * 4)
     }
@@ -80,7 +79,7 @@ pub struct GpuData {
     pub(super) gpu: Gpu,
     pub(super) problem: Problem,
     pub(super) rows: RowSource,
-    /// What is in the two buffers that chunks take turns in.
+    /// The two buffers of streamed chunks.
     stream: Option<RefCell<Stream>>,
     submissions: Cell<Submissions>,
 }
@@ -89,14 +88,14 @@ pub struct GpuData {
 struct Stream {
     samples: DeviceDataset,
     held: [Option<usize>; 2],
-    /// What last read each of them.
+    /// The last submission that reads each of them.
     last: [Option<SubmissionIndex>; 2],
     x: Vec<f32>,
     sides: Vec<f32>,
     times: StreamTimes,
 }
 
-/// What streaming came to.
+/// The cost of streaming so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct StreamTimes {
     /// Time spent reading or making rows and handing them over.
@@ -190,7 +189,7 @@ impl GpuData {
                 let (x, sides) =
                     self.problem.rows_of(&Batch::new(chunk.first_row + u64::from(at), rows))?;
                 samples.write_part(&self.gpu.queue, i, at, &x, &sides)?;
-                // The queue makes the copies ahead of what is submitted next.
+                // The queue copies before the next submission.
                 work.copying(rows * row_bytes)?;
                 work.submit()?;
             }
@@ -203,12 +202,12 @@ impl GpuData {
         SubmissionQueue::new(&self.gpu, &self.submissions, rate)
     }
 
-    /// What has been submitted since this was last asked for.
+    /// The submissions since the last call.
     pub fn take_submissions(&self) -> Submissions {
         self.submissions.take()
     }
 
-    /// What streaming has come to so far, where rows are streamed.
+    /// The cost of streaming so far, if rows are streamed.
     pub fn stream_times(&self) -> Option<StreamTimes> {
         self.stream.as_ref().map(|stream| stream.borrow().times)
     }

@@ -1,4 +1,4 @@
-//! What evaluates a model, over all rows of a problem on a device.
+//! The evaluation of a model over all rows of a problem on a device.
 
 use super::Batches;
 use super::gpu_data::GpuData;
@@ -14,8 +14,8 @@ const AT_ONCE: u32 = 16;
 /// Rows of such a batch, unless one to train on is larger.
 const MOST: u64 = 1 << 16;
 
-/// Rows that are summed together on the device, in whole batches or windows. Chunks of the data hold as many,
-/// where there is room: then how rows are cut changes no bit.
+/// Rows that are summed together on the device, in whole batches or windows. If chunks of the data hold a multiple of
+/// them, the bits do not depend on the chunks.
 pub fn together(shape: &GradientLayout, batches: &Batches) -> u64 {
     let unit = batches.unit();
     (shape.segment_rows().min(MOST) / unit).max(1) * unit
@@ -46,7 +46,7 @@ impl DeviceEvaluator {
         Ok(DeviceEvaluator { evaluator, read_back, rate: ThroughputEstimate::default(), rows })
     }
 
-    /// Bytes of what is allocated on the device, and of what is read through, where rows lie in chunks of `cut`.
+    /// Bytes of all buffers for sums, and of those for reading back, if rows lie in chunks of `cut` rows.
     pub fn bytes_of(
         shape: &GradientLayout,
         batches: &Batches,
@@ -59,7 +59,7 @@ impl DeviceEvaluator {
         (sums, read_back_bytes(shape))
     }
 
-    /// Over so many rows from `first` on.
+    /// The evaluation over `rows` rows from `first` on.
     pub fn evaluate(
         &mut self,
         data: &GpuData,

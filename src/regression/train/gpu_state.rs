@@ -1,4 +1,4 @@
-//! A model and its moments on a device, and what a worker reads of them.
+//! The state of a worker on a device, and its copies on the host.
 
 use super::gpu_data::GpuData;
 use super::state::{Numbers, WorkerState};
@@ -50,16 +50,16 @@ pub fn start(data: &GpuData, shape: &GradientLayout, params: &[f64]) -> Result<S
     Ok(span)
 }
 
-/// Room for parameters and loss after so many updates; or for a state before and after one, two gradients, and
-/// three losses.
+/// Room for parameters and loss after each of `updates` updates; or for a state before and after one, two gradients,
+/// and three losses.
 pub fn read_back_bytes(params: u64, moments: u64, updates: u64) -> u64 {
     let states = 2 * (1 + moments) + 2;
     4 * (updates * (params + 1)).max(states * params + 3)
 }
 
 impl<'a> GpuState<'a> {
-    /// `state` are `moments` moments, and then the average where one is kept; `updates` is how many traces of
-    /// parameters and losses are read at a time.
+    /// `state` are `moments` moments, and then the average if there is one; traces of parameters and losses are read
+    /// for up to `updates` updates at a time.
     pub fn new(
         data: &'a GpuData,
         shape: GradientLayout,
@@ -79,13 +79,13 @@ impl<'a> GpuState<'a> {
         self.moments.iter().try_for_each(|moment| work.copy(&mut self.read_back, moment))
     }
 
-    /// Parts of what was read, each as long as the parameters, as a model counts them.
+    /// The values that were read in parts, each as long as the parameters, in the order of a model.
     pub fn parts<'b>(&self, values: &'b [f32]) -> impl Iterator<Item = Vec<f32>> + use<'b> {
         let shape = self.shape;
         values.chunks(self.params.len as usize).map(move |part| shape.unpad(part))
     }
 
-    /// Parameters and moments, where they are the next parts.
+    /// Parameters and moments, which are the next parts.
     pub fn snapshot(&self, parts: &mut impl Iterator<Item = Vec<f32>>) -> Snapshot {
         let params = parts.next().unwrap_or_default();
         Snapshot { params, moments: parts.take(self.moments.len()).collect() }

@@ -1,5 +1,5 @@
-//! How the updates of a small problem are shared out among threads. Pure arithmetic on the model and the
-//! size of a batch, so that the order of every sum is the same on every device.
+//! The threads that make the updates of a small problem. Pure arithmetic on the model and the size of a batch, so that
+//! the order of every sum is the same on every device.
 
 use super::super::GradientLayout;
 use super::super::shape::THREADS;
@@ -8,28 +8,28 @@ use crate::Model;
 /// vec4 of weights that one thread holds, and vec4 of its rows that it reads for an update at most.
 const THREAD_VECTORS: u32 = 8;
 const THREAD_BATCH: u64 = 256;
-/// What a workgroup holds: vec4 of parameters, rows of a batch.
+/// The most vec4 of parameters, and the most rows of a batch, that a workgroup holds.
 const HELD: u32 = 512;
 const HELD_ROWS: u64 = 1024;
-/// vec4 of its rows that one workgroup reads for an update: what makes more of them is better made by many.
+/// vec4 of its rows that one workgroup reads for an update at most; many workgroups are faster beyond.
 const BATCH: u64 = 4096;
 
 /// llvmpipe ends an invocation without a word after 65 535 iterations of loops, all in all.
 const MAX_ITERATIONS: u64 = 65_000;
-/// And of all threads together: what a software adapter does in a fraction of a second.
+/// The most iterations of all threads together: a fraction of a second on a software adapter.
 const ALL_ITERATIONS: u64 = 1 << 25;
 
-/// Who makes the updates of a fit.
+/// The threads that make the updates of a fit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sharing {
     /// One thread.
     PerThread,
-    /// One workgroup, of which so many threads take a column each.
+    /// One workgroup, of which `columns` threads take a column each.
     PerWorkgroup { columns: u32 },
 }
 
 impl Sharing {
-    /// For batches of up to `max_batch` rows; none where they are too large, or for several outputs.
+    /// For batches of up to `max_batch` rows; none if they are too large, or for several outputs.
     pub fn new(model: &Model, max_batch: u64) -> Option<Self> {
         let shape = GradientLayout::new(model).ok()?;
         let read = max_batch.saturating_mul(shape.vectors.into());
@@ -43,7 +43,7 @@ impl Sharing {
         Some(Sharing::PerWorkgroup { columns: vectors.next_power_of_two().min(THREADS) })
     }
 
-    /// The most updates that a dispatch may make of so many fits: a loop counts one more than its iterations.
+    /// The most updates that a dispatch may make of `fits` fits. A loop counts one more than its iterations.
     pub fn updates(self, shape: &GradientLayout, planes: u64, max_batch: u64, fits: u64) -> u64 {
         let vectors = u64::from(shape.param_vectors());
         let dot = 1 + u64::from(shape.vectors);
@@ -68,8 +68,8 @@ impl Sharing {
         (most.saturating_sub(once) / update).max(1)
     }
 
-    /// The longest chain of additions behind an element of the gradient of so many rows or their loss, and
-    /// behind a score, for error bounds.
+    /// The longest chain of additions behind an element of the gradient of `rows` rows or their loss, and behind a
+    /// score, for error bounds.
     pub fn depths(self, shape: &GradientLayout, rows: u64) -> (u32, u32) {
         let rows = rows as u32;
         let sum = match self {

@@ -1,5 +1,4 @@
-//! What the kernel reads and writes besides rows and parameters: tables of steps and batches, moments, and
-//! what comes of the updates.
+//! The buffers of the kernel besides rows and parameters: steps, batches, moments, and the results of updates.
 
 use super::super::steps::USED;
 use crate::gpu::bindings::{BufferAccess, buffer_with, check_limit, group, layout};
@@ -13,7 +12,7 @@ pub const BATCH_WORDS: usize = 4;
 /// Bytes of `struct Part` in `shaders/gradient/epochs/epochs.wgsl`.
 const PART_BYTES: u64 = 16;
 
-/// What there is to be room for.
+/// The numbers that the sizes of the buffers follow from.
 #[derive(Clone, Copy, Debug)]
 pub struct Room {
     /// Settings, and orders of the rows.
@@ -27,7 +26,7 @@ pub struct Room {
     /// Elements of all parameters, and planes of state.
     pub len: u64,
     pub planes: u64,
-    /// Whether the parameters behind every update are kept.
+    /// Whether the parameters after every update are kept.
     pub traced: bool,
 }
 
@@ -63,7 +62,7 @@ pub struct Tables {
 }
 
 impl Tables {
-    /// With room for what is said.
+    /// Allocates the buffers.
     ///
     /// # Errors
     /// [`Error::Limit`] if one of them is longer than a binding.
@@ -119,7 +118,7 @@ impl Tables {
         group(device, "epochs", layout, resources)
     }
 
-    /// Writes so many updates: the words of their batches, and of each update the step of every setting.
+    /// Writes `updates` updates: the words of their batches, and of each update the step of every setting.
     pub fn write(&self, queue: &Queue, updates: u64, batches: &[u32], steps: &[[f32; COUNTED / 4]]) {
         let mut parts = Vec::new();
         for first in (0..updates).step_by(self.room.at_once as usize) {
@@ -132,12 +131,12 @@ impl Tables {
         queue.write_buffer(&self.steps, 0, bytemuck::cast_slice(steps));
     }
 
-    /// How many parts so many updates have.
+    /// The dispatches of `updates` updates.
     pub fn parts(&self, updates: u64) -> u64 {
         updates.div_ceil(self.room.at_once)
     }
 
-    /// Where a part is described.
+    /// The dynamic offset of a part's description.
     pub fn offset(part: usize) -> u32 {
         (part as u64 * SLOT) as u32
     }
@@ -153,7 +152,7 @@ impl Tables {
         Span::new(&self.results, self.room.len * 4, len)
     }
 
-    /// The parameters behind every update in turn.
+    /// The parameters after every update in turn.
     pub fn trace(&self) -> Option<Span> {
         let before = (self.room.len + self.losses().len) * 4;
         let len = self.room.max_updates * self.room.len;
