@@ -62,11 +62,11 @@ impl SavedModel {
     /// Returns the most probable class of each row as a target value; `None` if the model is not a classifier.
     pub fn labels(&self, scores: &[f64]) -> Option<Vec<f64>> {
         let values = self.class_values();
-        Some(self.likeliest(scores)?.into_iter().map(|class| values[class]).collect())
+        Some(self.most_probable_classes(scores)?.into_iter().map(|class| values[class]).collect())
     }
 
     /// Returns the most probable class of each row as an index of the labels; `None` if the model is not a classifier.
-    pub fn likeliest(&self, scores: &[f64]) -> Option<Vec<usize>> {
+    pub fn most_probable_classes(&self, scores: &[f64]) -> Option<Vec<usize>> {
         match self.model.loss {
             Loss::Logistic => Some(scores.iter().map(|&z| usize::from(z > 0.0)).collect()),
             Loss::Softmax { .. } => {

@@ -143,7 +143,7 @@ fn gpu_and_cpu_agree() {
 
 /// Learning rates that are too large, and one that converges.
 #[test]
-fn what_diverged_is_counted_and_no_best() {
+fn diverged_fits_are_counted_and_never_best() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("fits.csv");
     let report =
@@ -160,7 +160,7 @@ fn what_diverged_is_counted_and_no_best() {
 }
 
 #[test]
-fn the_map_is_drawn_over_what_is_asked_for() {
+fn the_map_is_drawn_over_the_requested_axes() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("map.svg");
     let svg = |arguments: &str| {
@@ -184,7 +184,7 @@ fn the_map_is_drawn_over_what_is_asked_for() {
 }
 
 #[test]
-fn what_cannot_be_is_named() {
+fn invalid_arguments_are_named() {
     for (range, part) in [
         ("1:2", "a range is MIN:MAX:COUNT"),
         ("1:2:1", "a range has 2 to"),
@@ -216,7 +216,7 @@ fn what_cannot_be_is_named() {
 }
 
 #[test]
-fn a_map_over_what_no_optimizer_has_leaves_no_file() {
+fn a_map_over_an_unused_hyper_parameter_leaves_no_file() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("map.svg");
     let (code, _, stderr) =
