@@ -232,7 +232,7 @@ fn another_problem_is_refused_by_the_field_that_differs() {
     };
     refused(
         "a.csv --batch-size 3 --epochs 3",
-        &["1-adam-6.safetensors: batch_size was 2 in the checkpoint and is 3 now"],
+        &["1-adam-6.safetensors: configuration mismatch: batch_size was 2 in the checkpoint and is 3 now"],
     );
     refused(
         "a.csv --batch-size 2 --epochs 3 --lr 0.5",
@@ -281,7 +281,7 @@ fn another_fall_of_the_learning_rate_is_another_run() {
             )
         };
         assert_eq!(run(&folder, &fit(0.5, 2)).code, 0);
-        refused(&folder, &fit(0.25, 4), &["schedule is \"0.001 ", " there, and "]);
+        refused(&folder, &fit(0.25, 4), &["schedule was \"0.001 ", " in the checkpoint and is "]);
         assert_eq!(run(&folder, &fit(0.5, 4)).code, 0);
     }
 }

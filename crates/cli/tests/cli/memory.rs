@@ -31,5 +31,5 @@ fn allocations_beyond_a_limit_of_the_process_are_refused_with_both_numbers() {
     }
     let bench =
         "bench step --device cpu --rule sgd --sizes 4096 --time-budget 0.001 --stream 4294967296";
-    refused(5_000_000, bench, &["needs 8589934592 bytes of the host's memory, and ", " are available"]);
+    refused(5_000_000, bench, &["needs 8589934592 bytes of host memory, but ", " are available"]);
 }

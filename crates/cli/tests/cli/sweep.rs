@@ -186,10 +186,10 @@ fn the_map_is_drawn_over_the_requested_axes() {
 #[test]
 fn invalid_arguments_are_named() {
     for (range, part) in [
-        ("1:2", "a range is MIN:MAX:COUNT"),
-        ("1:2:1", "a range has 2 to"),
-        ("2:1:3", "there are no 3 values by equal factors from 2 to 1"),
-        ("0:1:3", "by equal factors from 0 to 1"),
+        ("1:2", "a range must be MIN:MAX:COUNT"),
+        ("1:2:1", "a range must have 2 to"),
+        ("2:1:3", "no 3 values with logarithmic spacing exist from 2 to 1"),
+        ("0:1:3", "with logarithmic spacing exist from 0 to 1"),
         ("x", "`x`: invalid float literal"),
         ("nan", "`nan` is not finite"),
     ] {
@@ -222,6 +222,6 @@ fn a_map_over_an_unused_hyper_parameter_leaves_no_file() {
     let (code, _, stderr) =
         run(&format!("--device cpu --lr 0.1,0.2 --y alpha --plot {}", path.display()));
     assert_eq!(code, 2);
-    assert!(stderr.contains("no optimizer chosen has alpha"), "{stderr}");
+    assert!(stderr.contains("no selected optimizer has alpha"), "{stderr}");
     assert!(!path.exists());
 }

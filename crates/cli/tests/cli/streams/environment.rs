@@ -74,7 +74,7 @@ fn an_unknown_backend_is_named_with_its_variable() {
         let variables = [("WGPU_BACKEND", Some(value))];
         let said = format!("error: WGPU_BACKEND is `{value}`: `{word}` is not a backend");
         for arguments in ON_GPU.iter().chain(&["devices", "verify --adapter all"]) {
-            refused_with(&variables, arguments, &[&said, "vulkan, metal, dx12 and gl"]);
+            refused_with(&variables, arguments, &[&said, "vulkan, metal, dx12 or gl"]);
         }
     }
 }
