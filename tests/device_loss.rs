@@ -102,7 +102,7 @@ const WAYS: [(u64, Placement); 4] = [
 ];
 
 #[test]
-fn a_run_whose_device_is_lost_between_updates_comes_to_the_same_bits() {
+fn a_run_whose_device_is_lost_between_updates_has_the_same_bits() {
     if training::gpu().is_none() {
         return;
     }
@@ -127,7 +127,7 @@ fn a_run_whose_device_is_lost_between_updates_comes_to_the_same_bits() {
 }
 
 #[test]
-fn a_run_whose_device_is_lost_at_any_time_comes_to_the_same_bits() {
+fn a_run_whose_device_is_lost_at_any_time_has_the_same_bits() {
     if training::gpu().is_none() {
         return;
     }

@@ -51,7 +51,7 @@ fn allocated(gpu: &Gpu) -> Option<u64> {
 }
 
 #[test]
-fn what_is_counted_is_what_is_allocated() {
+fn the_computed_memory_is_allocated() {
     if gpu().is_none() {
         return;
     }
@@ -132,7 +132,7 @@ fn a_software_adapters_memory_is_the_hosts() {
 }
 
 #[test]
-fn chunks_are_halved_down_to_what_belongs_together() {
+fn chunks_are_halved_down_to_one_batch_or_window() {
     let (problem, model) = table(100_000, 50);
     let recipes = [adam(model)];
     let shuffle = Some(Shuffle { seed: 1, window: 3000 });
@@ -185,7 +185,7 @@ fn fit(
 }
 
 #[test]
-fn what_passes_a_binding_is_cut_or_refused() {
+fn data_larger_than_a_binding_are_split_or_refused() {
     let Some(gpu) = gpu() else { return };
     let rule: Rule = Sgd { lr: 1e-3, ..Sgd::default() }.into();
     let limits = wgpu::Limits {
@@ -233,7 +233,7 @@ fn what_passes_a_binding_is_cut_or_refused() {
 /// A device refuses allocations that no machine can serve: later allocations return errors with numbers, and smaller ones
 /// succeed.
 #[test]
-fn a_device_without_memory_refuses_and_goes_on() {
+fn a_device_without_memory_refuses_and_still_works() {
     let Some(gpu) = gpu() else { return };
     // 64 TB in buffers that each are within the limits.
     let (problem, model) = synthetic(1 << 38, 64, 1, Loss::Mse);

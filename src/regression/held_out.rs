@@ -185,7 +185,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn an_order_has_every_row_once_and_runs_are_of_it(
+        fn an_order_has_every_row_once_and_its_ranges_agree(
             rows_of_data in 2u64..5000, fraction in 0.0f64..1.0, seed: u64, part in 1u64..3000,
             first in 0.0f64..1.0,
         ) {

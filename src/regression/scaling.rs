@@ -79,7 +79,7 @@ mod tests {
     proptest! {
         /// Differences of multiples of 2⁻¹⁰ from 2³⁰ are exact, and so are all sums' inputs.
         #[test]
-        fn what_is_added_to_a_whole_column_does_not_change_its_scale(
+        fn an_offset_of_a_column_does_not_change_its_scale(
             values in prop::collection::vec(-1000i32..1000, 2..50), shift in -(1i64 << 30)..1 << 30,
         ) {
             let column = |shift: f64| -> Vec<f64> {
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn the_greatest_weight_comes_to_lie_between_one_and_two() {
+    fn the_largest_weight_is_scaled_between_one_and_two() {
         for weight in [1.0, 1.5, 7.0, 1e36, 1e-40, f64::MIN_POSITIVE, f64::MAX / 4.0] {
             let scaled = weight * of_weights(weight);
             assert!((1.0..2.0).contains(&scaled), "{weight}: {scaled}");

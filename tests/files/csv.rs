@@ -182,7 +182,7 @@ fn lines_end_in_a_carriage_return_too() {
 }
 
 #[test]
-fn what_separates_cells_is_found_out_or_said() {
+fn the_separator_is_detected_or_given() {
     let x = (vec![1.5, 2.0, 4.0, 5.5, 7.0, 9.0], vec![3.25, 6.0, -2.5]);
     for text in [
         "age;weight;price\n1,5;2;3,25\n4;5,5;6\n7;9;-2,5\n",
@@ -236,7 +236,7 @@ fn an_index_that_pandas_wrote_is_left_out() {
 }
 
 #[test]
-fn what_a_file_says_is_printable() {
+fn texts_of_a_file_are_printable() {
     let text = "a,\u{1b}]0;title\u{7}y\n\u{1b}[31mRED\u{1b}[0m\u{7},1\n";
     let error = message("d.csv", text, &FileOptions::default());
     assert!(error.ends_with("column `a`: `\\u{1b}[31mRED\\u{1b}[0m\\u{7}` is not a number"), "{error}");

@@ -32,7 +32,7 @@ const KINDS: [Kind; 2] = [
 ];
 
 #[test]
-fn a_file_is_what_was_written() {
+fn a_file_has_the_written_content() {
     assert_eq!(checkpoint::check(checkpoint::whole()).unwrap().progress.update, 6);
     assert_eq!(state::check(state::whole()).unwrap().tensors.len(), 2);
 }

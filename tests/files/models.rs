@@ -116,7 +116,7 @@ fn other_programs_can_read_it() {
 }
 
 #[test]
-fn what_is_no_model_is_not_saved() {
+fn an_invalid_model_is_not_saved() {
     let (folder, path) = place();
     let good = softmax();
     let scaled = |mean: &[f64], scale: &[f64]| SavedModel {

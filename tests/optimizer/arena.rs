@@ -149,7 +149,7 @@ fn tensors_have_the_names_and_shapes_that_they_were_given() {
 }
 
 #[test]
-fn what_is_no_tensor_is_zero_and_what_is_one_is_left_as_it_was() {
+fn padding_is_zero_and_tensors_are_unchanged() {
     let Some(gpu) = Gpu::get() else { return };
     let arena = arena(gpu, &[5, 70, 1], u64::MAX);
     let whole = Span::whole(&arena.tensors()[0].params[0].buffer);

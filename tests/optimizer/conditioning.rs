@@ -423,7 +423,7 @@ mod norm {
     }
 
     #[test]
-    fn the_step_takes_what_is_clipped() {
+    fn the_step_uses_the_clipped_gradient() {
         let Some(gpu) = Gpu::get() else { return };
         for clip in [ClipNorm::Torch(2.0), ClipNorm::Optax(2.0), ClipNorm::Torch(1e6)] {
             let conditioning = Conditioning {
@@ -465,7 +465,7 @@ mod norm {
     }
 
     #[test]
-    fn what_lies_behind_a_tensor_does_not_count() {
+    fn elements_after_a_tensor_do_not_count() {
         let Some(gpu) = Gpu::get() else { return };
         let conditioning = Conditioning {
             clip_norm: Some(ClipNorm::Torch(1e30)),
@@ -843,7 +843,7 @@ mod accumulated {
     }
 
     #[test]
-    fn what_waits_is_dropped_with_a_restored_step() {
+    fn accumulated_gradients_are_dropped_with_a_restored_step() {
         let Some(gpu) = Gpu::get() else { return };
         let options = accumulating(2, Conditioning::default());
         let optimizer = optimizer(gpu, plain_sgd(), options, &[&[0.0]]);

@@ -59,7 +59,7 @@ fn assert_names(error: &Error, parts: &[&str]) {
 }
 
 #[test]
-fn what_is_right_is_not_refused() {
+fn valid_settings_are_accepted() {
     let device = device();
     let shared = buffer(&device, 1024);
     let [a, b] = [Span::new(&shared, 0, 64), Span::new(&shared, 256, 64)];

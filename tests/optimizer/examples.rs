@@ -20,7 +20,7 @@ use std::path::Path;
 use wgpu_optim::Span;
 
 #[test]
-fn every_walker_comes_to_the_minimum() {
+fn every_walker_reaches_the_minimum() {
     let Some(gpu) = Gpu::get() else { return };
     let ends = embed::descend(&gpu.device, &gpu.queue).unwrap();
     assert_eq!(ends.len(), 1000);
@@ -127,7 +127,7 @@ fn splat_gradients_are_the_slopes_of_the_loss() {
 }
 
 #[test]
-fn splats_come_to_show_the_picture_and_do_so_again() {
+fn splats_show_the_picture_reproducibly() {
     let Some(gpu) = Gpu::get() else { return };
     let folder = tempfile::tempdir().unwrap();
     let run = |out: &str| {

@@ -126,7 +126,7 @@ fn commands_that_wait_read_the_tables_that_they_were_recorded_with() {
 }
 
 #[test]
-fn a_frozen_tensor_stays_and_goes_on_when_it_is_thawed() {
+fn a_frozen_tensor_stays_and_continues_when_it_is_thawed() {
     let Some(gpu) = Gpu::get() else { return };
     let mut random = Random(3);
     for rule in rules() {
@@ -202,7 +202,7 @@ fn a_selection_lasts() {
 }
 
 #[test]
-fn a_restored_tensor_goes_on_where_it_was() {
+fn a_restored_tensor_continues_from_its_step() {
     let Some(gpu) = Gpu::get() else { return };
     let mut random = Random(5);
     for rule in rules() {
@@ -283,7 +283,7 @@ fn no_tensor_at_all_is_a_step_too() {
 
 /// The model itself, in a case that can be computed by hand.
 #[test]
-fn the_copy_does_what_it_should() {
+fn the_model_is_correct() {
     let conditioning = Conditioning { grad_scale: 2.0, skip_nonfinite: true, ..Conditioning::default() };
     let options = Options { conditioning, micro_batches: 2, average: Some(0.5) };
     let groups = vec![group(plain_sgd(), &[1.0, 0.5])];
@@ -303,7 +303,7 @@ fn the_copy_does_what_it_should() {
 }
 
 #[test]
-fn a_restored_run_goes_on_in_the_middle_of_its_schedule() {
+fn a_restored_run_continues_in_the_middle_of_its_schedule() {
     let Some(gpu) = Gpu::get() else { return };
     let setup = ones(vec![group(plain_sgd(), &[1.0, 2.0, 4.0])], &[1]);
     let optimizer = setup.apart(gpu);

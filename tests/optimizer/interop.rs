@@ -230,7 +230,7 @@ fn in_passes_of_one_encoder() {
 }
 
 #[test]
-fn in_submissions_that_take_turns() {
+fn in_alternating_submissions() {
     let Some(gpu) = Gpu::get() else { return };
     assert_as_alone(gpu, |works| {
         for step in 0..STEPS {

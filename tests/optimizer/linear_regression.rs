@@ -28,7 +28,7 @@ fn assert_published(case: &Published, w: &[f64]) {
 }
 
 #[test]
-fn f64_comes_to_the_published_weights() {
+fn f64_reaches_the_published_weights() {
     let problem = linear_regression();
     assert_eq!(problem.cases.len(), 36);
     for case in &problem.cases {
@@ -73,7 +73,7 @@ fn gradient_kernel(problem: &LinearRegression) -> String {
 
 /// All cases with the same number of steps are one optimizer over an arena, each a group with its own rule.
 #[test]
-fn the_device_comes_to_the_published_weights() {
+fn the_device_reaches_the_published_weights() {
     let Some(gpu) = Gpu::get() else { return };
     let problem = linear_regression();
     for steps in [100, 1_000] {

@@ -168,7 +168,7 @@ fn a_warm_up_is_pytorchs_linear_and_then_the_schedule() {
 }
 
 #[test]
-fn a_warm_up_goes_to_what_the_schedule_starts_from() {
+fn a_warm_up_ends_at_the_start_of_the_schedule() {
     let cycle = OneCycle { total_steps: 100, ..OneCycle::default() }.schedule(0.5).unwrap();
     let warm = cycle.clone().warm_up(4, 0.0).unwrap();
     assert_eq!((warm.at(0), warm.at(2), warm.at(4)), (0.0, 0.01, 0.02));
@@ -189,7 +189,7 @@ fn each_schedule_in_a_row_starts_from_its_own_step_0() {
 }
 
 #[test]
-fn what_has_an_end_stays_there_and_what_has_periods_keeps_them() {
+fn finite_schedules_hold_their_end_and_periodic_ones_repeat() {
     let far = 1_000_000_000;
     let at = |schedule: Result<Schedule, Error>, step| schedule.unwrap().at(step);
     for step in [far, u64::MAX] {
@@ -252,7 +252,7 @@ fn any_function_is_a_schedule() {
 }
 
 #[test]
-fn a_sample_refuses_what_an_optimizer_would() {
+fn a_sample_refuses_tables_that_an_optimizer_would_refuse() {
     for bad in [f64::NAN, f64::INFINITY, -1e-3, 1e39] {
         let schedule = Schedule::from_fn(move |step| if step == 3 { bad } else { 0.1 });
         schedule.sample(3).unwrap();
@@ -332,7 +332,7 @@ fn an_error_names_schedule_field_value_and_range() {
 }
 
 #[test]
-fn a_schedule_is_shown_as_what_made_it() {
+fn a_schedule_is_shown_as_its_expression() {
     let schedule = Exponential { gamma: 0.5 }.schedule(0.1).unwrap();
     let row = schedule.warm_up(3, 0.0).unwrap().then(9, Schedule::from_fn(|_| 0.2));
     let text = "Exponential { gamma: 0.5 }.schedule(0.1).warm_up(3, 0.0).then(9, Schedule::from_fn(..))";
@@ -385,7 +385,7 @@ proptest! {
 
     /// Compositions of them are valid too.
     #[test]
-    fn what_is_not_refused_is_a_learning_rate_at_any_step(
+    fn a_valid_schedule_is_a_learning_rate_at_any_step(
         lr in number(),
         (first, second) in (options(), options()),
         (milestone, warm_up, start_factor) in (steps(), steps(), number()),

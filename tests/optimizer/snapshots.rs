@@ -115,7 +115,7 @@ fn assert_same(what: &str, actual: &Snapshot, expected: &Snapshot) {
 }
 
 #[test]
-fn a_run_that_is_cut_anywhere_goes_on_with_the_same_bits() {
+fn a_run_interrupted_anywhere_continues_with_the_same_bits() {
     let Some(gpu) = Gpu::get() else { return };
     for rule in rules() {
         let mut random = Random(1);
@@ -147,7 +147,7 @@ fn a_run_that_is_cut_anywhere_goes_on_with_the_same_bits() {
 }
 
 #[test]
-fn what_is_restored_is_what_was_saved() {
+fn a_restored_state_equals_the_snapshot() {
     let Some(gpu) = Gpu::get() else { return };
     let mut random = Random(2);
     let setup = everything(Adam { amsgrad: true, ..adam() }.into(), &mut random);
@@ -177,7 +177,7 @@ fn what_is_restored_is_what_was_saved() {
 
 /// The recovery of a program whose device was lost: it has only the state on the host.
 #[test]
-fn a_run_goes_on_on_another_device() {
+fn a_run_continues_on_another_device() {
     let Some(gpu) = Gpu::get() else { return };
     let mut random = Random(3);
     let setup = everything(adam().into(), &mut random);
@@ -225,7 +225,7 @@ fn param(state: &OptimizerState) -> f32 {
 }
 
 #[test]
-fn a_copy_is_of_its_place_in_the_encoder_and_the_last_one_counts() {
+fn a_snapshot_is_of_its_place_in_the_encoder_and_the_last_one_counts() {
     let Some(gpu) = Gpu::get() else { return };
     let optimizer = counter(gpu);
     let [mut first, mut second] = [(); 2].map(|()| optimizer.snapshot(&gpu.device).unwrap());
@@ -369,7 +369,7 @@ fn no_tensor_at_all_is_a_state_too() {
 
 /// More than 64 tensors use different dispatches, and long tables have other positions.
 #[test]
-fn many_tensors_and_a_long_schedule_go_on() {
+fn many_tensors_and_a_long_schedule_are_restored() {
     let Some(gpu) = Gpu::get() else { return };
     let mut random = Random(6);
     let mut setup = Setup::new(adam(), Options::default(), &mut random, &[3; 130]);
@@ -387,7 +387,7 @@ fn many_tensors_and_a_long_schedule_go_on() {
 }
 
 #[test]
-fn where_tensors_lie_is_no_part_of_it() {
+fn the_state_does_not_depend_on_the_location_of_tensors() {
     let Some(gpu) = Gpu::get() else { return };
     let limits = wgpu::Limits {
         max_storage_buffer_binding_size: 64 << 20,
@@ -502,7 +502,7 @@ mod in_a_file {
     }
 
     #[test]
-    fn another_file_is_no_state() {
+    fn another_file_is_not_a_state() {
         let path = Path::new("/no/such/file");
         let error = OptimizerState::load(path).unwrap_err();
         assert!(matches!(error, CheckpointError::File { operation: "reading", .. }), "{error}");

@@ -83,7 +83,7 @@ fn the_constants_of_every_step_are_those_of_the_twin() {
 }
 
 #[test]
-fn any_state_that_is_written_to_the_device_goes_on_as_the_twin() {
+fn any_state_written_to_the_device_continues_like_the_cpu_path() {
     let Some(gpu) = Gpu::get() else { return };
     let mut random = Random(6);
     let edges = [0, 1, u64::MAX, u64::MAX - 1, 1 << 63, 1 << 32, (1 << 32) - 1, 0xffff_0000_ffff];

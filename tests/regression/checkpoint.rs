@@ -135,7 +135,7 @@ fn only_the_last_few_are_kept() {
 }
 
 #[test]
-fn an_operation_that_fails_is_named_and_what_was_there_is_there_still() {
+fn a_failed_operation_is_named_and_earlier_checkpoints_remain() {
     let kept = Kept::new();
     let mut failures = Vec::new();
     for at in 1.. {
@@ -222,7 +222,7 @@ fn every_shorter_and_every_longer_file_is_refused() {
 }
 
 #[test]
-fn a_damaged_checkpoint_is_passed_over_and_told_of() {
+fn a_damaged_checkpoint_is_skipped_and_reported() {
     let (files, kept) = (MemoryFiles::default(), Kept::new());
     let checkpoints = Kept::open(&files);
     kept.states[..2].iter().for_each(|state| kept.save(&checkpoints, state).unwrap());
@@ -241,7 +241,7 @@ fn a_damaged_checkpoint_is_passed_over_and_told_of() {
 }
 
 #[test]
-fn what_is_damaged_is_kept_under_another_name_once_there_is_a_newer_checkpoint() {
+fn a_damaged_checkpoint_is_renamed_once_there_is_a_newer_one() {
     let (files, kept) = (MemoryFiles::default(), Kept::new());
     let checkpoints = Checkpoints::open(Arc::new(files.clone()), Path::new(FOLDER), 1).unwrap();
     kept.save(&checkpoints, &kept.states[3]).unwrap();

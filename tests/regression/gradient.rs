@@ -298,7 +298,7 @@ fn workgroups_that_take_several_tiles_drop_no_row() {
 }
 
 #[test]
-fn rows_go_on_past_one_dimension_of_the_grid() {
+fn rows_may_exceed_one_dimension_of_the_grid() {
     let Some(gpu) = Gpu::get() else { return };
     let limits = wgpu::Limits { max_compute_workgroups_per_dimension: 512, ..gpu.device.limits() };
     let Some(small) = Gpu::with_limits(limits) else { return };

@@ -126,7 +126,7 @@ fn what_does_not_fit_is_named() {
 }
 
 #[test]
-fn what_a_metric_is_not_defined_for_is_an_error() {
+fn an_undefined_metric_is_an_error() {
     let value = |result: Result<f64, MetricError>| match result.unwrap_err() {
         MetricError::Value { what, index, .. } => (what, index),
         error => panic!("{error}"),
@@ -191,7 +191,7 @@ fn a_prediction_that_is_nan_is_never_hidden() {
 }
 
 #[test]
-fn scores_without_end_cost_what_they_should() {
+fn infinite_scores_have_the_correct_loss() {
     let infinity = f64::INFINITY;
     let cost = |y: f64, score| metrics::log_loss(&[y], &[score], 1, None).unwrap();
     assert_eq!([cost(1.0, infinity), cost(0.0, -infinity)], [0.0, 0.0]);

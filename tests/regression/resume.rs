@@ -206,7 +206,7 @@ fn in_epochs(what: &str, gpu: &Gpu, problem: &Problem, plan: &TrainPlan, cuts: C
 const STREAMED: Placement = Placement::Streamed { chunk: 2048 };
 
 #[test]
-fn every_rule_goes_on_with_the_same_bits_on_the_processor() {
+fn every_rule_resumes_with_the_same_bits_on_the_processor() {
     let folder = tempfile::TempDir::new().unwrap();
     for rule in descending() {
         for (kind, mut problem) in [
@@ -226,7 +226,7 @@ fn on_device_cuts(rule: &Rule) -> Cuts {
 }
 
 #[test]
-fn every_rule_goes_on_with_the_same_bits_on_a_device() {
+fn every_rule_resumes_with_the_same_bits_on_a_device() {
     let Some(gpu) = training::gpu() else { return };
     for rule in descending() {
         let mut problem = synthetic(Loss::Mse);
@@ -238,7 +238,7 @@ fn every_rule_goes_on_with_the_same_bits_on_a_device() {
 }
 
 #[test]
-fn every_rule_goes_on_with_the_same_bits_from_a_file_on_a_device() {
+fn every_rule_resumes_with_the_same_bits_from_a_file_on_a_device() {
     let Some(gpu) = training::gpu() else { return };
     let folder = tempfile::TempDir::new().unwrap();
     for rule in descending() {
@@ -251,7 +251,7 @@ fn every_rule_goes_on_with_the_same_bits_from_a_file_on_a_device() {
 }
 
 #[test]
-fn every_loss_goes_on_with_the_same_bits() {
+fn every_loss_resumes_with_the_same_bits() {
     let rule: Rule = Adam { lr: 0.05, ..Adam::default() }.into();
     for loss in Loss::ALL {
         let mut problem = synthetic(loss);
@@ -267,7 +267,7 @@ fn every_loss_goes_on_with_the_same_bits() {
 }
 
 #[test]
-fn what_stops_early_stops_at_the_same_update() {
+fn early_stopping_stops_at_the_same_update() {
     let rule: Rule = Adam { lr: 0.05, ..Adam::default() }.into();
     for (loss, held_out, adaptive) in [
         (Loss::Mse, 0, true),

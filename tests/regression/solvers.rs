@@ -140,7 +140,7 @@ fn assert_objective(case: &Regression, on: &str, report: &Report, within: f64) {
 
 /// Full batches reach the minimum up to rounding, with its metrics and classes, and with its zeros (from the penalty or
 /// from a constant feature).
-fn full_batches_come_to_the_minimum(of: &str) {
+fn full_batches_reach_the_minimum(of: &str) {
     let cases: Vec<Regression> = regressions().into_iter().filter(|case| case.data == of).collect();
     assert!(!cases.is_empty());
     for case in &cases {
@@ -178,22 +178,22 @@ fn full_batches_come_to_the_minimum(of: &str) {
 }
 
 #[test]
-fn diabetes_come_to_the_minimum() {
-    full_batches_come_to_the_minimum("diabetes");
+fn diabetes_reaches_the_minimum() {
+    full_batches_reach_the_minimum("diabetes");
 }
 
 #[test]
-fn breast_cancer_comes_to_the_minimum() {
-    full_batches_come_to_the_minimum("breast_cancer");
+fn breast_cancer_reaches_the_minimum() {
+    full_batches_reach_the_minimum("breast_cancer");
 }
 
 #[test]
-fn digits_come_to_the_minimum() {
-    full_batches_come_to_the_minimum("digits");
+fn digits_reaches_the_minimum() {
+    full_batches_reach_the_minimum("digits");
 }
 
 #[test]
-fn shuffled_mini_batches_come_to_a_thousandth_of_the_minimum() {
+fn shuffled_mini_batches_reach_a_thousandth_of_the_minimum() {
     for case in &regressions() {
         let (problem, model) = problem(case);
         let plan = Way::shuffled(case).plan(case, &problem, model);
@@ -202,7 +202,7 @@ fn shuffled_mini_batches_come_to_a_thousandth_of_the_minimum() {
 }
 
 #[test]
-fn shuffled_mini_batches_come_to_a_thousandth_of_the_minimum_on_the_device() {
+fn shuffled_mini_batches_reach_a_thousandth_of_the_minimum_on_the_device() {
     let Some(gpu) = gpu() else { return };
     let cases = regressions();
     // The digits take ten times as long.

@@ -157,7 +157,7 @@ fn many_outputs_have_the_bits_of_the_cpu() {
 }
 
 #[test]
-fn chunks_go_on_where_the_last_one_ended() {
+fn consecutive_chunks_continue_the_rows() {
     let Some(gpu) = Gpu::get() else { return };
     for chunk in [1, 7, 64, 99] {
         check(gpu, &Synthetic::new(6, 0.5, 3), 100, chunk);

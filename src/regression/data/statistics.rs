@@ -87,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_column_is_what_its_values_are() {
+    fn statistics_of_a_column_are_correct() {
         let values = [1e6 + 4.0, 1e6 + 7.0, 1e6 + 13.0, 1e6 + 16.0];
         let mut sums = ColumnSums::NONE;
         values.into_iter().for_each(|value| sums.add(value));

@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_terminal_obeys_is_escaped() {
+    fn terminal_control_characters_are_escaped() {
         assert_eq!(printable("\u{1b}[31mRED\u{7}"), "\\u{1b}[31mRED\\u{7}");
         assert_eq!(printable("a\nb\r\tc\u{202e}d\u{85}"), "a\\nb\\r\\tc\\u{202e}d\\u{85}");
         assert_eq!(printable_lines("a\nb\u{9b}"), "a\nb\\u{9b}");

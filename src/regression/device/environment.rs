@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_word_that_is_no_backend_is_named() {
+    fn an_unknown_backend_is_named() {
         for (list, word) in
             [("vulcan", "vulcan"), ("vulkan, foo", "foo"), ("auto", "auto"), ("gl metal", "gl metal")]
         {

@@ -172,7 +172,7 @@ fn first<'a>(adapters: impl Iterator<Item = &'a Adapter>) -> Result<Option<Gpu>,
 }
 
 impl Gpu {
-    /// Opens the best adapter that [`matches`] `name`, of any kind, including software. Without a name, opens the one
+    /// Opens the best adapter that [`matches()`] `name`, of any kind, including software. Without a name, opens the one
     /// of `WGPU_ADAPTER_NAME`, if that is set.
     ///
     /// # Errors

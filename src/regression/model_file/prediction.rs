@@ -61,7 +61,7 @@ impl SavedModel {
     /// Returns the most probable class of each row as a target value; `None` if the model is not a classifier.
     pub fn labels(&self, scores: &[f64]) -> Option<Vec<f64>> {
         let values = self.class_values();
-        Some(self.likeliest(scores)?.into_iter().map(|class| values[class]).collect())
+        Some(self.most_probable_classes(scores)?.into_iter().map(|class| values[class]).collect())
     }
 
     /// Returns the most probable class of each row as an index of the labels; `None` if the model is not a classifier.

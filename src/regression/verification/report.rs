@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_finite_can_be_read_again() {
+    fn non_finite_values_survive_a_round_trip() {
         for (actual, bound) in [(f32::NAN, 0.5), (f32::INFINITY, 0.5), (1.5, f64::INFINITY)] {
             let text = serde_json::json!(compare(actual, 1.0, bound)).to_string();
             let read: Verification = serde_json::from_str(&text).unwrap();
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_number_fails() {
+    fn nan_fails() {
         assert!(!compare(f32::NAN, 1.0, 0.5).pass);
         assert!(!compare(1.0, f64::NAN, 0.5).pass);
         assert!(!compare(f32::INFINITY, 1.0, 0.5).pass);

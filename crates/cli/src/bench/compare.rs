@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_match_by_what_they_are_and_others_are_named() {
+    fn rows_match_by_key_and_others_are_named() {
         let one = row(vec![Some(1.0); 10], vec![1.0; 10]);
         let cold = Row { cache: Some("cold".into()), ..one.clone() };
         let two = Row { threads: Some(2), ..one.clone() };

@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn samples_that_agree_are_enough_and_others_go_on() {
+    fn sampling_ends_when_samples_agree() {
         let long = Duration::from_secs(60);
         assert_eq!(take(long, false, &mut fake(&[2e-3])).unwrap().work.len(), MIN_SAMPLES);
         let noisy: Vec<f64> = (0..7).map(|i| 1e-3 + f64::from(i) * 1e-4).collect();

@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn what_never_ended_is_the_slowest() {
+    fn an_infinite_sample_is_the_slowest() {
         let samples = [2.0, f64::INFINITY, 1.0, 3.0, 4.0];
         assert_eq!(trimmed_mean(&samples), Some(3.0));
         assert_eq!(Summary::of(&samples).unwrap().median, 3.0);

@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn both_formats_are_written_over_what_was_there() {
+    fn both_formats_replace_the_old_file() {
         let directory = tempfile::tempdir().unwrap();
         let chart = chart(true, &[&[(0.0, 1.0), (1.0, 1e-9)], &[(0.5, 0.0)]]);
         let [svg, png] = ["a.SVG", "a.png"].map(|name| {

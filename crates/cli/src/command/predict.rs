@@ -161,7 +161,7 @@ impl Predictions<'_> {
             // The offset is the only auxiliary column.
             let scores = saved.scores(&x, data.offset.then_some(&sides));
             let number = |number: &f64| format!("{number:?}");
-            match (saved.likeliest(&scores), saved.probabilities(&scores)) {
+            match (saved.most_probable_classes(&scores), saved.probabilities(&scores)) {
                 (Some(classes), Some(probabilities)) => {
                     let rows = classes.iter().zip(probabilities.chunks(probabilities.len() / rows));
                     for (&class, probabilities) in rows {

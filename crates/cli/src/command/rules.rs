@@ -344,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_preset_switches_on_can_be_switched_off() {
+    fn options_of_a_preset_can_be_switched_off() {
         let expected = Lion { decoupled_weight_decay: false, ..Lion::default() };
         assert_rule("--optimizer lion --decoupled=false", expected);
         let expected = Adam { eps_placement: EpsPlacement::Outside, ..Adam::keras() };

@@ -518,7 +518,7 @@ fn nadam_writes_pytorchs_product_and_reads_over_it() {
 }
 
 #[test]
-fn a_table_for_people_says_what_was_done() {
+fn a_table_reports_the_steps() {
     let folder = two();
     let outcome =
         run(folder.path(), "apply --optimizer adamw --device cpu --params p --grads g0 g1 --out o");

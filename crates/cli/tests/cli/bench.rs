@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 const TINY: &str = "--sizes 1000,64x5 --rule adam,sgd --time-budget 0 --stream 2^20";
 
 #[test]
-fn json_has_what_programs_rely_on() {
+fn json_has_the_documented_fields() {
     for device in devices() {
         let report = json(".", &format!("bench all {TINY} --device {device} --json"));
         assert_eq!(report["schema"], 1);
@@ -98,7 +98,7 @@ fn page_and_table_are_files_of_their_own() {
 }
 
 #[test]
-fn bad_sizes_and_numbers_are_refused_with_what_is_wrong() {
+fn bad_sizes_and_numbers_are_refused_with_a_reason() {
     let refusals: [(&str, &[&str]); 11] = [
         ("bench step --sizes 0", &["`0`", "1 to 2^40"]),
         ("bench step --sizes 12q", &["`12q` is not a size"]),

@@ -89,7 +89,7 @@ fn stopped(folder: &Path, device: &str, signal_name: &str) -> (u64, String, Outc
 }
 
 #[test]
-fn a_run_that_is_stopped_by_a_signal_goes_on_to_the_same_result_and_log() {
+fn a_run_stopped_by_a_signal_resumes_to_the_same_result_and_log() {
     let log = |folder: &TempDir| std::fs::read_to_string(folder.path().join("log.csv")).unwrap();
     for device in devices() {
         let mut wholes = BTreeMap::new();
@@ -174,7 +174,7 @@ fn killed(folder: &Path, fit: &str) -> (Vec<u64>, usize) {
 }
 
 #[test]
-fn a_run_that_is_killed_again_and_again_comes_to_the_same_result() {
+fn a_run_killed_repeatedly_reaches_the_same_result() {
     // If the last kill is too late, a longer run is killed.
     for steps in (0..8).map(|doubled| 60_000 << doubled) {
         let fit = format!(
@@ -232,7 +232,7 @@ fn another_problem_is_refused_by_the_field_that_differs() {
     };
     refused(
         "a.csv --batch-size 3 --epochs 3",
-        &["1-adam-6.safetensors: batch_size was 2 in the checkpoint and is 3 now"],
+        &["1-adam-6.safetensors: configuration mismatch: batch_size was 2 in the checkpoint and is 3 now"],
     );
     refused(
         "a.csv --batch-size 2 --epochs 3 --lr 0.5",
@@ -281,13 +281,13 @@ fn another_fall_of_the_learning_rate_is_another_run() {
             )
         };
         assert_eq!(run(&folder, &fit(0.5, 2)).code, 0);
-        refused(&folder, &fit(0.25, 4), &["schedule is \"0.001 ", " there, and "]);
+        refused(&folder, &fit(0.25, 4), &["schedule was \"0.001 ", " in the checkpoint and is "]);
         assert_eq!(run(&folder, &fit(0.5, 4)).code, 0);
     }
 }
 
 #[test]
-fn a_folder_of_a_run_holds_all_of_it() {
+fn a_run_directory_has_all_outputs() {
     let folder = folder(&[]);
     let fit = "fit blog --device cpu --epochs 20 --checkpoint-every 50 --run-dir run";
     let report = json(&folder, &format!("{fit} --json"));
@@ -335,7 +335,7 @@ fn a_folder_in_use_is_refused() {
 }
 
 #[test]
-fn what_is_in_the_way_is_named_and_left_alone() {
+fn obstacles_are_named_and_left_alone() {
     let folder = folder(&[("kept", "something"), ("log.csv", "old")]);
     let fit = "fit blog --device cpu --optimizer adam --epochs 2 --checkpoint-every 5";
     refused_whole(&folder, &format!("{fit} --checkpoint kept"), &["creating the directory kept: "]);
@@ -369,7 +369,7 @@ fn behind(folder: &Path, first: &str, arguments: &str) -> Outcome {
 }
 
 #[test]
-fn a_file_that_cannot_be_written_to_its_end_is_an_error_and_what_was_there_is_there_still() {
+fn an_incomplete_write_is_an_error_and_the_old_file_remains() {
     let folder = folder(&[]);
     // A checkpoint of 4000 features exceeds the file size limit, one of 4 features does not.
     let fit = |features: u32, steps: u32, more: &str| {
@@ -395,7 +395,7 @@ fn a_file_that_cannot_be_written_to_its_end_is_an_error_and_what_was_there_is_th
 }
 
 #[test]
-fn a_full_disk_is_an_error_and_what_was_there_is_there_still() {
+fn a_full_disk_is_an_error_and_the_old_files_remain() {
     let folder = folder(&[]);
     std::fs::create_dir(folder.path().join("disk")).unwrap();
     let mount = "mount -t tmpfs -o size=256k tmpfs disk";
@@ -403,7 +403,7 @@ fn a_full_disk_is_an_error_and_what_was_there_is_there_still() {
     let able = Command::new("sh").current_dir(folder.path()).args(["-c", &probe]).output().unwrap();
     if !able.status.success() {
         // Without mounts, the file size limit causes errors in the same places.
-        return a_file_that_cannot_be_written_to_its_end_is_an_error_and_what_was_there_is_there_still();
+        return an_incomplete_write_is_an_error_and_the_old_file_remains();
     }
     let program = env!("CARGO_BIN_EXE_wgpu-optim");
     let fit = "fit synthetic --samples 500 --features 8000 --batch-size 10 --device cpu --optimizer adam --no-verify \

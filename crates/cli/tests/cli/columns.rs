@@ -113,7 +113,7 @@ fn a_model_with_names_does_not_guess_in_a_file_without() {
 }
 
 #[test]
-fn svmlight_indices_mean_in_predictions_what_they_meant_in_training() {
+fn svmlight_indices_have_the_same_meaning_in_predictions_and_training() {
     let line = |[y, a, b]: &[f64; 3]| format!("{y} 0:{a} 1:{b}\n");
     let without_the_first = "0 1:0.5\n0 1:0.25\n";
     let text: String = rows().iter().map(line).collect();

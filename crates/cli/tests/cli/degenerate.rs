@@ -88,7 +88,7 @@ fn rows_may_be_fewer_than_a_batch_unless_that_was_asked_for() {
 }
 
 #[test]
-fn numbers_that_are_too_large_to_be_squared_are_told_of() {
+fn numbers_too_large_to_be_squared_are_reported() {
     for device in devices() {
         for row in [0, 20, 39] {
             let large = |i: usize| if i == row { 1e38 } else { i as f64 };

@@ -272,7 +272,7 @@ fn rows_that_are_streamed_lead_to_the_same_weights() {
 }
 
 #[test]
-fn a_device_needs_memory_for_what_is_there_at_a_time() {
+fn a_device_needs_memory_for_concurrent_buffers_only() {
     if !devices().contains(&"gpu") {
         return;
     }
@@ -301,7 +301,7 @@ fn a_device_needs_memory_for_what_is_there_at_a_time() {
 }
 
 #[test]
-fn what_no_memory_holds_is_refused_with_numbers() {
+fn problems_larger_than_the_memory_are_refused_with_numbers() {
     let fit = "fit --device cpu --samples 10000000000 --steps 1";
     refused(HERE, fit, &["10000000000 rows × 64 features need", "GB are available", "--on-the-fly"]);
 }
@@ -320,7 +320,7 @@ fn a_report_tells_of_submissions() {
 }
 
 #[test]
-fn a_row_that_cannot_be_used_is_left_out_and_told_of() {
+fn a_malformed_row_is_skipped_and_reported() {
     let folder = folder(&[("data.csv", "a,b\n1,2\n2,x\n3,6\n4,8\n5,NaN\n")]);
     let fit = "fit data.csv --device cpu --optimizer sgd --epochs 1";
     refused(&folder, fit, &["data.csv: line 3, row 2, column `b`: `x`"]);
@@ -365,7 +365,7 @@ fn a_penalty_makes_weights_small_or_zero() {
 }
 
 #[test]
-fn schedules_average_and_order_change_what_is_learned() {
+fn schedules_average_and_order_change_the_parameters() {
     for device in devices() {
         let fit = format!("{SYNTHETIC} --lr 0.01 --device {device}");
         let mut seen: Vec<Value> = Vec::new();
@@ -462,7 +462,7 @@ fn npy_and_svmlight_are_the_numbers_of_a_csv() {
 }
 
 #[test]
-fn what_does_not_go_together_is_named() {
+fn conflicting_arguments_are_named() {
     let folder = data();
     for (flags, parts) in [
         ("--epsilon 1", &["--epsilon requires --loss huber"][..]),
@@ -491,8 +491,8 @@ fn what_does_not_go_together_is_named() {
         ("--on-the-fly", &["--on-the-fly goes with synthetic data", "`data.csv`"]),
         ("--samples 5", &["--samples goes with synthetic data"]),
         ("--offset a --exposure b", &["--offset", "--exposure"]),
-        ("--offset y", &["`y`", "two things"]),
-        ("--exposure b --target y --sample-weight b", &["`b`", "two things"]),
+        ("--offset y", &["`y`", "two roles"]),
+        ("--exposure b --target y --sample-weight b", &["`b`", "two roles"]),
         ("--target y --loss softmax --target z", &["2 targets"]),
         ("--target y --loss poisson", &["a target is negative"]),
         ("--target count --loss logistic", &["different values", "logistic needs two classes"]),

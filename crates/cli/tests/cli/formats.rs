@@ -139,7 +139,7 @@ fn piped(folder: &Path, arguments: &str, bytes: &[u8]) -> String {
 }
 
 #[test]
-fn rows_come_to_the_same_numbers_in_every_format_and_through_a_pipe() {
+fn rows_give_the_same_numbers_in_every_format_and_through_a_pipe() {
     let folder = folder(&[]);
     let path = folder.path();
     let mut expected = None;

@@ -19,7 +19,7 @@ fn fitted(arguments: &str) -> (Value, String) {
 }
 
 #[test]
-fn training_goes_on_by_the_loss_where_held_out_counts_are_all_zero() {
+fn early_stopping_uses_the_loss_if_held_out_counts_are_all_zero() {
     for device in devices() {
         for seed in [0, 2, 3] {
             let (run, said) = fitted(&format!(
@@ -40,7 +40,7 @@ fn training_goes_on_by_the_loss_where_held_out_counts_are_all_zero() {
 }
 
 #[test]
-fn two_optimizers_say_once_what_they_go_by() {
+fn two_optimizers_report_their_criterion_once() {
     let fit =
         format!("fit {CLAIMS} --loss poisson --early-stopping --shuffle-seed 0 --device cpu --json");
     let (_, said) = fitted(&fit);
@@ -48,7 +48,7 @@ fn two_optimizers_say_once_what_they_go_by() {
 }
 
 #[test]
-fn training_goes_on_where_rows_held_out_weigh_nothing() {
+fn training_continues_if_held_out_rows_have_weight_zero() {
     for device in devices() {
         // With the first seed all held-out rows have weight 0, with the second one row has a weight.
         for (seed, criterion, undefined) in

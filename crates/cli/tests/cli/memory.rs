@@ -19,7 +19,7 @@ fn refused(kb: u64, arguments: &str, parts: &[&str]) {
 }
 
 #[test]
-fn what_a_limit_of_the_process_does_not_allow_is_refused_with_both_numbers() {
+fn allocations_beyond_a_limit_of_the_process_are_refused_with_both_numbers() {
     let fit = "fit synthetic --samples 4000000 --optimizer adam --steps 20";
     let parts =
         ["4000000 rows × 64 features need 1.0 GB of memory, and ", " are available: --on-the-fly"];
@@ -31,5 +31,5 @@ fn what_a_limit_of_the_process_does_not_allow_is_refused_with_both_numbers() {
     }
     let bench =
         "bench step --device cpu --rule sgd --sizes 4096 --time-budget 0.001 --stream 4294967296";
-    refused(5_000_000, bench, &["needs 8589934592 bytes of the host's memory, and ", " are available"]);
+    refused(5_000_000, bench, &["needs 8589934592 bytes of host memory, but ", " are available"]);
 }

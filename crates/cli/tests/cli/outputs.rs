@@ -153,7 +153,7 @@ fn a_limit_on_the_length_of_files_is_an_error_like_a_full_disk() {
 }
 
 #[test]
-fn what_cannot_be_written_is_found_before_training() {
+fn unwritable_outputs_are_detected_before_training() {
     let folder = folder(&[]);
     let long = "fit synthetic --device cpu --steps 1000000000";
     let cases = [

@@ -91,7 +91,7 @@ fn the_manifest_names_all_that_is_bound_and_set() {
 }
 
 #[test]
-fn the_manifest_lays_out_what_lies_in_buffers() {
+fn the_manifest_describes_the_layout_of_buffers() {
     let folder = tempfile::tempdir().unwrap();
     assert!(shaders(folder.path()).status.success());
     let manifest = std::fs::read(folder.path().join("deep/kernels/manifest.json")).unwrap();
@@ -142,7 +142,7 @@ fn every_kernel_passes_tint_where_there_is_one() {
 }
 
 #[test]
-fn what_is_no_folder_is_not_overwritten() {
+fn a_file_in_place_of_the_directory_is_not_overwritten() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir(folder.path().join("deep")).unwrap();
     std::fs::write(folder.path().join("deep/kernels"), "mine").unwrap();

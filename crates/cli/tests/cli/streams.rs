@@ -265,7 +265,7 @@ fn reproduce_arrives_where_the_series_does() {
 }
 
 #[test]
-fn devices_lists_what_there_is() {
+fn devices_lists_the_adapters() {
     let report = json(HERE, "devices --json");
     let adapters = report["adapters"].as_array().unwrap();
     assert!(!adapters.is_empty() || devices() == ["cpu"]);

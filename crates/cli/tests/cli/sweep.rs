@@ -143,7 +143,7 @@ fn gpu_and_cpu_agree() {
 
 /// Learning rates that are too large, and one that converges.
 #[test]
-fn what_diverged_is_counted_and_no_best() {
+fn diverged_fits_are_counted_and_never_best() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("fits.csv");
     let report =
@@ -160,7 +160,7 @@ fn what_diverged_is_counted_and_no_best() {
 }
 
 #[test]
-fn the_map_is_drawn_over_what_is_asked_for() {
+fn the_map_is_drawn_over_the_requested_axes() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("map.svg");
     let svg = |arguments: &str| {
@@ -184,12 +184,12 @@ fn the_map_is_drawn_over_what_is_asked_for() {
 }
 
 #[test]
-fn what_cannot_be_is_named() {
+fn invalid_arguments_are_named() {
     for (range, part) in [
-        ("1:2", "a range is MIN:MAX:COUNT"),
-        ("1:2:1", "a range has 2 to"),
-        ("2:1:3", "there are no 3 values by equal factors from 2 to 1"),
-        ("0:1:3", "by equal factors from 0 to 1"),
+        ("1:2", "a range must be MIN:MAX:COUNT"),
+        ("1:2:1", "a range must have 2 to"),
+        ("2:1:3", "no 3 values with logarithmic spacing exist from 2 to 1"),
+        ("0:1:3", "with logarithmic spacing exist from 0 to 1"),
         ("x", "`x`: invalid float literal"),
         ("nan", "`nan` is not finite"),
     ] {
@@ -216,12 +216,12 @@ fn what_cannot_be_is_named() {
 }
 
 #[test]
-fn a_map_over_what_no_optimizer_has_leaves_no_file() {
+fn a_map_over_an_unused_hyper_parameter_leaves_no_file() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("map.svg");
     let (code, _, stderr) =
         run(&format!("--device cpu --lr 0.1,0.2 --y alpha --plot {}", path.display()));
     assert_eq!(code, 2);
-    assert!(stderr.contains("no optimizer chosen has alpha"), "{stderr}");
+    assert!(stderr.contains("no selected optimizer has alpha"), "{stderr}");
     assert!(!path.exists());
 }

@@ -16,7 +16,7 @@ fn json(arguments: &[&str]) -> Value {
 }
 
 #[test]
-fn every_check_says_what_it_found() {
+fn every_check_reports_its_result() {
     let report = json(&["--quick", "--group", "step state", "--json"]);
     assert_eq!(report["pass"], true);
     assert!(report.get("faults").is_none());
@@ -62,7 +62,7 @@ fn the_page_needs_nothing_but_itself() {
 }
 
 #[test]
-fn what_cannot_be_verified_is_refused() {
+fn the_processor_cannot_be_verified() {
     for (arguments, says) in [
         (&["--adapter", "no such adapter"][..], "no such adapter"),
         (&["--group", "no such group"], "no such group"),

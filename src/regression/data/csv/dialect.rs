@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn the_separator_is_what_divides_lines_alike() {
+    fn the_separator_divides_lines_equally() {
         for (text, byte) in [
             ("a,b\n1,2\n", b','),
             ("a;b;c\n1,5;2,5;3,5\n", b';'),

@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_outside_its_range_is_refused_by_name() {
+    fn options_outside_their_range_are_refused_by_name() {
         let linear = Options { features: 4, ..Options::default() };
         linear.validate().unwrap();
         refused(Options { features: 0, ..linear }, "features");
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_response_has_no_use_for_is_refused() {
+    fn options_of_another_response_are_refused() {
         for response in [Response::Bernoulli, Response::Poisson] {
             let options = Options { response, ..Options::default() };
             options.validate().unwrap();

@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_proved_is_unsure() {
+    fn an_effect_without_proof_is_unsure() {
         // The median is larger by half, but some visits are as fast.
         let a = row([1.0, 1.0, 1.0, 1.4, 1.4].map(Some).into(), vec![1.0; 5]);
         let b = row([1.0, 1.5, 1.6, 1.6, 1.6].map(Some).into(), vec![1.0; 5]);

@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn what_diverged_is_crossed_out_and_counted() {
+    fn diverged_cells_are_crossed_out_and_counted() {
         for diverged in [None, Some(f64::NAN), Some(f64::INFINITY), Some(f64::NEG_INFINITY)] {
             let svg = canvas::svg(&one(diverged)).unwrap();
             assert!(svg.contains("every run diverged") && svg.contains("diverged: 1 of 1"));

@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_number_fails_unless_f32_ends_there() {
+    fn nan_fails_unless_f32_overflows() {
         let nan = [f32::NAN; 2];
         let wrong = checked([0.0; 2], 0.1, nan);
         assert_eq!((wrong.checks, wrong.pass), (1, false), "a device that makes it of nothing");

@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_range_is_refused() {
+    fn invalid_ranges_are_refused() {
         let wrong =
             ["", "a", "1:2", "1:2:1", "2:1:3", "0:1:3", "-1:1:3", "1:2:3:4", "1:2:x", "inf", "nan"];
         for text in wrong {

@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn one_wrong_check_fails_the_report_and_is_told() {
+    fn one_wrong_check_fails_the_report_and_is_named() {
         let mut good = report(vec![right()]);
         good.conclude();
         assert!(good.pass && good.text().contains("All is well. 1 checks of 1 values"));

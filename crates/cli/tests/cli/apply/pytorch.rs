@@ -132,7 +132,7 @@ fn tensors_of_any_type_and_shape_are_passed_on() {
 }
 
 #[test]
-fn what_has_a_gradient_must_be_of_a_type_that_is_stepped() {
+fn a_tensor_with_a_gradient_must_have_a_supported_type() {
     let folder = folder();
     let path = |name: &str| folder.path().join(name);
     for dtype in [Dtype::I64, Dtype::F16, Dtype::F64] {
@@ -148,7 +148,7 @@ fn what_has_a_gradient_must_be_of_a_type_that_is_stepped() {
 
 /// A frozen parameter in half precision may have moments of an earlier run.
 #[test]
-fn the_state_of_what_is_passed_on_is_passed_on() {
+fn the_state_of_copied_tensors_is_copied() {
     let folder = folder();
     let path = |name: &str| folder.path().join(name);
     save_with(&path("p"), &[("a", Dtype::F16, &[1], &[1.0]), ("b", Dtype::F32, &[1], &[1.0])], None);
@@ -171,7 +171,7 @@ fn the_state_of_what_is_passed_on_is_passed_on() {
 
 /// After two steps of `torch.optim.SGD(lr=0.1, momentum=0.9)`, and PyTorch's own next two in f32.
 #[test]
-fn the_state_of_pytorchs_sgd_is_gone_on_from() {
+fn the_state_of_pytorchs_sgd_is_continued() {
     let w: [&[f64]; 5] = [
         &[-0.28999594, 2.0808299, -0.106431, 0.5075347, 1.4759386, 0.23385762],
         &[2.25986, -0.9241514, -0.9517863, -0.777403, -1.1562048, 1.3363401],

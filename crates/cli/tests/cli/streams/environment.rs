@@ -69,12 +69,12 @@ fn a_backend_that_is_not_there_is_named_with_its_variable() {
 }
 
 #[test]
-fn a_word_that_is_no_backend_is_named_with_its_variable() {
+fn an_unknown_backend_is_named_with_its_variable() {
     for (value, word) in [("vulcan", "vulcan"), ("vulkan,foo", "foo")] {
         let variables = [("WGPU_BACKEND", Some(value))];
         let said = format!("error: WGPU_BACKEND is `{value}`: `{word}` is not a backend");
         for arguments in ON_GPU.iter().chain(&["devices", "verify --adapter all"]) {
-            refused_with(&variables, arguments, &[&said, "vulkan, metal, dx12 and gl"]);
+            refused_with(&variables, arguments, &[&said, "vulkan, metal, dx12 or gl"]);
         }
     }
 }
