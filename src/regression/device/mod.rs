@@ -299,6 +299,20 @@ impl Gpu {
     ///
     /// # Errors
     /// [`Error::OutOfMemory`] if the device has refused; the errors of `make`.
+    pub(crate) fn allocate<T, E: From<Error>>(
+        &self,
+        what: &'static str,
+        make: impl FnOnce() -> Result<T, E>,
+    ) -> Result<T, E> {
+        let scope = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+        let made = make();
+        match pollster::block_on(scope.pop()) {
+            Some(error) => Err(Error::OutOfMemory { what, reason: error.to_string() }.into()),
+            None => made,
+        }
+    }
+
+    /// Waits for a read-back.
     ///
     /// # Errors
     /// [`Error::DeviceLost`]; errors of the read-back.

@@ -55,7 +55,18 @@ pub fn virtual_targets() -> Module {
     )
 }
 
-/// The file of a loss, after the files that it needs.
+/// The files that every kernel begins with that reads rows.
+fn model(name: &'static str) -> Module {
+    module!(
+        name,
+        "gradient/order.wgsl",
+        "gradient/batch.wgsl",
+        "storage/f32.wgsl",
+        "gradient/model.wgsl",
+    )
+}
+
+/// A kernel over rows; `parts` come between the files that all of them share and its own file.
 fn over_rows(name: &'static str, stored: bool, parts: Vec<&'static str>, own: &'static str) -> Module {
     let mut module = model(name);
     module.files.extend(rows(stored));

@@ -65,7 +65,7 @@ impl SavedModel {
     }
 
     /// Returns the most probable class of each row as an index of the labels; `None` if the model is not a classifier.
-    pub fn likeliest(&self, scores: &[f64]) -> Option<Vec<usize>> {
+    pub fn most_probable_classes(&self, scores: &[f64]) -> Option<Vec<usize>> {
         match self.model.loss.target_kind() {
             TargetKind::Binary => Some(scores.iter().map(|&z| usize::from(z > 0.0)).collect()),
             TargetKind::Class => Some(scores.chunks(self.model.outputs).map(first_of_largest).collect()),
