@@ -1,31 +1,31 @@
-# `make test` runs everything that must pass; `make` lists what else there is.
+# `make test` runs all checks; `make` lists all targets.
 
 CARGO ?= cargo
-# Tests that need a GPU run on Mesa's software adapter where there is no other.
+# Tests that need a GPU use Mesa's software adapter if there is no other.
 VULKAN_DRIVERS = /usr/share/vulkan/icd.d /usr/local/share/vulkan/icd.d /etc/vulkan/icd.d
 
-# Another software adapter, which Debian has in a package of 32 MB, and which no loader finds by itself.
+# Another software adapter, from a Debian package of 32 MB. The Vulkan loader does not find it by itself.
 SWIFTSHADER = /usr/lib/chromium/vk_swiftshader_icd.json
 
-# cargo-nextest where it is installed, else cargo's own runner; doc tests are run apart from either.
+# cargo-nextest if it is installed, else cargo's own runner. Doc tests are run separately.
 RUN_TESTS = $(CARGO) $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo nextest run || echo test) --no-fail-fast
 
-# The program as the tests have built it.
+# The program that the tests have built.
 BUILT = $(shell $(CARGO) metadata --no-deps --format-version 1 | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/debug/wgpu-optim
 
 help:
 	@echo 'make test     format, lints, docs and all tests (installs Mesa lavapipe if no Vulkan driver is found)'
-	@echo 'make verify   every kernel against f64 on every adapter (installs SwiftShader where Debian has it)'
-	@echo 'make fuzz     files that break a reader, searched for by libFuzzer: SECONDS=600 for each target'
+	@echo 'make verify   verify every kernel against f64 on every adapter (installs SwiftShader on Debian)'
+	@echo 'make fuzz     libFuzzer on every reader of files: SECONDS=600 for each target'
 	@echo 'make deny     licences, advisories and sources of the dependencies (installs cargo-deny)'
-	@echo 'make oldest   compiles with the oldest Rust that is supported (installs it)'
-	@echo 'make bench    the costs of embedding, and small problems in one dispatch'
-	@echo 'make peers    benchmarks of other libraries beside this one: DEVICE=gpu for an adapter, ADAPTER=NAME for which'
-	@echo 'make table    the tables of docs/benchmarks.md, from benches/results'
-	@echo 'make picture  the loss curve of docs/fit.svg'
+	@echo 'make oldest   compile with the oldest supported Rust (installs it)'
+	@echo 'make bench    benchmarks of embedding, and of small problems in one dispatch'
+	@echo 'make peers    benchmarks against other libraries: DEVICE=gpu for an adapter, ADAPTER=NAME to select it'
+	@echo 'make table    write the tables of docs/benchmarks.md from benches/results'
+	@echo 'make picture  write the loss curve docs/fit.svg'
 
-# The workspace is built once, with every feature. With fewer of them the library is linted, and steps are recorded
-# with none.
+# The workspace is built once, with every feature. The library is also linted with fewer features, and the recording
+# tests run without features.
 test: vulkan
 	$(CARGO) fmt --all --check
 	rustfmt --edition 2024 --check src/rule/*.rs src/cpu/*.rs # modules that a macro declares
@@ -40,14 +40,14 @@ test: vulkan
 	$(CARGO) test --doc --package wgpu-optim --features parquet,verify
 	$(MAKE) verify PROGRAM='"$(BUILT)"'
 
-# Drivers that are named in the environment are the only ones.
+# If the environment names drivers, only these are used.
 PROGRAM = $(CARGO) run --
 
 verify: vulkan swiftshader
 	VK_ADD_DRIVER_FILES="$${VK_ADD_DRIVER_FILES:-$$(ls $(SWIFTSHADER) 2>/dev/null)}" \
 		$(PROGRAM) verify --quick --adapter all
 
-# Only on Linux: elsewhere a driver comes with the system.
+# Only on Linux: other systems include a driver.
 vulkan:
 	@if [ "$$(uname)" = Linux ] && [ -z "$$VK_DRIVER_FILES$$VK_ICD_FILENAMES" ] && ! find $(VULKAN_DRIVERS) -name '*.json' 2>/dev/null | grep -q .; then \
 		if command -v apt-get >/dev/null; then \
@@ -61,7 +61,7 @@ vulkan:
 		fi; \
 	fi
 
-# Ubuntu has no such package, only a stub of one.
+# Ubuntu has only a stub of this package.
 swiftshader:
 	@if [ "$$(uname)" = Linux ] && [ -z "$$VK_DRIVER_FILES$$VK_ICD_FILENAMES" ] && [ ! -e $(SWIFTSHADER) ]; then \
 		echo 'Installing SwiftShader'; \
@@ -72,7 +72,7 @@ swiftshader:
 			echo 'No SwiftShader here: verifying without it' >&2; \
 	fi
 
-# With a nightly compiler. What is found lies in fuzz/artifacts, and what leads somewhere is kept in fuzz/corpus.
+# Needs a nightly compiler. Failing inputs are written to fuzz/artifacts, interesting inputs to fuzz/corpus.
 SECONDS ?= 600
 FUZZ_TARGETS = $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs)))
 
@@ -88,7 +88,7 @@ deny:
 	$(CARGO) deny --version >/dev/null 2>&1 || $(CARGO) install cargo-deny --locked
 	$(CARGO) deny check
 
-# Every target and feature, as Cargo.toml promises it.
+# Every target and feature, with the rust-version of Cargo.toml.
 OLDEST = $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
 
 oldest:

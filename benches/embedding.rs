@@ -1,8 +1,8 @@
-//! What embedding costs: the CPU time to record a step, its dispatches, and ten thousand small tensors against
-//! one large one. `wgpu-optim bench step` measures a step against a copy of as many bytes.
+//! The costs of embedding: the CPU time to record a step, its dispatches, and ten thousand small tensors against one large
+//! one. (`wgpu-optim bench step` measures a step against a copy of as many bytes.)
 //!
-//! Everything that is compared takes turns in one run; what is printed are medians and their ratio. The
-//! times of the device are those of a submission and the wait for it, on the best adapter there is.
+//! Compared measurements are interleaved; the output has medians and their ratio. Device times are those of a submission
+//! and the wait for it, on the best adapter.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use wgpu_optim::gpu::Arena;
 use wgpu_optim::regression::device::Gpu;
 use wgpu_optim::{Adam, ClipNorm, Conditioning, Optimizer, Span};
 
-/// 117 MB for a step of Adam.
+/// Number of parameters: 117 MB for a step of Adam.
 const PARAMETERS: u64 = 1 << 22;
 const SMALL_TENSORS: u64 = 10_000;
 const ROUNDS: usize = 25;
@@ -25,7 +25,7 @@ fn main() {
     conditioning(&gpu);
 }
 
-/// One step recorded, without its submission.
+/// Measures the recording of a step, without its submission.
 fn recording(device: &Device) {
     let optimizers = [
         ("one tensor", 1, Conditioning::default()),
@@ -55,7 +55,7 @@ fn recording(device: &Device) {
 }
 
 fn small_tensors(gpu: &Gpu) {
-    // Sizes from 1 to 799, 400 in the mean.
+    // Sizes from 1 to 799, with a mean of 400.
     let sizes: Vec<[u64; 1]> = (0..SMALL_TENSORS).map(|i| [1 + i * 7919 % 799]).collect();
     let names: Vec<String> = (0..SMALL_TENSORS).map(|i| format!("tensor {i}")).collect();
     let shapes = names.iter().zip(&sizes).map(|(name, size)| (name.as_str(), size.as_slice()));
@@ -85,7 +85,7 @@ fn clipped() -> Conditioning {
     Conditioning { clip_norm, skip_nonfinite: true, ..Conditioning::default() }
 }
 
-/// Times two kinds of work in turns. Both are said to move `bytes`.
+/// Times two kinds of work, interleaved, that both move `bytes` bytes.
 fn compare(
     gpu: &Gpu,
     names: [&str; 2],
@@ -100,7 +100,7 @@ fn compare(
         gpu.submit(encoder).expect("the device is there");
         start.elapsed()
     };
-    // The first use of a buffer clears it.
+    // wgpu clears a buffer at its first use.
     for _ in 0..2 {
         run(first);
         run(second);

@@ -1,8 +1,7 @@
-//! What many updates in one dispatch are worth on small problems: updates a second of `SmallBatchKernel` against
-//! those of `Descent`, which takes two dispatches for each.
+//! The gain of many updates in one dispatch on small problems: updates per second of `SmallBatchKernel` against those of
+//! `Descent`, which needs two dispatches per update.
 //!
-//! Both take turns in one run, on the best adapter there is; what is printed are medians of a submission
-//! and the wait for it.
+//! Both are interleaved, on the best adapter; the output has medians of a submission and the wait for it.
 
 use pollster::block_on;
 use std::time::{Duration, Instant};
@@ -52,7 +51,7 @@ fn open() -> (Device, Queue, String) {
     (device, queue, format!("{} ({:?}, {})", info.name, info.device_type, info.driver_info))
 }
 
-/// Updates a second of both.
+/// Updates per second of both.
 fn measure(device: &Device, queue: &Queue, model: &Model, rows: u64, batch: u64) -> [f64; 2] {
     let shape = GradientLayout::new(model).expect("a valid model");
     let samples = DeviceDataset::new(device, shape, rows, batch).expect("a small problem");
@@ -86,7 +85,7 @@ fn measure(device: &Device, queue: &Queue, model: &Model, rows: u64, batch: u64)
     };
     let mut descent =
         Descent::new(device, &samples, &params(), options(SUBMISSION)).expect("a small problem");
-    // Some ten milliseconds.
+    // About ten milliseconds.
     let most = 20_000.min(100_000_000 / (batch * (features + 8)) as u32 / 100).max(64);
     let mut epochs = SmallBatchKernel::new(device, &samples, &params(), options(most), false)
         .expect("a small problem");

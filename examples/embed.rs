@@ -1,9 +1,9 @@
-//! The smallest pipeline: your own WGSL writes gradients, Adam is recorded behind it.
+//! The smallest pipeline: your own WGSL writes gradients, and Adam is recorded after it.
 //!
 //!     cargo run --release --example embed
 //!
-//! A thousand walkers look for the minimum of Rosenbrock's function, each from a place of its own: a
-//! thousand steps in ten submissions, nothing waited for in between.
+//! A thousand walkers search the minimum of Rosenbrock's function from different points: a thousand steps in ten
+//! submissions, without a wait in between.
 
 use std::error::Error;
 use wgpu::util::DeviceExt;
@@ -39,7 +39,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Where the walkers end.
+/// Runs the walkers, and returns their final positions.
 pub fn descend(device: &Device, queue: &Queue) -> Result<Vec<[f32; 2]>, Box<dyn Error>> {
     let params = buffer(device, &starts());
     let grads = buffer(device, &starts());
@@ -63,12 +63,12 @@ pub fn descend(device: &Device, queue: &Queue) -> Result<Vec<[f32; 2]>, Box<dyn 
     read(device, queue, &Span::whole(&params))
 }
 
-/// From the minimum.
+/// The distance of a walker from the minimum.
 pub fn distance([x, y]: &[f32; 2]) -> f32 {
     (x - 1.0).hypot(y - 1.0)
 }
 
-/// Places on a spiral around the origin, up to 1.5 from it.
+/// Points on a spiral around the origin, up to a distance of 1.5.
 fn starts() -> Vec<[f32; 2]> {
     let start = |i: u32| {
         let (angle, radius) = (i as f32 * 2.4, 1.5 * i as f32 / WALKERS as f32);

@@ -1,10 +1,9 @@
-//! A run that is cut, and one that is not: both end with the same bits.
+//! An interrupted and an uninterrupted run end with the same bits.
 //!
 //!     cargo run --release --example resume
 //!
-//! All that the optimizer remembers, and the parameters, are copied behind the steps of a submission and written to a
-//! file. The second half runs on another device, as after the first one was lost: nothing is left of the first half
-//! but the file.
+//! A snapshot of the optimizer and the parameters is recorded after the steps of a submission and written to a file. The
+//! second half runs on another device, as after a device loss, and starts from the file alone.
 
 use std::error::Error;
 use std::path::Path;
@@ -16,7 +15,7 @@ use wgpu_optim::{Adam, Optimizer, Span};
 
 const LEN: u32 = 1000;
 const STEPS: u32 = 1000;
-/// In the middle of a step: there are three micro-batches to each.
+/// In the middle of a step, which has three micro-batches.
 const CUT: u32 = 500;
 
 /// The gradient of Σ (pᵢ² − i)².
@@ -43,14 +42,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Where a run ends that nothing happens to.
+/// Runs without an interruption, and returns the final parameters.
 pub fn through(device: (Device, Queue)) -> Result<Vec<f32>, Box<dyn Error>> {
     let run = Run::new(device)?;
     let end = run.record(STEPS)?;
     end.tensors[0].params.clone().ok_or("no parameters".into())
 }
 
-/// Where a run ends that is cut on one device, and gone on with on another one.
+/// Interrupts a run on one device, resumes it on another, and returns the final parameters.
 pub fn cut(
     first: (Device, Queue),
     second: (Device, Queue),
@@ -72,7 +71,7 @@ struct Run {
 }
 
 impl Run {
-    /// Always built alike: what a state belongs to is checked when it is restored.
+    /// Builds the same optimizer every time: `restore` checks that a state belongs to it.
     fn new((device, queue): (Device, Queue)) -> Result<Self, Box<dyn Error>> {
         let [params, grads] = ["params", "grads"].map(|label| {
             device.create_buffer_init(&wgpu::util::BufferInitDescriptor {
@@ -92,7 +91,7 @@ impl Run {
         Ok(Run { device, queue, backward, optimizer })
     }
 
-    /// So many micro-batches in one submission, and all that is remembered behind them.
+    /// Submits a number of micro-batches followed by a snapshot, and returns the state.
     fn record(&self, micro_batches: u32) -> Result<OptimizerState, Box<dyn Error>> {
         let mut snapshot = self.optimizer.snapshot(&self.device)?;
         let mut encoder = self.device.create_command_encoder(&Default::default());

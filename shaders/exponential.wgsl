@@ -1,5 +1,5 @@
-// Exponential and logarithm out of + − × / alone, so that their error follows from what WGSL allows those:
-// its own log may be off by 2⁻²¹ near one, and it has no log1p. The twin of src/cpu/exponential.rs.
+// Exponential and logarithm from + − × / alone, so that their error follows from WGSL's accuracy of these: WGSL's log may
+// have an error of 2⁻²¹ near one, and WGSL has no log1p. Equals src/cpu/exponential.rs.
 
 // ln 2 in two parts: a multiple of the first by a small integer is exact.
 const LN2_HIGH = 0.693359375f;
@@ -35,7 +35,7 @@ fn log_one_plus(t: f32) -> f32 {
     return 2.0f * s * (p * q + 1.0f);
 }
 
-// ln x for a normal x > 0; exact to a few units in its last place from 1 on.
+// ln x for a normal x > 0; accurate to a few units in the last place for x ≥ 1.
 fn logarithm(x: f32) -> f32 {
     let bits = bitcast<u32>(x);
     let exponent = f32(i32(bits >> 23u) - 127);

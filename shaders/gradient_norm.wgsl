@@ -1,13 +1,13 @@
-// One pass over the gradients of a step, ahead of it: the sum of their squares, and whether any element
-// is infinite or not a number. One partial result a workgroup; step_state.wgsl adds them up.
+// A pass over the gradients before a step: the sum of their squares, and whether any element is infinite or NaN. Each
+// workgroup writes a partial result; step_state.wgsl sums them.
 // Composed with step.wgsl and one file of step/, one of storage/, and accumulation.wgsl.
 //
-// Squares of f32 would overflow from 2⁶⁴ and vanish below 2⁻⁶³. So elements below one and others are
-// summed apart, scaled by 2⁴⁶ and by 2⁻⁴⁶: the norm of gradients between 2⁻¹⁰⁸ and 2⁹⁴ is right.
+// Squares in f32 overflow from 2⁶⁴ and vanish below 2⁻⁶³. So elements below one and others are summed separately, scaled
+// by 2⁴⁶ and by 2⁻⁴⁶: the norm is correct for gradients between 2⁻¹⁰⁸ and 2⁹⁴.
 
 override WORKGROUP: u32 = 64u;
 
-override MEASURED_VECTORS: u32 = 16u; // that a thread adds up, a multiple of four
+override MEASURED_VECTORS: u32 = 16u; // per thread, a multiple of four
 
 struct Hyper {
     unused: array<vec4f, 2>,
@@ -39,7 +39,7 @@ fn main(
     let index = group.y * groups.x + group.x;
     var small = vec4f();
     var large = vec4f();
-    // WGSL may assume that there is no NaN: only bits show what is not finite.
+    // WGSL may assume that there is no NaN, so the check uses bits.
     var largest = vec4u();
     for (var k = 0u; k < MEASURED_VECTORS / RUN; k += 1u) {
         let thread = (index * (MEASURED_VECTORS / RUN) + k) * WORKGROUP + local;
@@ -74,7 +74,7 @@ fn main(
             nonfinites[local] |= nonfinites[local + half];
         }
     }
-    // The grid may have a group too many.
+    // The grid may have surplus workgroups.
     if local == 0u && index < arrayLength(&partials) {
         partials[index] = Partial(smalls[0], larges[0], nonfinites[0], 0u);
     }

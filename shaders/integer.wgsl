@@ -1,6 +1,6 @@
 // 64-bit integers as vec2u(low, high), and conversions to f32 that round to nearest by
 // construction: WGSL lets a device round its own conversions either way.
-// The twin of this file is src/cpu/integer.rs.
+// Equals src/cpu/integer.rs.
 
 fn add64(a: vec2u, b: vec2u) -> vec2u {
     let low = a.x + b.x;
@@ -11,7 +11,7 @@ fn negate64(a: vec2u) -> vec2u {
     return add64(~a, vec2u(1u, 0u));
 }
 
-// The whole product of two 32-bit integers, by 16-bit limbs.
+// The 64-bit product of two 32-bit integers, by 16-bit limbs.
 fn mul32(a: u32, b: u32) -> vec2u {
     let al = a & 0xffffu;
     let ah = a >> 16u;
@@ -48,12 +48,12 @@ fn shift_left64(a: vec2u, n: u32) -> vec2u {
 }
 
 // significand · 2^(exponent − 31), for a significand with its top bit set, rounded to nearest.
-// `sticky` says that the exact value lies a little above the significand.
+// `sticky`: the exact value is slightly above the significand.
 fn float_from(significand: u32, exponent: i32, sticky: bool) -> f32 {
     let kept = significand >> 8u;
     let rest = significand & 0xffu;
     let up = rest > 128u || (rest == 128u && (sticky || (kept & 1u) == 1u));
-    // A carry out of the significand moves into the exponent, as it should.
+    // A carry out of the significand increments the exponent, as required.
     let rounded = kept + select(0u, 1u, up);
     return bitcast<f32>((u32(exponent + 126) << 23u) + rounded);
 }

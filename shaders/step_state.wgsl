@@ -1,15 +1,15 @@
-// What happens ahead of the updates of a step: whether it is taken at all, each group's learning rate, and
-// the state and the constants of every tensor.
+// The first dispatches of a step: the decision to take it, each group's learning rate, and the state and constants of
+// every tensor.
 //
-// Everything that decides a power is integer arithmetic, which no driver reorders, contracts or
-// flushes: 1 − betaᵗ is carried as 64-bit fixed point and is the same bits on every device.
-// The twin of this file is src/cpu/step_state.rs. Composed with integer.wgsl and step.wgsl.
+// Powers are computed in integers, which drivers do not reorder, contract or flush: 1 − betaᵗ is a 64-bit fixed-point
+// number with the same bits on every device.
+// Equals src/cpu/step_state.rs. Composed with integer.wgsl and step.wgsl.
 
 override MEASURES: bool = false;       // gradient_norm.wgsl has left partial sums
-override SKIPS: bool = false;          // a step with a gradient that is not finite is not taken
+override SKIPS: bool = false;          // skip steps with a non-finite gradient
 override CLIP: u32 = 0u;               // 1: PyTorch's clip_grad_norm_, 2: optax's clip_by_global_norm
 override MAX_NORM: f32 = 1.0;
-override MICRO_BATCHES: u32 = 1u;      // to a step
+override MICRO_BATCHES: u32 = 1u;      // per step
 override INV_MICRO_BATCHES: f32 = 1.0;
 
 // 64-bit words are (low, high).
@@ -32,7 +32,7 @@ struct Rule {
     form: u32,
     hat: u32,
     lr_decay: f32,
-    weight_decay: f32, // where it is decoupled
+    weight_decay: f32, // if it is decoupled
     eps: f32,
     rho_infinity: f32,
     rho_offset: f32,
@@ -51,7 +51,7 @@ struct Group {
     lr: f32,
 }
 
-// The optimizer's own counters, and what it found out about the step.
+// The optimizer's counters, and the measurements of the step.
 struct Control {
     steps: vec2u,
     skipped: vec2u,
@@ -80,7 +80,7 @@ struct Hyper {
 @group(0) @binding(1) var<storage, read_write> steps: array<Step>;
 @group(0) @binding(2) var<storage, read_write> groups: array<Group>;
 @group(0) @binding(3) var<storage, read_write> control: Control;
-// For every group where its table starts and how long it is, then the tables' bits.
+// For every group the start and length of its table, then the bits of the tables.
 @group(0) @binding(4) var<storage, read> learning_rates: array<u32>;
 @group(0) @binding(5) var<storage, read> partials: array<Partial>;
 
@@ -209,7 +209,7 @@ fn decide(local: u32) {
     workgroupBarrier();
     if control.verdict == STEP {
         for (var g = local; g < arrayLength(&groups); g += THREADS) {
-            // The last entry of the table holds.
+            // Past the end of the table, the last entry applies.
             let last = learning_rates[2u * g + 1u] - 1u;
             let position = min(groups[g].position, last);
             groups[g].lr = bitcast<f32>(learning_rates[learning_rates[2u * g] + position]);
@@ -269,7 +269,7 @@ fn counted(before: State, rule: Rule) -> State {
     return state;
 }
 
-// What this step finds of the tensor's gradient.
+// The tensor's gradient in this step.
 fn found(tensor: u32, state: State) -> u32 {
     if state.frozen != 0u {
         return 0u;
@@ -306,8 +306,8 @@ fn thread(id: vec3u, groups: vec3u) -> u32 {
     return id.y * (groups.x * THREADS) + id.x;
 }
 
-// Ahead of gradient_norm.wgsl: which gradients it takes. A norm is that of the last micro-batch's sum; what
-// is not finite is looked for in each.
+// Before gradient_norm.wgsl: selects the gradients to measure. The norm is that of the accumulated sum of the last
+// micro-batch; the non-finite check covers every micro-batch.
 @compute @workgroup_size(THREADS)
 fn find(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
     let tensor = thread(id, groups);
@@ -330,7 +330,7 @@ fn advance(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) gr
     }
 }
 
-// Both, where one workgroup has a thread for every tensor.
+// Both dispatches in one, if one workgroup has a thread for every tensor.
 @compute @workgroup_size(THREADS)
 fn decide_and_advance(@builtin(local_invocation_index) local: u32) {
     decide(local);

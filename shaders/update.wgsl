@@ -1,7 +1,7 @@
-// The frame around one rule: which element a thread updates, and what all rules share.
+// The frame around a rule: the elements of a thread, and the operations that all rules share.
 // Composed with arithmetic.wgsl, step.wgsl and one file of step/, one of storage/, accumulation.wgsl and one
 // file of update/, whose update() returns what is subtracted from the parameter; main is in update_all.wgsl.
-// The twin of this file is src/cpu/update.rs.
+// Equals src/cpu/update.rs.
 
 override CLIPPED: bool = false;
 override CLIP_VALUE: f32 = 0.0;
@@ -14,14 +14,14 @@ override AVERAGE: u32 = 0u; // its plane in the state
 override AVERAGE_DECAY: f32 = 0.0;
 override ONE_MINUS_AVERAGE_DECAY: f32 = 1.0;
 
-// A penalty on weights, of which there are so many vectors: alpha · (1 − l1_ratio), and alpha · l1_ratio times
-// how much longer momentum makes a step.
+// A penalty: the number of vectors of weights; alpha · (1 − l1_ratio); alpha · l1_ratio times the factor by which momentum
+// lengthens steps.
 override PENALIZED: u32 = 0u;
 override SQUARES: f32 = 0.0;
 override SHRINKING: f32 = 0.0;
 override SHRINKS: bool = false;
 
-// What the rule divided the gradient by, which shrinks weights as well.
+// The divisor of the gradient in the rule, by which the L1 shrinkage is divided too.
 var<private> denominator: vec4f = vec4f(1.0);
 
 fn update_vector(i: u32, step: Step) {
@@ -30,7 +30,7 @@ fn update_vector(i: u32, step: Step) {
         store_state(ACCUMULATOR, i, gradient);
         return;
     }
-    gradient *= step.grad_factor; // one where nothing scales
+    gradient *= step.grad_factor; // 1 without scaling
     if CLIPPED {
         gradient = clamp(gradient, vec4f(-CLIP_VALUE), vec4f(CLIP_VALUE));
     }
@@ -45,7 +45,7 @@ fn update_vector(i: u32, step: Step) {
     if COUPLED || SQUARES != 0.0 {
         gradient += keep((step.weight_decay + select(0.0, SQUARES, penalized)) * param);
     }
-    // Small terms first: the parameter is rounded once.
+    // Small terms are summed first, so that the parameter is rounded once.
     var change = update(i, step, gradient);
     if DECOUPLED {
         change += keep(step.decay * param);

@@ -1,9 +1,9 @@
-//! The checks of what a user sets: each error names whose it is, the field, its value and the range.
+//! Validation of user settings. Each error names the owner, the field, its value and the permitted range.
 
 use crate::Error;
 use crate::rule::EpsPlacement;
 
-/// The checks of one rule, schedule or other thing of this name.
+/// Validates the fields of the rule, schedule or option of this name.
 pub(crate) struct Check(pub &'static str);
 
 impl Check {
@@ -21,7 +21,7 @@ impl Check {
         Err(Error::HyperParameter { rule, field, value, range })
     }
 
-    /// A learning rate is used as f32 on the device, and must not become infinite there.
+    /// Checks a learning rate, which must stay finite in f32.
     pub fn lr(&self, field: &'static str, lr: f64) -> Result<(), Error> {
         let holds = lr >= 0.0 && lr <= f64::from(f32::MAX);
         self.that(holds, field, lr, "0 ≤ lr ≤ 3.4e38, finite")
@@ -31,37 +31,37 @@ impl Check {
         self.that((0.0..1.0).contains(&value), field, value, "0 ≤ value < 1")
     }
 
-    /// A factor above 1, taken again and again, would become infinite.
+    /// Checks a factor that is applied repeatedly: above 1 it would overflow.
     pub fn factor(&self, field: &'static str, value: f64) -> Result<(), Error> {
         self.that((0.0..=1.0).contains(&value), field, value, "0 ≤ value ≤ 1")
     }
 
-    /// Anything that is multiplied or added as f32.
+    /// Checks a value that is multiplied or added in f32.
     pub fn not_negative(&self, field: &'static str, value: f64) -> Result<(), Error> {
         let holds = value >= 0.0 && value <= f64::from(f32::MAX);
         self.that(holds, field, value, "0 ≤ value ≤ 3.4e38, finite")
     }
 
-    /// What is divided by, and whose inverse must not overflow either.
+    /// Checks a divisor, whose inverse must not overflow either.
     pub fn divisor(&self, field: &'static str, value: f64) -> Result<(), Error> {
         let holds = value >= f64::from(f32::MIN_POSITIVE) && value <= 2f64.powi(126);
         self.that(holds, field, value, "1.18e-38 ≤ value ≤ 8.5e37")
     }
 
-    /// A [`divisor`](Self::divisor), or infinite: what has no limit.
+    /// Checks a limit: a [`divisor`](Self::divisor), or infinity for no limit.
     pub fn limit(&self, field: &'static str, value: f64) -> Result<(), Error> {
         let range = "1.18e-38 ≤ value ≤ 8.5e37, or inf";
         let divisor = self.divisor(field, value);
         self.that(value == f64::INFINITY || divisor.is_ok(), field, value, range)
     }
 
-    /// A device may flush anything below the smallest normal f32 to zero, and eps guards a division.
+    /// Checks eps, which guards a division: a device may flush values below the smallest normal f32 to zero.
     pub fn eps(&self, eps: f64) -> Result<(), Error> {
         let holds = eps >= f64::from(f32::MIN_POSITIVE) && eps <= f64::from(f32::MAX);
         self.that(holds, "eps", eps, "1.18e-38 ≤ eps ≤ 3.4e38 (a normal f32)")
     }
 
-    /// Without a bias correction of a second moment there is no epsilon-hat.
+    /// Rejects epsilon-hat for rules without a bias correction of the second moment.
     pub fn no_hat(&self, placement: EpsPlacement) -> Result<(), Error> {
         if placement != EpsPlacement::Hat {
             return Ok(());
@@ -75,7 +75,7 @@ impl Check {
     }
 }
 
-/// Whether learning rates can be a table.
+/// Checks a learning-rate table.
 pub(crate) fn learning_rates(rates: &[f32]) -> Result<(), Error> {
     let error = |index, value| Error::LearningRates { index, length: rates.len(), value };
     if rates.is_empty() {

@@ -1,5 +1,5 @@
-/// What the library refuses, and why. Every message names the value and the limit, and comes before
-/// wgpu would complain.
+/// An error of the library. Every message names the value and the limit; errors are found before wgpu would report
+/// them.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -10,77 +10,77 @@ pub enum Error {
         rule: &'static str,
         /// The field's name.
         field: &'static str,
-        /// What it was set to.
+        /// The given value.
         value: f64,
-        /// What it may be.
+        /// The permitted range.
         range: &'static str,
     },
-    /// An option that the rule does not have.
-    #[error("{rule}: {field} is {value}, which is none of: {range}")]
+    /// An option that the rule does not support.
+    #[error("{rule}: {field} is {value}, but must be {range}")]
     Option {
         /// The rule's name.
         rule: &'static str,
         /// The field's name.
         field: &'static str,
-        /// What it was set to.
+        /// The given value.
         value: &'static str,
-        /// What it may be.
+        /// The permitted values.
         range: &'static str,
     },
     /// A learning-rate table with no entry, or with an entry that is not a finite number ≥ 0.
     #[error(
-        "learning-rate table: {}; every entry must be finite and ≥ 0, and there must be at least one",
-        .value.map_or("it has no entry".into(), |value| format!("entry {index} of {length} is {value:?}"))
+        "learning-rate table: {}; there must be at least one entry, and every entry must be finite and ≥ 0",
+        .value.map_or("it is empty".into(), |value| format!("entry {index} of {length} is {value:?}"))
     )]
     LearningRates {
-        /// The first bad entry.
+        /// Index of the first invalid entry.
         index: usize,
-        /// How many entries there are.
+        /// Number of entries.
         length: usize,
-        /// Its value, or `None` where the table is empty.
+        /// Value of the entry; `None` if the table is empty.
         value: Option<f32>,
     },
-    /// A span's offset is not a multiple of what the device asks for.
+    /// A span's offset is not a multiple of the device's alignment.
     #[error("{what}: offset {offset} is not a multiple of {alignment} bytes")]
     Misaligned {
-        /// Which span.
+        /// The span.
         what: String,
         /// Its offset in bytes.
         offset: u64,
-        /// `min_storage_buffer_offset_alignment`, or 16 if that is less.
+        /// The larger of `min_storage_buffer_offset_alignment` and 16.
         alignment: u64,
     },
     /// A span ends past its buffer.
     #[error("{what}: ends at byte {end} of a buffer of {size} bytes")]
     OutOfBounds {
-        /// Which span.
+        /// The span.
         what: String,
-        /// Where the span ends, in bytes.
+        /// End of the span, in bytes.
         end: u64,
         /// The buffer's size in bytes.
         size: u64,
     },
-    /// A buffer was created without a usage that is needed.
-    #[error("{what}: the buffer has usages {has:?} and needs {needs:?}")]
+    /// A buffer lacks a required usage.
+    #[error("{what}: the buffer has the usages {has:?}, but needs {needs:?}")]
     MissingUsage {
-        /// Which span.
+        /// The span.
         what: String,
-        /// The usages it was created with.
+        /// The usages of the buffer.
         has: wgpu::BufferUsages,
-        /// The usages that it needs.
+        /// The required usages.
         needs: wgpu::BufferUsages,
     },
-    /// Two spans that belong together differ in length.
-    #[error("{what}: {actual} elements where there should be {expected}")]
+    /// A span or list has another length than required.
+    #[error("{what}: {actual} elements instead of {expected}")]
     Length {
-        /// Which span.
+        /// The span.
         what: String,
         /// Its length in elements.
         actual: u64,
-        /// The length it should have.
+        /// The required length.
         expected: u64,
     },
-    /// Two spans share bytes, of which at least one is written.
+    /// Two spans overlap, and at least one of them is written.
     #[error("{first} and {second} overlap in the same buffer")]
     Overlap {
         /// One span.
@@ -88,63 +88,63 @@ pub enum Error {
         /// The other.
         second: String,
     },
-    /// The device allows less than is needed.
-    #[error("the device's {limit} is {available}, and {needed} is needed{}", .hint)]
+    /// A limit of the device is too small.
+    #[error("the device's {limit} is {available}, but {needed} is required{}", .hint)]
     Limit {
         /// The limit's name in wgpu.
         limit: &'static str,
-        /// What the device allows.
+        /// The device's limit.
         available: u64,
-        /// What is needed.
+        /// The required value.
         needed: u64,
-        /// How the sentence goes on: what it is for, or what to do about it.
+        /// The end of the message: the purpose, or a way out.
         hint: &'static str,
     },
-    /// A tensor, or a parameter group, that does not exist.
-    #[error("there is no {what} {index}: there are {count}")]
+    /// A tensor or parameter group that does not exist.
+    #[error("{what} {index} does not exist: there are {count}")]
     Index {
-        /// Of what kind.
+        /// The kind of item.
         what: &'static str,
-        /// Its number, from 0.
+        /// Its index, from 0.
         index: usize,
-        /// How many there are.
+        /// Number of items.
         count: usize,
     },
-    /// A name that more than one tensor has.
-    #[error("there is more than one tensor named `{name}`")]
+    /// Two tensors with the same name.
+    #[error("more than one tensor is named `{name}`")]
     Duplicate {
         /// The name.
         name: String,
     },
-    /// A regression whose shape cannot be computed with.
-    #[error("{what} is {value}, and must be {range}")]
+    /// An unsupported shape of a regression.
+    #[error("{what} is {value}, but must be {range}")]
     Shape {
-        /// Which extent.
+        /// The extent.
         what: &'static str,
         /// Its value.
         value: u64,
-        /// What it may be.
+        /// The permitted range.
         range: &'static str,
     },
-    /// A state that was saved is not one of this optimizer.
-    #[error("the state's {field} is {kept}, and this optimizer's is {asked}")]
+    /// A saved state belongs to another optimizer.
+    #[error("state mismatch: {field} is {saved} in the state and {current} in this optimizer")]
     Mismatch {
-        /// What differs.
+        /// The field that differs.
         field: String,
-        /// What it is in the state.
-        kept: String,
-        /// What it is in the optimizer.
-        asked: String,
+        /// Its value in the state.
+        saved: String,
+        /// Its value in this optimizer.
+        current: String,
     },
-    /// The device, or the host, has no room.
-    #[error("there is no memory for {what}: {reason}")]
+    /// The device or the host is out of memory.
+    #[error("out of memory for {what}: {reason}")]
     OutOfMemory {
-        /// What was to be allocated.
+        /// The purpose of the allocation.
         what: &'static str,
-        /// How much it is, or what the device says.
+        /// The size, or the device's message.
         reason: String,
     },
-    /// The device went away, or failed where nothing of it can be relied on any more.
+    /// The device was lost, or failed in a way after which its results cannot be trusted.
     #[error("the device was lost: {0}")]
     DeviceLost(String),
     /// Reading a buffer back failed: the device was lost, or the buffer could not be mapped.

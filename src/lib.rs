@@ -81,15 +81,15 @@
 //!
 //! With the feature `checkpoint`, [`gpu::OptimizerState`] has `save` and `load` for files.
 //!
-//! A rule is found in three places of one name: what the user sets in [`rule`] (`src/rule/adam.rs`), what
-//! it means in [`cpu`] (`src/cpu/adam.rs`), and what runs in `shaders/update/adam.wgsl`.
+//! Every rule has three files of one name: its hyper-parameters in [`rule`] (`src/rule/adam.rs`), its definition in
+//! [`cpu`] (`src/cpu/adam.rs`), and its kernel in `shaders/update/adam.wgsl`.
 //!
 //! # Features
-//! - none: rules, their definitions, schedules, the optimizer, spans, arenas, and reading back;
-//! - `cpu`: the rules in f32 on all threads of the processor, with SIMD chosen at run time;
-//! - `checkpoint`: the state of an optimizer in a file;
+//! - no feature: rules, their definitions, schedules, the optimizer, spans, arenas, snapshots and read-back;
+//! - `cpu`: the rules in f32 on all threads of the processor, with SIMD selected at run time;
+//! - `checkpoint`: optimizer state in files;
 //! - `regression`: models, losses, data sets, gradients, training, metrics and model files;
-//! - `parquet`: data sets in Parquet files too;
+//! - `parquet`: data sets in Parquet files;
 //! - `verify`: the suite that compares every kernel with its definition on a device.
 //!
 //! The command `wgpu-optim` is the package `wgpu-optim-cli`.
@@ -114,8 +114,7 @@ pub use error::Error;
 pub use gpu::{Optimizer, Span};
 #[cfg(feature = "regression")]
 pub use regression::{Batch, Evaluation, Loss, Model, Window};
-pub use rule::{
-    Adagrad, Adam, Adamax, ClipNorm, Conditioning, Lion, NAdam, Penalty, RAdam, RmsProp, Rule, Sgd,
-};
+pub use rule::types::*;
+pub use rule::{ClipNorm, Conditioning, Penalty, Rule};
 pub use schedule::Schedule;
 pub use wgpu;

@@ -1,4 +1,4 @@
-//! A device that goes away: an error and no panic, and a run that comes to the same bits on another one.
+//! Device loss: an error instead of a panic, and a run that continues with the same bits on another device.
 
 mod common;
 #[path = "common/training.rs"]
@@ -34,7 +34,8 @@ fn regression(rows: u64) -> (Problem, TrainPlan) {
     (problem, plan)
 }
 
-/// Is told of every update and of the device that made it, which it may take away.
+/// Trains on a sequence of devices until one is not lost; `watch` is called with every update and the device, and may
+/// destroy it. Returns the final state, and the number of devices.
 struct Watch<'a> {
     gpu: Option<Gpu>,
     devices: u32,
@@ -140,7 +141,7 @@ fn a_run_whose_device_is_lost_at_any_time_comes_to_the_same_bits() {
             let (mut thread, mut begun) = (None, false);
             let (end, devices) = run(&problem, &plan, way, &mut |gpu, update| {
                 seen.store(update, Ordering::Relaxed);
-                // While it is submitted to, polled, or mapped.
+                // During a submission, a poll or a mapping.
                 if !std::mem::replace(&mut begun, true) {
                     let (device, seen) = (gpu.device.clone(), seen.clone());
                     thread = Some(std::thread::spawn(move || {
@@ -151,7 +152,7 @@ fn a_run_whose_device_is_lost_at_any_time_comes_to_the_same_bits() {
                         device.destroy();
                     }));
                 }
-                // After the last update nobody would notice.
+                // After the last update the loss would not be noticed.
                 if update == UPDATES - 1
                     && let Some(thread) = thread.take()
                 {
@@ -172,7 +173,7 @@ fn reading_back_from_a_lost_device_is_an_error() {
     if training::gpu().is_none() {
         return;
     }
-    // Before anything was submitted, between that and the map, and before the next copy.
+    // Before the submission, between the submission and the mapping, and before the next copy.
     for lost_at in 0..3 {
         let gpu = Gpu::open(None).unwrap();
         let buffer = gpu.device.create_buffer(&wgpu::BufferDescriptor {

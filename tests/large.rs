@@ -1,4 +1,4 @@
-//! What is longer than a binding can be, for real. One test, so that there is one such buffer at a time.
+//! Tensors that really exceed the size of a binding. A single test, so that only one such buffer exists at a time.
 
 mod common;
 
@@ -11,10 +11,10 @@ use wgpu_optim::{Adam, ClipNorm, Conditioning, Optimizer, Rule, Sgd, Span};
 
 /// 300 MB of f32, with a tail.
 const LEN: u64 = 75_000_003;
-/// Elements that are written, read and compared at once.
+/// Elements written, read and compared at once.
 const CHUNK: u64 = 1 << 22;
 
-/// Multiples of 2⁻¹⁰ within ±2⁹, every one different from its neighbours.
+/// Multiples of 2⁻¹⁰ within ±2⁹, each different from its neighbours.
 fn param(i: u64) -> f32 {
     ((i as u32).wrapping_mul(2_654_435_769) >> 12) as f32 / 1024.0 - 512.0
 }
@@ -24,7 +24,7 @@ fn grad(i: u64) -> f32 {
     ((i as u32).wrapping_mul(2_246_822_519).cast_signed() >> 20) as f32
 }
 
-/// ±1 now and then, mostly zero: as many as an f32 can count.
+/// Mostly zero, sometimes ±1: few enough to count in f32.
 fn sparse(i: u64) -> f32 {
     match (i as u32).wrapping_mul(3_266_489_917) >> 28 {
         0 => 1.0,
@@ -46,7 +46,7 @@ fn buffer(gpu: &Gpu, len: u64) -> Buffer {
     })
 }
 
-/// Fills a tensor's spans a chunk at a time, so that no more is staged.
+/// Fills a tensor's spans chunk by chunk, to limit the staging memory.
 fn fill(gpu: &Gpu, spans: &[Span], value: fn(u64) -> f32) {
     let mut first = 0;
     for span in spans {
@@ -61,7 +61,7 @@ fn fill(gpu: &Gpu, spans: &[Span], value: fn(u64) -> f32) {
     }
 }
 
-/// The part of these spans, which follow on one another, that lies in `range`.
+/// The parts of these consecutive spans within `range`.
 fn parts(spans: &[Span], range: &std::ops::Range<u64>) -> Vec<Span> {
     let mut first = 0;
     let mut parts = Vec::new();
@@ -75,7 +75,7 @@ fn parts(spans: &[Span], range: &std::ops::Range<u64>) -> Vec<Span> {
     parts
 }
 
-/// Hands every chunk of some values, each in spans of its own, to `check` with its first element.
+/// Calls `check` for every chunk of some values, with the index of its first element.
 fn each_chunk(gpu: &Gpu, values: &[&[Span]], mut check: impl FnMut(u64, &[&[f32]])) {
     let len = values[0].iter().map(|span| span.len).sum();
     let mut staging = ReadBack::new(&gpu.device, CHUNK * 4 * values.len() as u64).unwrap();
@@ -91,8 +91,8 @@ fn each_chunk(gpu: &Gpu, values: &[&[Span]], mut check: impl FnMut(u64, &[&[f32]
     }
 }
 
-/// Compares every element after two steps with the copy's: parameters and then each moment. Bounds are
-/// slow, so a device that has only these is looked at in places.
+/// Compares every element after two steps with the model: parameters, then each moment. Bounds are slow, so on inexact
+/// devices only samples are compared.
 fn compare<R: Arithmetic>(gpu: &Gpu, rule: Rule, optimizer: &Optimizer, stride: u64) {
     let tensor = &optimizer.tensors()[0];
     let spans: Vec<&[Span]> =
@@ -100,7 +100,7 @@ fn compare<R: Arithmetic>(gpu: &Gpu, rule: Rule, optimizer: &Optimizer, stride: 
     let mut state = StepState::default();
     let steps = [(); 2].map(|()| R::advance(&rule, &mut state, rule.lr() as f32));
     each_chunk(gpu, &spans, |first, actual| {
-        // The last elements of a chunk too, which may be a tail.
+        // Includes the last elements of a chunk, which may be a tail.
         let places: Vec<u64> = (0..actual[0].len() as u64)
             .filter(|i| i % stride == 0 || actual[0].len() as u64 - i < 9)
             .collect();
@@ -140,7 +140,8 @@ fn nothing_ends_at_a_binding() {
     an_arena(gpu);
 }
 
-/// Two steps of Adam over one tensor, every element compared; and none where the last one is not finite.
+/// Two steps of Adam over one tensor, with every element compared; then a skipped step, because the last gradient is not
+/// finite.
 fn a_tensor(gpu: &Gpu, params: &Span, grads: &Span) {
     let rule: Rule = Adam { lr: 0.125, betas: (0.75, 0.9375), eps: 1e-3, ..Adam::default() }.into();
     let conditioning = Conditioning { skip_nonfinite: true, ..Conditioning::default() };
@@ -155,7 +156,7 @@ fn a_tensor(gpu: &Gpu, params: &Span, grads: &Span) {
         assert!(optimizer.tensors()[0].moments[0].len() > 1);
     }
     gpu.run(|pass| (0..2).for_each(|_| optimizer.record(pass)));
-    // Ahead of the comparison, which sees whether it changed anything.
+    // Before the comparison, which detects changes by the skipped step.
     let last = Span::new(&grads.buffer, (LEN - 1) * 4, 1);
     gpu.write(&last, &[f32::NAN]);
     gpu.run(|pass| optimizer.record(pass));
@@ -168,7 +169,7 @@ fn a_tensor(gpu: &Gpu, params: &Span, grads: &Span) {
     }
 }
 
-/// The norm of all of it: a count of ones, which is exact, and one step that is clipped by it.
+/// The norm of the whole tensor: an exact count of ones, and one step clipped by it.
 fn gradients_together(gpu: &Gpu, params: &Span, grads: &Span) {
     let count = (0..LEN).filter(|&i| sparse(i) != 0.0).count();
     assert!(count > 4_000_000 && count < 1 << 24);
@@ -191,7 +192,7 @@ fn gradients_together(gpu: &Gpu, params: &Span, grads: &Span) {
     each_chunk(gpu, &[std::slice::from_ref(params)], |first, actual| {
         let (ours, factor) = (actual[0].iter(), grad_factor);
         let wrong = (first..).zip(ours).find(|&(i, &actual)| {
-            // One product by ±1 or 0, and one difference: rounded to nearest or, off a processor, either way.
+            // One product by ±1 or 0, and one difference: rounded to nearest or, on other devices, either way.
             let expected = param(i) - factor * sparse(i);
             if gpu.exact { actual != expected } else { (actual - expected).abs() > 1e-4 }
         });
@@ -199,7 +200,7 @@ fn gradients_together(gpu: &Gpu, params: &Span, grads: &Span) {
     });
 }
 
-/// Tensors of an arena on both sides of where a binding ends, and one across it.
+/// Tensors of an arena before and after the end of a binding, and one across it.
 fn an_arena(gpu: &Gpu) {
     const TENSORS: u64 = 37;
     const EACH: u64 = 1_000_001;

@@ -1,5 +1,5 @@
-//! Memory is counted before it is taken, what does not fit is cut or refused with numbers, and no submission
-//! is long.
+//! Memory is computed before it is allocated; problems that do not fit are streamed or refused with numbers; submissions
+//! are short.
 
 mod common;
 #[path = "common/training.rs"]
@@ -25,7 +25,7 @@ fn synthetic(rows: u64, features: u32, outputs: u32, loss: Loss) -> (Problem, Mo
     (problem, model)
 }
 
-/// The same rows, which lie in memory.
+/// The same rows in memory.
 fn table(rows: usize, features: usize) -> (Problem, Model) {
     let x = (0..rows * features).map(|i| (i % 17) as f64 / 17.0).collect();
     let mut problem = Problem::table("table", features, x, vec![1.0; rows]);
@@ -41,9 +41,9 @@ fn adam(model: Model) -> Recipe {
     Recipe { average: Some(0.9), ..Recipe::new(model, Adam { lr: 1e-3, ..Adam::default() }.into()) }
 }
 
-/// Bytes that are allocated on a device, by what it says itself; none where a backend says nothing.
+/// Bytes allocated on a device, by wgpu's report; `None` if the backend does not report them.
 fn allocated(gpu: &Gpu) -> Option<u64> {
-    // What is on its way is given back when it is there.
+    // Staging memory is freed when the transfers are complete.
     for _ in 0..2 {
         gpu.submit(gpu.device.create_command_encoder(&Default::default())).unwrap();
     }
@@ -81,7 +81,7 @@ fn what_is_counted_is_what_is_allocated() {
         let worker = GpuWorker::new(&data, &recipe, &start, &batches).unwrap();
         let taken = allocated(&gpu).unwrap() - before;
         drop(worker);
-        // Drivers round each of some thirty buffers up, to 4 KiB at most.
+        // Drivers round each of about thirty buffers up, to at most 4 KiB.
         let (least, most) = (needs.device(), needs.device() + needs.device() / 100 + 30 * 4096);
         let what = format!("{} × {} by {size}, {placement:?}", problem.rows, problem.features);
         assert!((least..=most).contains(&taken), "{what}: {taken} bytes for {needs:?}: {least}");
@@ -161,7 +161,7 @@ fn limited(limits: wgpu::Limits) -> Gpu {
     Gpu::new(device, queue, gpu().unwrap().info.clone())
 }
 
-/// Trains a little where the plan says; the plan and all that follows it may refuse, and must not panic.
+/// Trains briefly with the planned placement. The plan and every later step may return errors, but must not panic.
 fn fit(
     gpu: &Gpu,
     problem: &Problem,
@@ -200,13 +200,13 @@ fn what_passes_a_binding_is_cut_or_refused() {
         }
         other => panic!("{what}: {other:?}"),
     };
-    // X is cut.
+    // X is split.
     let (problem, model) = synthetic(5000, 40, 1, Loss::Mse);
     let recipe = Recipe::new(model, rule);
     assert_eq!(fit(&small, &problem, recipe, &batches(5000, 100, None)).unwrap(), Placement::Resident);
-    // A batch too, as long as its parts' sums can be bound.
+    // A batch is split too, if the sums of its parts fit a binding.
     assert_eq!(fit(&small, &problem, recipe, &batches(5000, 700, None)).unwrap(), Placement::Resident);
-    // Parameters, and moments that are several times as long.
+    // Parameters, and moments, which are several times as long.
     let (problem, model) = synthetic(10, 17_000, 1, Loss::Mse);
     limit(fit(&small, &problem, Recipe::new(model, rule), &batches(10, 5, None)), "a row of X");
     let (problem, model) = synthetic(10, 3000, 6, Loss::SquaredError);
@@ -225,13 +225,13 @@ fn what_passes_a_binding_is_cut_or_refused() {
     let data = GpuData::new(&few, &problem, &model, &all, Placement::Virtual).unwrap();
     let made = GpuWorker::descent(&data, &recipe, &[0.0; 65], &all).map(drop);
     limit(made.map(|()| Placement::Virtual).map_err(Into::into), "batches");
-    // The device is as good as before.
+    // The device still works.
     let (problem, model) = synthetic(5000, 40, 1, Loss::Mse);
     fit(&small, &problem, Recipe::new(model, rule), &batches(5000, 100, None)).unwrap();
 }
 
-/// A device refuses what no machine has; what is made then is refused with numbers, and smaller things can
-/// still be made.
+/// A device refuses allocations that no machine can serve: later allocations return errors with numbers, and smaller ones
+/// succeed.
 #[test]
 fn a_device_without_memory_refuses_and_goes_on() {
     let Some(gpu) = gpu() else { return };
@@ -256,7 +256,7 @@ fn no_submission_of_a_large_batch_is_long() {
     worker.run(&[Batch::new(0, 1)], &[1e-3], None).unwrap();
     worker.evaluate(0, 1, 0.0).unwrap();
     data.take_submissions();
-    // What others do on the machine makes a submission longer, but not every time.
+    // Other load on the machine makes submissions longer, but not all of them.
     let mut seen = Vec::new();
     let short = (0..10).any(|_| {
         worker.run(&[Batch::new(0, rows)], &[1e-3], None).unwrap();

@@ -1,4 +1,4 @@
-//! What recording a step costs the caller: no allocation, and no thread of its own. No GPU is needed.
+//! Recording a step does not allocate and does not start threads. No GPU is needed.
 
 mod common;
 
@@ -8,7 +8,7 @@ use wgpu::{BufferUsages, ComputePass, Device, DeviceDescriptor, Queue};
 use wgpu_optim::gpu::{Arena, Selection};
 use wgpu_optim::{Adam, ClipNorm, Conditioning, Optimizer, Sgd, Span};
 
-/// Counts what this thread allocates.
+/// An allocator that counts the allocations of this thread.
 struct Counting;
 
 thread_local! {
@@ -38,21 +38,21 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static COUNTING: Counting = Counting;
 
-/// What `f` allocates.
+/// The number of allocations of `f`.
 fn allocations(f: impl FnOnce()) -> usize {
     let before = ALLOCATIONS.get();
     f();
     ALLOCATIONS.get() - before
 }
 
-/// What is allocated while commands are recorded into a pass.
+/// The number of allocations while commands are recorded into a pass.
 fn recording(device: &Device, record: impl FnOnce(&mut ComputePass)) -> usize {
     let mut encoder = device.create_command_encoder(&Default::default());
     let mut pass = encoder.begin_compute_pass(&Default::default());
     allocations(|| record(&mut pass))
 }
 
-/// With its queue, which has to outlive what is recorded.
+/// A device with its queue, which must outlive the recorded commands.
 fn device() -> (Device, Queue) {
     Device::noop(&DeviceDescriptor::default())
 }
@@ -64,8 +64,8 @@ fn span(device: &Device, len: u64) -> Span {
     Span::whole(&device.create_buffer(&descriptor))
 }
 
-/// What is allocated for as many commands by hand as an optimizer records, or a few more: wgpu leaves out
-/// what is set already, so everything is set in turn.
+/// The number of allocations for at least as many manual commands as an optimizer records. wgpu skips redundant state
+/// changes, so the commands alternate.
 fn by_hand(device: &Device, dispatches: usize, selections: usize, steps: usize) -> usize {
     let source = wgpu::ShaderSource::Wgsl("@compute @workgroup_size(1) fn main() {}".into());
     let module = device.create_shader_module(wgpu::ShaderModuleDescriptor { label: None, source });
@@ -134,7 +134,7 @@ fn a_step_allocates_nothing() {
             let optimizer = build(conditioning, micro_batches, packed);
             let selection = optimizer.selection(&device, |_| true);
             for steps in [1, 10, 100, 1000] {
-                // wgpu's list of commands grows, whoever records.
+                // wgpu's list of commands grows in any case.
                 let wgpus = by_hand(&device, optimizer.dispatches(), selections, steps);
                 for selection in [None, Some(&selection)] {
                     let ours = measure(&optimizer, selection, steps);
@@ -161,7 +161,7 @@ fn a_step_of_a_frozen_set_records_less() {
         .build()
         .unwrap();
     assert_eq!(optimizer.dispatches(), 3);
-    // What is not selected costs no dispatch.
+    // Unselected tensors cost no dispatch.
     let none = optimizer.selection(&device, |_| false);
     let many = recording(&device, |pass| (0..1000).for_each(|_| optimizer.record(pass)));
     let few = recording(&device, |pass| (0..1000).for_each(|_| optimizer.record_selected(pass, &none)));

@@ -1,5 +1,5 @@
-//! A million steps: nothing grows, nothing slows down, and not one is miscounted. One test, in a process of its own,
-//! since it measures that.
+//! A million steps: memory and time do not grow, and the step count is exact. A single test in its own process, which it
+//! measures.
 
 mod common;
 
@@ -12,9 +12,9 @@ use wgpu_optim::gpu::{OptimizerState, required_limits};
 use wgpu_optim::{Adam, Optimizer, Rule};
 
 const STEPS: u64 = 1_000_000;
-/// Steps of a submission.
+/// Steps per submission.
 const AT_ONCE: u64 = 1000;
-/// Steps of a sample of the time that they take: short beside what a scheduler gives to others.
+/// Steps per timing sample, shorter than a time slice of the scheduler.
 const SAMPLE: u64 = 100;
 
 /// One vector, without a tail: a step is two dispatches.
@@ -25,7 +25,7 @@ fn rule() -> Rule {
     Adam { weight_decay: 0.1, ..Adam::adamw() }.into()
 }
 
-/// A rate for every step, so that the position in the table counts them as well.
+/// A learning rate for every step, so that the position in the table counts steps too.
 fn rates() -> Vec<f32> {
     (0..=STEPS).map(|step| 1e-4 * (1.0 + (step % 1000) as f32 / 500.0)).collect()
 }
@@ -38,7 +38,7 @@ fn build(gpu: &Gpu) -> Optimizer {
         .unwrap()
 }
 
-/// So many steps in one submission, and how long they take.
+/// Submits a number of steps, and returns the time.
 fn submit(gpu: &Gpu, optimizer: &Optimizer, steps: u64) -> Duration {
     let started = Instant::now();
     gpu.run(|pass| (0..steps).for_each(|_| optimizer.record(pass)));
@@ -65,18 +65,18 @@ fn resident() -> Option<u64> {
     statm.split(' ').nth(1)?.parse().ok()
 }
 
-/// The mean of the fastest tenth: what others do on the machine only makes samples slower.
+/// The mean of the fastest tenth: other load only makes samples slower.
 fn fastest(samples: &mut [Duration]) -> f64 {
     samples.sort_unstable();
     let tenth = &samples[..samples.len().div_ceil(10)];
     tenth.iter().map(Duration::as_secs_f64).sum::<f64>() / tenth.len() as f64
 }
 
-/// How much longer `old` takes than `new`, which take turns, so that both have the machine as it is just now.
+/// The ratio of the times of `old` and `new`, interleaved so that other load affects both.
 fn growth(old: (&Gpu, &Optimizer), new: (&Gpu, &Optimizer)) -> f64 {
     let mut samples = [Vec::new(), Vec::new()];
     for round in 0..200 {
-        // Each is first as often as second.
+        // Each is first equally often.
         for i in [round % 2, 1 - round % 2] {
             let (gpu, optimizer) = [old, new][i];
             samples[i].push(submit(gpu, optimizer, SAMPLE));
@@ -103,7 +103,7 @@ fn a_million_steps_leave_memory_and_time_as_they_were() {
         }
     }
     eprintln!("{STEPS} steps in {:?}", started.elapsed());
-    // Where the system does not tell there is nothing to compare.
+    // Some systems do not report it.
     if cfg!(target_os = "linux") {
         let (least, most) = (memory.iter().min().unwrap(), memory.iter().max().unwrap());
         eprintln!("between {least} and {most} pages");
@@ -130,11 +130,11 @@ fn a_million_steps_leave_memory_and_time_as_they_were() {
         }
     }
 
-    // What has done nothing yet, on a device that has not either.
+    // A new optimizer on a new device.
     let fresh = Gpu::with_limits(required_limits(&gpu.device.limits())).unwrap();
     let first = build(&fresh);
     (0..20).for_each(|_| _ = submit(&fresh, &first, SAMPLE));
-    // What has really grown has grown each time that it is measured.
+    // Real growth shows in every measurement.
     let growths = (0..3).map(|_| growth((gpu, &optimizer), (&fresh, &first)));
     let mut seen = Vec::new();
     let flat = growths.inspect(|growth| seen.push(*growth)).any(|growth| growth <= 0.05);

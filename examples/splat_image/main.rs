@@ -1,11 +1,10 @@
-//! Fits a picture with 2-D Gaussians: the example's own kernels render them and make the gradients, the
-//! optimizer's step is recorded behind those on the same buffers, and many steps are one submission.
+//! Fits a picture with 2-D Gaussians: the example's own kernels render them and compute the gradients, the optimizer's step
+//! is recorded after them on the same buffers, and many steps are one submission.
 //!
 //!     cargo run --release --example splat_image -- --out frames
 //!     cargo run --release --example splat_image -- --image photo.png --size 512 --gaussians 20000
 //!
-//! `splats.wgsl` and `splats.rs` are what the program would have without this crate, which comes in at
-//! `fit`, below. Nothing is read back but the frames.
+//! `splats.wgsl` and `splats.rs` do not depend on this crate, which `fit`, below, uses. Only the frames are read back.
 
 mod picture;
 mod splats;
@@ -29,9 +28,9 @@ pub struct Settings {
     pub size: u32,
     pub gaussians: usize,
     pub steps: usize,
-    /// Steps from frame to frame: one submission. What does not fill a frame is not taken.
+    /// Steps per frame, in one submission. The number of steps is rounded down to whole frames.
     pub every: usize,
-    /// What to fit, instead of the picture painted here.
+    /// Picture to fit, instead of the built-in one.
     pub image: Option<PathBuf>,
     pub out: PathBuf,
 }
@@ -58,7 +57,7 @@ fn run() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// A device as any program opens one; a software adapter will do.
+/// Opens a device like any program; a software adapter suffices.
 async fn open() -> Result<(Device, Queue), Box<dyn Error>> {
     let options = wgpu::RequestAdapterOptions {
         power_preference: wgpu::PowerPreference::HighPerformance,
@@ -73,7 +72,7 @@ async fn open() -> Result<(Device, Queue), Box<dyn Error>> {
     Ok(adapter.request_device(&descriptor).await?)
 }
 
-/// Fits the picture, writes a frame every so many steps, and returns the loss at each.
+/// Fits the picture, writes the frames, and returns the loss at each frame.
 pub fn fit(device: &Device, queue: &Queue, settings: &Settings) -> Result<Vec<f64>, Box<dyn Error>> {
     let goal = match &settings.image {
         Some(file) => load(file, settings.size)?,
@@ -84,7 +83,7 @@ pub fn fit(device: &Device, queue: &Queue, settings: &Settings) -> Result<Vec<f6
 
     let splats = Splats::new(device, &goal, &scattered(&goal, settings.gaussians));
     let Splats { positions, colours, shapes, .. } = &splats;
-    // Three parameter groups, as pixels, colours and logarithms of scales do not move at one pace.
+    // Three parameter groups, because positions, colours and logarithms of scales need different learning rates.
     let optimizer = Optimizer::new(device, Adam { lr: 0.2, ..Adam::default() })
         .tensor(Span::whole(&positions.params), Span::whole(&positions.grads))
         .group(Adam { lr: 0.01, ..Adam::default() })
@@ -101,7 +100,7 @@ pub fn fit(device: &Device, queue: &Queue, settings: &Settings) -> Result<Vec<f6
     for step in (0..=settings.steps).step_by(settings.every) {
         let mut encoder = device.create_command_encoder(&Default::default());
         let mut pass = encoder.begin_compute_pass(&Default::default());
-        // None before the first frame.
+        // No steps before the first frame.
         for _ in 0..settings.every.min(step) {
             splats.record_gradients(&mut pass);
             optimizer.record(&mut pass);
@@ -121,11 +120,11 @@ pub fn fit(device: &Device, queue: &Queue, settings: &Settings) -> Result<Vec<f6
     Ok(losses)
 }
 
-/// Drives a read-back to its end.
+/// Waits for a read-back.
 fn wait<T>(device: &Device, reading: impl Future<Output = T>) -> Result<T, wgpu::PollError> {
     let mut reading = pin!(reading);
     let mut context = std::task::Context::from_waker(std::task::Waker::noop());
-    // The first poll asks for the mapping, the device's poll makes it happen.
+    // The first poll of the future requests the mapping; polling the device completes it.
     loop {
         if let std::task::Poll::Ready(result) = reading.as_mut().poll(&mut context) {
             return Ok(result);

@@ -1,4 +1,4 @@
-//! A picture to fit, and where the Gaussians start on it.
+//! A picture to fit, and the initial Gaussians.
 
 use super::splats::{Picture, Start};
 use std::f32::consts::PI;
@@ -14,7 +14,7 @@ fn mix(a: Colour, b: Colour, t: f32) -> Colour {
 fn evening(x: f32, y: f32) -> Colour {
     const SHORE: f32 = 0.68;
     let in_water = y > SHORE;
-    // Water shows what is as far above the shore, moved by waves that grow towards us.
+    // The water mirrors the upper half, distorted by waves that grow towards the viewer.
     let depth = (y - SHORE).max(0.0);
     let wave = (0.008 + 0.12 * depth) * (25.0 * (depth + 0.03).ln() + 3.0 * x).sin();
     let (x, height) = if in_water { (x + wave, SHORE - 1.5 * depth) } else { (x, y) };
@@ -50,7 +50,7 @@ fn evening(x: f32, y: f32) -> Colour {
     if in_water { mix(colour, [0.08, 0.10, 0.26], 0.25 + 0.8 * depth) } else { colour }
 }
 
-/// The evening, each pixel the mean of 4 × 4 points.
+/// The evening picture, each pixel the mean of 4 × 4 points.
 pub fn painted(size: u32) -> Picture {
     let mut values = Vec::new();
     for y in 0..size {
@@ -67,7 +67,7 @@ pub fn painted(size: u32) -> Picture {
     Picture { width: size, height: size, values }
 }
 
-/// `count` round Gaussians all over the picture, in the colours they lie on.
+/// `count` round Gaussians distributed over the picture, in the colours of the picture.
 pub fn scattered(goal: &Picture, count: usize) -> Start {
     let mut seed = 1u64;
     // SplitMix64, in the unit interval.
@@ -78,8 +78,7 @@ pub fn scattered(goal: &Picture, count: usize) -> Start {
         ((z ^ (z >> 31)) >> 40) as f32 / (1u64 << 24) as f32
     };
     let [width, height] = [goal.width as f32, goal.height as f32];
-    // So wide that a few lie over every pixel. Where the weights of all add up to `overlap`, colours are
-    // that much fainter.
+    // Wide enough that several cover every pixel. Their weights sum to about `overlap`, by which colours are divided.
     let spread = 0.6;
     let scale = spread * (width * height / count as f32).sqrt();
     let overlap = 2.0 * PI * spread * spread;

@@ -1,4 +1,4 @@
-//! The caller's side of the pipeline: its own buffers and kernels. Nothing here knows of an optimizer.
+//! The caller's side of the pipeline: its own buffers and kernels, independent of the optimizer.
 
 use wgpu::util::DeviceExt;
 use wgpu::{Buffer, BufferUsages, ComputePass, Device};
@@ -9,14 +9,14 @@ const BIN: u32 = 1024;
 const SPLAT_BYTES: u64 = 32;
 const BIN_BYTES: u64 = 132;
 
-/// A picture of three floats a pixel, row by row from the top.
+/// A picture with three floats per pixel, row by row from the top.
 pub struct Picture {
     pub width: u32,
     pub height: u32,
     pub values: Vec<f32>,
 }
 
-/// Where the Gaussians start: two, three and three floats for each.
+/// The initial Gaussians: two, three and three floats for each.
 pub struct Start {
     pub positions: Vec<f32>,
     pub colours: Vec<f32>,
@@ -33,7 +33,7 @@ pub struct Splats {
     pub positions: Tensor,
     pub colours: Tensor,
     pub shapes: Tensor,
-    /// What [`record_picture`](Self::record_picture) renders.
+    /// The picture rendered by [`record_picture`](Self::record_picture).
     pub picture: Buffer,
     forward: [Kernel; 3],
     backward: Kernel,
@@ -91,7 +91,7 @@ impl Splats {
         let kernel = |entry_point, uses: &[usize], groups| {
             let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
                 label: Some(entry_point),
-                layout: None, // whatever the kernel uses
+                layout: None, // derived from the kernel
                 module: &module,
                 entry_point: Some(entry_point),
                 compilation_options: wgpu::PipelineCompilationOptions {

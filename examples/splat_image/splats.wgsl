@@ -1,33 +1,33 @@
-// 2-D Gaussians, added up to a picture, and the gradient of the mean squared error to a target.
+// A picture as a sum of 2-D Gaussians, and the gradient of the mean squared error to a target.
 //
-// Splat i adds colour · weight(q) to a pixel, q = u² + v² being the squared distance from its centre in
-// units of its two scales, along its own axes. Nothing is sorted and nothing is atomic: `bin` notes what
-// touches a tile, `render` gathers that for every pixel, and `backward` gathers pixels for every splat.
-// Each sum has one order, so a run can be repeated bit for bit.
+// Splat i adds colour · weight(q) to a pixel, where q = u² + v² is the squared distance from its centre in units of its
+// two scales, along its own axes. There is no sorting and there are no atomics: `bin` records the splats that touch a
+// tile, `render` gathers them for every pixel, and `backward` gathers pixels for every splat. Every sum has a fixed order,
+// so runs are reproducible bit by bit.
 
 override WIDTH: u32;
 override HEIGHT: u32;
 
-// The picture is cut into tiles of TILE × TILE pixels.
+// The picture is divided into tiles of TILE × TILE pixels.
 const TILE = 16u;
 // A splat ends at three scales from its centre …
 const REACH = 3.0;
-// … where its weight has come down to this, which is taken off so that nothing jumps there.
+// … where its weight is this value, which is subtracted so that the weight is continuous.
 const EDGE = exp(-0.5 * REACH * REACH);
 
-// What the optimizer updates: a centre in pixels, a colour, and (ln scale, ln scale, angle). Any three
-// numbers of the last are a valid covariance.
+// The parameters: a centre in pixels, a colour, and (ln scale, ln scale, angle). Any three numbers of the last represent a
+// valid covariance.
 @group(0) @binding(0) var<storage, read> positions: array<vec2f>;
 @group(0) @binding(1) var<storage, read> colours: array<f32>;
 @group(0) @binding(2) var<storage, read> shapes: array<f32>;
-// What it reads.
+// Their gradients.
 @group(0) @binding(3) var<storage, read_write> position_grads: array<vec2f>;
 @group(0) @binding(4) var<storage, read_write> colour_grads: array<f32>;
 @group(0) @binding(5) var<storage, read_write> shape_grads: array<f32>;
-// The pictures, three floats a pixel.
+// The pictures, three floats per pixel.
 @group(0) @binding(6) var<storage, read> goal: array<f32>;
 @group(0) @binding(7) var<storage, read_write> picture: array<f32>;
-// What the kernels hand on.
+// Intermediate results of the kernels.
 @group(0) @binding(8) var<storage, read_write> splats: array<Splat>;
 @group(0) @binding(9) var<storage, read_write> bins: array<Bin>;
 
@@ -40,13 +40,13 @@ struct Splat {
     across: vec2f,
 }
 
-// Which of 1024 splats touch a tile: a bit for each, and one for every word in which there is any.
+// The splats, of 1024, that touch a tile: a bit for each splat, and a bit for every non-zero word.
 struct Bin {
     used: u32,
     masks: array<u32, 32>,
 }
 
-// What the other kernels need of a splat, once for each.
+// Computes the derived values of each splat once.
 @compute @workgroup_size(64)
 fn prepare(@builtin(global_invocation_id) id: vec3u) {
     let i = id.x;
@@ -61,7 +61,7 @@ fn prepare(@builtin(global_invocation_id) id: vec3u) {
     splats[i] = Splat(positions[i], REACH * sqrt(a * a + b * b), axis / scale.x, normal / scale.y);
 }
 
-// A thread looks which of 1024 splats touch a tile.
+// A thread finds the splats, of 1024, that touch a tile.
 @compute @workgroup_size(64)
 fn bin(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
     let tiles = (vec2u(WIDTH, HEIGHT) + TILE - 1) / TILE;
@@ -86,13 +86,13 @@ fn bin(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups
     bins[here].used = used;
 }
 
-// (u, v) of a pixel, measured at its middle.
+// (u, v) of a pixel, at its centre.
 fn offset(splat: Splat, pixel: vec2u) -> vec2f {
     let d = vec2f(pixel) + 0.5 - splat.centre;
     return vec2f(dot(splat.along, d), dot(splat.across, d));
 }
 
-// A workgroup is a tile, a thread four pixels below one another: what is loaded serves all of them.
+// A workgroup renders a tile, a thread four pixels of a column, which share the loads.
 @compute @workgroup_size(TILE, TILE / 4)
 fn render(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) tile: vec3u,
           @builtin(num_workgroups) tiles: vec3u) {
@@ -134,8 +134,8 @@ const THREADS = 64u;
 var<workgroup> sums: array<array<f32, 8>, THREADS>;
 var<workgroup> totals: array<f32, 8>;
 
-// A workgroup is a splat, its threads share the pixels of its box. With the loss L, the mean of r² over
-// the residuals r = picture − goal, and t = ∂L/∂weight · exp(−q/2) = −2 ∂L/∂q, of every pixel:
+// A workgroup computes the gradient of a splat; its threads share the pixels of its box. With the loss L, the mean of r²
+// over the residuals r = picture − goal, and t = ∂L/∂weight · exp(−q/2) = −2 ∂L/∂q of every pixel:
 //   ∂L/∂centre = Σ t (u along + v across)
 //   ∂L/∂(ln scale) = Σ t u², Σ t v²
 //   ∂L/∂angle = (scale₁/scale₂ − scale₂/scale₁) Σ t u v
@@ -173,7 +173,7 @@ fn backward(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index
                          by_uv.x, by_uv.y, by_uv2.x, by_uv2.y, by_product);
     workgroupBarrier();
 
-    // Eight threads add up one kind each.
+    // Eight threads sum one kind each.
     if thread < 8 {
         var total = 0.0;
         for (var k = 0u; k < THREADS; k++) {

@@ -1,4 +1,4 @@
-//! A line for each text of a checkpoint, in the order of their names.
+//! The input has one line for each text of a checkpoint, in the order of their names.
 
 #![no_main]
 
@@ -6,10 +6,10 @@
 mod harmless;
 
 use harmless::checkpoint::{check, whole};
-use harmless::sealed::{texts, with_texts};
+use harmless::checksummed::{texts, with_texts};
 use libfuzzer_sys::{fuzz_mutator, fuzz_target, fuzzer_mutate};
 
-// The search begins with those of a good one.
+// The first seed has the texts of a valid checkpoint.
 fuzz_mutator!(|bytes: &mut [u8], size: usize, max_size: usize, _seed: u32| {
     let lines: Vec<String> = texts(whole()).into_iter().map(|(_, text)| text).collect();
     let lines = lines.join("\n");

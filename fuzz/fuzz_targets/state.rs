@@ -5,7 +5,7 @@ mod harmless;
 
 use libfuzzer_sys::{fuzz_mutator, fuzz_target, fuzzer_mutate};
 
-// The search begins with a good one: that of today's format.
+// The first seed is a valid state in the current format.
 fuzz_mutator!(|bytes: &mut [u8], size: usize, max_size: usize, _seed: u32| {
     let whole = harmless::state::whole();
     if size > 0 || whole.len() > max_size {

@@ -1,10 +1,10 @@
-// Stores the features of rows. Composed with generator.wgsl and what says which rows: in_order.wgsl.
+// Stores the features of rows. Composed with generator.wgsl and in_order.wgsl, which selects the rows.
 
-override STRIDE: u32 = 4u; // floats from one row to the next; those behind the features are zero
+override STRIDE: u32 = 4u; // floats from one row to the next; the padding after the features is zero
 
 @group(0) @binding(1) var<storage, read_write> x: array<f32>;
 
-// Eight features of one row a thread.
+// A thread generates eight features of a row.
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
     let blocks = (STRIDE + 7u) / 8u;

@@ -1,13 +1,13 @@
-// Philox 4×32-10 and the features of synthetic problems. A value is a function of (seed, row, column,
-// purpose) alone, in integers throughout, and one conversion to f32 that is exact: any kernel that binds
-// the problem has any vector of X without storing it. The twin of this file is src/cpu/synthetic/mod.rs.
+// Philox 4×32-10 and the features of synthetic problems. A value is a function of (seed, row, column, purpose) alone, in
+// integer arithmetic with one exact conversion to f32: a kernel that binds the problem can compute any vector of X.
+// Equals src/regression/reference/synthetic/mod.rs.
 // Composed with integer.wgsl.
 //
 // Source: Salmon, Moraes, Dror, Shaw, "Parallel Random Numbers: As Easy as 1, 2, 3", SC 2011.
 
-override CORRELATED: bool = false; // the features of a row have a factor in common
+override CORRELATED: bool = false; // the features of a row have a common factor
 
-// What a counter's last word says the numbers are for.
+// Purposes of random numbers: the last word of a counter.
 const FOR_FEATURES = 0u;
 const FOR_NOISE = 1u;
 const FOR_FACTOR = 3u;
@@ -18,8 +18,8 @@ const FEATURE_UNIT = 0x1p-15f;
 struct Problem {
     key: vec2u,
     features: u32,
-    factor: i32,   // what a row's common factor is multiplied by, in units of 2⁻¹⁵
-    own: i32,      // what a feature's own part is multiplied by, likewise
+    factor: i32,   // weight of a row's common factor, in units of 2⁻¹⁵
+    own: i32,      // weight of a feature's individual part, likewise
     noise: u32,    // standard deviation in units of 2⁻¹³
     outliers: u32, // their share in units of 2⁻³²
 }
@@ -32,8 +32,7 @@ fn philox_round(counter: vec4u, key: vec2u) -> vec4u {
     return vec4u(b.y ^ counter.y ^ key.x, b.x, a.y ^ counter.w ^ key.y, a.x);
 }
 
-// Without a loop: its iterations would be most of those that a wide row takes, and some drivers end a
-// thread after 65535.
+// Unrolled: these iterations would be most of those of a wide row, and some drivers end a thread after 65535 iterations.
 fn philox(start: vec4u) -> vec4u {
     let step = vec2u(0x9e3779b9u, 0xbb67ae85u);
     var counter = philox_round(start, problem.key);
@@ -48,7 +47,7 @@ fn philox(start: vec4u) -> vec4u {
     return philox_round(counter, problem.key + 9u * step);
 }
 
-// Four words from one counter. Rows have 64-bit numbers, low word first.
+// Four random words from one counter. Row numbers have 64 bits, low word first.
 fn random(row: vec2u, block: u32, purpose: u32) -> vec4u {
     return philox(vec4u(row, block, purpose));
 }
@@ -59,7 +58,7 @@ fn four_signed(words: vec2u) -> vec4i {
     return vec4i((w.x << 16u) >> 16u, w.x >> 16u, (w.y << 16u) >> 16u, w.y >> 16u);
 }
 
-// What the features of a row have in common.
+// The common factor of the features of a row.
 fn common_factor(row: vec2u) -> i32 {
     if CORRELATED {
         return four_signed(random(row, 0u, FOR_FACTOR).xy).x;
@@ -67,8 +66,8 @@ fn common_factor(row: vec2u) -> i32 {
     return 0;
 }
 
-// Four features from their own parts; zero past the last one, so that padding adds nothing to a dot
-// product. The squares of `factor` and `own` add up to 2³⁰, so the sum is below 1.42 · 2³⁰.
+// Four features from their individual parts; zero past the last feature, so that padding adds nothing to a dot product.
+// The squares of `factor` and `own` sum to 2³⁰, so the sum is below 1.42 · 2³⁰.
 fn mixed(parts: vec4i, factor: i32, column: u32) -> vec4i {
     var units = parts;
     if CORRELATED {
@@ -78,7 +77,7 @@ fn mixed(parts: vec4i, factor: i32, column: u32) -> vec4i {
     return select(vec4i(0), units, columns < vec4u(problem.features));
 }
 
-// Eight features, which come of one counter.
+// Eight features from one counter.
 struct Block {
     first: vec4i,
     second: vec4i,
@@ -98,7 +97,7 @@ fn unit_vector(row: vec2u, column: u32) -> vec4i {
     return mixed(parts, common_factor(row), column);
 }
 
-// The same as they are in X.
+// The same features as f32, as in X.
 fn x_vector(row: vec2u, column: u32) -> vec4f {
     return vec4f(unit_vector(row, column)) * FEATURE_UNIT;
 }

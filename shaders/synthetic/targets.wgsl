@@ -1,5 +1,5 @@
-// Stores the targets of rows. Composed with integer.wgsl, generator.wgsl, response.wgsl and what says which
-// rows: in_order.wgsl.
+// Stores the targets of rows. Composed with integer.wgsl, generator.wgsl, response.wgsl and in_order.wgsl, which selects
+// the rows.
 
 override RESPONSE: u32 = 0u;         // 0: linear, 1: a count, 2: a class
 override OUTPUTS: u32 = 1u;          // scores of a row: linear targets, or classes
@@ -9,9 +9,9 @@ override INTERCEPT_SHIFT: u32 = 15u; // from the units of intercepts to those of
 const COUNT = 1u;
 const CLASS = 2u;
 
-// The targets of a row one behind the other.
+// Targets, rows × targets, row-major.
 @group(0) @binding(1) var<storage, read_write> sides: array<f32>;
-// Output by output a row as long as one of X, padded with zeros, and then all intercepts.
+// Weights, one row per output with the padding of X, then all intercepts.
 @group(1) @binding(1) var<storage, read> weights: array<vec4i>;
 
 // Four 64-bit integers.
@@ -29,8 +29,8 @@ fn sum_of_units(v: vec4i) -> i32 {
     return v.x + v.y + v.z + v.w;
 }
 
-// The sums of the upper and of the lower halves of eight products. Where a row ends with the block's first
-// vector, the second one's features are zero.
+// The sums of the upper and of the lower halves of eight products. If a row ends within the block, the features after its
+// end are zero.
 fn halves(units: Block, block: u32, output: u32) -> vec2i {
     if output >= OUTPUTS {
         return vec2i(0);
@@ -43,9 +43,8 @@ fn halves(units: Block, block: u32, output: u32) -> vec2i {
     return vec2i(sum_of_units(upper), sum_of_units(lower));
 }
 
-// A lane's share of four dot products: exact, in the units of scores. Integers can be added in any order,
-// and a wide row by one thread would be a longer loop than some drivers run. Up to 2¹¹ blocks of halves
-// stay below 2³⁰.
+// A lane's part of four dot products, exact, in the units of scores. Integers can be added in any order; one thread per
+// wide row would be a longer loop than some drivers run. The halves of up to 2¹¹ blocks stay below 2³⁰.
 fn partial_scores(row: vec2u, lane: u32, output: u32) -> Four {
     let factor = common_factor(row);
     var upper = vec4i(0);
@@ -76,7 +75,7 @@ fn intercept(output: u32) -> vec2u {
 
 var<workgroup> scores: array<Four, 64>;
 
-// LANES threads a row, four outputs at a time.
+// LANES threads per row, four outputs at a time.
 @compute @workgroup_size(64)
 fn main(
     @builtin(local_invocation_index) local: u32,
@@ -90,11 +89,11 @@ fn main(
     if exists {
         row = problem_row(i);
     }
-    var total = vec2u(0u); // of the masses of all classes so far
+    var total = vec2u(0u); // sum of the masses so far
     var chosen = 0u;
     for (var first = 0u; first < OUTPUTS; first += 4u) {
         if first > 0u {
-            // Not before the last four are added up.
+            // After the sums of the last four outputs are complete.
             workgroupBarrier();
         }
         scores[local] = partial_scores(row, lane, first);

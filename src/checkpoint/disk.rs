@@ -1,4 +1,4 @@
-//! The file system of the machine.
+//! [`Files`] on the file system of the machine.
 
 use super::files::{Files, PendingFile, UNFINISHED};
 use std::ffi::OsString;
@@ -7,12 +7,13 @@ use std::io::{self, Error, ErrorKind, Read, Write};
 use std::path::Path;
 use tempfile::NamedTempFile;
 
-/// The file system.
+/// The file system of the machine.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Disk;
 
 impl Disk {
-    /// [`Files::begin`], for a file that other code may open by its path: its name ends in `suffix` meanwhile.
+    /// Creates a temporary file, as [`Files::begin`] does, whose name ends in `suffix`, for code that opens files by
+    /// path.
     ///
     /// # Errors
     /// The error of the system.
@@ -27,28 +28,28 @@ impl Disk {
                 continue;
             }
             let default = file.as_file().metadata()?.permissions();
-            // Until it is known which file it replaces, nobody else may read it. A file system without permissions
-            // refuses this.
+            // Private until the permissions of the replaced file are known. File systems without permissions refuse
+            // this.
             #[cfg(unix)]
             let _ = file.as_file().set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o600));
             return Ok(UnfinishedFile { file, default });
         }
     }
 
-    /// Gives `to` the permissions of the file `from`, and its owner where this program may do so. Does nothing
-    /// where there is no such regular file.
+    /// Copies the permissions of the file `from` to `to`, and its owner if this process may. Does nothing if `from` is
+    /// not a regular file.
     ///
     /// # Errors
     /// The error of the system.
     pub fn copy_permissions(&self, from: &Path, to: &File) -> io::Result<()> {
         match regular(from) {
-            Some(from) => give(to, &from),
+            Some(from) => copy_owner_and_permissions(to, &from),
             None => Ok(()),
         }
     }
 
-    /// Opens a file that belongs to this program alone: a link is not followed, and anything but a regular file is
-    /// refused without waiting for it.
+    /// Opens a private file of this program: does not follow links, and refuses anything but a regular file without
+    /// blocking.
     ///
     /// # Errors
     /// The error of the system.
@@ -58,7 +59,7 @@ impl Disk {
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        // It may have become another one since.
+        // The file may have been replaced since the check.
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::custom_flags(options, libc::O_NOFOLLOW | libc::O_NONBLOCK);
         regular_only(options.open(path)?)
@@ -91,7 +92,7 @@ impl Files for Disk {
         }
         let length = length.max(bytes.len() as u64);
         if length > most {
-            let why = format!("it has {length} bytes, and must have at most {most}");
+            let why = format!("it has {length} bytes, but the limit is {most}");
             return Err(Error::new(ErrorKind::FileTooLarge, why));
         }
         Ok(bytes)
@@ -115,7 +116,7 @@ impl Files for Disk {
     }
 
     fn sync_folder(&self, folder: &Path) -> io::Result<()> {
-        // Elsewhere a folder cannot be opened, and its names need no asking for.
+        // Other systems cannot open a directory, and write names without a request.
         if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
     }
 
@@ -129,7 +130,7 @@ impl Files for Disk {
     }
 }
 
-/// A file of [`Disk`] that has no name of its own yet. Its writer holds a lock on it.
+/// A temporary file of [`Disk`], locked by its writer.
 #[derive(Debug)]
 pub struct UnfinishedFile {
     file: NamedTempFile,
@@ -138,14 +139,14 @@ pub struct UnfinishedFile {
 }
 
 impl UnfinishedFile {
-    /// Where it is until it is renamed.
+    /// The path of the temporary file.
     pub fn path(&self) -> &Path {
         self.file.path()
     }
 }
 
 impl Write for UnfinishedFile {
-    // Without the temporary name, which says nothing to whoever reads the error.
+    // Writes to the `File`, whose errors do not mention the temporary name.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.file.as_file().write(bytes)
     }
@@ -163,36 +164,36 @@ impl PendingFile for UnfinishedFile {
     fn rename(self: Box<Self>, path: &Path) -> io::Result<()> {
         let file = self.file.as_file();
         match regular(path) {
-            Some(replaced) => give(file, &replaced)?,
+            Some(replaced) => copy_owner_and_permissions(file, &replaced)?,
             None => permit(file, self.default)?,
         }
         self.file.persist(path).map(drop).map_err(|error| error.error)
     }
 }
 
-/// Locks an unfinished file. False where somebody has taken it for abandoned in the meantime.
+/// Locks a temporary file. Returns false if another process removed it as abandoned in the meantime.
 fn claim(file: &NamedTempFile) -> bool {
     if !cfg!(unix) {
         return true;
     }
     match file.as_file().try_lock() {
         Err(TryLockError::WouldBlock) => false,
-        // Where there are no locks, nobody else removes it either.
+        // Without locks, other processes do not remove it either.
         Ok(()) | Err(TryLockError::Error(_)) => file.path().exists(),
     }
 }
 
-/// Whether the program that wrote an unfinished file is gone. The caller holds the lock then.
+/// Whether the writer of a temporary file has ended. If so, the caller now holds the lock.
 fn is_abandoned(file: &File) -> bool {
     if cfg!(unix) {
         return file.try_lock().is_ok();
     }
-    // Elsewhere a lock would keep the file from being opened a second time by its own writer.
+    // On other systems a lock would prevent the writer from opening its file a second time.
     let age = file.metadata().and_then(|found| found.modified()).map(|time| time.elapsed());
     matches!(age, Ok(Ok(age)) if age.as_secs() > 86_400)
 }
 
-/// The regular file that is there, if it is one.
+/// The metadata of a path, if it is a regular file.
 fn regular(path: &Path) -> Option<Metadata> {
     std::fs::symlink_metadata(path).ok().filter(Metadata::is_file)
 }
@@ -205,14 +206,14 @@ fn not_regular() -> Error {
     Error::new(ErrorKind::InvalidInput, "it is not a regular file")
 }
 
-/// Gives a file the owner and permissions of another.
-fn give(to: &File, from: &Metadata) -> io::Result<()> {
+/// Copies owner and permissions to a file.
+fn copy_owner_and_permissions(to: &File, from: &Metadata) -> io::Result<()> {
     #[cfg(unix)]
     {
         use std::os::unix::fs::{MetadataExt, fchown};
         let found = to.metadata()?;
         if (found.uid(), found.gid()) != (from.uid(), from.gid()) {
-            // Only root may, and a file of one's own is better than none.
+            // Only root may change the owner; otherwise the file belongs to this user.
             let _ = fchown(to, Some(from.uid()), Some(from.gid()));
         }
     }

@@ -1,70 +1,73 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Why something cannot be kept, or be taken up again.
+/// An error of writing or reading checkpoints.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CheckpointError {
-    /// The system would not do it.
+    /// An operation of the file system failed.
     #[error("{operation} {}: {error}", path.display())]
     File {
-        /// What was being done.
+        /// The operation.
         operation: &'static str,
-        /// With which file or folder.
+        /// The file or directory.
         path: PathBuf,
-        /// What the system says.
+        /// The error of the system.
         error: io::Error,
     },
-    /// The file is not what was written.
+    /// The file is damaged: a checksum does not match.
     #[error("{}: is damaged: {part}: {reason}", path.display())]
     Damaged {
         /// The file.
         path: PathBuf,
         /// The tensor, or the part of the header.
         part: String,
-        /// What is wrong with it.
+        /// The defect.
         reason: String,
     },
-    /// The file is whole, but no such thing, or of a version that is not known.
-    #[error("{}: is no {wanted}: {reason}", path.display())]
+    /// The file is intact, but of another kind or an unknown version.
+    #[error("{}: is not {expected}: {reason}", path.display())]
     Kind {
         /// The file.
         path: PathBuf,
-        /// What it should have been.
-        wanted: &'static str,
-        /// What it is.
+        /// The expected kind, with its article.
+        expected: &'static str,
+        /// The difference.
         reason: String,
     },
-    /// It is of something else.
-    #[error("{}: {field} is {kept} there, and {asked} here", path.display())]
+    /// The checkpoint belongs to another configuration.
+    #[error(
+        "{}: configuration mismatch: {field} was {saved} in the checkpoint and is {current} now",
+        path.display()
+    )]
     Mismatch {
         /// The file.
         path: PathBuf,
-        /// What differs.
+        /// The field that differs.
         field: String,
-        /// What the file says.
-        kept: String,
-        /// What is asked for.
-        asked: String,
+        /// Its value in the checkpoint.
+        saved: String,
+        /// Its value in the current configuration.
+        current: String,
     },
-    /// Another program keeps its checkpoints there, now.
+    /// Another process has the directory open.
     #[error("{}: is in use by another run", folder.display())]
     InUse {
-        /// The folder.
+        /// The directory.
         folder: PathBuf,
     },
-    /// Of all that is there nothing can be read.
-    #[error("{}: no checkpoint can be used: {}", folder.display(), .errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    /// Every checkpoint in the directory is unreadable.
+    #[error("{}: no readable checkpoint: {}", folder.display(), .errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     NoneGood {
-        /// The folder.
+        /// The directory.
         folder: PathBuf,
-        /// What is wrong with each.
+        /// The error of each checkpoint.
         errors: Vec<CheckpointError>,
     },
 }
 
 impl CheckpointError {
-    /// What the system said to an operation.
+    /// Converts an I/O error of an operation on a path.
     pub(super) fn doing(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         move |error| CheckpointError::File { operation, path: path.into(), error }
     }

@@ -1,4 +1,4 @@
-//! The few things that are asked of a file system, so that tests can have them fail one by one.
+//! The operations on a file system, as a trait, so that tests can make each of them fail.
 
 use super::CheckpointError;
 use std::ffi::OsString;
@@ -6,45 +6,44 @@ use std::fmt::Debug;
 use std::io::{self, Write};
 use std::path::Path;
 
-/// The names of files that are not whole yet begin with this. A program that is killed leaves them behind.
+/// Prefix of the names of temporary files. A process that is killed leaves them behind.
 pub(super) const UNFINISHED: &str = ".wgpu-optim-";
 
-/// Where checkpoints are kept.
+/// A file system for checkpoints.
 pub trait Files: Debug + Send + Sync {
-    /// Makes a folder, and those that it is in, unless it is there.
+    /// Creates a directory and its parents, unless they exist.
     ///
     /// # Errors
-    /// What the system says, as of all of these.
+    /// The error of the system, as for all methods.
     fn create_folder(&self, folder: &Path) -> io::Result<()>;
-    /// Begins a file without a name of its own. What is dropped without having been given one is gone.
+    /// Creates a temporary file, which is removed when it is dropped without being renamed.
     fn begin(&self, folder: &Path) -> io::Result<Box<dyn PendingFile>>;
-    /// All of a regular file of at most `most` bytes. A longer one is refused without being read.
+    /// Reads a regular file. Refuses a file of more than `most` bytes without reading it.
     fn read(&self, path: &Path, most: u64) -> io::Result<Vec<u8>>;
-    /// The names of what is in a folder.
+    /// Lists the names in a directory.
     fn list(&self, folder: &Path) -> io::Result<Vec<OsString>>;
     /// Removes a file.
     fn remove(&self, path: &Path) -> io::Result<()>;
-    /// Renames a file, and replaces what has that name.
+    /// Renames a file, and replaces a file of that name.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
-    /// Removes a file that was begun by a program that is gone. A file that is still being written stays.
+    /// Removes a temporary file if its writer has ended.
     fn remove_abandoned(&self, path: &Path) -> io::Result<()>;
-    /// Brings the names in a folder to the disk.
+    /// Syncs the names in a directory to the disk.
     fn sync_folder(&self, folder: &Path) -> io::Result<()>;
-    /// Keeps others out until what is returned is dropped; `None` if somebody else does that already.
+    /// Locks a file until the returned value is dropped. Returns `None` if another process holds the lock.
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Send + Sync>>>;
 }
 
-/// A file that has no name yet.
+/// A temporary file that has not been renamed yet.
 pub trait PendingFile: Write + Send {
-    /// Brings what was written to the disk.
+    /// Syncs the content to the disk.
     fn sync(&mut self) -> io::Result<()>;
-    /// Gives it its name, which another file may have had until now.
+    /// Renames the file, and replaces a file of that name.
     fn rename(self: Box<Self>, path: &Path) -> io::Result<()>;
 }
 
-/// Writes a file that is under its name only when it is whole and on the disk: until then what was there
-/// before is.
-pub fn write_whole<'a>(
+/// Writes a file atomically: temporary file, sync, rename, sync of the directory.
+pub fn atomic_write<'a>(
     files: &dyn Files,
     path: &Path,
     parts: impl IntoIterator<Item = &'a [u8]>,
@@ -55,28 +54,28 @@ pub fn write_whole<'a>(
         file.write_all(part).map_err(CheckpointError::doing("writing", path))?;
     }
     file.flush().map_err(CheckpointError::doing("writing", path))?;
-    // A name that reaches the disk ahead of what it names would be that of a file of zeros.
+    // The content must be on the disk before the name: otherwise a crash could leave a file of zeros.
     file.sync().map_err(CheckpointError::doing("syncing", path))?;
     file.rename(path).map_err(CheckpointError::doing("renaming to", path))?;
-    files.sync_folder(folder).map_err(CheckpointError::doing("syncing the folder", folder))
+    files.sync_folder(folder).map_err(CheckpointError::doing("syncing the directory", folder))
 }
 
-/// Removes the unfinished files in a folder whose writers were killed. Files that another program is writing stay,
-/// and so do those that this program may not remove.
+/// Removes temporary files whose writers were killed from a directory. Keeps files that another process is writing, and
+/// files that this process may not remove.
 ///
 /// # Errors
-/// [`CheckpointError::File`] if the folder cannot be listed.
+/// [`CheckpointError::File`] if the directory cannot be listed.
 pub fn remove_unfinished(files: &dyn Files, folder: &Path) -> Result<(), CheckpointError> {
     for name in files.list(folder).map_err(CheckpointError::doing("listing", folder))? {
         if name.as_encoded_bytes().starts_with(UNFINISHED.as_bytes()) {
-            // It may be somebody else's, or be gone by now.
+            // The file may belong to another user, or be gone.
             let _ = files.remove_abandoned(&folder.join(name));
         }
     }
     Ok(())
 }
 
-/// The folder that a file is in.
+/// The directory of a file.
 pub fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }

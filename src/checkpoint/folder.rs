@@ -1,4 +1,4 @@
-//! A folder of checkpoints, the last few of each run.
+//! A directory with the latest checkpoints of each run.
 
 use super::CheckpointError;
 use super::files::{Files, UNFINISHED, remove_unfinished};
@@ -10,31 +10,31 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 const EXTENSION: &str = ".safetensors";
 const LOCK: &str = "lock";
-/// A damaged checkpoint gets this at the end of its name when the run has gone on without it.
+/// Suffix of damaged checkpoints, which are renamed once a newer checkpoint exists.
 const DAMAGED: &str = ".damaged";
 
-/// A folder that checkpoints are kept in, by one program at a time.
+/// A directory of checkpoints, locked by one process at a time.
 ///
-/// A file is named after its run and the update it was made at: `adam-512.safetensors`. A file that was found to be
-/// damaged is renamed to `adam-512.safetensors.damaged` once a newer checkpoint of the run is written.
+/// A file is named after its run and its update: `adam-512.safetensors`. A damaged file is renamed to
+/// `adam-512.safetensors.damaged` once a newer checkpoint of the run is written.
 pub struct Checkpoints {
     files: Arc<dyn Files>,
     folder: PathBuf,
     keep: usize,
     max_bytes: u64,
-    /// Files that were read and found to be damaged.
+    /// Files found to be damaged when they were read.
     damaged: Mutex<BTreeSet<PathBuf>>,
     _lock: Box<dyn Send + Sync>,
 }
 
-/// The last checkpoint of a run that is good.
+/// The latest intact checkpoint of a run.
 #[derive(Debug)]
 pub struct Latest<T> {
-    /// What it holds.
+    /// The content.
     pub checkpoint: T,
-    /// Where it was.
+    /// The file.
     pub path: PathBuf,
-    /// What is wrong with those that are newer.
+    /// The errors of newer, damaged checkpoints.
     pub damaged: Vec<CheckpointError>,
 }
 
@@ -45,14 +45,14 @@ impl fmt::Debug for Checkpoints {
 }
 
 impl Checkpoints {
-    /// Opens a folder, which is made where it is not there, to keep the last `keep` checkpoints of each run, at
-    /// least one. Unfinished files of programs that were killed are removed.
+    /// Opens a directory, and creates it if it does not exist. [`save`](Self::save) keeps the last `keep` checkpoints
+    /// of each run, at least one. Removes temporary files of processes that were killed.
     ///
     /// # Errors
-    /// [`CheckpointError::InUse`] while another program has it open; [`CheckpointError::File`].
+    /// [`CheckpointError::InUse`] while another process has the directory open; [`CheckpointError::File`].
     pub fn open(files: Arc<dyn Files>, folder: &Path, keep: usize) -> Result<Self, CheckpointError> {
         let doing = CheckpointError::doing;
-        files.create_folder(folder).map_err(doing("making the folder", folder))?;
+        files.create_folder(folder).map_err(doing("creating the directory", folder))?;
         let lock_path = folder.join(LOCK);
         let lock = files.lock(&lock_path).map_err(doing("locking", &lock_path))?;
         let Some(lock) = lock else { return Err(CheckpointError::InUse { folder: folder.into() }) };
@@ -61,23 +61,22 @@ impl Checkpoints {
         Ok(Checkpoints { files, folder, keep, max_bytes: u64::MAX, damaged, _lock: lock })
     }
 
-    /// The same, for checkpoints of at most so many bytes: longer files are refused without being read.
+    /// Sets the maximum size of a checkpoint in bytes: larger files are refused without being read.
     pub fn with_max_bytes(self, max_bytes: u64) -> Self {
         Checkpoints { max_bytes, ..self }
     }
 
-    /// Whether a name in the folder is one that checkpoints use: the lock, a checkpoint of any run, or an unfinished
-    /// file.
+    /// Whether a file name is one of the lock, of a checkpoint of any run, or of a temporary file.
     pub fn uses_name(name: &str) -> bool {
         name == LOCK || name.starts_with(UNFINISHED) || run_and_update(name).is_some()
     }
 
-    /// The folder.
+    /// The directory.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// The checkpoints of a run, the oldest first, each with its update.
+    /// Lists the checkpoints of a run with their updates, oldest first.
     ///
     /// # Errors
     /// [`CheckpointError::File`].
@@ -93,7 +92,7 @@ impl Checkpoints {
         Ok(found)
     }
 
-    /// The names of the runs that have checkpoints.
+    /// Lists the runs that have checkpoints.
     ///
     /// # Errors
     /// [`CheckpointError::File`].
@@ -106,11 +105,11 @@ impl Checkpoints {
         self.files.list(&self.folder).map_err(CheckpointError::doing("listing", &self.folder))
     }
 
-    /// Writes a checkpoint of a run with `write`, to the path that it is given. Then it removes checkpoints that are
-    /// too old, and renames those that [`latest`](Self::latest) found to be damaged. No other file is touched.
+    /// Writes a checkpoint of a run by calling `write` with its path. Then removes old checkpoints, and renames those
+    /// that [`latest`](Self::latest) found to be damaged. Other files are not touched.
     ///
     /// # Errors
-    /// Those of `write`; [`CheckpointError::File`]. What there was before is there still.
+    /// Those of `write`; [`CheckpointError::File`]. Earlier checkpoints are then still present.
     pub fn save(
         &self,
         run: &str,
@@ -139,13 +138,13 @@ impl Checkpoints {
         Ok(path)
     }
 
-    /// The last checkpoint of a run that `read` finds good; instead of one that is damaged the next older one; `None`
-    /// where there is none at all. A file is damaged if its bytes were read and are wrong. A file that cannot be read
-    /// may be good, and nothing older is taken in its place.
+    /// Reads the latest intact checkpoint of a run, skipping damaged ones; `None` if the run has no checkpoint. A file
+    /// is damaged if its bytes were read and are wrong. A file that cannot be read may be intact, so it is an error and
+    /// not skipped.
     ///
     /// # Errors
-    /// [`CheckpointError::File`] if a file cannot be read; [`CheckpointError::NoneGood`] if all are damaged; what else
-    /// `read` refuses a good one for.
+    /// [`CheckpointError::File`] if a file cannot be read; [`CheckpointError::NoneGood`] if all are damaged; other
+    /// errors of `read`.
     pub fn latest<T>(
         &self,
         run: &str,
@@ -175,7 +174,7 @@ impl Checkpoints {
     }
 }
 
-/// The run and the update that a checkpoint is named after.
+/// The run and the update in the name of a checkpoint.
 fn run_and_update(name: &str) -> Option<(&str, u64)> {
     let (run, update) = name.strip_suffix(EXTENSION)?.rsplit_once('-')?;
     Some((run, update.parse().ok()?))

@@ -1,22 +1,21 @@
-//! What a run is taken up from again: files that are whole or not there, and of which every bit is checked.
+//! Checkpoints: atomic files of optimizer and run state, with checksums.
 //!
-//! A file is written beside its place, brought to the disk, and only then given its name, so that a program or a
-//! machine may stop at any time: what is found under the name is the old file or the new one. Every tensor has a
-//! checksum, which safetensors by itself does not have, and so has what is said of them.
+//! A file is written to a temporary file, fsynced and renamed, so that a crash of the program or the machine leaves
+//! the old file or the new one. The format is safetensors with a checksum of every tensor and of the metadata.
 
+mod checksummed;
 mod disk;
 mod error;
 mod files;
 mod folder;
 mod optimizer;
-mod sealed;
 mod tensor_file;
 
+pub(crate) use checksummed::{ChecksummedFile, FileKind, json};
 pub use disk::{Disk, UnfinishedFile};
 pub use error::CheckpointError;
 pub use files::{Files, PendingFile, remove_unfinished};
 pub use folder::{Checkpoints, Latest};
-pub(crate) use sealed::{ChecksummedFile, Kind, json};
 #[cfg(feature = "regression")]
 pub(crate) use tensor_file::Texts;
 pub(crate) use tensor_file::{Tensor, TensorFile};

@@ -1,34 +1,34 @@
-//! The state of an optimizer in a file.
+//! Optimizer state in a file.
 
 use super::disk::Disk;
 use super::files::Files;
-use super::{CheckpointError, ChecksummedFile, Kind, Tensor, TensorFile, json};
+use super::{CheckpointError, ChecksummedFile, FileKind, Tensor, TensorFile, json};
 use crate::cpu::StepState;
 use crate::gpu::{Control, GroupState, OptimizerState, TensorState};
 use std::path::Path;
 
-const KIND: Kind = Kind { name: "state of an optimizer", key: "wgpu_optim_state", version: 1 };
+const KIND: FileKind = FileKind { name: "an optimizer state", key: "wgpu_optim_state", version: 1 };
 
-/// What the values of tensor 7 are called: `7.params`, `7.exp_avg` …
+// The tensors in the file have names like `7.params` and `7.exp_avg`.
 const PARAMS: &str = "params";
 const ACCUMULATOR: &str = "accumulator";
 const AVERAGE: &str = "average";
-/// And the learning rates of group 0: `group.0.learning_rates`.
+/// Name of the learning rates of a group, as in `group.0.learning_rates`.
 const LEARNING_RATES: &str = "learning_rates";
-/// Of a control block, which is kept bit by bit: a norm may be infinite, which JSON has no word for.
+/// Words of a control block. It is stored as words because a norm may be infinite, which JSON cannot express.
 const WORDS: usize = size_of::<Control>() / 4;
 
 impl OptimizerState {
-    /// Writes the state to a file, which has its name only once it is whole and on the disk: safetensors, with a
-    /// checksum of every tensor. (`Checkpoints` keeps the last few in a folder.)
+    /// Writes the state to a file atomically: safetensors, with a checksum of every tensor. (`Checkpoints` manages a
+    /// directory of files.)
     ///
     /// # Errors
-    /// [`CheckpointError::File`] with what could not be done.
+    /// [`CheckpointError::File`] with the operation that failed.
     pub fn save(&self, path: &Path) -> Result<(), CheckpointError> {
         self.write(&Disk, path)
     }
 
-    /// Reads a state from a file, every bit of which is checked.
+    /// Reads a state from a file, and verifies its checksums.
     ///
     /// # Errors
     /// [`CheckpointError::File`], and those of [`read`](Self::read).
@@ -37,10 +37,10 @@ impl OptimizerState {
         Self::read(path, &bytes)
     }
 
-    /// [`save`](Self::save) to anything that keeps files.
+    /// Writes the state like [`save`](Self::save), to another file system.
     ///
     /// # Errors
-    /// [`CheckpointError::File`] with what could not be done.
+    /// [`CheckpointError::File`] with the operation that failed.
     pub fn write(&self, files: &dyn Files, path: &Path) -> Result<(), CheckpointError> {
         let control: [u32; WORDS] = bytemuck::cast(self.control);
         let steps: Vec<StepState> = self.tensors.iter().map(|tensor| tensor.step).collect();
@@ -62,20 +62,20 @@ impl OptimizerState {
             let of = |name: &str| format!("{i}.{name}");
             tensors.extend(tensor.params.iter().map(|params| (of(PARAMS), params)));
             tensors.extend(tensor.moments.iter().map(|(name, values)| (of(name), values)));
-            let kept = [(ACCUMULATOR, &tensor.accumulator), (AVERAGE, &tensor.average)];
-            let kept = kept.into_iter().filter(|(_, values)| !values.is_empty());
-            tensors.extend(kept.map(|(name, values)| (of(name), values)));
+            let others = [(ACCUMULATOR, &tensor.accumulator), (AVERAGE, &tensor.average)];
+            let others = others.into_iter().filter(|(_, values)| !values.is_empty());
+            tensors.extend(others.map(|(name, values)| (of(name), values)));
         }
         let tensors = tensors.into_iter().map(|(name, values)| (name, Tensor::single(values)));
         let texts = texts.map(|(key, value)| (key.to_string(), value)).into();
         KIND.write(files, path, TensorFile { texts, tensors: tensors.collect() })
     }
 
-    /// The state that the bytes of a file hold; `path` is for messages.
+    /// Parses the bytes of a file; `path` is for messages.
     ///
     /// # Errors
-    /// [`CheckpointError::Damaged`] if they are not what was written; [`CheckpointError::Kind`] if that was something
-    /// else.
+    /// [`CheckpointError::Damaged`] if a checksum does not match; [`CheckpointError::Kind`] if the file is not an
+    /// optimizer state.
     pub fn read(path: &Path, bytes: &[u8]) -> Result<Self, CheckpointError> {
         let file = KIND.read(path, bytes)?;
         let control: [u32; WORDS] = file.json("control")?;
@@ -83,7 +83,7 @@ impl OptimizerState {
         let groups: Vec<usize> = file.json("group_of_tensor")?;
         if steps.len() != groups.len() {
             let (steps, groups) = (steps.len(), groups.len());
-            return Err(file.no_such(format!("it has the steps of {steps} tensors of {groups}")));
+            return Err(file.kind_error(format!("it has steps for {steps} of {groups} tensors")));
         }
         let tensor = |(step, group)| TensorState {
             group,
@@ -105,11 +105,11 @@ impl OptimizerState {
         Ok(state)
     }
 
-    /// Puts a tensor of the file in its place.
+    /// Stores a tensor of the file in the state.
     fn take(&mut self, file: &ChecksummedFile, name: &str) -> Result<(), CheckpointError> {
-        let unknown = || file.no_such(format!("`{name}` is no tensor of it"));
+        let unknown = || file.kind_error(format!("it has an unknown tensor `{name}`"));
         let values = file.tensor(name).ok_or_else(unknown)?.singles();
-        let values = values.map_err(|reason| file.no_such(format!("`{name}` {reason}")))?;
+        let values = values.map_err(|reason| file.kind_error(format!("`{name}` {reason}")))?;
         if let Some(name) = name.strip_prefix("group.") {
             let (group, what) = name.split_once('.').ok_or_else(unknown)?;
             let group: &mut GroupState =

@@ -1,23 +1,23 @@
-//! A safetensors file: tensors by name, and with them texts by name.
+//! Safetensors files: named tensors and named texts (the metadata).
 //!
-//! The format has no checksums. Here every tensor has one among the texts, and the texts have one of their own.
+//! The format has no checksums. This module stores one of every tensor among the texts, and one of the texts.
 
 use super::CheckpointError;
-use super::files::{Files, write_whole};
+use super::files::{Files, atomic_write};
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorInfo};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// What a sealed file's checksums are called: of each tensor, and of the texts.
+/// Metadata keys of the checksums: a prefix for those of tensors, and the key for the texts.
 const OF_TENSOR: &str = "crc32:";
 const OF_TEXTS: &str = "crc32";
 
-/// Texts by name, in the one order that they are written in.
+/// Texts by name; the order makes the file deterministic.
 pub type Texts = BTreeMap<String, String>;
 
-/// The numbers of one tensor.
+/// A tensor: type, shape and bytes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tensor<'a> {
     pub dtype: Dtype,
@@ -25,7 +25,7 @@ pub struct Tensor<'a> {
     pub bytes: Cow<'a, [u8]>,
 }
 
-/// What is in a file.
+/// The content of a file.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TensorFile<'a> {
     pub texts: Texts,
@@ -44,12 +44,12 @@ impl<'a> Tensor<'a> {
         Tensor { dtype: Dtype::F64, shape: vec![values.len()], bytes: little_endian(values, 8) }
     }
 
-    /// The numbers of a tensor of f32.
+    /// The elements of a tensor of f32.
     pub fn singles(&self) -> Result<Vec<f32>, String> {
         self.numbers(Dtype::F32, f32::from_le_bytes)
     }
 
-    /// The numbers of a tensor of f64.
+    /// The elements of a tensor of f64.
     #[cfg(feature = "regression")]
     pub fn doubles(&self) -> Result<Vec<f64>, String> {
         self.numbers(Dtype::F64, f64::from_le_bytes)
@@ -61,13 +61,13 @@ impl<'a> Tensor<'a> {
         number: fn([u8; N]) -> T,
     ) -> Result<Vec<T>, String> {
         if self.dtype != dtype {
-            return Err(format!("is {}, and must be {dtype}", self.dtype));
+            return Err(format!("is {}, but must be {dtype}", self.dtype));
         }
         Ok(self.bytes.as_chunks().0.iter().map(|&bytes| number(bytes)).collect())
     }
 }
 
-/// The bytes of numbers, as they are where that is their order.
+/// The little-endian bytes of numbers, borrowed on little-endian hosts.
 fn little_endian<T: bytemuck::NoUninit>(values: &[T], size: usize) -> Cow<'_, [u8]> {
     let bytes: &[u8] = bytemuck::cast_slice(values);
     if cfg!(target_endian = "little") {
@@ -77,11 +77,11 @@ fn little_endian<T: bytemuck::NoUninit>(values: &[T], size: usize) -> Cow<'_, [u
 }
 
 impl<'a> TensorFile<'a> {
-    /// All that lies ahead of the tensors' bytes, and the tensors in the order in which they follow.
+    /// The bytes of the header, and the tensors in file order.
     fn header(&self) -> (Vec<u8>, Vec<&Tensor<'a>>) {
         let mut header = serde_json::Map::new();
         header.insert("__metadata__".into(), serde_json::json!(self.texts));
-        // Those of wider elements come first, so that each is aligned.
+        // Wider elements first, so that every tensor is aligned.
         let mut sorted: Vec<_> = self.tensors.iter().collect();
         sorted.sort_by_key(|(_, tensor)| std::cmp::Reverse(tensor.dtype.bitsize()));
         let mut end = 0;
@@ -98,15 +98,14 @@ impl<'a> TensorFile<'a> {
         (bytes, sorted.into_iter().map(|(_, tensor)| tensor).collect())
     }
 
-    /// Writes the file, which has its name only once it is whole and on the disk. The same content gives the
-    /// same bytes.
+    /// Writes the file atomically. The output is deterministic.
     pub fn write(&self, files: &dyn Files, path: &Path) -> Result<(), CheckpointError> {
         let (header, tensors) = self.header();
         let tensors = tensors.into_iter().map(|tensor| &tensor.bytes[..]);
-        write_whole(files, path, std::iter::once(&header[..]).chain(tensors))
+        atomic_write(files, path, std::iter::once(&header[..]).chain(tensors))
     }
 
-    /// What is in a file of these bytes, as far as it is well-formed.
+    /// Parses a safetensors file, without verifying checksums.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, String> {
         let error = |error: safetensors::SafeTensorError| error.to_string();
         let (_, header) = SafeTensors::read_metadata(bytes).map_err(error)?;
@@ -120,45 +119,45 @@ impl<'a> TensorFile<'a> {
     }
 
     /// Adds a checksum of every tensor, and one of the texts.
-    pub fn seal(&mut self) {
+    pub fn add_checksums(&mut self) {
         let sums = self.tensors.iter().map(|(name, tensor)| (format!("{OF_TENSOR}{name}"), sum(tensor)));
         self.texts.extend(sums.collect::<Vec<_>>());
         self.texts.insert(OF_TEXTS.into(), sum_of(&self.texts));
     }
 
-    /// Reads a file that was sealed: not a bit of it is another.
-    pub fn unseal(bytes: &'a [u8]) -> Result<Self, (String, String)> {
+    /// Parses a file with checksums. Any changed bit is an error: the damaged part and the reason.
+    pub fn parse_checked(bytes: &'a [u8]) -> Result<Self, (String, String)> {
         let header = |reason: &str| ("the header".to_string(), reason.to_string());
         let mut file = Self::parse(bytes).map_err(|reason| header(&reason))?;
         let (written, _) = file.header();
         let expected = file.texts.remove(OF_TEXTS).ok_or_else(|| header("it has no checksum"))?;
         let computed = sum_of(&file.texts);
         if expected != computed {
-            return Err(header(&format!("its checksum is {computed}, and should be {expected}")));
+            return Err(header(&format!("its checksum is {computed}, but should be {expected}")));
         }
         for (name, tensor) in &file.tensors {
             let computed = sum(tensor);
             match file.texts.remove(&format!("{OF_TENSOR}{name}")) {
                 Some(expected) if expected == computed => {}
                 Some(expected) => {
-                    let reason = format!("its checksum is {computed}, and should be {expected}");
+                    let reason = format!("its checksum is {computed}, but should be {expected}");
                     return Err((name.clone(), reason));
                 }
-                None => return Err(header(&format!("there is no checksum of `{name}`"))),
+                None => return Err(header(&format!("it has no checksum of `{name}`"))),
             }
         }
         if let Some(name) = file.texts.keys().find_map(|key| key.strip_prefix(OF_TENSOR)) {
-            return Err((name.into(), "it is not there".into()));
+            return Err((name.into(), "the tensor is missing".into()));
         }
-        // What no checksum sees, such as a space between two parts.
+        // Changes that no checksum covers, such as white space between two parts.
         if !bytes.starts_with(&written) {
-            return Err(header("it is not as it was written"));
+            return Err(header("it differs from the header that was written"));
         }
         Ok(file)
     }
 }
 
-/// Of a tensor's type, shape and bytes.
+/// The checksum of a tensor's type, shape and bytes.
 fn sum(Tensor { dtype, shape, bytes }: &Tensor) -> String {
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(format!("{dtype} {shape:?} ").as_bytes());

@@ -1,4 +1,4 @@
-//! What happens ahead of the updates of a step: the verdict on it, and the constants of every tensor.
+//! The first dispatches of a step: the decision to take or skip it, and the constants of every tensor.
 
 use super::bindings::{BufferAccess, buffer_with, group, layout, pipeline_over};
 use super::control::Control;
@@ -12,17 +12,17 @@ use crate::rule::{ClipNorm, Conditioning};
 use bytemuck::{Pod, Zeroable};
 use wgpu::{BindGroup, BindGroupLayout, Buffer, BufferUsages, ComputePass, Device, Queue};
 
-/// Threads of a workgroup, and so the most tensors that one dispatch decides for and advances.
+/// Threads of a workgroup: up to this many tensors, one dispatch decides and advances.
 const THREADS: usize = 64;
 
-/// A parameter group as the host knows it.
+/// A parameter group on the host.
 #[derive(Clone, Debug)]
 pub struct ParamGroup {
     pub rule: Rule,
     pub learning_rates: Vec<f32>,
 }
 
-/// The same as the device's buffer holds it; see `shaders/step_state.wgsl`.
+/// A parameter group in device memory; see `shaders/step_state.wgsl`.
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
 struct DeviceGroup {
@@ -54,10 +54,10 @@ pub struct StepStateKernel {
     partials: Buffer,
 }
 
-/// What [`StepStateKernel`] is made of.
+/// Arguments of [`StepStateKernel`].
 pub struct Parts<'a> {
     pub groups: Vec<ParamGroup>,
-    /// For every tensor its group.
+    /// Group of every tensor.
     pub tensors: &'a [usize],
     pub conditioning: &'a Conditioning,
     pub micro_batches: u32,
@@ -126,7 +126,7 @@ impl StepStateKernel {
         }
     }
 
-    /// Ahead of measuring the gradients: which of them there are.
+    /// Records the dispatch that finds the tensors with a gradient, before gradients are measured.
     pub fn record_find(&self, pass: &mut ComputePass, selection: Option<&Selection>) {
         if let Some(find) = &self.find {
             pass.set_bind_group(1, &selection.unwrap_or(&self.all).bindings, &[]);
@@ -166,12 +166,12 @@ impl StepStateKernel {
         &self.control
     }
 
-    /// Where each group is in its table, among other things: see [`positions`].
+    /// The buffer of groups, with their positions in the learning-rate tables: see [`positions`].
     pub fn device_groups(&self) -> &Buffer {
         &self.device_groups
     }
 
-    /// Replaces the learning rates of a group, which exists; they are valid.
+    /// Replaces the learning rates of an existing group by a valid table.
     pub fn set_learning_rates(&mut self, device: &Device, queue: &Queue, group: usize, rates: &[f32]) {
         self.groups[group].learning_rates = rates.to_vec();
         let table = rates_buffer(device, &self.groups);
@@ -186,14 +186,14 @@ impl StepStateKernel {
         self.set_position(queue, group, 0);
     }
 
-    /// Sets the entry of its table that a group, which exists, takes next.
+    /// Sets the next table entry of an existing group.
     pub fn set_position(&self, queue: &Queue, group: usize, position: u32) {
         let at = group * size_of::<DeviceGroup>() + std::mem::offset_of!(DeviceGroup, position);
         queue.write_buffer(&self.device_groups, at as u64, bytemuck::bytes_of(&position));
     }
 }
 
-/// The entry that each group takes next of its table, from what the buffer of groups holds.
+/// Extracts the next table entry of each group from the content of the buffer of groups.
 pub fn positions(groups: &[f32]) -> Vec<u32> {
     let groups: Vec<DeviceGroup> = bytemuck::pod_collect_to_vec(groups);
     groups.iter().map(|group| group.position).collect()
@@ -208,13 +208,13 @@ fn selection(device: &Device, layout: &BindGroupLayout, selected: Vec<bool>) -> 
     Selection { bindings, selected }
 }
 
-/// Words of the learning rates' buffer.
+/// Size of the buffer of learning rates in words.
 pub fn rates_words(groups: usize, rates: usize) -> u64 {
     (2 * groups + rates) as u64
 }
 
-/// For every group where its table starts and how long it is, then the tables. All in one buffer, so that
-/// commands recorded with it go on as they were when another one takes its place.
+/// Creates the buffer of learning rates: start and length of every group's table, then the tables. Everything is in one
+/// buffer, so that recorded commands remain valid when a new buffer replaces it.
 fn rates_buffer(device: &Device, groups: &[ParamGroup]) -> Buffer {
     let mut words = Vec::new();
     let mut first = 2 * groups.len();
@@ -232,7 +232,7 @@ fn bytes_of_groups(groups: &[ParamGroup]) -> Vec<u8> {
     bytemuck::cast_slice(&groups.iter().map(device_group).collect::<Vec<_>>()).to_vec()
 }
 
-/// What the host writes into every tensor's slot, once.
+/// The constants that the host writes once into the slots of all tensors.
 fn slots(groups: &[ParamGroup], tensors: &[usize]) -> Vec<u8> {
     let mut bytes = vec![0; tensors.len().max(1) * SLOT as usize];
     for (slot, &group) in bytes.chunks_mut(SLOT as usize).zip(tensors) {
@@ -244,7 +244,7 @@ fn slots(groups: &[ParamGroup], tensors: &[usize]) -> Vec<u8> {
 fn constants(conditioning: &Conditioning, micro_batches: u32) -> Vec<(&'static str, f64)> {
     let (clip, max_norm) = match conditioning.clip_norm {
         None => (0.0, 1.0),
-        // The norm is measured, and nothing is clipped; WGSL has no infinite constant.
+        // An infinite limit only measures the norm; WGSL has no infinite constant.
         Some(clip) if clip.max_norm() == f64::INFINITY => (0.0, 1.0),
         Some(ClipNorm::Torch(max)) => (1.0, max),
         Some(ClipNorm::Optax(max)) => (2.0, max),

@@ -3,19 +3,18 @@ use super::span::{Limits, Span};
 use crate::Error;
 use wgpu::{Buffer, BufferUsages, Device};
 
-/// Elements of a block, which belongs to one tensor: 256 bytes, the largest alignment that a device may
-/// ask of a binding's offset.
+/// Elements of a block, which belongs to one tensor: 256 bytes, the largest alignment of binding offsets that a device
+/// may require.
 pub(super) const BLOCK: u64 = 64;
 
-/// Buffers that one tensor may take; more is no tensor but a mistake in its shape.
-const MOST_BUFFERS: u64 = 1024;
+/// Maximum number of buffers of a tensor; a tensor with more has a mistaken shape.
+const MAX_BUFFERS: u64 = 1024;
 
-/// Parameters and gradients of many tensors in as few buffers as they fit into.
+/// Parameters and gradients of many tensors in as few buffers as possible.
 ///
-/// An [`Optimizer`](super::Optimizer) updates its tensors by one dispatch for each binding instead of one
-/// for each tensor: see [`OptimizerBuilder::arena`](super::OptimizerBuilder::arena). Each tensor starts at
-/// a multiple of 256 bytes, so that its spans can be bound by kernels of the caller's; what is left behind
-/// it is padding whose contents do not matter and may change.
+/// An [`Optimizer`](super::Optimizer) updates an arena with one dispatch per binding instead of one per tensor: see
+/// [`OptimizerBuilder::arena`](super::OptimizerBuilder::arena). Each tensor starts at a multiple of 256 bytes, so that
+/// the caller's kernels can bind its spans. The padding after a tensor has no defined content and may change.
 #[derive(Clone, Debug)]
 pub struct Arena {
     tensors: Vec<ArenaTensor>,
@@ -24,25 +23,25 @@ pub struct Arena {
 /// A tensor of an [`Arena`].
 #[derive(Clone, Debug)]
 pub struct ArenaTensor {
-    /// Its name, one of a kind in the arena.
+    /// Name, unique in the arena.
     pub name: String,
-    /// Its extents. No extent: one element.
+    /// Extents; an empty shape is one element.
     pub shape: Vec<u64>,
-    /// Its parameters: one span, or several that follow on one another where it is longer than a buffer
-    /// can be. Zero at first. Usages `STORAGE`, `COPY_SRC`, `COPY_DST`, and what the arena was given.
+    /// Parameters, initially zero: one span, or several consecutive ones if the tensor exceeds the maximum buffer size.
+    /// Usages `STORAGE`, `COPY_SRC`, `COPY_DST`, and those given to [`Arena::new`].
     pub params: Vec<Span>,
-    /// Its gradients, cut where the parameters are.
+    /// Gradients, split like the parameters.
     pub grads: Vec<Span>,
 }
 
 impl Arena {
-    /// Allocates parameters and gradients, all zero, for tensors of these names and shapes (in elements,
-    /// f32), with `usage` besides `STORAGE`, `COPY_SRC` and `COPY_DST`.
+    /// Allocates parameters and gradients, all zero, for tensors with these names and shapes (in f32 elements). The
+    /// buffers have the usages `STORAGE`, `COPY_SRC`, `COPY_DST` and `usage`.
     ///
     /// # Errors
-    /// [`Error::MissingUsage`] if `usage` asks for mapping, which the device does not allow of storage,
-    /// [`Error::Duplicate`] for a name that comes twice, [`Error::Limit`] if not even one block fits into
-    /// a buffer, or a tensor is longer than 1024 of them.
+    /// [`Error::MissingUsage`] if `usage` includes mapping, which devices do not allow for storage;
+    /// [`Error::Duplicate`] for a repeated name; [`Error::Limit`] if a buffer cannot hold one block, or a tensor needs
+    /// more than 1024 buffers.
     pub fn new<'a>(
         device: &Device,
         usage: BufferUsages,
@@ -53,7 +52,7 @@ impl Arena {
     }
 
     #[doc(hidden)]
-    /// [`new`](Self::new) with buffers of at most `max` bytes, so that tests see several.
+    /// Calls [`new`](Self::new) with buffers of at most `max` bytes, so that tests need several.
     pub fn with_max_buffer<'a>(
         device: &Device,
         usage: BufferUsages,
@@ -76,7 +75,7 @@ impl Arena {
                 return Err(Error::Duplicate { name: name.into() });
             }
             let len = shape.iter().fold(1u64, |len, &extent| len.saturating_mul(extent));
-            let most = capacity.saturating_mul(MOST_BUFFERS);
+            let most = capacity.saturating_mul(MAX_BUFFERS);
             let hint = ": no tensor takes more than 1024 buffers";
             check_limit("number of elements of a tensor", most, len, hint)?;
             planned.push((name, shape, plan.place(len)));
@@ -107,32 +106,32 @@ impl Arena {
         Ok(Arena { tensors: planned.into_iter().map(tensor).collect() })
     }
 
-    /// The tensors, in the order of their shapes.
+    /// Returns the tensors, in the order of `new`'s arguments.
     pub fn tensors(&self) -> &[ArenaTensor] {
         &self.tensors
     }
 
-    /// The tensor of a name.
+    /// Returns the tensor with this name.
     pub fn get(&self, name: &str) -> Option<&ArenaTensor> {
         self.tensors.iter().find(|tensor| tensor.name == name)
     }
 }
 
-/// Where some elements of a tensor lie.
+/// The location of some elements of a tensor.
 struct Place {
     buffer: usize,
     first: u64,
     len: u64,
 }
 
-/// How long each buffer becomes, in elements.
+/// The lengths of the buffers, in elements.
 struct Plan {
     capacity: u64,
     buffers: Vec<u64>,
 }
 
 impl Plan {
-    /// Places a tensor in one buffer where one can hold it, else in as many as it takes.
+    /// Places a tensor in one buffer if possible, else in as many as needed.
     fn place(&mut self, len: u64) -> Vec<Place> {
         let mut places = Vec::new();
         let mut rest = len;

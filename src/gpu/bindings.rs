@@ -1,4 +1,4 @@
-//! Layouts of what the kernels bind, and the pipelines over them.
+//! Bind group layouts, bind groups and pipelines.
 
 use super::shader::Module;
 use crate::Error;
@@ -6,22 +6,21 @@ use wgpu::{
     BindGroupLayout, BindGroupLayoutEntry, BindingType, BufferBindingType, ComputePipeline, Device,
 };
 
-/// How a kernel uses a buffer.
+/// The access of a kernel to a buffer.
 #[derive(Clone, Copy)]
 pub enum BufferAccess {
-    /// A uniform that stays where it is.
+    /// A uniform with a fixed offset.
     Uniform,
-    /// A uniform whose offset is set with the bind group.
+    /// A uniform with a dynamic offset.
     #[cfg(feature = "regression")]
     DynamicUniform,
-    /// Storage that is only read.
+    /// Read-only storage.
     Read,
-    /// Storage that is written.
+    /// Read-write storage.
     Write,
 }
 
-/// An error if the device offers less than is needed; `hint` is empty or goes on where the sentence
-/// ends.
+/// Checks that a limit of the device is sufficient. `hint` is appended to the message.
 pub fn check_limit(
     limit: &'static str,
     available: impl Into<u64>,
@@ -32,13 +31,13 @@ pub fn check_limit(
     if needed <= available { Ok(()) } else { Err(Error::Limit { limit, available, needed, hint }) }
 }
 
-/// A layout with the bindings 0, 1, 2 … used as `uses` says.
+/// Creates a layout with the bindings 0, 1, 2 …
 pub fn layout(device: &Device, label: &str, uses: &[BufferAccess]) -> BindGroupLayout {
     let numbered: Vec<_> = (0..).zip(uses.iter().copied()).collect();
     layout_of(device, label, &numbered)
 }
 
-/// A layout with the bindings that are named.
+/// Creates a layout with numbered bindings.
 pub fn layout_of(device: &Device, label: &str, uses: &[(u32, BufferAccess)]) -> BindGroupLayout {
     let entries: Vec<_> = uses.iter().map(|&(binding, kind)| entry(binding, kind)).collect();
     device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
@@ -63,7 +62,7 @@ fn entry(binding: u32, kind: BufferAccess) -> BindGroupLayoutEntry {
     }
 }
 
-/// A bind group with the resources 0, 1, 2 …
+/// Creates a bind group with the resources 0, 1, 2 …
 pub fn group(
     device: &Device,
     label: &str,
@@ -73,7 +72,7 @@ pub fn group(
     group_of(device, label, layout, (0..).zip(resources))
 }
 
-/// A bind group with the resources that are numbered.
+/// Creates a bind group with numbered resources.
 pub fn group_of<'a>(
     device: &Device,
     label: &str,
@@ -89,7 +88,7 @@ pub fn group_of<'a>(
     })
 }
 
-/// A buffer that holds `bytes` from the start. No queue is needed for it.
+/// Creates a buffer with initial content, without a queue.
 pub fn buffer_with(
     device: &Device,
     label: &str,
@@ -104,7 +103,7 @@ pub fn buffer_with(
     })
 }
 
-/// The pipeline of a module's entry point over one bind group.
+/// Creates the pipeline of an entry point with one bind group.
 pub fn pipeline(
     device: &Device,
     module: &Module,
@@ -115,7 +114,7 @@ pub fn pipeline(
     pipeline_over(device, module, entry_point, &[Some(layout)], constants)
 }
 
-/// The pipeline of a module's entry point over several bind groups.
+/// Creates the pipeline of an entry point with several bind groups.
 pub fn pipeline_over(
     device: &Device,
     module: &Module,
@@ -129,8 +128,8 @@ pub fn pipeline_over(
     let source = super::seeded::edited(source);
     let source = wgpu::ShaderSource::Wgsl(source.into());
     let descriptor = wgpu::ShaderModuleDescriptor { label, source };
-    // Bounds stay checked. A counter in every loop, which makes sure that it ends, would keep drivers
-    // from unrolling: the gradient of 4096 rows takes a third longer with it on llvmpipe.
+    // Bounds stay checked. A counter in every loop, which guarantees termination, would prevent drivers from unrolling:
+    // the gradient of 4096 rows would take a third longer on llvmpipe.
     let checks =
         wgpu::ShaderRuntimeChecks { force_loop_bounding: false, ..wgpu::ShaderRuntimeChecks::checked() };
     // SAFETY: every loop of shaders/ counts a u32 towards a bound that does not change in the loop, by
@@ -149,7 +148,7 @@ pub fn pipeline_over(
         entry_point: Some(entry_point),
         compilation_options: wgpu::PipelineCompilationOptions {
             constants,
-            // Every kernel writes its workgroup memory before it reads it.
+            // Kernels write workgroup memory before they read it.
             zero_initialize_workgroup_memory: false,
         },
         cache: None,

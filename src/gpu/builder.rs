@@ -1,4 +1,4 @@
-//! How an optimizer is made: everything is checked, then allocated, then bound, once.
+//! The construction of an optimizer: validation, allocation, pipelines and bind groups.
 
 use super::advance::{self, ParamGroup, Parts, StepStateKernel};
 use super::arena::Arena;
@@ -15,9 +15,9 @@ use crate::rule::Conditioning;
 use crate::{Error, Rule};
 use wgpu::{Buffer, BufferUsages, Device};
 
-/// An [`Optimizer`] in the making.
+/// A builder of an [`Optimizer`].
 ///
-/// Tensors belong to the parameter group that was begun last.
+/// A tensor belongs to the latest parameter group.
 #[derive(Debug)]
 pub struct OptimizerBuilder<'a> {
     device: &'a Device,
@@ -26,7 +26,7 @@ pub struct OptimizerBuilder<'a> {
     options: Options,
 }
 
-/// A tensor as the caller named it.
+/// A tensor as the caller added it.
 #[derive(Debug)]
 struct Named {
     parts: Vec<Part>,
@@ -37,7 +37,7 @@ struct Named {
 struct Part {
     params: Span,
     grads: Span,
-    /// Whether it lies in an arena, where a block has one owner.
+    /// Whether it is in an arena, where every block has one owner.
     packed: bool,
 }
 
@@ -52,15 +52,15 @@ impl<'a> OptimizerBuilder<'a> {
         builder.group(rule)
     }
 
-    /// Begins another parameter group, with a rule and hyper-parameters of its own.
+    /// Begins a new parameter group with its own rule and hyper-parameters.
     pub fn group(mut self, rule: impl Into<Rule>) -> Self {
         let rule = rule.into();
         self.groups.push(ParamGroup { rule, learning_rates: vec![rule.lr() as f32] });
         self
     }
 
-    /// A learning rate for every step of this group instead of the rule's one; the last entry holds.
-    /// See [`Schedule::sample`](crate::Schedule::sample).
+    /// Sets the learning-rate table of this group, which replaces the rule's learning rate: one entry per step; further
+    /// steps use the last entry. See [`Schedule::sample`](crate::Schedule::sample).
     pub fn learning_rates(mut self, learning_rates: Vec<f32>) -> Self {
         if let Some(group) = self.groups.last_mut() {
             group.learning_rates = learning_rates;
@@ -68,14 +68,13 @@ impl<'a> OptimizerBuilder<'a> {
         self
     }
 
-    /// Adds a tensor: parameters (usage `STORAGE`, updated in place) and as many gradients (usage
-    /// `STORAGE`). They may lie in one buffer if they do not overlap.
+    /// Adds a tensor: parameters (usage `STORAGE`, updated in place) and gradients of the same length (usage `STORAGE`).
+    /// Both may be in one buffer if they do not overlap.
     pub fn tensor(self, params: Span, grads: Span) -> Self {
         self.tensor_in_parts([(params, grads)])
     }
 
-    /// Adds a tensor that lies in several spans of parameters and of gradients, as one that is longer
-    /// than a buffer can be. It has one step.
+    /// Adds a tensor in several spans, for example one that exceeds the maximum buffer size. It has one step count.
     pub fn tensor_in_parts(mut self, parts: impl IntoIterator<Item = (Span, Span)>) -> Self {
         let part = |(params, grads)| Part { params, grads, packed: false };
         let parts = parts.into_iter().map(part).collect();
@@ -83,15 +82,15 @@ impl<'a> OptimizerBuilder<'a> {
         self
     }
 
-    /// Adds the tensors of an arena, in its order. Neighbours whose rules differ in nothing but numbers
-    /// are updated by one dispatch.
+    /// Adds the tensors of an arena, in its order. One dispatch updates neighbours whose rules differ only in the values
+    /// of hyper-parameters.
     pub fn arena(self, arena: &Arena) -> Self {
         self.arena_tensors(arena, |_| true)
     }
 
-    /// Adds those tensors of an arena whose names `wanted` accepts.
-    pub fn arena_tensors(mut self, arena: &Arena, mut wanted: impl FnMut(&str) -> bool) -> Self {
-        for tensor in arena.tensors().iter().filter(|tensor| wanted(&tensor.name)) {
+    /// Adds the tensors of an arena whose names satisfy `predicate`.
+    pub fn arena_tensors(mut self, arena: &Arena, mut predicate: impl FnMut(&str) -> bool) -> Self {
+        for tensor in arena.tensors().iter().filter(|tensor| predicate(&tensor.name)) {
             let spans = tensor.params.iter().cloned().zip(tensor.grads.iter().cloned());
             let parts = spans.map(|(params, grads)| Part { params, grads, packed: true }).collect();
             self.tensors.push(Named { parts, group: self.groups.len() - 1 });
@@ -99,43 +98,42 @@ impl<'a> OptimizerBuilder<'a> {
         self
     }
 
-    /// What is done to the gradients before the rules take them.
+    /// Sets the conditioning of the gradients: scale, clipping and non-finite check.
     pub fn conditioning(mut self, conditioning: Conditioning) -> Self {
         self.options.conditioning = conditioning;
         self
     }
 
-    /// Takes one step in every `micro_batches` recorded ones, with the sum of their gradients divided by
-    /// `micro_batches`, also where a tensor had a gradient in some of them only. (With losses already
-    /// divided by their number, as is usual in PyTorch, set [`grad_scale`](Conditioning::grad_scale) to
-    /// 1 / `micro_batches`.) Default 1.
+    /// Accumulates the gradients of `micro_batches` recorded steps into one step, which uses their sum divided by
+    /// `micro_batches`, also for tensors with a gradient in only some of them. (If the losses are already divided, as is
+    /// usual in PyTorch, set [`grad_scale`](Conditioning::grad_scale) to 1 / `micro_batches`.) Default 1.
     pub fn accumulate(mut self, micro_batches: u32) -> Self {
         self.options.micro_batches = micro_batches;
         self
     }
 
-    /// Keeps an exponential moving average of the parameters, in [`Tensor::average`]: the parameters
-    /// after a tensor's first step, then `decay · average + (1 − decay) · p` after each of its steps
-    /// (`torch.optim.swa_utils.get_ema_avg_fn`). It is
-    /// zero until the tensor's first step: write the parameters into it for one that is frozen from the start.
+    /// Maintains an exponential moving average of the parameters in [`Tensor::average`]: after a tensor's first step the
+    /// parameters, after each further step `decay · average + (1 − decay) · p`
+    /// (`torch.optim.swa_utils.get_ema_avg_fn`). It is zero before the tensor's first step; for a tensor that is frozen
+    /// from the start, write the parameters into it.
     pub fn average(mut self, decay: f64) -> Self {
         self.options.average = Some(decay);
         self
     }
 
     #[doc(hidden)]
-    /// Lowers the device's limits on bindings and grids, so that tests meet seams in small data.
+    /// Lowers the device's limits on bindings and grids, so that tests split small data.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.options.limits = self.options.limits.lowered_to(&limits);
         self
     }
-    /// Checks everything, allocates the moments and makes the pipelines and bind groups.
+    /// Validates the settings, allocates the moments, and creates pipelines and bind groups.
     ///
     /// # Errors
     /// [`Error::HyperParameter`], [`Error::Option`] and [`Error::LearningRates`] for the groups and the
     /// conditioning; [`Error::Length`], [`Error::OutOfBounds`], [`Error::Misaligned`],
-    /// [`Error::MissingUsage`] and [`Error::Overlap`] for the spans; [`Error::Limit`] for what the device
-    /// does not offer.
+    /// [`Error::MissingUsage`] and [`Error::Overlap`] for the spans; [`Error::Limit`] if a limit of the device is too
+    /// small.
     pub fn build(self) -> Result<Optimizer, Error> {
         self.check()?;
         let Self { device, options: Options { limits, .. }, .. } = self;
@@ -217,7 +215,7 @@ impl<'a> OptimizerBuilder<'a> {
         }
     }
 
-    /// What is bound together: each piece of a tensor, and each run of an arena's neighbours.
+    /// The segments to bind: pieces of tensors, and runs of neighbours in arenas.
     fn plan(&self) -> Vec<BoundSegment> {
         let mut runs = Vec::new();
         let mut packed: Vec<(&Part, usize)> = Vec::new();
@@ -240,8 +238,8 @@ impl<'a> OptimizerBuilder<'a> {
                 }
             }
         }
-        // Buffers in the order in which they are named: that of their handles is another one in every run, and
-        // norms are summed in this one.
+        // Buffers in the order of the calls, which determines the order of sums of norms. The order of their handles
+        // would differ from run to run.
         let mut buffers: Vec<&Buffer> = Vec::new();
         for (part, _) in &packed {
             if !buffers.iter().rev().any(|&buffer| buffer == &part.params.buffer) {
@@ -281,8 +279,8 @@ impl<'a> OptimizerBuilder<'a> {
         }
     }
 
-    /// Notes where each tensor's state is, in the order of its parts: an arena's runs come in the order of
-    /// its buffers, which is another one.
+    /// Records the location of each tensor's state, in the order of its parts. (Segments of an arena are ordered by
+    /// buffer.)
     fn note_state(&self, tensors: &mut [Tensor], runs: &[BoundSegment], states: &[Buffer]) {
         let mut places = Vec::new();
         for (run, state) in runs.iter().zip(states) {
@@ -299,7 +297,7 @@ impl<'a> OptimizerBuilder<'a> {
         }
     }
 
-    /// Notes where `len` elements from `at` of a run's state are.
+    /// Records the location of the elements `at .. at + len` of a segment's state.
     fn add_state_spans(
         &self,
         tensor: &mut Tensor,
@@ -323,7 +321,7 @@ impl<'a> OptimizerBuilder<'a> {
     }
 }
 
-/// An error if so many learning rates of so many groups are no binding.
+/// Checks that the learning-rate tables fit into a binding.
 pub(super) fn check_rates_fit(device: &Device, groups: usize, rates: usize) -> Result<(), Error> {
     let hint = " for the learning-rate tables";
     let available = Limits::of(device).max_binding;

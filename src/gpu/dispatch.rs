@@ -1,7 +1,7 @@
 pub(crate) use crate::wgsl::flag;
 use wgpu::{BindGroup, ComputePass, ComputePipeline};
 
-/// One recorded dispatch over its first bind group.
+/// A dispatch with its pipeline and first bind group.
 #[derive(Debug)]
 pub struct Dispatch {
     pub pipeline: ComputePipeline,

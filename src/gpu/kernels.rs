@@ -1,4 +1,4 @@
-//! The kernels of one optimizer: their pipelines, each made once, and the dispatches over them.
+//! The kernels of an optimizer: pipelines, each created once, and dispatches.
 
 use super::bindings::{BufferAccess, buffer_with, check_limit, group_of, layout_of, pipeline};
 use super::dispatch::{Dispatch, flag};
@@ -10,18 +10,19 @@ use crate::rule::Conditioning;
 use crate::{Error, Rule};
 use wgpu::{BindGroupLayout, Buffer, BufferUsages, ComputePipeline, Device};
 
-/// Bytes of one of the measuring kernel's partial results, and of as many as a binding's offset asks for.
+/// Size of a partial result of the measuring kernel in bytes.
 const PARTIAL: u64 = 16;
+/// Alignment of the regions of partial results in bytes.
 const PARTIALS_QUANTUM: u64 = 256;
 
-/// What all kernels of an optimizer have in common.
+/// Options that all kernels of an optimizer share.
 #[derive(Clone, Debug)]
 pub struct Options {
     pub conditioning: Conditioning,
     pub micro_batches: u32,
     pub average: Option<f64>,
     pub limits: Limits,
-    /// A file in the place of the rule's.
+    /// A file that replaces the rule's.
     pub rule_file: Option<&'static str>,
 }
 
@@ -31,14 +32,14 @@ impl Options {
         Options { conditioning, micro_batches: 1, average: None, limits, rule_file: None }
     }
 
-    /// Planes of the state that a tensor of this rule has: its moments and what is kept besides.
+    /// The planes of a tensor's state: moments, accumulator and average.
     pub fn planes(&self, rule: &Rule) -> Planes {
         let moments = rule.moments().len() as u64;
         let accumulator = u64::from(self.micro_batches > 1);
         Planes { moments, accumulator, average: u64::from(self.average.is_some()) }
     }
 
-    /// What makes a pipeline: the rule's file, and all overrides.
+    /// The variant of the update kernel for a rule.
     pub fn variant(&self, rule: &Rule) -> Variant {
         let frame = rule.common_terms();
         let planes = self.planes(rule);
@@ -68,14 +69,14 @@ impl Options {
     }
 }
 
-/// What makes a pipeline.
+/// The file and overrides of an update pipeline.
 #[derive(PartialEq)]
 pub struct Variant {
     pub file: &'static str,
     pub overrides: Vec<(&'static str, f64)>,
 }
 
-/// How many planes the state of a tensor has, in their order.
+/// Numbers of planes in the state of a tensor, in order.
 pub struct Planes {
     pub moments: u64,
     pub accumulator: u64,
@@ -88,16 +89,16 @@ impl Planes {
     }
 }
 
-/// Threads in a workgroup of an update. Elements are independent, so the bits are the same.
+/// The workgroup size of an update. It does not affect the bits, because elements are independent.
 pub fn workgroup(device: &Device) -> u32 {
     workgroup_of(&device.adapter_info())
 }
 
-/// The same on an adapter, as measured; `benches/NOTES.md` has the table.
+/// The workgroup size of an update on an adapter, as measured in `benches/NOTES.md`.
 pub fn workgroup_of(adapter: &wgpu::AdapterInfo) -> u32 {
     match adapter.device_type {
-        // SwiftShader is faster with small ones. llvmpipe takes a lock for each, and hardware hides more latency
-        // in large ones.
+        // SwiftShader is faster with small workgroups. llvmpipe takes a lock for each workgroup, and hardware hides
+        // more latency in large ones.
         wgpu::DeviceType::Cpu if !adapter.name.starts_with("llvmpipe") => 64,
         _ => 256,
     }
@@ -107,7 +108,7 @@ pub(crate) fn is_processor(device: &Device) -> bool {
     device.adapter_info().device_type == wgpu::DeviceType::Cpu
 }
 
-/// Threads of an update; `vector_of` in `shaders/step/` says which vectors each of them updates.
+/// The number of threads of an update; `vector_of` in `shaders/step/` assigns vectors to threads.
 fn threads(layout: Layout, piece: &Piece) -> u64 {
     match layout {
         Layout::Span => piece.len / 4,
@@ -116,8 +117,8 @@ fn threads(layout: Layout, piece: &Piece) -> u64 {
     }
 }
 
-/// Vectors that one thread of the measuring kernel adds up. A processor pays for every barrier of a
-/// workgroup; hardware wants many workgroups.
+/// The number of vectors that a thread of the measuring kernel sums. Barriers are expensive on a processor; hardware
+/// needs many workgroups.
 pub fn measured_vectors(device: &Device) -> u64 {
     if is_processor(device) { 128 } else { 16 }
 }
@@ -131,10 +132,10 @@ fn partial_bytes(device: &Device, layout: Layout, piece: &Piece) -> u64 {
     (measuring_groups(device, layout, piece) * PARTIAL).next_multiple_of(PARTIALS_QUANTUM)
 }
 
-/// Where the measuring kernel leaves its partial results: a region for every dispatch.
+/// Creates the buffer of the measuring kernel's partial results, with a region for every dispatch.
 ///
 /// # Errors
-/// [`Error::Limit`] if they are longer than a binding.
+/// [`Error::Limit`] if the buffer exceeds the size of a binding.
 pub fn partials(device: &Device, options: &Options, runs: &[BoundSegment]) -> Result<Buffer, Error> {
     let measures = options.conditioning.measures();
     let dispatches = runs.iter().flat_map(|run| run.dispatches(&options.limits));
@@ -151,7 +152,7 @@ pub fn partials(device: &Device, options: &Options, runs: &[BoundSegment]) -> Re
     }))
 }
 
-/// Makes the dispatches of one optimizer.
+/// Creates the dispatches of an optimizer.
 pub struct Kernels<'a> {
     device: &'a Device,
     options: &'a Options,
@@ -168,13 +169,13 @@ impl<'a> Kernels<'a> {
         Kernels { device, options, slots, partials, next_partial: 0, pipelines, measuring }
     }
 
-    /// The moments of a run and what is kept besides: one plane behind the other.
+    /// Creates the state of a segment: its planes, one after another.
     pub fn state(&self, run: &BoundSegment) -> Buffer {
         let limits = &self.options.limits;
         let planes = self.options.planes(&run.rule).count();
         self.device.create_buffer(&wgpu::BufferDescriptor {
             label: Some("optimizer state"),
-            // Something has to be bound where nothing is kept.
+            // A binding cannot be empty.
             size: (run.plane_len(limits) * 4 * planes).max(16),
             usage: BufferUsages::STORAGE | BufferUsages::COPY_SRC | BufferUsages::COPY_DST,
             mapped_at_creation: false,
@@ -266,7 +267,7 @@ impl<'a> Kernels<'a> {
     fn measuring_pipeline(&mut self, rule: &Rule, layout: Layout) -> (BindGroupLayout, ComputePipeline) {
         let planes = self.options.planes(rule);
         let planes_count = planes.count().max(1) as f64;
-        // The accumulator lies behind the moments; nothing else differs from rule to rule.
+        // The accumulator follows the moments; rules differ in nothing else.
         let key = planes.moments;
         let known = self.measuring.iter().find(|(l, k, ..)| *l == layout && *k == key);
         if let Some((_, _, of, pipeline)) = known {

@@ -1,7 +1,7 @@
 //! The recorded optimizer step: spans of the caller's buffers, arenas, state, and reading back.
 //!
-//! Everything here is made on a [`wgpu::Device`] and records into the caller's passes and encoders. Nothing
-//! submits, polls, sets a device callback or allocates per step.
+//! The types are created on a [`wgpu::Device`] and record into the caller's passes and encoders. They never submit,
+//! poll, set a device callback or allocate per step.
 
 mod advance;
 mod arena;
@@ -35,14 +35,14 @@ pub use readback::ReadBack;
 pub use snapshot::StateSnapshot;
 pub use span::Span;
 
-/// Features of a device that make something faster and that nothing depends on: none yet.
+/// Optional device features that make kernels faster: none yet.
 pub const OPTIONAL_FEATURES: wgpu::Features = wgpu::Features::empty();
 
-/// The limits to ask of an adapter that offers `available`: everything that lets a span be cut into
-/// fewer pieces, and WebGPU's defaults otherwise.
+/// Returns the limits to request from an adapter that offers `available`: the largest available sizes of buffers and
+/// bindings, so that spans are split into fewer pieces, and WebGPU's defaults otherwise.
 ///
-/// The result never exceeds `available`, so a device can always be requested with it; what is then
-/// too little for a given optimizer is said when that is built.
+/// The result never exceeds `available`, so requesting a device with it succeeds. Limits that are too small for an
+/// optimizer are reported when it is built.
 pub fn required_limits(available: &wgpu::Limits) -> wgpu::Limits {
     wgpu::Limits {
         max_buffer_size: available.max_buffer_size,

@@ -1,29 +1,29 @@
-//! What the kernels need of a device, in one place.
+//! Device limits that the kernels require.
 
 use super::bindings::check_limit;
 use super::kernels;
 use crate::Error;
 use wgpu::{AdapterInfo, Device, Limits};
 
-/// What kernels that belong together need.
+/// Limits that a group of kernels requires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KernelLimits {
     /// Threads of a workgroup.
     pub threads: u32,
-    /// Bytes that they share.
+    /// Workgroup memory in bytes.
     pub workgroup_bytes: u32,
-    /// Storage buffers that the layouts of one pipeline name.
+    /// Storage buffers in the layout of a pipeline.
     pub storage_buffers: u32,
 }
 
-/// The steps of an optimizer.
+/// The limits required by optimizer steps.
 pub fn steps(adapter: &AdapterInfo) -> KernelLimits {
     let threads = kernels::workgroup_of(adapter);
     KernelLimits { threads, workgroup_bytes: 12 * threads, storage_buffers: 7 }
 }
 
 impl KernelLimits {
-    /// An error if a device offers less.
+    /// Checks the limits of a device.
     ///
     /// # Errors
     /// [`Error::Limit`].
@@ -32,7 +32,7 @@ impl KernelLimits {
         self.check_limits(&device.limits(), hint)
     }
 
-    /// The same of the limits of an adapter.
+    /// Checks the limits of an adapter.
     ///
     /// # Errors
     /// [`Error::Limit`].

@@ -10,10 +10,10 @@ use crate::cpu::StepState;
 use crate::{Error, Rule};
 use wgpu::{Buffer, ComputePass, Device, Queue};
 
-/// One optimizer over any number of tensors, ready to be recorded.
+/// An optimizer of any number of tensors, which records steps into compute passes.
 ///
-/// The step's state lives on the device, so a step is the same recorded commands every time: any number
-/// of steps may go into one submission, between the caller's own dispatches.
+/// The state of the step is on the device, so every step records the same commands. One submission may contain any
+/// number of steps, between the caller's own dispatches.
 #[derive(Debug)]
 pub struct Optimizer {
     pub(super) advance: StepStateKernel,
@@ -23,25 +23,24 @@ pub struct Optimizer {
     pub(super) options: Options,
 }
 
-/// What one tensor of an [`Optimizer`] consists of.
+/// The location of a tensor of an [`Optimizer`] and of its state.
 ///
-/// Everything comes in parts that follow on one another: one where a buffer and a binding are large
-/// enough, and `grads`, each of the `moments` and the `average` may be cut at other places than `params`.
+/// Every field is a list of consecutive spans: one if a buffer and a binding are large enough. `grads`, `moments` and
+/// `average` may be split at other places than `params`.
 #[derive(Clone, Debug)]
 pub struct Tensor {
     /// The caller's parameters, updated in place.
     pub params: Vec<Span>,
     /// The caller's gradients.
     pub grads: Vec<Span>,
-    /// For each of [`Rule::moments`] where it lies: allocated by the library with `STORAGE`, `COPY_SRC`
-    /// and `COPY_DST`, zero before the first step.
+    /// The moments, in the order of [`Rule::moments`]: allocated by the library with `STORAGE`, `COPY_SRC` and
+    /// `COPY_DST`, zero before the first step.
     pub moments: Vec<Vec<Span>>,
-    /// The sum of gradients that waits for the rest of its micro-batches, if gradients are accumulated.
+    /// The accumulated gradients of an incomplete step; empty without accumulation.
     pub accumulator: Vec<Span>,
-    /// The exponential moving average of the parameters, if there is one: zero before the tensor's first
-    /// step.
+    /// The exponential moving average of the parameters, zero before the tensor's first step; empty without an average.
     pub average: Vec<Span>,
-    /// The parameter group that it belongs to.
+    /// Index of the parameter group.
     pub group: usize,
 }
 
@@ -49,29 +48,29 @@ pub struct Tensor {
 #[derive(Debug)]
 pub(super) struct Update {
     pub dispatch: Dispatch,
-    /// The only tensor that it updates, if there is only one.
+    /// The updated tensor, if it is only one.
     pub tensor: Option<usize>,
 }
 
 impl Optimizer {
-    /// Starts an optimizer on `device` with a first parameter group: name its tensors, then
-    /// [`build`](OptimizerBuilder::build) it.
-    #[expect(clippy::new_ret_no_self, reason = "an optimizer without tensors is nothing to have")]
+    /// Returns a builder for an optimizer on `device` with a first parameter group: add tensors, then call
+    /// [`build`](OptimizerBuilder::build).
+    #[expect(clippy::new_ret_no_self, reason = "an optimizer needs tensors, which the builder adds")]
     pub fn new(device: &Device, rule: impl Into<Rule>) -> OptimizerBuilder<'_> {
         OptimizerBuilder::new(device, rule.into())
     }
 
-    /// Records one step into `pass`: the state advances, then every tensor is updated. Where gradients
-    /// are accumulated this is one micro-batch, and the last of them is the step.
+    /// Records one step into `pass`: advances the step state, then updates every tensor. With accumulation it records
+    /// one micro-batch, and the last micro-batch takes the step.
     ///
-    /// It leaves the pass with another pipeline and other bind groups 0 and 1: set yours again.
+    /// It changes the pipeline and the bind groups 0 and 1 of the pass: set yours again.
     pub fn record(&self, pass: &mut ComputePass) {
         self.record_all(pass, None);
     }
 
-    /// Records one step of the tensors that are selected, by a [`selection`](Self::selection) of this
-    /// optimizer's: the others have no gradient this time. They are not touched, and their steps are not
-    /// counted. It leaves the pass as [`record`](Self::record) does.
+    /// Records one step of the selected tensors, by a [`selection`](Self::selection) of this optimizer. The others have
+    /// no gradient in this step: they are not changed, and their step counts stay. It changes the state of the pass as
+    /// [`record`](Self::record) does.
     pub fn record_selected(&self, pass: &mut ComputePass, selection: &Selection) {
         self.record_all(pass, Some(selection));
     }
@@ -86,7 +85,7 @@ impl Optimizer {
             Some(selection) => selection.selected.get(tensor).is_some_and(|&selected| selected),
             None => true,
         };
-        // What has been accumulated is for a tensor without a gradient to do.
+        // With accumulation, a tensor without a gradient in this micro-batch may still have to take the step.
         let accumulates = self.options.micro_batches > 1;
         let works = |tensor: usize| accumulates || selected(tensor);
         for update in &self.updates {
@@ -96,24 +95,24 @@ impl Optimizer {
         }
     }
 
-    /// Which tensors have a gradient, by their number, for any number of steps:
-    /// see [`record_selected`](Self::record_selected).
+    /// Creates a selection of the tensors whose index satisfies `has_gradient`, for any number of calls of
+    /// [`record_selected`](Self::record_selected).
     pub fn selection(&self, device: &Device, has_gradient: impl FnMut(usize) -> bool) -> Selection {
         self.advance.selection(device, (0..self.tensors.len()).map(has_gradient).collect())
     }
 
-    /// Freezes a tensor: from the next submission on it has no gradient, whatever is recorded.
+    /// Freezes a tensor: from the next submission on, steps do not change it.
     ///
     /// # Errors
-    /// [`Error::Index`] if there is no such tensor.
+    /// [`Error::Index`] if the tensor does not exist.
     pub fn freeze(&self, queue: &Queue, tensor: usize) -> Result<(), Error> {
         self.set_frozen(queue, tensor, 1)
     }
 
-    /// Takes a [`freeze`](Self::freeze) back: the tensor goes on at the step where it was.
+    /// Reverts a [`freeze`](Self::freeze): the tensor continues from its last step.
     ///
     /// # Errors
-    /// [`Error::Index`] if there is no such tensor.
+    /// [`Error::Index`] if the tensor does not exist.
     pub fn thaw(&self, queue: &Queue, tensor: usize) -> Result<(), Error> {
         self.set_frozen(queue, tensor, 0)
     }
@@ -125,12 +124,12 @@ impl Optimizer {
         Ok(())
     }
 
-    /// Sets how many steps a tensor has taken, as when its moments are restored: the next one is `t + 1`.
-    /// It is thawed, and nothing waits in its accumulator. Its [`average`](Tensor::average) is begun by
-    /// its first step: restore that too. See [`StepState::after`] for what a large `t` costs.
+    /// Sets the number of steps that a tensor has taken, for example after restoring its moments: the next step is
+    /// `t + 1`. Thaws the tensor and discards accumulated gradients. Restore the [`average`](Tensor::average) too,
+    /// because only the first step initializes it. See [`StepState::after`] for the cost of a large `t`.
     ///
     /// # Errors
-    /// [`Error::Index`] if there is no such tensor.
+    /// [`Error::Index`] if the tensor does not exist.
     pub fn set_step(&self, queue: &Queue, tensor: usize, t: u64) -> Result<(), Error> {
         self.check_index("tensor", tensor, self.tensors.len())?;
         let state = StepState::after(self.rule_of(tensor), t);
@@ -139,11 +138,11 @@ impl Optimizer {
         Ok(())
     }
 
-    /// Sets the entry of a group's learning-rate table that its next step takes, from 0, as when a run
-    /// is restored that had taken as many steps with it. Past the table's end the last entry holds.
+    /// Sets the index, from 0, of the learning-rate table entry that a group's next step uses, for example after
+    /// restoring a run. Past the end of the table, steps use the last entry.
     ///
     /// # Errors
-    /// [`Error::Index`] if there is no such group.
+    /// [`Error::Index`] if the group does not exist.
     pub fn set_schedule_step(&self, queue: &Queue, group: usize, step: u64) -> Result<(), Error> {
         self.check_index("parameter group", group, self.advance.groups().len())?;
         let step = u32::try_from(step).unwrap_or(u32::MAX);
@@ -151,10 +150,10 @@ impl Optimizer {
         Ok(())
     }
 
-    /// Sets what the gradients are divided by, from the next submission on.
+    /// Sets the divisor of the gradients (the loss scale), from the next submission on.
     ///
     /// # Errors
-    /// [`Error::HyperParameter`] if the scale is outside of 1.18e-38 … 8.5e37.
+    /// [`Error::HyperParameter`] if the scale is outside 1.18e-38 … 8.5e37.
     pub fn set_grad_scale(&self, queue: &Queue, grad_scale: f64) -> Result<(), Error> {
         Check("optimizer").divisor("grad_scale", grad_scale)?;
         let at = std::mem::offset_of!(super::Control, inv_grad_scale) as u64;
@@ -163,17 +162,16 @@ impl Optimizer {
         Ok(())
     }
 
-    /// Replaces the learning-rate table of a parameter group: one entry a step from the next step on, the
-    /// last one holds.
+    /// Replaces the learning-rate table of a parameter group: one entry per step from the next step on; further steps
+    /// use the last entry.
     ///
-    /// Not for every step: it makes a buffer. It takes effect with the next
-    /// [`record`](Self::record); commands that are recorded and not yet submitted still read the old
-    /// tables, but this group's from its first entry.
+    /// Do not call it every step: it creates a buffer. It takes effect with the next [`record`](Self::record). Commands
+    /// that are recorded and not yet submitted still read the old tables, this group's from its first entry.
     ///
     /// # Errors
     /// [`Error::LearningRates`] if the table is empty or an entry is not finite and ≥ 0;
-    /// [`Error::Limit`] if all tables together are longer than a binding; [`Error::Index`] if there is no
-    /// such group.
+    /// [`Error::Limit`] if all tables together exceed the size of a binding; [`Error::Index`] if the group does not
+    /// exist.
     pub fn set_learning_rates(
         &mut self,
         device: &Device,
@@ -191,37 +189,37 @@ impl Optimizer {
         Ok(())
     }
 
-    /// The rule of the first parameter group, with its hyper-parameters.
+    /// Returns the rule of the first parameter group.
     pub fn rule(&self) -> &Rule {
         &self.advance.groups()[0].rule
     }
 
-    /// The rule of a tensor's parameter group.
+    /// Returns the rule of a tensor's parameter group.
     ///
     /// # Panics
-    /// If there is no such tensor.
+    /// If the tensor does not exist.
     pub fn rule_of(&self, tensor: usize) -> &Rule {
         &self.advance.groups()[self.tensors[tensor].group].rule
     }
 
-    /// The tensors, in the order in which they were named.
+    /// Returns the tensors, in the order of the builder's calls.
     pub fn tensors(&self) -> &[Tensor] {
         &self.tensors
     }
 
-    /// How many dispatches a step of all tensors records.
+    /// Returns the number of dispatches that a step of all tensors records.
     pub fn dispatches(&self) -> usize {
         self.advance.dispatches() + self.measures.len() + self.updates.len()
     }
 
-    /// The buffer of the step's state, a [`StepState`] for every tensor: to be copied and read whenever the
-    /// caller likes. [`saving`](Self::snapshot) copies all that an optimizer remembers.
+    /// Returns the buffer of the step state, one [`StepState`] per tensor, which callers may copy and read at any time.
+    /// [`snapshot`](Self::snapshot) copies the whole state of the optimizer.
     pub fn state(&self) -> &Buffer {
         self.advance.states()
     }
 
-    /// The buffer of the optimizer's counters, one [`Control`](super::Control): to be copied and read
-    /// whenever the caller likes.
+    /// Returns the buffer of the optimizer's counters, one [`Control`](super::Control), which callers may copy and read
+    /// at any time.
     pub fn control(&self) -> &Buffer {
         self.advance.control()
     }

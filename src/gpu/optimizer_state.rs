@@ -1,4 +1,4 @@
-//! What an optimizer remembers, as plain data of the host, and how it is put back.
+//! The state of an optimizer as plain data on the host, and its restoration.
 
 use super::control::Control;
 use super::span::Span;
@@ -10,73 +10,72 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 use wgpu::{BufferUsages, Queue};
 
-/// The most bytes that are handed to a queue at once.
+/// Maximum number of bytes per write to a queue.
 const CHUNK: usize = 64 << 20;
 
-/// All that an [`Optimizer`] remembers, read by a [`StateSnapshot`](super::StateSnapshot) and put back by
-/// [`Optimizer::restore`], into the same optimizer or into one that was built alike, on any device.
+/// The state of an [`Optimizer`], read by a [`StateSnapshot`](super::StateSnapshot) and written back by
+/// [`Optimizer::restore`], to the same optimizer or to an equally built one on any device.
 ///
-/// It is plain data: to be kept in memory against the loss of a device, to be looked at, to be changed by
-/// who knows how, or to be written to a file (`save` and `load`, with the feature `checkpoint`). Where its
-/// tensors lie on a device is no part of it.
+/// It is plain data: programs can hold it in memory against the loss of a device, inspect it, change it, or write it to
+/// a file (`save` and `load`, with the feature `checkpoint`). It does not include the location of the tensors.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OptimizerState {
-    /// The counters, and what is known of the gradients that have been gathered so far.
+    /// Counters, and the measurements of the gradients accumulated so far.
     pub control: Control,
-    /// The parameter groups.
+    /// Parameter groups.
     pub groups: Vec<GroupState>,
-    /// The tensors, in the order in which they were named.
+    /// Tensors, in the order of the builder's calls.
     pub tensors: Vec<TensorState>,
-    /// What was done to gradients ahead of the rules. The `grad_scale` of the next step is in `control`.
+    /// Conditioning of the gradients. The `grad_scale` of the next step is in `control`.
     pub conditioning: Conditioning,
-    /// How many gradients were gathered for a step.
+    /// Number of gradients accumulated for a step.
     pub micro_batches: u32,
-    /// The decay of the parameters' average, where there is one.
+    /// Decay of the average of the parameters; `None` without an average.
     pub average: Option<f64>,
 }
 
-/// What an optimizer remembers of a parameter group.
+/// The state of a parameter group.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "checkpoint", derive(serde::Serialize, serde::Deserialize))]
 pub struct GroupState {
-    /// Its rule.
+    /// The rule.
     pub rule: Rule,
-    /// Its learning rates, an entry a step, of which the last one holds.
+    /// The learning-rate table, one entry per step; further steps use the last entry.
     #[cfg_attr(feature = "checkpoint", serde(skip))]
     pub learning_rates: Vec<f32>,
-    /// The entry that the next step takes.
+    /// Index of the entry for the next step.
     pub position: u32,
 }
 
-/// What an optimizer remembers of a tensor.
+/// The state of a tensor.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TensorState {
-    /// The parameter group that it belongs to.
+    /// Index of the parameter group.
     pub group: usize,
-    /// Its steps, and whether it is frozen.
+    /// Step count, and whether the tensor is frozen.
     pub step: StepState,
-    /// Its parameters. Where there are none here the optimizer's stay as they are.
+    /// Parameters; `None` leaves the optimizer's parameters unchanged.
     pub params: Option<Vec<f32>>,
-    /// What its rule keeps, by PyTorch's [names](Rule::moments).
+    /// Moments, by PyTorch's [names](Rule::moments).
     pub moments: BTreeMap<String, Vec<f32>>,
-    /// The gradients that wait for the rest of their micro-batches, where they are accumulated.
+    /// Accumulated gradients of an incomplete step; empty without accumulation.
     pub accumulator: Vec<f32>,
-    /// The average of its parameters, where there is one.
+    /// Average of the parameters; empty without an average.
     pub average: Vec<f32>,
 }
 
 impl Optimizer {
-    /// Puts back what an optimizer remembers. From the next submission on this one goes on where that one was, with
-    /// the same bits on the same kind of device. (A norm is summed in the order in which tensors lie: where gradients
-    /// are clipped by it they must lie alike, too.)
+    /// Restores a state. From the next submission on, this optimizer continues where the other was, with the same bits
+    /// on the same kind of device. (With clipping by norm, the tensors must also have the same memory layout, which
+    /// determines the order in which the norm is summed.)
     ///
-    /// The parameters are written too, where the state has them, and need the usage `COPY_DST` then. Not for every
-    /// step: until its next submission the queue keeps a copy of all that is written.
+    /// If the state has parameters, they are written too and need the usage `COPY_DST`. Do not call it every step: the
+    /// queue keeps a copy of the data until the next submission.
     ///
     /// # Errors
-    /// [`Error::Mismatch`], naming the first thing that is not as it is here: the number of tensors or a length, a
-    /// rule or one of its hyper-parameters, a table of learning rates, the conditioning, the micro-batches or the
-    /// average; [`Error::MissingUsage`] for parameters that cannot be written. Nothing has changed then.
+    /// [`Error::Mismatch`], naming the first difference: number of tensors or a length, a rule or hyper-parameter, a
+    /// learning-rate table, the conditioning, the micro-batches or the average; [`Error::MissingUsage`] for parameters
+    /// without `COPY_DST`. On an error nothing is changed.
     pub fn restore(&self, queue: &Queue, state: &OptimizerState) -> Result<(), Error> {
         self.check_state(state)?;
         let mut steps = Vec::new();
@@ -93,8 +92,8 @@ impl Optimizer {
         }
         queue.write_buffer(self.state(), 0, bytemuck::cast_slice(&steps));
         queue.write_buffer(self.control(), 0, bytemuck::bytes_of(&state.control));
-        for (group, kept) in state.groups.iter().enumerate() {
-            self.advance.set_position(queue, group, kept.position);
+        for (group, saved) in state.groups.iter().enumerate() {
+            self.advance.set_position(queue, group, saved.position);
         }
         Ok(())
     }
@@ -107,40 +106,40 @@ impl Optimizer {
         let micro_batches = self.options.micro_batches;
         same("number of micro-batches", &state.micro_batches, &micro_batches)?;
         if state.control.micro_batch >= micro_batches {
-            let kept = state.control.micro_batch.to_string();
-            return Err(differs("micro-batch", kept, format!("less than {micro_batches}")));
+            let saved = state.control.micro_batch.to_string();
+            return Err(mismatch("micro-batch", saved, format!("less than {micro_batches}")));
         }
         same("decay of the average", &state.average, &self.options.average)?;
-        // The scale is among what is restored.
+        // The scale is restored, so it may differ.
         let grad_scale = self.options.conditioning.grad_scale;
         let conditioning = Conditioning { grad_scale, ..state.conditioning };
-        if let Some((field, kept, asked)) = conditioning.difference(&self.options.conditioning) {
-            return Err(differs(field, kept, asked));
+        if let Some((field, saved, current)) = conditioning.difference(&self.options.conditioning) {
+            return Err(mismatch(field, saved, current));
         }
         same("number of parameter groups", &state.groups.len(), &self.advance.groups().len())?;
-        for (i, (kept, group)) in state.groups.iter().zip(self.advance.groups()).enumerate() {
-            if let Some((field, kept, asked)) = kept.rule.difference(&group.rule) {
-                return Err(differs(format!("{field} of group {i}"), kept, asked));
+        for (i, (saved, group)) in state.groups.iter().zip(self.advance.groups()).enumerate() {
+            if let Some((field, saved, current)) = saved.rule.difference(&group.rule) {
+                return Err(mismatch(format!("{field} of group {i}"), saved, current));
             }
-            let (kept, asked) = (&kept.learning_rates, &group.learning_rates);
+            let (saved, current) = (&saved.learning_rates, &group.learning_rates);
             let what = format!("number of learning rates of group {i}");
-            same(what, &kept.len(), &asked.len())?;
-            for (step, (kept, asked)) in kept.iter().zip(asked).enumerate() {
-                same(format!("learning rate {step} of group {i}"), kept, asked)?;
+            same(what, &saved.len(), &current.len())?;
+            for (step, (saved, current)) in saved.iter().zip(current).enumerate() {
+                same(format!("learning rate {step} of group {i}"), saved, current)?;
             }
         }
         same("number of tensors", &state.tensors.len(), &self.tensors.len())?;
         let mut both = self.tensors.iter().zip(&state.tensors).enumerate();
-        both.try_for_each(|(i, (tensor, kept))| self.check_tensor(i, tensor, kept))
+        both.try_for_each(|(i, (tensor, saved))| self.check_tensor(i, tensor, saved))
     }
 
-    fn check_tensor(&self, i: usize, tensor: &Tensor, kept: &TensorState) -> Result<(), Error> {
-        same(format!("group of tensor {i}"), &kept.group, &tensor.group)?;
-        let length = |what: &str, kept: &[f32], spans: &[Span]| {
-            let asked = spans.iter().map(|span| span.len).sum::<u64>();
-            same(format!("length of {what} of tensor {i}"), &(kept.len() as u64), &asked)
+    fn check_tensor(&self, i: usize, tensor: &Tensor, saved: &TensorState) -> Result<(), Error> {
+        same(format!("group of tensor {i}"), &saved.group, &tensor.group)?;
+        let length = |what: &str, saved: &[f32], spans: &[Span]| {
+            let current = spans.iter().map(|span| span.len).sum::<u64>();
+            same(format!("length of {what} of tensor {i}"), &(saved.len() as u64), &current)
         };
-        if let Some(params) = &kept.params {
+        if let Some(params) = &saved.params {
             length("params", params, &tensor.params)?;
             for span in &tensor.params {
                 let (what, needs) = (|| format!("params of tensor {i}"), BufferUsages::COPY_DST);
@@ -149,13 +148,13 @@ impl Optimizer {
         }
         let mut names = self.rules_moments(tensor).to_vec();
         names.sort_unstable();
-        let kept_names: Vec<&str> = kept.moments.keys().map(String::as_str).collect();
-        same(format!("moments of tensor {i}"), &kept_names, &names)?;
+        let saved_names: Vec<&str> = saved.moments.keys().map(String::as_str).collect();
+        same(format!("moments of tensor {i}"), &saved_names, &names)?;
         for (name, spans) in self.rules_moments(tensor).iter().zip(&tensor.moments) {
-            length(name, &kept.moments[*name], spans)?;
+            length(name, &saved.moments[*name], spans)?;
         }
-        length("accumulator", &kept.accumulator, &tensor.accumulator)?;
-        length("average", &kept.average, &tensor.average)
+        length("accumulator", &saved.accumulator, &tensor.accumulator)?;
+        length("average", &saved.average, &tensor.average)
     }
 }
 
@@ -170,13 +169,13 @@ fn write(queue: &Queue, spans: &[Span], values: &[f32]) {
     }
 }
 
-fn same<T: PartialEq + Debug>(field: impl Into<String>, kept: &T, asked: &T) -> Result<(), Error> {
-    if kept == asked {
+fn same<T: PartialEq + Debug>(field: impl Into<String>, saved: &T, current: &T) -> Result<(), Error> {
+    if saved == current {
         return Ok(());
     }
-    Err(differs(field, format!("{kept:?}"), format!("{asked:?}")))
+    Err(mismatch(field, format!("{saved:?}"), format!("{current:?}")))
 }
 
-fn differs(field: impl Into<String>, kept: String, asked: String) -> Error {
-    Error::Mismatch { field: field.into(), kept, asked }
+fn mismatch(field: impl Into<String>, saved: String, current: String) -> Error {
+    Error::Mismatch { field: field.into(), saved, current }
 }

@@ -5,10 +5,10 @@ use bytemuck::Pod;
 use futures_intrusive::channel::shared::{OneshotReceiver, oneshot_channel};
 use wgpu::{BufferUsages, CommandEncoder, Device, MapMode};
 
-/// A staging buffer that device memory is copied to and read from, again and again.
+/// A reusable staging buffer for reading device memory.
 ///
-/// Copies are recorded into the caller's encoder; after that is submitted, [`read`](Self::read) resolves
-/// once the device is polled, by whoever polls it.
+/// Copies are recorded into the caller's encoder. After its submission, [`read`](Self::read) resolves when the caller
+/// polls the device.
 #[derive(Debug)]
 pub struct ReadBack {
     staging: wgpu::Buffer,
@@ -16,10 +16,10 @@ pub struct ReadBack {
 }
 
 impl ReadBack {
-    /// Room for `bytes` bytes.
+    /// Creates a staging buffer of `bytes` bytes.
     ///
     /// # Errors
-    /// [`Error::Limit`] if that is more than one buffer of the device may have.
+    /// [`Error::Limit`] if `bytes` exceeds the device's maximum buffer size.
     pub fn new(device: &Device, bytes: u64) -> Result<Self, Error> {
         let size = bytes.max(4).checked_next_multiple_of(4).unwrap_or(u64::MAX);
         let hint = ": read back in parts";
@@ -33,11 +33,11 @@ impl ReadBack {
         Ok(ReadBack { staging, filled: 0 })
     }
 
-    /// Records a copy of a span, behind what has been copied since the last [`read`](Self::read). Its
-    /// offset need only be a multiple of 4.
+    /// Records a copy of a span, after the copies since the last [`read`](Self::read). The span's offset need only be a
+    /// multiple of 4.
     ///
     /// # Errors
-    /// [`Error::OutOfBounds`] if there is no room for it or the span ends past its buffer,
+    /// [`Error::OutOfBounds`] if the staging buffer is full or the span ends past its buffer,
     /// [`Error::Misaligned`] and [`Error::MissingUsage`] (`COPY_SRC`) for the span.
     pub fn copy(&mut self, encoder: &mut CommandEncoder, span: &Span) -> Result<(), Error> {
         span.check(|| "read back".into(), wgpu::COPY_BUFFER_ALIGNMENT, BufferUsages::COPY_SRC)?;
@@ -51,7 +51,7 @@ impl ReadBack {
         Ok(())
     }
 
-    /// What has been copied, and starts over.
+    /// Reads the copies since the last read, and empties the buffer.
     ///
     /// # Errors
     /// [`Error::ReadBack`] if the device was lost.
@@ -59,27 +59,26 @@ impl ReadBack {
         self.map().take().await
     }
 
-    /// Asks for what has been copied, and starts over: several of them can wait for one poll.
+    /// Requests the mapping of the copies, and empties the buffer. Several mappings can wait for one poll.
     pub(super) fn map(&mut self) -> Mapping<'_> {
         let filled = std::mem::take(&mut self.filled);
         let (sender, receiver) = oneshot_channel();
         if filled > 0 {
             self.staging.map_async(MapMode::Read, 0..filled, move |result| {
-                // The receiver is gone only if the caller dropped the future.
+                // Sending fails only if the caller dropped the future.
                 let _ = sender.send(result);
             });
         }
         Mapping { staging: &self.staging, filled, receiver }
     }
 
-    /// Forgets what has been copied.
+    /// Discards the recorded copies.
     pub(super) fn start_over(&mut self) {
         self.filled = 0;
     }
 }
 
-/// A staging buffer that is being mapped. It is unmapped also if this is dropped half-way: a mapped buffer
-/// cannot be copied to.
+/// A staging buffer that is being mapped. Dropping it unmaps the buffer, because a mapped buffer cannot be copied to.
 pub(super) struct Mapping<'a> {
     staging: &'a wgpu::Buffer,
     filled: u64,
@@ -91,7 +90,7 @@ impl Mapping<'_> {
         if self.filled == 0 {
             return Ok(Vec::new());
         }
-        let lost = || Error::ReadBack("the device went away".into());
+        let lost = || Error::ReadBack("the device was lost".into());
         let mapped = self.receiver.receive().await.ok_or_else(lost)?;
         mapped.map_err(|e| Error::ReadBack(e.to_string()))?;
         let view = self.staging.get_mapped_range(0..self.filled);

@@ -1,22 +1,22 @@
-//! Kernels with a fault in them, which verification must find: text that is replaced in the sources of all
-//! pipelines made meanwhile on this thread.
+//! Seeded faults, which verification must detect: edits of the sources of all pipelines created on this thread during
+//! a closure.
 //!
-//! Shaders are composed and not edited, and this is the one exception: it is for the suite of
-//! [`verify`](crate::verify) alone, and a seeded pipeline leaves it in no way. A place for the fault in
-//! every constructor between here and there would be a fault of its own.
+//! This is the one exception from the rule that shaders are composed and never edited. Only the suite of
+//! [`verify`](crate::verify) uses it, and seeded pipelines do not leave it. A thread-local is used because otherwise
+//! every constructor on the way would need a parameter for the fault.
 
 use std::cell::Cell;
 
-/// What stands in a source, and what is put in its place.
+/// A text of a source, and its replacement.
 pub type Edit = (&'static str, &'static str);
 
 thread_local! {
     static SEEDED: Cell<&'static [Edit]> = const { Cell::new(&[]) };
-    /// A bit for every edit.
+    /// One bit per edit: whether its text was found.
     static FOUND: Cell<u32> = const { Cell::new(0) };
 }
 
-/// Runs `make_pipelines`, whose sources are edited, and says whether each edit had something to replace.
+/// Runs `make_pipelines` with edited sources. Returns its result, and whether every edit found its text.
 pub fn with<T>(edits: &'static [Edit], make_pipelines: impl FnOnce() -> T) -> (T, bool) {
     struct Reset;
     impl Drop for Reset {
@@ -31,7 +31,7 @@ pub fn with<T>(edits: &'static [Edit], make_pipelines: impl FnOnce() -> T) -> (T
     (made, FOUND.get().count_ones() as usize == edits.len())
 }
 
-/// A source as it is to be compiled.
+/// Applies the current edits to a source.
 pub fn edited(source: String) -> String {
     SEEDED.get().iter().enumerate().fold(source, |source, (i, (from, to))| {
         if !source.contains(from) {

@@ -1,4 +1,4 @@
-//! Copies of what an optimizer remembers, on their way to the host.
+//! Snapshots of an optimizer's state.
 
 use super::advance;
 use super::bindings::check_limit;
@@ -10,15 +10,13 @@ use crate::Error;
 use crate::cpu::StepState;
 use wgpu::{Buffer, BufferUsages, CommandEncoder, Device};
 
-/// Bytes of a staging buffer, where they are not all of the state: what a driver finds room for.
+/// Maximum size of a staging buffer in bytes: drivers may fail to allocate larger ones.
 const STAGE: u64 = 64 << 20;
 
-/// Staging buffers for all that an [`Optimizer`] remembers, made once by [`Optimizer::snapshot`] and used again
-/// and again.
+/// Reusable staging buffers for the state of an [`Optimizer`], created by [`Optimizer::snapshot`].
 ///
-/// Copies are recorded into the caller's encoder and are of the state at that place in it, in the middle of
-/// an accumulation too. Once that is submitted, [`read`](Self::read) resolves when the device is polled, by whoever
-/// polls it.
+/// [`record`](Self::record) copies the state at that place of the caller's encoder, also in the middle of an
+/// accumulation. After the submission, [`read`](Self::read) resolves when the caller polls the device.
 ///
 /// ```no_run
 /// # async fn f(device: wgpu::Device, queue: wgpu::Queue, optimizer: wgpu_optim::Optimizer)
@@ -31,7 +29,7 @@ const STAGE: u64 = 64 << 20;
 /// queue.submit([encoder.finish()]);
 /// let state = snapshot.read().await?;
 ///
-/// // Later, or into an optimizer that was built alike on another device:
+/// // Later, or into an equally built optimizer on another device:
 /// optimizer.restore(&queue, &state)?;
 /// # Ok(())
 /// # }
@@ -39,14 +37,14 @@ const STAGE: u64 = 64 << 20;
 #[derive(Debug)]
 pub struct StateSnapshot {
     stages: Vec<Stage>,
-    /// Whose state it is.
+    /// The control buffer of the optimizer, which identifies it.
     control: Buffer,
     with_params: bool,
-    /// All but what is being copied, since that was recorded.
+    /// The host's part of the recorded state; the copies complete it.
     recorded: Option<OptimizerState>,
 }
 
-/// A staging buffer, and what is copied to it: parts of values, by the values' number.
+/// A staging buffer and the spans copied to it, each with the index of its value.
 #[derive(Debug)]
 struct Stage {
     staging: ReadBack,
@@ -54,33 +52,31 @@ struct Stage {
 }
 
 impl Optimizer {
-    /// Makes staging buffers for all that this optimizer remembers and for the parameters, which need the
-    /// usage `COPY_SRC`.
+    /// Creates staging buffers for this optimizer's state and the parameters, which need the usage `COPY_SRC`.
     ///
     /// # Errors
-    /// [`Error::MissingUsage`] for parameters that cannot be copied: those
-    /// [can be left out](Self::snapshot_without_params).
+    /// [`Error::MissingUsage`] for parameters without `COPY_SRC`: see
+    /// [`snapshot_without_params`](Self::snapshot_without_params).
     pub fn snapshot(&self, device: &Device) -> Result<StateSnapshot, Error> {
         StateSnapshot::new(self, device, true, STAGE)
     }
 
-    /// [`saving`](Self::snapshot) for callers who keep their parameters themselves: in the same encoder, so that
-    /// all is of one step.
+    /// Creates a [`snapshot`](Self::snapshot) without the parameters, for callers who copy them themselves. Copy them
+    /// in the same encoder, so that both are of the same step.
     ///
     /// # Errors
-    /// [`Error::Limit`] if the device has no buffers that are worth the name.
+    /// [`Error::Limit`] if the device's `max_buffer_size` is below 4 bytes.
     pub fn snapshot_without_params(&self, device: &Device) -> Result<StateSnapshot, Error> {
         StateSnapshot::new(self, device, false, STAGE)
     }
 
     #[doc(hidden)]
-    /// [`saving`](Self::snapshot) with staging buffers of at most `stage` bytes, so that tests see several.
+    /// Creates a [`snapshot`](Self::snapshot) with staging buffers of at most `stage` bytes, so that tests need several.
     pub fn snapshot_in_stages(&self, device: &Device, stage: u64) -> Result<StateSnapshot, Error> {
         StateSnapshot::new(self, device, true, stage)
     }
 
-    /// All that is copied, value by value: the control block, the tensors' steps and the groups, and then the
-    /// values of every tensor.
+    /// The copied values in order: the control block, the tensors' steps, the groups, then the values of every tensor.
     fn values(&self, with_params: bool) -> Vec<Vec<Span>> {
         let whole = [self.control(), self.state(), self.advance.device_groups()];
         let mut values = whole.map(|buffer| vec![Span::whole(buffer)]).to_vec();
@@ -134,16 +130,15 @@ impl StateSnapshot {
         Ok(StateSnapshot { stages, control: optimizer.control().clone(), with_params, recorded: None })
     }
 
-    /// Records copies of all that `optimizer` remembers at this place of the encoder, instead of what was recorded
-    /// before and has not been [read](Self::read).
+    /// Records copies of the state of `optimizer` at this place of the encoder. Replaces an earlier recording that was
+    /// not [read](Self::read).
     ///
     /// # Errors
-    /// [`Error::Mismatch`] for another optimizer than the one that this was made by.
+    /// [`Error::Mismatch`] if another optimizer created this snapshot.
     pub fn record(&mut self, optimizer: &Optimizer, encoder: &mut CommandEncoder) -> Result<(), Error> {
         if *optimizer.control() != self.control {
-            let [field, kept, asked] =
-                ["optimizer", "the one that the buffers were made by", "another"].map(String::from);
-            return Err(Error::Mismatch { field, kept, asked });
+            let [field, saved, current] = ["optimizer", "its creator", "another"].map(String::from);
+            return Err(Error::Mismatch { field, saved, current });
         }
         for Stage { staging, parts } in &mut self.stages {
             staging.start_over();
@@ -153,7 +148,7 @@ impl StateSnapshot {
         Ok(())
     }
 
-    /// What the host knows.
+    /// The part of the state that the host knows.
     fn known(&self, optimizer: &Optimizer) -> OptimizerState {
         let group = |group: &advance::ParamGroup| GroupState {
             rule: group.rule,
@@ -181,15 +176,15 @@ impl StateSnapshot {
         }
     }
 
-    /// What was copied, once that has been submitted.
+    /// Reads the recorded state, after the submission.
     ///
     /// # Errors
-    /// [`Error::ReadBack`] if the device was lost, or if nothing has been recorded since the last time.
+    /// [`Error::ReadBack`] if the device was lost, or if nothing was recorded since the last call.
     pub async fn read(&mut self) -> Result<OptimizerState, Error> {
         let nothing = || Error::ReadBack("no copy of the optimizer's state was recorded".into());
         let mut state = self.recorded.take().ok_or_else(nothing)?;
         let mut values: Vec<Vec<f32>> = Vec::new();
-        // All are asked for before the first is waited for, so that one poll serves them all.
+        // All buffers are mapped before the first wait, so that one poll serves them all.
         let stages = self.stages.iter_mut().map(|stage| (stage.staging.map(), &stage.parts));
         for (mapping, parts) in stages.collect::<Vec<_>>() {
             let copied: Vec<f32> = mapping.take().await?;

@@ -1,44 +1,43 @@
-//! Runs of f32 in the caller's buffers, and the arithmetic that cuts them into what one dispatch can
-//! bind: no device is needed for it.
+//! Spans of f32 in the caller's buffers, and their division into pieces that one dispatch can bind (pure arithmetic).
 
 use crate::Error;
 use wgpu::{BindingResource, Buffer, BufferBinding, BufferUsages};
 
 /// Bytes of an element.
 const F32: u64 = 4;
-/// Elements that one thread updates at once.
+/// Elements per vector of a kernel.
 const VECTOR: u64 = 4;
 
 /// `len` f32 at byte `offset` of a buffer. Cloning clones the handle, not the data.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Span {
-    /// Where the elements lie.
+    /// The buffer.
     pub buffer: Buffer,
-    /// The first element's place, in bytes: a multiple of the device's
-    /// `min_storage_buffer_offset_alignment`, and of 16.
+    /// Offset of the first element in bytes: a multiple of the device's `min_storage_buffer_offset_alignment` and of
+    /// 16.
     pub offset: u64,
-    /// How many f32 there are.
+    /// Number of f32 elements.
     pub len: u64,
 }
 
 impl Span {
-    /// All of a buffer.
+    /// Returns the span of a whole buffer.
     pub fn whole(buffer: &Buffer) -> Self {
         Span { buffer: buffer.clone(), offset: 0, len: buffer.size() / F32 }
     }
 
-    /// A part of a buffer: `len` elements from byte `offset` on.
+    /// Returns the span of `len` elements from byte `offset` of a buffer.
     pub fn new(buffer: &Buffer, offset: u64, len: u64) -> Self {
         Span { buffer: buffer.clone(), offset, len }
     }
 
-    /// Where the span ends, in bytes; `None` past the end of all numbers.
+    /// The end of the span in bytes; `None` if it overflows.
     fn end(&self) -> Option<u64> {
         self.offset.checked_add(self.len.checked_mul(F32)?)
     }
 
-    /// Checks that the span lies within its buffer, at a multiple of `alignment`, with the usages that
-    /// are needed.
+    /// Checks that the span is within its buffer and aligned to `alignment` bytes, and that the buffer has the usages
+    /// `needs`.
     pub(crate) fn check(
         &self,
         what: impl Fn() -> String,
@@ -75,12 +74,12 @@ impl Span {
         Span { offset: self.offset + piece.first * F32, len: piece.len, ..self.clone() }
     }
 
-    /// All bytes of this span, to bind. The span is not empty.
+    /// The binding of this span, which must not be empty.
     pub(crate) fn whole_binding(&self) -> BindingResource<'_> {
         self.binding(Piece { first: 0, len: self.len })
     }
 
-    /// The bytes of a piece of this span, to bind. The piece is not empty.
+    /// The binding of a piece of this span, which must not be empty.
     pub(crate) fn binding(&self, piece: Piece) -> BindingResource<'_> {
         BindingResource::Buffer(BufferBinding {
             buffer: &self.buffer,
@@ -90,19 +89,19 @@ impl Span {
     }
 }
 
-/// What the cutting depends on.
+/// Device limits that determine how spans are split.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// The most bytes that one binding may have.
+    /// Maximum size of a binding in bytes.
     pub max_binding: u64,
-    /// Every binding's offset is a multiple of this many bytes; a power of two.
+    /// Alignment of the offsets of bindings in bytes, a power of two.
     pub alignment: u64,
-    /// The most workgroups in one dimension of a dispatch.
+    /// Maximum number of workgroups in one dimension of a dispatch.
     pub max_groups: u32,
 }
 
 impl Limits {
-    /// No binding is longer, whatever a device says: past 2 GiB drivers compute wrong in silence.
+    /// Maximum size of a binding in bytes on every device: beyond 2 GiB some drivers silently compute wrong results.
     pub const MAX_BINDING: u64 = 1 << 31;
 
     /// The limits of a device.
@@ -110,12 +109,12 @@ impl Limits {
         Self::from(&device.limits())
     }
 
-    /// These limits with bindings of at most `bytes`: puts seams into small data, for tests.
+    /// Returns these limits with bindings of at most `bytes`, so that tests split small data.
     pub fn capped(self, bytes: u64) -> Self {
         Limits { max_binding: self.max_binding.min(bytes), ..self }
     }
 
-    /// The stricter of each limit.
+    /// Returns the stricter of each limit.
     pub(crate) fn lowered_to(self, other: &Limits) -> Self {
         Limits {
             max_binding: self.max_binding.min(other.max_binding),
@@ -124,18 +123,17 @@ impl Limits {
         }
     }
 
-    /// Bindings start at multiples of this: of the device's alignment, and of a vector.
+    /// The alignment of pieces in bytes: the device's alignment, but at least one vector.
     pub fn quantum(&self) -> u64 {
         self.alignment.max(VECTOR * F32)
     }
 
-    /// The same in elements.
+    /// The alignment of pieces in elements.
     pub(crate) fn quantum_len(&self) -> u64 {
         self.quantum() / F32
     }
 
-    /// The most elements in a piece: as many whole quanta as a binding takes of all planes, and at
-    /// least one.
+    /// The maximum length of a piece in elements: as many quanta as one binding holds of all planes, but at least one.
     fn piece_len(&self, planes: u64) -> u64 {
         (self.max_binding / (self.quantum() * planes.max(1))).max(1) * self.quantum_len()
     }
@@ -154,24 +152,23 @@ impl From<&wgpu::Limits> for Limits {
     }
 }
 
-/// A part of a span whose bytes, and whose state's, one binding takes.
+/// A part of a span that one binding can hold, as can its state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Piece {
-    /// Its first element, counted from the span's start: at a multiple of the quantum.
+    /// Index of its first element in the span, a multiple of the quantum.
     pub first: u64,
-    /// How many elements it has; a multiple of the quantum unless it is the last piece.
+    /// Number of elements, a multiple of the quantum except in the last piece.
     pub len: u64,
 }
 
 impl Piece {
-    /// The elements that fill vectors of four.
+    /// The elements that fill whole vectors.
     pub fn vectors(&self) -> Option<Piece> {
         let len = self.len - self.len % VECTOR;
         (len > 0).then_some(Piece { len, ..*self })
     }
 
-    /// What has to be bound for the last one to three elements, which fill no vector: everything from
-    /// the last quantum on.
+    /// The binding for the last one to three elements, which fill no vector: it begins at the last quantum.
     pub fn tail(&self, limits: &Limits) -> Option<Piece> {
         let skipped = self.len - self.len % limits.quantum_len();
         let bound = Piece { first: self.first + skipped, len: self.len - skipped };
@@ -179,8 +176,7 @@ impl Piece {
     }
 }
 
-/// Cuts `len` elements into pieces as long as the limits allow, of which the state has `planes` planes
-/// as long as the piece.
+/// Splits `len` elements into pieces of maximum length. The state of a piece has `planes` planes of the piece's length.
 pub fn pieces(len: u64, planes: u64, limits: &Limits) -> impl Iterator<Item = Piece> + use<> {
     let step = limits.piece_len(planes);
     (0..len.div_ceil(step)).map(move |i| {
@@ -189,11 +185,11 @@ pub fn pieces(len: u64, planes: u64, limits: &Limits) -> impl Iterator<Item = Pi
     })
 }
 
-/// Two spans with a byte in common of which one at least is written, if there are such: their numbers.
+/// Finds two overlapping spans of which at least one is written (`true`), and returns their indices.
 pub(crate) fn overlapping(spans: &[(&Span, bool)]) -> Option<(usize, usize)> {
     let mut order: Vec<usize> = (0..spans.len()).filter(|&i| spans[i].0.len > 0).collect();
     order.sort_by_key(|&i| (&spans[i].0.buffer, spans[i].0.offset));
-    // The one that reaches furthest so far, of all and of those that are written.
+    // The spans with the furthest end so far: of all, and of those that are written.
     let (mut any, mut written) = (None::<usize>, None::<usize>);
     for i in order {
         let (span, writes) = spans[i];
@@ -214,12 +210,12 @@ pub(crate) fn overlapping(spans: &[(&Span, bool)]) -> Option<(usize, usize)> {
     None
 }
 
-/// The grid of workgroups that covers `threads`: past the limit of one dimension it goes on in y,
-/// where a shader's index is `id.y * (num_workgroups.x * workgroup) + id.x`.
+/// The grid of workgroups that covers `threads`. Beyond the limit of one dimension it extends in y; the index of a
+/// thread is `id.y * (num_workgroups.x * workgroup) + id.x`.
 pub fn grid(threads: u64, workgroup: u32, max_groups: u32) -> [u32; 3] {
     let groups = threads.div_ceil(u64::from(workgroup));
     let x = groups.clamp(1, u64::from(max_groups.max(1)));
-    // A piece is at most 2 GiB, so there are at most 2²⁷ groups of one vector.
+    // A piece has at most 2 GiB, so there are at most 2²⁷ workgroups of one vector.
     [x as u32, groups.div_ceil(x) as u32, 1]
 }
 
@@ -232,7 +228,7 @@ mod tests {
         Limits { max_binding, alignment, max_groups: 65_535 }
     }
 
-    /// What every cut must be: each element updated once, in order, within what can be bound.
+    /// Checks a division: every element once, in order, within the limits of bindings.
     fn check(len: u64, planes: u64, limits: &Limits) {
         let most = limits.max_binding.max(limits.quantum() * planes.max(1));
         let mut next = 0;

@@ -1,34 +1,34 @@
-//! Which rows an update is made from, and in which order.
+//! Batches, and the shuffle of rows within windows.
 
-/// Consecutive rows of a data set; in the order of a window's shuffle, where they are in one.
+/// The rows of an update: consecutive rows of the data, or consecutive positions in a shuffled window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Batch {
-    /// The first row, or the first place in the window's order counted from the window's first row on.
+    /// Index of the first row; in a window, the window's first row plus the first position in its order.
     pub first: u64,
-    /// How many rows there are; at least one.
+    /// Number of rows, at least one.
     pub rows: u64,
-    /// The rows that are shuffled among themselves, all of the batch among them.
+    /// The shuffled window that contains the batch.
     pub window: Option<Window>,
 }
 
-/// Rows that change places among themselves, by a bijection that is computed and not stored.
+/// Rows that a shuffle permutes among themselves. The permutation is computed, not stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Window {
-    /// The first of them.
+    /// Index of the first row.
     pub first: u64,
-    /// How many they are, at least one.
+    /// Number of rows, at least one.
     pub rows: u32,
-    /// Which bijection it is.
+    /// Key of the permutation.
     pub key: [u32; 2],
 }
 
 impl Batch {
-    /// Rows in the order of the data.
+    /// Returns a batch in the order of the data.
     pub fn new(first: u64, rows: u64) -> Self {
         Batch { first, rows, window: None }
     }
 
-    /// The row of the data set that is the batch's `i`-th.
+    /// Returns the index in the data of the batch's row `i`.
     pub fn row(&self, i: u64) -> u64 {
         match &self.window {
             None => self.first + i,
@@ -38,15 +38,15 @@ impl Batch {
 }
 
 impl Window {
-    /// Bits of a half of a position: the network permutes a power of four that is at least `rows`.
+    /// Half the bits of a position: the network permutes a power of four that is at least `rows`.
     pub(crate) fn half_bits(&self) -> u32 {
         let bits = u32::BITS - self.rows.saturating_sub(1).leading_zeros();
         bits.div_ceil(2).max(1)
     }
 
-    /// Which of the window's rows, from 0, comes at `position`: a Feistel network of six rounds, walked
-    /// until it is back among the rows (Black & Rogaway, *Ciphers with Arbitrary Finite Domains*, CT-RSA
-    /// 2002). The twin of `shuffled` in `shaders/gradient/order.wgsl`.
+    /// Returns the window's row, from 0, at `position`: a Feistel network of six rounds with cycle walking (Black &
+    /// Rogaway, *Ciphers with Arbitrary Finite Domains*, CT-RSA 2002). Equals `shuffled` in
+    /// `shaders/gradient/order.wgsl`.
     pub fn row(&self, position: u32) -> u32 {
         let half_bits = self.half_bits();
         let mask = (1 << half_bits) - 1;
@@ -81,7 +81,7 @@ mod tests {
         }
     }
 
-    /// Where a row comes is uniform over keys, and neighbours do not stay neighbours.
+    /// The position of a row is uniform over keys, and neighbours are separated.
     #[test]
     fn orders_are_all_sorts_of_orders() {
         let (rows, keys) = (50, 20_000);

@@ -1,19 +1,19 @@
-//! NumPy's legacy random numbers, as the series draws them.
+//! NumPy's legacy random numbers, which the blog series uses.
 
 use rand_mt::Mt;
 
-/// `np.random.seed(1)` and what is drawn after it, bit for bit: NumPy's `RandomState` over MT19937.
+/// The generator of `np.random.seed(1)`, bit for bit: NumPy's `RandomState` with MT19937.
 #[derive(Debug)]
 pub struct BlogRandom(Mt);
 
 impl BlogRandom {
-    /// The state after `np.random.seed(1)`.
+    /// Returns the state after `np.random.seed(1)`.
     #[expect(clippy::new_without_default, reason = "the seed is the series', not a default")]
     pub fn new() -> Self {
         BlogRandom(Mt::new(1))
     }
 
-    /// One draw of `np.random.uniform(-1, 1)`.
+    /// Draws `np.random.uniform(-1, 1)`.
     pub fn uniform(&mut self) -> f64 {
         // 53 bits from two words: 27 of the first, 26 of the second.
         let high = f64::from(self.0.next_u32() >> 5);
@@ -22,7 +22,7 @@ impl BlogRandom {
         -1.0 + 2.0 * unit
     }
 
-    /// One draw of `np.random.randint(0, 100)`: seven bits, drawn again while they are past 99.
+    /// Draws `np.random.randint(0, 100)`: seven bits, repeated while they exceed 99.
     pub fn row(&mut self) -> u64 {
         loop {
             let draw = self.0.next_u32() & 127;
@@ -37,7 +37,7 @@ impl BlogRandom {
 mod tests {
     use super::*;
 
-    /// Of NumPy 2.4.6: after `seed(1)` and 100 uniforms, `[np.random.randint(0, 100) for _ in range(20)]`.
+    /// From NumPy 2.4.6: after `seed(1)` and 100 uniforms, `[np.random.randint(0, 100) for _ in range(20)]`.
     #[test]
     fn rows_are_those_that_numpy_draws() {
         let mut random = BlogRandom::new();

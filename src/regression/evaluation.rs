@@ -1,23 +1,23 @@
-/// What evaluates a model: sums over rows, weighted where they have weights, in f64. Those of parts of the
-/// rows [`add`](Self::add) up to those of all.
+/// Sums over rows that evaluate a model, weighted by sample weights, in f64. Evaluations of disjoint rows can be
+/// [added](Self::add).
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Evaluation {
     /// Σ s L.
     pub loss: f64,
-    /// Σ s: the number of rows, where they have no weights.
+    /// Σ s; without weights the number of rows.
     pub weight: f64,
-    /// Σ s over the rows whose likeliest class is theirs.
+    /// Σ s over the rows whose most probable class is correct.
     pub correct: f64,
-    /// Σ s L of a model that knows y.
+    /// Σ s L of the saturated model, which predicts every y.
     pub saturated: f64,
-    /// Of each output Σ s · (r², |r|, y, y²), with r = μ − y; the last two relative to `shift`.
+    /// For each output Σ s · (r², |r|, y, y²), with r = μ − y; the last two of y − `shift`.
     pub outputs: Vec<[f64; 4]>,
-    /// Near the targets' mean, so that their squares do not cancel.
+    /// A value near the targets' mean, which avoids cancellation in their squares.
     pub shift: f64,
 }
 
 impl Evaluation {
-    /// Takes other rows in; both must have one `shift`.
+    /// Adds the sums of other rows, which must have the same `shift`.
     pub fn add(&mut self, other: &Evaluation) {
         self.loss += other.loss;
         self.weight += other.weight;
@@ -30,23 +30,23 @@ impl Evaluation {
         }
     }
 
-    /// The mean loss.
+    /// Returns the mean loss.
     pub fn mean_loss(&self) -> f64 {
         self.loss / self.weight
     }
 
-    /// Mean over outputs and rows of (μ − y)².
+    /// Returns the mean of (μ − y)² over outputs and rows.
     pub fn mean_squared_error(&self) -> f64 {
         self.mean(|sums| sums[0] / self.weight)
     }
 
-    /// Mean over outputs and rows of |μ − y|.
+    /// Returns the mean of |μ − y| over outputs and rows.
     pub fn mean_absolute_error(&self) -> f64 {
         self.mean(|sums| sums[1] / self.weight)
     }
 
-    /// 1 − Σ (μ − y)² / Σ (y − ȳ)², the mean of the outputs, as scikit-learn's `r2_score`; a constant target
-    /// has 1 if it is met exactly and 0 if not.
+    /// Returns R² = 1 − Σ (μ − y)² / Σ (y − ȳ)², averaged over outputs, as scikit-learn's `r2_score`. For a constant
+    /// target it is 1 if all predictions are exact, else 0.
     pub fn r2(&self) -> f64 {
         self.mean(|&[squares, _, sum, sum_of_squares]| {
             if is_constant(sum, sum_of_squares, self.weight) {
@@ -56,25 +56,23 @@ impl Evaluation {
         })
     }
 
-    /// Whether the targets of an output are all alike, but for rounding: R² then tells no model from another.
+    /// Whether the targets of an output are constant up to rounding, so that R² is meaningless.
     pub fn has_constant_target(&self) -> bool {
         self.outputs.iter().any(|&[_, _, sum, squares]| is_constant(sum, squares, self.weight))
     }
 
-    /// The share of rows whose likeliest class is theirs.
+    /// Returns the share of rows whose most probable class is correct.
     pub fn accuracy(&self) -> f64 {
         self.correct / self.weight
     }
 
-    /// Twice what the mean loss is above that of a model that knows y: the mean deviance, which is 0 where rounding
-    /// alone makes it less.
+    /// Returns the mean deviance: twice the difference of the mean loss from that of the saturated model, at least 0.
     pub fn mean_deviance(&self) -> f64 {
         let deviance = 2.0 * (self.loss - self.saturated) / self.weight;
         if deviance < 0.0 { 0.0 } else { deviance }
     }
 
-    /// The mean Poisson deviance of a model that predicts the targets' mean for every row; not a number where
-    /// they are all alike.
+    /// Returns the mean Poisson deviance of the model that always predicts the targets' mean; NaN for constant targets.
     pub fn null_poisson_deviance(&self) -> f64 {
         let sum: f64 = self.outputs.iter().map(|sums| sums[2]).sum();
         let squares: f64 = self.outputs.iter().map(|sums| sums[3]).sum();
@@ -90,7 +88,7 @@ impl Evaluation {
     }
 }
 
-/// Whether rounding alone is left of Σ s (y − ȳ)², from Σ s y and Σ s y².
+/// Whether Σ s (y − ȳ)², computed from Σ s y and Σ s y², is only rounding error.
 fn is_constant(sum: f64, sum_of_squares: f64, weight: f64) -> bool {
     let total = sum_of_squares - sum * sum / weight;
     total <= 1e-12 * sum_of_squares || total <= 0.0

@@ -1,37 +1,37 @@
-//! Rows that are kept out of training.
+//! Held-out rows, for validation.
 
 use super::table::{Features, reorder};
 use super::{Problem, ProblemError, Source};
 use crate::regression::Window;
 use std::sync::Arc;
 
-/// Rows that a draw looks at together where there are more than a window can have.
+/// Number of rows per draw, if there are more rows than a window can have.
 const TOGETHER: u64 = 1 << 31;
 const WORD: u64 = u64::BITS as u64;
-/// Words between two counts.
+/// Words per block, which has one count.
 const BLOCK: usize = 8;
 
-/// Which rows are held out, and so in which order rows come: those to train on as they are in the data, then those
-/// held out. A bit a row, and a count every 512: a streamed file's rows need no more memory than that.
+/// The set of held-out rows, and the resulting order: training rows in the order of the data, then held-out rows. Uses
+/// one bit per row and one count per 512 rows, also for streamed files.
 pub(super) struct Order {
     rows: u64,
     kept: u64,
     held_out: Vec<u64>,
-    /// How many are held out ahead of each block of words.
+    /// Number of held-out rows before each block of words.
     ahead: Vec<u64>,
 }
 
 impl Order {
-    /// Draws `held` of the rows. It depends on the three numbers alone.
+    /// Draws `held` of the rows, as a function of the three arguments alone.
     ///
-    /// Up to 2³² − 1 rows they are the first ones of a window's shuffle of all rows. Of more, every 2³¹ consecutive
-    /// rows are drawn from by themselves, in proportion to their number.
+    /// Up to 2³² − 1 rows, the held-out rows are the first ones of a shuffled window of all rows. Beyond, every 2³¹
+    /// consecutive rows are drawn separately, in proportion to their number.
     fn draw(rows: u64, held: u64, seed: u64) -> Self {
         let part = if u32::try_from(rows).is_ok() { rows.max(1) } else { TOGETHER };
         Self::draw_by(part, rows, held, seed)
     }
 
-    /// As [`draw`](Self::draw), from `part` rows at a time.
+    /// Draws like [`draw`](Self::draw), from `part` rows at a time.
     fn draw_by(part: u64, rows: u64, held: u64, seed: u64) -> Self {
         let mut held_out = vec![0; rows.div_ceil(WORD) as usize];
         let share = |rows_ahead: u64| {
@@ -54,7 +54,7 @@ impl Order {
         Order { rows, kept: rows - held, held_out, ahead }
     }
 
-    /// The row of the data at a place of the order.
+    /// The index in the data of a place in the order.
     fn row(&self, place: u64) -> u64 {
         let held = place >= self.kept;
         let mut left = if held { place - self.kept } else { place };
@@ -62,7 +62,7 @@ impl Order {
             let ones = self.ahead[block];
             if held { ones } else { (block * BLOCK) as u64 * WORD - ones }
         };
-        // The last block with no more than these ahead of it.
+        // The last block with at most this many rows before it.
         let (mut low, mut high) = (0, self.ahead.len());
         while high - low > 1 {
             let middle = low.midpoint(high);
@@ -82,13 +82,13 @@ impl Order {
         }
     }
 
-    /// A word's rows that are held out, or those that are not.
+    /// The bits of a word's held-out rows, or of its training rows.
     fn of_kind(&self, word: usize, held: bool) -> u64 {
         if held { self.held_out[word] } else { !self.held_out[word] }
     }
 
-    /// Calls `with` for all that comes at `count` places from `place` on: its place from `place` on, its first row, and
-    /// how many rows in a row of the data it is.
+    /// Calls `with` for every contiguous range of rows among the `count` places from `place`: its place relative to
+    /// `place`, its first row in the data, and its number of rows.
     pub(super) fn runs<E>(
         &self,
         place: u64,
@@ -108,7 +108,7 @@ impl Order {
         Ok(())
     }
 
-    /// How many rows from `first` on are of one kind, up to `most`.
+    /// The number of rows of one kind from `first`, at most `most`.
     fn alike(&self, first: u64, held: bool, most: u64) -> u64 {
         let mut row = first;
         while row < first + most {
@@ -130,27 +130,26 @@ impl std::fmt::Debug for Order {
 }
 
 impl Problem {
-    /// How many rows a share of them is, at least one and not all.
+    /// The number of rows in a share, at least one and not all.
     ///
     /// # Errors
-    /// [`ProblemError::Targets`] if there is one row alone.
+    /// [`ProblemError::Targets`] for a single row.
     fn share(&self, fraction: f64) -> Result<u64, ProblemError> {
         if self.rows < 2 {
-            let reason = "there is one row, and none can be held out".into();
+            let reason = "a single row cannot be split into training and held-out rows".into();
             return Err(ProblemError::Targets { name: self.name.clone(), reason });
         }
         Ok(((self.rows as f64 * fraction).ceil() as u64).clamp(1, self.rows - 1))
     }
 
-    /// Puts a share of the rows behind all others, which keep their order, and returns how many they are. They are
-    /// drawn by `seed`, and which they are does not depend on where rows are: those of a streamed file are those of
-    /// the same file in memory. The rows of a synthetic problem are independent draws already: the last ones are
-    /// held out, and what they are depends on the problem's own seed.
+    /// Moves a share of the rows to the end, keeping the order of the others, and returns their number. The rows are
+    /// drawn by `seed`, independently of the placement: a streamed file and the same file in memory have the same
+    /// held-out rows. The rows of a synthetic problem are independent draws, so its last rows are held out.
     ///
-    /// A streamed file is read from its start once for the rows to train on, and once for those held out.
+    /// Reading a streamed file in this order takes two passes: one for the training rows, one for the held-out rows.
     ///
     /// # Errors
-    /// [`ProblemError`] if there is one row alone, or the file cannot be read.
+    /// [`ProblemError`] if there is only one row, or the file cannot be read.
     pub fn hold_out(&mut self, fraction: f64, seed: u64) -> Result<u64, ProblemError> {
         let held = self.share(fraction)?;
         let draw = || Order::draw(self.rows, held, seed);
@@ -215,7 +214,7 @@ mod tests {
         }
     }
 
-    /// The draw of earlier versions, row for row.
+    /// Draws the same rows as earlier versions.
     #[test]
     fn held_out_rows_are_the_first_of_a_windows_shuffle() {
         for (count, held, seed) in [(100u32, 10, 7u64), (60, 6, 1), (4097, 410, u64::MAX - 3)] {

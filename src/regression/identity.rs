@@ -1,14 +1,14 @@
-//! What tells one problem from another.
+//! The identity of a problem, for checkpoints.
 
 use super::{Problem, ProblemError, Source};
 use serde_json::{Value, json};
 
-/// Numbers that are looked at together.
+/// Numbers per block of the checksum.
 const TOGETHER: usize = 1 << 20;
 
 impl Problem {
-    /// What tells it from another one, by name: its extents, what made it, and of what is not synthetic a
-    /// checksum of all rows as they are trained on, which takes a pass over them. Where it lies is not part of it.
+    /// Returns the fields that identify the problem: its extents, its origin, and, unless it is synthetic, a checksum of
+    /// all rows as training uses them, which takes a pass over them. The location is not part of it.
     ///
     /// # Errors
     /// [`ProblemError`] if the rows cannot be read.

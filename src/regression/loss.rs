@@ -1,8 +1,8 @@
-//! What a model's predictions cost: the losses of generalised linear regression.
+//! The losses of generalized linear regression.
 //!
-//! A model's score is z = x·w + b (+ offset). A loss says what the prediction is, μ(z), what it costs, and
-//! the derivative of that by z. What each means is in `src/cpu/loss/`, a file of one name, and what runs
-//! in `shaders/loss/`.
+//! A model's score is z = x·w + b (+ offset). A loss defines the prediction μ(z), its cost, and the derivative of the
+//! cost by z. A loss is two files of one name, `src/regression/reference/loss/` with the definition and
+//! `shaders/loss/` with the kernel, and one line of [`Loss::traits`].
 
 use crate::Error;
 use crate::check::Check;
@@ -31,6 +31,9 @@ pub enum Loss {
     /// ln(1 + eᶻ) − y z, the negative log-likelihood of a class y ∈ {0, 1} whose probability is
     /// μ = 1 / (1 + e⁻ᶻ); scikit-learn's `log_loss`.
     Logistic,
+    /// max(0, 1 − s z)² with s = 2 y − 1 = ±1 of a class y ∈ {0, 1}: the margin loss of a linear support vector
+    /// machine, without probabilities; scikit-learn's `squared_hinge`.
+    SquaredHinge,
     /// μ − y z with μ = eᶻ, half the Poisson deviance but for what depends on y alone; a straight line
     /// from z = 38 on. y is at most e³⁸.
     Poisson,
@@ -42,7 +45,78 @@ pub enum Loss {
     },
 }
 
+/// The targets that a loss takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TargetKind {
+    /// Any number; the score is R².
+    Real,
+    /// 0 or 1, one of two classes; the score is the accuracy.
+    Binary,
+    /// A count, ≥ 0; the score is D², the explained share of the deviance.
+    Count,
+    /// 0, 1, … of several classes; the score is the accuracy.
+    Class,
+}
+
+/// The description of a loss, by which everything but its definition handles it.
+struct Traits {
+    name: &'static str,
+    /// In plots and sentences.
+    title: &'static str,
+    targets: TargetKind,
+    /// Files of `shaders/`: its own, after those it needs.
+    shader: &'static [&'static str],
+}
+
+/// Files of `shaders/`.
+macro_rules! shader_files {
+    ($($file:literal),+) => {
+        &[$(crate::wgsl::shader_file!($file)),+]
+    };
+}
+
 impl Loss {
+    /// Every loss, with the default of its parameter.
+    pub const ALL: [Loss; 8] = [
+        Loss::Mse,
+        Loss::SquaredError,
+        Loss::Huber { epsilon: 0.1 },
+        Loss::Quantile { quantile: 0.5 },
+        Loss::Logistic,
+        Loss::SquaredHinge,
+        Loss::Poisson,
+        Loss::Softmax { classes: 2 },
+    ];
+
+    /// The list of losses: one line each.
+    #[inline]
+    fn traits(&self) -> Traits {
+        use TargetKind::{Binary, Class, Count, Real};
+        let squared: &[&str] = shader_files!("loss/squared.wgsl");
+        let huber = shader_files!("loss/huber.wgsl");
+        let quantile = shader_files!("loss/quantile.wgsl");
+        let logistic = shader_files!("exponential.wgsl", "loss/logistic.wgsl");
+        let hinge = shader_files!("loss/squared_hinge.wgsl");
+        let poisson = shader_files!("exponential.wgsl", "loss/poisson.wgsl");
+        let softmax = shader_files!("exponential.wgsl", "loss/softmax.wgsl");
+        let of = |name, title, targets, shader| Traits { name, title, targets, shader };
+        match *self {
+            Loss::Mse => of("mse", "MSE", Real, squared),
+            Loss::SquaredError => of("squared_error", "half the MSE", Real, squared),
+            Loss::Huber { .. } => of("huber", "Huber loss", Real, huber),
+            Loss::Quantile { .. } => of("quantile", "pinball loss", Real, quantile),
+            Loss::Logistic => of("logistic", "log loss", Binary, logistic),
+            Loss::SquaredHinge => of("squared_hinge", "squared hinge loss", Binary, hinge),
+            Loss::Poisson => of("poisson", "Poisson loss", Count, poisson),
+            Loss::Softmax { .. } => of("softmax", "log loss", Class, softmax),
+        }
+    }
+
+    /// The loss of this name, with the default of its parameter.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|loss| loss.name() == name)
+    }
+
     /// The largest score that Poisson regression takes as it is, and the logarithm of its largest count: e³⁸ is
     /// 3.19e16. That far f32 holds the sum of the squares of 2¹⁶ rows, and Adam's squares of their gradients.
     pub const MAX_LOG_MEAN: f64 = 38.0;
@@ -51,23 +125,42 @@ impl Loss {
 
     /// The name for reports, flags and labels.
     pub fn name(&self) -> &'static str {
-        match self {
-            Loss::Mse => "mse",
-            Loss::SquaredError => "squared_error",
-            Loss::Huber { .. } => "huber",
-            Loss::Quantile { .. } => "quantile",
-            Loss::Logistic => "logistic",
-            Loss::Poisson => "poisson",
-            Loss::Softmax { .. } => "softmax",
-        }
+        self.traits().name
+    }
+
+    /// The name in plots and sentences.
+    pub fn title(&self) -> &'static str {
+        self.traits().title
+    }
+
+    /// The targets that it takes.
+    #[inline]
+    pub fn target_kind(&self) -> TargetKind {
+        self.traits().targets
     }
 
     /// Whether y is a class.
     pub fn is_classifier(&self) -> bool {
-        matches!(self, Loss::Logistic | Loss::Softmax { .. })
+        matches!(self.target_kind(), TargetKind::Binary | TargetKind::Class)
     }
 
-    /// What the kernels' loss and derivative are multiplied by: both squared losses run as r² and r.
+    /// The files of the kernel.
+    pub(crate) fn shader(&self) -> &'static [&'static str] {
+        self.traits().shader
+    }
+
+    /// The overrides of those files.
+    pub(crate) fn overrides(&self) -> Vec<(&'static str, f64)> {
+        match *self {
+            Loss::Huber { epsilon } => vec![("EPSILON", epsilon)],
+            Loss::Quantile { quantile } => {
+                vec![("QUANTILE", quantile), ("ONE_MINUS_QUANTILE", 1.0 - quantile)]
+            }
+            _ => vec![],
+        }
+    }
+
+    /// The factors of the loss and of the derivative that the kernels sum: both squared losses sum r² and r.
     pub(crate) fn factors(&self) -> (f64, f64) {
         match self {
             Loss::Mse => (1.0, 2.0),

@@ -1,15 +1,13 @@
-//! How much memory this program may still take.
+//! The memory available to this process.
 
 use std::path::{Component, Path, PathBuf};
 use sysinfo::System;
 
-/// Address space that stays free below a limit of it, for what nobody counts: stacks of threads, libraries, what a
-/// driver allocates.
+/// Reserve below a limit of the address space, in bytes, for uncounted memory: stacks, libraries, drivers.
 const UNCOUNTED: u64 = 1 << 26;
 
-/// Bytes of memory that may still be allocated: the least of what the machine has free, what each control group that
-/// the program is in allows, and what its own limits allow (`ulimit -v`, `ulimit -d`). A lot where the system does
-/// not say.
+/// Returns the number of bytes that this process can still allocate: the minimum of the machine's free memory, the
+/// limits of its control groups and its own limits (`ulimit -v`, `ulimit -d`). Returns 1 TiB if the system reports none.
 pub fn available_memory() -> u64 {
     let mut system = System::new();
     system.refresh_memory();
@@ -20,8 +18,8 @@ pub fn available_memory() -> u64 {
     allowed_memory(Path::new("/")).map_or(free, |allowed| allowed.min(free))
 }
 
-/// Bytes that the control groups and the limits of this process allow, as Linux says in the files below `root`; `None`
-/// where nothing is limited.
+/// The bytes that control groups and limits of this process allow, according to Linux's files below `root`; `None`
+/// without limits.
 fn allowed_memory(root: &Path) -> Option<u64> {
     let group = allowed_by_groups(root);
     let limits = [("Max address space", "VmSize:", UNCOUNTED), ("Max data size", "VmData:", UNCOUNTED)];
@@ -33,7 +31,7 @@ fn allowed_memory(root: &Path) -> Option<u64> {
     limits.chain(group).min()
 }
 
-/// The least that a control group or one above it allows, of either version.
+/// The minimum that the control groups (version 1 or 2) and their parents allow.
 fn allowed_by_groups(root: &Path) -> Option<u64> {
     let (groups, mounts) = (read(root, "proc/self/cgroup")?, read(root, "proc/self/mountinfo")?);
     let mut least = None;
@@ -61,14 +59,14 @@ fn allowed_by_groups(root: &Path) -> Option<u64> {
     least
 }
 
-/// Where the numbers of a version of control groups are.
+/// File names of a version of control groups.
 struct Version {
     file_system: &'static str,
-    /// What the mount must say, if several are mounted apart.
+    /// Mount option that identifies the memory controller (version 1).
     option: Option<&'static str>,
     limit: &'static str,
     used: &'static str,
-    /// Of what is used, copies of files that the kernel drops where memory is needed.
+    /// Key of the page cache that the kernel can drop, which counts as free.
     inactive_file: &'static str,
 }
 
@@ -89,7 +87,7 @@ const VERSION_1: Version = Version {
 };
 
 impl Version {
-    /// What the group of a folder allows, where it has a limit.
+    /// The bytes that the control group of a directory allows; `None` without a limit.
     fn allowed(&self, folder: &Path) -> Option<u64> {
         let limit = read(folder, self.limit)?.trim().parse::<u64>().ok()?;
         let used = read(folder, self.used)?.trim().parse::<u64>().ok()?;
@@ -100,13 +98,13 @@ impl Version {
 
 /// A mounted hierarchy of control groups.
 struct Mount {
-    /// The group that is at the mount's point.
+    /// The control group at the mount point.
     root: PathBuf,
     point: PathBuf,
 }
 
 impl Mount {
-    /// A line of `mountinfo`, if it is of this version.
+    /// Parses a line of `mountinfo`; `None` if it is not of this version.
     fn of(line: &str, version: &Version) -> Option<Self> {
         let (place, kind) = line.split_once(" - ")?;
         let (mut place, mut kind) = (place.split(' ').skip(3), kind.split(' '));
@@ -115,12 +113,12 @@ impl Mount {
             && version
                 .option
                 .is_none_or(|option| kind.nth(1).is_some_and(|all| all.split(',').any(|o| o == option)));
-        // A space in a path.
+        // mountinfo escapes spaces.
         let path = |text: &str| PathBuf::from(text.replace("\\040", " "));
         of_version.then(|| Mount { root: path(root), point: path(point) })
     }
 
-    /// The path of a group below the mount's point. In a container the group's path may be the one outside.
+    /// The path of a control group relative to the mount point. In a container it may be the path outside.
     fn within(&self, group: &Path) -> PathBuf {
         let plain = |path: &Path| path.components().all(|part| part != Component::ParentDir);
         match group.strip_prefix(&self.root) {
@@ -130,7 +128,7 @@ impl Mount {
     }
 }
 
-/// An absolute path, below another root.
+/// An absolute path, relocated below `root`.
 fn below(root: &Path, path: &Path) -> PathBuf {
     root.join(path.strip_prefix("/").unwrap_or(path))
 }
@@ -139,7 +137,7 @@ fn read(folder: &Path, name: &str) -> Option<String> {
     std::fs::read_to_string(folder.join(name)).ok()
 }
 
-/// The number behind a word at the beginning of a line.
+/// The number after a word at the beginning of a line.
 fn value(text: &str, word: &str) -> Option<u64> {
     let rest = text.lines().find_map(|line| line.strip_prefix(word)?.strip_prefix([' ', '\t']))?;
     rest.split_whitespace().next()?.parse().ok()
@@ -154,7 +152,7 @@ mod tests {
                           Max data size             unlimited            unlimited            bytes     \n\
                           Max address space         unlimited            unlimited            bytes     \n";
 
-    /// A root folder with these files.
+    /// Creates a root directory with these files.
     fn root(files: &[(&str, &str)]) -> TempDir {
         let root = TempDir::new().unwrap();
         for (name, text) in files {
@@ -243,7 +241,7 @@ mod tests {
             ("sys/fs/cgroup/memory/memory.stat", "inactive_file 0\ntotal_inactive_file 100\n"),
         ];
         assert_eq!(allowed(&files), Some(1200));
-        // The path of the group as it is outside of the container, where the mount says nothing of it.
+        // The path of the group outside the container, which the mount does not contain.
         let outside = ("proc/self/cgroup", "4:memory:/kubepods/x\n");
         assert_eq!(allowed(&[files[0], outside, files[4], files[5]]), Some(1100));
     }

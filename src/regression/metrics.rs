@@ -1,63 +1,63 @@
-//! How good predictions are, in f64 and in scikit-learn's words.
+//! Metrics of predictions in f64, with scikit-learn's names.
 //!
-//! Every metric is a mean over rows. With `weights` a row counts as often as its weight says, and one of
-//! weight 0 not at all. Where there are several outputs, `y` and what was predicted for it lie row after
-//! row. A prediction that is NaN makes a metric NaN, unless it is of classes: it is then a wrong one.
+//! Every metric is a mean over rows, weighted by `weights` if given; rows of weight 0 are ignored. With several outputs,
+//! `y` and the predictions are row-major. A NaN prediction makes a metric NaN, except in `accuracy`, where it counts as
+//! wrong.
 
 use crate::{Error, Loss, Model};
 
-/// Why a metric has no value.
+/// An error of computing a metric.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum MetricError {
-    /// There is nothing to take a mean of.
+    /// There are no rows.
     #[error("there is no row to measure{}", if *.weighted { ": every weight is 0" } else { "" })]
     Empty {
-        /// Whether there are rows, but none with a weight.
+        /// Whether there are rows, but all of weight 0.
         weighted: bool,
     },
-    /// Slices that belong together differ in length.
-    #[error("there are {actual} {what} where there should be {expected}")]
+    /// A slice has the wrong length.
+    #[error("there are {actual} {what} instead of {expected}")]
     Length {
-        /// Which slice.
+        /// The slice.
         what: &'static str,
         /// Its length.
         actual: usize,
-        /// The length it should have.
+        /// The required length.
         expected: usize,
     },
     /// A value for which the metric is not defined.
-    #[error("{what} {index} is {value:?}, and must be {range}")]
+    #[error("{what} {index} is {value:?}, but must be {range}")]
     Value {
-        /// What it is of.
+        /// The slice.
         what: &'static str,
-        /// Where it is in its slice, from 0.
+        /// Its index, from 0.
         index: usize,
-        /// What it is.
+        /// The value.
         value: f64,
-        /// What it may be.
+        /// The permitted range.
         range: &'static str,
     },
-    /// The values are such that the metric would divide by zero.
+    /// The metric would divide by zero.
     #[error("{metric} is not defined: {reason}")]
     Undefined {
-        /// Which metric.
+        /// The metric.
         metric: &'static str,
-        /// What there is or is not.
+        /// The reason.
         reason: &'static str,
     },
-    /// The model itself cannot be.
+    /// The model is invalid.
     #[error(transparent)]
     Model(#[from] Error),
 }
 
-/// The coefficient of determination, 1 − Σ (y − p)² / Σ (y − ȳ)²: the mean of that of each output.
+/// Computes the coefficient of determination, 1 − Σ (y − p)² / Σ (y − ȳ)², averaged over outputs.
 ///
-/// Of an output whose y is constant it is 1 where every prediction is exact and else 0: scikit-learn's
-/// `r2_score` with `force_finite`.
+/// For an output with constant y it is 1 if every prediction is exact, else 0: scikit-learn's `r2_score` with
+/// `force_finite`.
 ///
 /// # Errors
-/// [`MetricError`] for lengths or weights that do not fit, or fewer than two rows.
+/// [`MetricError`] for inconsistent lengths or invalid weights, or fewer than two rows.
 pub fn r2(
     y: &[f64],
     predicted: &[f64],
@@ -82,10 +82,10 @@ pub fn r2(
     Ok((0..outputs).map(of_output).sum::<f64>() / outputs as f64)
 }
 
-/// The mean of (y − p)² over rows and outputs, in the units of y².
+/// Computes the mean of (y − p)² over rows and outputs, in the units of y².
 ///
 /// # Errors
-/// [`MetricError`] for lengths or weights that do not fit.
+/// [`MetricError`] for inconsistent lengths or invalid weights.
 pub fn mean_squared_error(
     y: &[f64],
     predicted: &[f64],
@@ -96,10 +96,10 @@ pub fn mean_squared_error(
     Ok(rows.mean(|i| over(y, predicted, outputs, i, |r| r * r)) / outputs as f64)
 }
 
-/// The mean of |y − p| over rows and outputs, in the units of y.
+/// Computes the mean of |y − p| over rows and outputs, in the units of y.
 ///
 /// # Errors
-/// [`MetricError`] for lengths or weights that do not fit.
+/// [`MetricError`] for inconsistent lengths or invalid weights.
 pub fn mean_absolute_error(
     y: &[f64],
     predicted: &[f64],
@@ -110,10 +110,10 @@ pub fn mean_absolute_error(
     Ok(rows.mean(|i| over(y, predicted, outputs, i, f64::abs)) / outputs as f64)
 }
 
-/// The mean of 2 (y ln(y / μ) − y + μ), where y counts and μ is the count expected; 0 ln 0 is 0.
+/// Computes the mean of 2 (y ln(y / μ) − y + μ), for counts y and means μ, with 0 ln 0 = 0.
 ///
 /// # Errors
-/// [`MetricError`] for lengths or weights that do not fit, a y below 0, or a mean that is not above it.
+/// [`MetricError`] for inconsistent lengths or invalid weights, a y below 0, or a mean that is not above 0.
 pub fn mean_poisson_deviance(
     y: &[f64],
     means: &[f64],
@@ -125,12 +125,12 @@ pub fn mean_poisson_deviance(
     Ok(2.0 * rows.mean(|i| half_poisson(y[i], (y[i] / means[i]).ln(), means[i])))
 }
 
-/// The part of the Poisson deviance that the means explain: 1 − D(y, μ) / D(y, ȳ).
+/// Computes the share of the Poisson deviance that the means explain: 1 − D(y, μ) / D(y, ȳ).
 ///
 /// scikit-learn's `d2_tweedie_score` with `power=1`.
 ///
 /// # Errors
-/// [`MetricError`] as of [`mean_poisson_deviance`], for fewer than two rows, or a constant y.
+/// [`MetricError`] as for [`mean_poisson_deviance`], for fewer than two rows, or a constant y.
 pub fn d2_poisson(y: &[f64], means: &[f64], weights: Option<&[f64]>) -> Result<f64, MetricError> {
     const METRIC: &str = "d2_poisson";
     let deviance = mean_poisson_deviance(y, means, weights)?;
@@ -143,13 +143,13 @@ pub fn d2_poisson(y: &[f64], means: &[f64], weights: Option<&[f64]>) -> Result<f
     Ok(1.0 - deviance / (2.0 * rows.mean(|i| half_poisson(y[i], (y[i] / mean).ln(), mean))))
 }
 
-/// The mean of −ln p, p being the probability of a row's class y: from one score a row, that of class 1
-/// as in [`Loss::Logistic`], or from a score a class as in [`Loss::Softmax`].
+/// Computes the mean of −ln p, where p is the probability of a row's class y: from one score per row (that of class 1,
+/// as in [`Loss::Logistic`]), or from one score per class (as in [`Loss::Softmax`]).
 ///
-/// No probability is formed, so nothing is clipped: a class that is 800 behind costs 800.
+/// It is computed from scores, so no probability is clipped: a score difference of −800 gives 800.
 ///
 /// # Errors
-/// [`MetricError`] for lengths or weights that do not fit, or a y that is no class.
+/// [`MetricError`] for inconsistent lengths or invalid weights, or a y that is not a class.
 pub fn log_loss(
     y: &[f64],
     scores: &[f64],
@@ -159,7 +159,7 @@ pub fn log_loss(
     let rows = Rows::of(y, "scores", scores, [1, outputs], weights)?;
     if outputs == 1 {
         check_binary(y)?;
-        // ln(1 + eˣ) is how far the other class is ahead, or what is left of it.
+        // ln(1 + eˣ), where x is the lead of the other class.
         return Ok(
             rows.mean(|i| log_sum_exp(&[0.0, if y[i] == 1.0 { -scores[i] } else { scores[i] }], 0))
         );
@@ -170,18 +170,18 @@ pub fn log_loss(
     Ok(rows.mean(|i| log_sum_exp(&scores[i * outputs..][..outputs], y[i] as usize)))
 }
 
-/// The share of rows whose class is the predicted one.
+/// Computes the share of rows whose predicted class is correct.
 ///
 /// # Errors
-/// [`MetricError`] for lengths or weights that do not fit.
+/// [`MetricError`] for inconsistent lengths or invalid weights.
 pub fn accuracy(y: &[f64], predicted: &[f64], weights: Option<&[f64]>) -> Result<f64, MetricError> {
     let rows = Rows::of(y, "predictions", predicted, [1; 2], weights)?;
     Ok(rows.mean(|i| if y[i] == predicted[i] { 1.0 } else { 0.0 }))
 }
 
-/// The class of each row: 1 where its one score is above 0 and else 0, or the first of its highest scores.
+/// Returns the class of each row: with one score 1 if it is above 0, else 0; with several scores the first maximum.
 ///
-/// NaN where a score is NaN.
+/// The class is NaN if a score is NaN.
 pub fn classes(scores: &[f64], outputs: usize) -> Vec<f64> {
     let class = |row: &[f64]| match row {
         row if row.iter().any(|score| score.is_nan()) => f64::NAN,
@@ -191,12 +191,11 @@ pub fn classes(scores: &[f64], outputs: usize) -> Vec<f64> {
     scores.chunks_exact(outputs.max(1)).map(class).collect()
 }
 
-/// The area under the receiver operating characteristic: how probable it is that a row of class 1 has a
-/// higher score than one of class 0, a tie being half.
+/// Computes the area under the receiver operating characteristic: the probability that a row of class 1 has a higher
+/// score than a row of class 0, where a tie counts half.
 ///
 /// # Errors
-/// [`MetricError`] for lengths or weights that do not fit, a y that is neither 0 nor 1, or rows of one
-/// class alone.
+/// [`MetricError`] for inconsistent lengths or invalid weights, a y that is neither 0 nor 1, or rows of only one class.
 pub fn roc_auc(y: &[f64], scores: &[f64], weights: Option<&[f64]>) -> Result<f64, MetricError> {
     let rows = Rows::of(y, "scores", scores, [1; 2], weights)?;
     check_binary(y)?;
@@ -219,14 +218,13 @@ pub fn roc_auc(y: &[f64], scores: &[f64], weights: Option<&[f64]>) -> Result<f64
     Ok(pairs / (positive * negative))
 }
 
-/// What a model's scores (offsets included) cost beyond those of a model that meets every y, outputs added
-/// up: half the mean deviance of its distribution. Where it has none, as Huber's and the quantile's, it is
-/// the loss.
+/// Computes half the mean deviance of a model's scores (including offsets), summed over outputs: the difference of the
+/// loss from that of the saturated model. For the Huber and quantile losses, which have no deviance, it is the loss.
 ///
-/// Both squared losses have ½ (z − y)², a Poisson y ln(y / μ) − y + μ, and a class its [`log_loss`].
+/// Both squared losses give ½ (z − y)², Poisson y ln(y / μ) − y + μ, and classes the [`log_loss`].
 ///
 /// # Errors
-/// [`MetricError`] for a model, lengths or weights that do not fit, or a y that the loss cannot have.
+/// [`MetricError`] for an invalid model, inconsistent lengths, invalid weights, or a y that the loss does not permit.
 pub fn half_deviance(
     model: &Model,
     y: &[f64],
@@ -255,18 +253,24 @@ pub fn half_deviance(
             check(y, "y", "≥ 0", |y| y >= 0.0)?;
             Ok(rows.mean(|i| half_poisson(y[i], y[i].ln() - scores[i], scores[i].exp())))
         }
+        Loss::SquaredHinge => {
+            check(y, "y", "0 or 1", |y| y == 0.0 || y == 1.0)?;
+            let violation = |i: usize| 1.0 - (2.0 * y[i] - 1.0) * scores[i];
+            // A score that is not a number stays one.
+            Ok(rows.mean(|i| if violation(i) < 0.0 { 0.0 } else { violation(i) * violation(i) }))
+        }
         Loss::Logistic | Loss::Softmax { .. } => log_loss(y, scores, outputs, weights),
     }
 }
 
-/// Which rows there are, and how much each counts.
+/// Rows and their weights.
 struct Rows<'a> {
     count: usize,
     weights: Option<&'a [f64]>,
 }
 
 impl<'a> Rows<'a> {
-    /// The rows of `y` and of `given`, so many values a row in either.
+    /// Checks lengths and weights: `y` and `given` have fixed numbers of values per row.
     fn of(
         y: &[f64],
         what: &'static str,
@@ -291,7 +295,7 @@ impl<'a> Rows<'a> {
         if something { Ok(rows) } else { Err(empty) }
     }
 
-    /// The rows that count, and how much.
+    /// Iterates over the rows of non-zero weight, with their weights.
     fn iter(&self) -> impl Iterator<Item = (usize, f64)> + '_ {
         let weight = |i| (i, self.weights.map_or(1.0, |weights| weights[i]));
         (0..self.count).map(weight).filter(|(_, weight)| *weight > 0.0)
@@ -315,22 +319,21 @@ impl<'a> Rows<'a> {
     }
 }
 
-/// The sum of a function of the residuals given − y over the outputs of row `i`.
+/// The sum of a function of the residuals `given − y` over the outputs of row `i`.
 fn over(y: &[f64], given: &[f64], outputs: usize, i: usize, cost: impl Fn(f64) -> f64) -> f64 {
     let row = i * outputs..(i + 1) * outputs;
     y[row.clone()].iter().zip(&given[row]).map(|(y, given)| cost(given - y)).sum()
 }
 
-/// y ln(y / μ) − y + μ from that logarithm and μ.
+/// y ln(y / μ) − y + μ, from the logarithm and μ.
 fn half_poisson(y: f64, log_ratio: f64, mean: f64) -> f64 {
     if y == 0.0 { mean } else { y * log_ratio - y + mean }
 }
 
-/// ln Σ e^(zₖ − z_y), which is exact for a y far ahead too: the largest term is 1, and is not added but
-/// left to `ln_1p`.
+/// ln Σ e^(zₖ − z_y). It is accurate also if z_y is far ahead, because `ln_1p` adds the largest term, 1.
 fn log_sum_exp(scores: &[f64], y: usize) -> f64 {
     let highest = (0..scores.len()).max_by(|&a, &b| scores[a].total_cmp(&scores[b])).unwrap_or(y);
-    // A tie is y's, so that a score of infinity is not taken from itself.
+    // y wins ties, so that infinity is not subtracted from itself.
     let highest = if scores[highest] == scores[y] { y } else { highest };
     let others = (0..scores.len()).filter(|&k| k != highest);
     let rest: f64 = others.map(|k| (scores[k] - scores[highest]).exp()).sum();

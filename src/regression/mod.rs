@@ -1,4 +1,4 @@
-//! Regression problems: where the rows come from, and what is known about them.
+//! Regression problems and their data, models, kernels, training and metrics.
 
 mod batch;
 mod blog;
@@ -24,7 +24,7 @@ pub use batch::{Batch, Window};
 pub use blog::BlogRandom;
 pub use device::Gpu;
 pub use evaluation::Evaluation;
-pub use loss::Loss;
+pub use loss::{Loss, TargetKind};
 pub use model::Model;
 pub use scaling::Scaling;
 pub use table::{Element, Table};
@@ -37,44 +37,43 @@ use crate::regression::reference::synthetic::{Options, Synthetic, Truth};
 use std::path::Path;
 use std::sync::Arc;
 
-/// Below this many numbers in X a problem is small: its whole loss may be taken after every update.
+/// A problem with fewer elements of X is small: evaluating all rows after every update is cheap.
 const SMALL: u64 = 1 << 16;
 
-/// Rows to learn from: features X, and what lies beside them.
+/// A data set for training: features X and auxiliary columns.
 #[derive(Clone, Debug)]
 pub struct Problem {
-    /// What to call it in reports.
+    /// Name in reports.
     pub name: String,
-    /// Rows of X.
+    /// Number of rows of X.
     pub rows: u64,
-    /// Columns of X.
+    /// Number of columns of X.
     pub features: usize,
-    /// What the features are called, where they have names.
+    /// Names of the features; empty if they have none.
     pub names: Vec<String>,
-    /// What the targets are called, where they have names.
+    /// Names of the targets; empty if they have none.
     pub target_names: Vec<String>,
-    /// Targets of a row.
+    /// Number of targets of a row.
     pub targets: usize,
     /// Whether rows have weights.
     pub weighted: bool,
     /// Whether rows have offsets.
     pub offset: bool,
-    /// The labels of the classes in ascending order, where the target is a class: a row then has the index
-    /// of its label.
+    /// Labels of the classes in ascending order, if the target is a class: a row has the index of its label.
     pub classes: Option<Vec<f64>>,
-    /// What the classes are called, where labels are words: one for each of [`classes`](Self::classes).
+    /// Names of the [`classes`](Self::classes), if labels are words.
     pub class_names: Option<Vec<String>>,
-    /// The parameters that made y, as a [`Model`] has them, where they are known.
+    /// True parameters in the order of [`Model`], if they are known.
     pub truth: Option<Vec<f64>>,
-    /// How the features were scaled, where they were.
+    /// Scaling of the features, if they are scaled.
     pub scaling: Option<Scaling>,
-    /// The rows of the file that were left out.
+    /// Rows of the file that were skipped.
     pub skipped: Skipped,
-    /// What is known of the file, where rows come from one.
+    /// Metadata of the file, if the rows come from a file.
     pub file: Option<Arc<About>>,
-    /// What weights are multiplied by.
+    /// Factor of the sample weights.
     weight_scale: f64,
-    /// In which order the rows of a streamed file come, where some are held out.
+    /// Order of the rows of a streamed file with held-out rows.
     order: Option<Arc<held_out::Order>>,
     source: Source,
 }
@@ -86,14 +85,14 @@ enum Source {
     File(Arc<FileData>),
 }
 
-/// Why a problem cannot be learned from.
+/// An error of preparing or reading a problem.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProblemError {
     /// The data cannot be read.
     #[error(transparent)]
     Data(#[from] DataError),
-    /// It does not fit, or a setting is out of range.
+    /// Out of memory, or a setting is out of range.
     #[error(transparent)]
     Library(#[from] Error),
     /// A value in memory cannot be trained on.
@@ -110,21 +109,21 @@ pub enum ProblemError {
         /// What it may be.
         range: &'static str,
     },
-    /// The targets are not what the loss needs.
+    /// The targets do not suit the loss.
     #[error("{name}: {reason}")]
     Targets {
         /// The data set.
         name: String,
-        /// What is wrong with them.
+        /// The reason.
         reason: String,
     },
 }
 
 impl Problem {
-    /// The most rows of a synthetic problem.
+    /// Maximum number of rows of a synthetic problem.
     pub const MAX_ROWS: u64 = 1 << 40;
 
-    /// The series' own data: 100 values from U(−1, 1), y = 2.5·x + 1, no noise.
+    /// Returns the data of the blog series: 100 values from U(−1, 1), y = 2.5·x + 1, without noise.
     pub fn blog() -> Self {
         let mut random = BlogRandom::new();
         let x: Vec<f64> = (0..100).map(|_| random.uniform()).collect();
@@ -133,7 +132,7 @@ impl Problem {
         Problem { truth, ..Self::table("blog", 1, x, y) }
     }
 
-    /// A problem of any size with known weights, made from a seed: see [`Synthetic`].
+    /// Returns a problem with known parameters, generated from a seed: see [`Synthetic`].
     ///
     /// # Errors
     /// [`DataError::Empty`] for no rows; [`Error`] for options out of range.
@@ -142,7 +141,7 @@ impl Problem {
         if rows == 0 {
             return Err(DataError::Empty { name, what: "rows: --samples is 0" }.into());
         }
-        // At a row a nanosecond the most take a quarter of an hour.
+        // At one row per nanosecond the maximum takes a quarter of an hour.
         let (holds, range) = (rows <= Self::MAX_ROWS, "1 ≤ value ≤ 1099511627776");
         Check("synthetic").that(holds, "samples", rows as f64, range)?;
         let problem = Synthetic::with_options(options)?;
@@ -166,10 +165,10 @@ impl Problem {
         })
     }
 
-    /// A file, as [`data::open`] reads it.
+    /// Opens a file with [`data::open`].
     ///
     /// # Errors
-    /// [`DataError`], naming the row and the column of what cannot be used.
+    /// [`DataError`], naming the row and the column of the defect.
     pub fn file(path: &Path, options: &FileOptions) -> Result<Self, DataError> {
         let file = data::open(path, options)?;
         Ok(Problem {
@@ -188,7 +187,7 @@ impl Problem {
         .from(Source::File(Arc::new(file))))
     }
 
-    /// A CSV file with a header line. `target` names the column of y, by default the last one.
+    /// Opens a CSV file with a header. `target` names the column of y, by default the last one.
     ///
     /// # Errors
     /// Those of [`file`](Self::file).
@@ -197,8 +196,8 @@ impl Problem {
         Self::file(path, &FileOptions { targets, ..FileOptions::default() })
     }
 
-    /// A problem from numbers in memory, `x` row after row, and one target a row; [`Problem::from_table`] checks
-    /// them.
+    /// Returns a problem from numbers in memory: `x` in row-major order, and one target per row. [`Problem::from_table`]
+    /// checks them.
     pub fn table(name: &str, features: usize, x: Vec<f64>, y: Vec<f64>) -> Self {
         let rows = y.len() as u64;
         let source = Source::Table { x: Features::Double(Arc::new(x)), sides: Arc::new(y) };
@@ -231,13 +230,13 @@ impl Problem {
         Problem { source, ..self }
     }
 
-    /// Numbers that lie beside a row of X: its targets, then its weight, then its offset.
+    /// Returns the number of auxiliary columns: targets, sample weight, offset.
     pub fn side(&self) -> usize {
         self.targets + usize::from(self.weighted) + usize::from(self.offset)
     }
 
-    /// Scales every feature to mean 0 and standard deviation 1 (over all rows, as scikit-learn's
-    /// `StandardScaler` does). A synthetic problem already has one scale, and stays as it is.
+    /// Standardizes every feature to mean 0 and standard deviation 1 over all rows, as scikit-learn's `StandardScaler`
+    /// does. Leaves synthetic problems unchanged, whose features have a common scale.
     pub fn standardize(&mut self) {
         self.scaling = match &self.source {
             Source::Synthetic(..) => None,
@@ -247,32 +246,32 @@ impl Problem {
         };
     }
 
-    /// A model of this problem. A classification finds its classes here, and knows the rows by their
-    /// indices from then on: `classes` of a softmax is set to how many there are.
+    /// Returns a model of this problem. For a classification it finds the classes, after which rows have class indices,
+    /// and sets the number of `classes` of a softmax.
     ///
     /// # Errors
-    /// [`ProblemError::Targets`] if the targets are not what the loss needs; [`Error`] for what
-    /// [`Model::validate`] refuses.
+    /// [`ProblemError::Targets`] if the targets do not suit the loss; [`Error`] of [`Model::validate`].
     pub fn model(&mut self, loss: Loss, intercept: bool) -> Result<Model, ProblemError> {
         let refuse =
             |name: &String, reason: String| Err(ProblemError::Targets { name: name.clone(), reason });
         if loss.is_classifier() {
             if self.targets != 1 {
-                let reason = format!("there are {} targets, and a class is one", self.targets);
+                let reason =
+                    format!("there are {} targets, but a classifier needs exactly one", self.targets);
                 return refuse(&self.name, reason);
             }
             let found = self.labels()?;
-            let two = matches!(loss, Loss::Logistic);
+            let two = loss.target_kind() == TargetKind::Binary;
             if found.len() < 2 || (two && found.len() > 2) {
-                let wanted = if two { "two classes" } else { "at least two classes" };
+                let expected = if two { "two classes" } else { "at least two classes" };
                 let reason = format!(
-                    "the target has {} different values, and {} needs {wanted}",
+                    "the target has {} different values, but {} needs {expected}",
                     found.len(),
                     loss.name()
                 );
                 return refuse(&self.name, reason);
             }
-            // Labels may be there that no row has which can be used.
+            // Some labels may occur only in skipped rows.
             let of = |names: &Vec<String>| {
                 found.iter().filter_map(|&i| names.get(i as usize).cloned()).collect()
             };
@@ -284,13 +283,12 @@ impl Problem {
                 let (least, greatest) = self.target_range();
                 let most = Loss::MAX_LOG_MEAN;
                 if least < 0.0 {
-                    let reason = "a target is negative, and poisson counts from 0".into();
+                    let reason = "a target is negative, but poisson counts from 0".into();
                     return refuse(&self.name, reason);
                 }
                 if greatest > most.exp() {
                     let reason = format!(
-                        "a target is {greatest:e}, and poisson counts up to e^{most} = {:.6e}: give it in a \
-                         larger unit",
+                        "a target is {greatest:e}, but poisson counts up to e^{most} = {:.6e}: use a larger unit",
                         most.exp()
                     );
                     return refuse(&self.name, reason);
@@ -311,11 +309,11 @@ impl Problem {
         Ok(model)
     }
 
-    /// The different values of the target.
+    /// The distinct values of the target.
     fn labels(&self) -> Result<Vec<f64>, ProblemError> {
         let too_many = || ProblemError::Targets {
             name: self.name.clone(),
-            reason: "the target has more than 4096 different values, which are no classes".into(),
+            reason: "the target has more than 4096 different values, too many for classes".into(),
         };
         match &self.source {
             Source::Synthetic(..) => Ok(self.classes.clone().unwrap_or_default()),
@@ -329,7 +327,7 @@ impl Problem {
         }
     }
 
-    /// The least and the greatest target of a Poisson regression; of a synthetic one they are in order.
+    /// The smallest and the largest target of a Poisson regression; for a synthetic problem a valid range.
     fn target_range(&self) -> (f64, f64) {
         match &self.source {
             Source::Synthetic(..) => (0.0, 0.0),
@@ -342,17 +340,17 @@ impl Problem {
         }
     }
 
-    /// Whether looking at all rows after every update costs nothing.
+    /// Whether evaluating all rows after every update is cheap.
     pub fn is_small(&self) -> bool {
         self.rows.saturating_mul(self.features as u64) <= SMALL
     }
 
-    /// Whether the rows can be in memory: they are not where a file is larger than it may be.
+    /// Whether the rows are streamed from a file that exceeds the memory limit.
     pub fn is_streamed(&self) -> bool {
         matches!(&self.source, Source::File(file) if file.is_streamed())
     }
 
-    /// The generator, where the rows need not be stored.
+    /// Returns the generator of a synthetic problem.
     pub fn generator(&self) -> Option<&Synthetic> {
         match &self.source {
             Source::Synthetic(problem, ..) => Some(problem),
@@ -369,7 +367,7 @@ mod tests {
         Problem::synthetic(rows, &Options { features, noise: 0.1, seed: 5, ..Options::default() })
     }
 
-    /// Of NumPy 2.4.6: `np.random.seed(1); np.random.uniform(-1, 1, 100)`.
+    /// From NumPy 2.4.6: `np.random.seed(1); np.random.uniform(-1, 1, 100)`.
     #[test]
     fn blog_data_are_those_of_numpy() {
         let (x, y) = Problem::blog().materialize::<f64>().unwrap();
@@ -408,15 +406,15 @@ mod tests {
         let (_, sides) = problem.materialize::<f64>().unwrap();
         assert_eq!(sides, [2.0, 0.0, 2.0, 1.0]);
         let error = problem.model(Loss::Logistic, true).unwrap_err().to_string();
-        assert_eq!(error, "t: the target has 3 different values, and logistic needs two classes");
+        assert_eq!(error, "t: the target has 3 different values, but logistic needs two classes");
         let error = problem.model(Loss::Poisson, true).unwrap_err().to_string();
-        assert_eq!(error, "t: a target is negative, and poisson counts from 0");
+        assert_eq!(error, "t: a target is negative, but poisson counts from 0");
         let mut counts = Problem::table("t", 1, vec![0.0; 2], vec![0.0, Loss::MAX_LOG_MEAN.exp()]);
         counts.model(Loss::Poisson, true).unwrap();
         let mut counts = Problem::table("t", 1, vec![0.0; 2], vec![0.0, 4e16]);
         let error = counts.model(Loss::Poisson, true).unwrap_err().to_string();
         assert!(
-            error.starts_with("t: a target is 4e16, and poisson counts up to e^38 = 3.18559"),
+            error.starts_with("t: a target is 4e16, but poisson counts up to e^38 = 3.18559"),
             "{error}"
         );
     }

@@ -1,28 +1,28 @@
 use crate::check::Check;
 use crate::{Error, Loss};
 
-/// A generalised linear model: the scores zₖ = x·wₖ + bₖ (+ offset) of each row, and their loss.
+/// A generalised linear model: scores zₖ = x·wₖ + bₖ (+ offset), and a loss.
 ///
-/// Its parameters are the weights of each output, `features` at a time, and then the intercepts of all
-/// outputs, where it has any.
+/// Its parameters are the weights, outputs × features in row-major order, followed by the intercepts of all outputs, if
+/// it has intercepts.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Model {
     /// Columns of X.
     pub features: usize,
-    /// Scores of a row: the classes of [`Loss::Softmax`]; several targets of the squared losses; else 1.
+    /// Number of scores of a row: the classes of [`Loss::Softmax`], the targets of the squared losses, else 1.
     pub outputs: usize,
-    /// What a row costs.
+    /// Loss function.
     pub loss: Loss,
-    /// Whether there are intercepts: trained like weights, and not penalised.
+    /// Whether there are intercepts, which are trained like weights, but not penalised.
     pub intercept: bool,
-    /// Whether each row has a weight ≥ 0. A batch's loss is then Σ sᵢ Lᵢ / Σ sᵢ.
+    /// Whether rows have weights ≥ 0. The loss of a batch is then Σ sᵢ Lᵢ / Σ sᵢ.
     pub weighted: bool,
-    /// Whether each row has an offset, which is added to its scores: the logarithm of an exposure.
+    /// Whether rows have offsets, which are added to their scores, such as logarithms of exposures.
     pub offset: bool,
 }
 
 impl Model {
-    /// A model with one output (the classes of a softmax) and an intercept, for rows without weights.
+    /// Returns a model with one output (for softmax one per class) and an intercept, without weights and offsets.
     pub fn new(features: usize, loss: Loss) -> Self {
         let outputs = match loss {
             Loss::Softmax { classes } => classes as usize,
@@ -31,38 +31,37 @@ impl Model {
         Model { features, outputs, loss, intercept: true, weighted: false, offset: false }
     }
 
-    /// The number of parameters.
+    /// Returns the number of parameters.
     pub fn params(&self) -> usize {
         self.weights() + if self.intercept { self.outputs } else { 0 }
     }
 
-    /// How many of the parameters are weights: they come first.
+    /// Returns the number of weights, which precede the intercepts.
     pub fn weights(&self) -> usize {
         self.features * self.outputs
     }
 
-    /// Targets of a row: one for every output, and for a softmax the class alone.
+    /// Returns the number of targets of a row: one per output, but only the class for softmax.
     pub fn targets(&self) -> usize {
         if matches!(self.loss, Loss::Softmax { .. }) { 1 } else { self.outputs }
     }
 
-    /// What lies beside the features of a row: its targets, then its weight, then its offset, where it has
-    /// them.
+    /// Returns the number of auxiliary columns: targets, sample weight, offset.
     pub fn side(&self) -> usize {
         self.targets() + usize::from(self.weighted) + usize::from(self.offset)
     }
 
-    /// Where a row's weight is beside its features.
+    /// Returns the auxiliary column of the sample weight.
     pub fn weight_at(&self) -> Option<usize> {
         self.weighted.then_some(self.targets())
     }
 
-    /// Where a row's offset is beside its features.
+    /// Returns the auxiliary column of the offset.
     pub fn offset_at(&self) -> Option<usize> {
         self.offset.then_some(self.targets() + usize::from(self.weighted))
     }
 
-    /// Checks that outputs and loss go together.
+    /// Checks the loss, and that the number of outputs matches it.
     ///
     /// # Errors
     /// [`Error::HyperParameter`] for the loss's parameter or the number of outputs.

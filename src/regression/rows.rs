@@ -1,4 +1,4 @@
-//! The rows of a problem, as a model takes them: scaled, and with classes as indices.
+//! Access to the rows of a problem, scaled, and with classes as indices.
 
 use super::table::Features;
 use super::{Problem, Source};
@@ -9,18 +9,19 @@ use crate::regression::data::DataError;
 use crate::regression::machine::available_memory;
 use rayon::prelude::*;
 
-/// Of fewer bytes it is not asked whether they are available, which takes longer than many a batch.
+/// Allocations below this many bytes are not checked against the available memory, because the check takes longer than
+/// filling a small batch.
 const LARGE: u64 = 1 << 26;
 
 impl Problem {
-    /// Writes the rows from `first` on, as many as `sides` are of, rounded to the type asked for. What a
-    /// device computes with is `R = f32`.
+    /// Fills `x` with the features and `sides` with the auxiliary columns of the rows from index `first`, both
+    /// row-major, rounded to `R` (f32 on devices).
     ///
     /// # Errors
-    /// [`DataError`] if a file is not what it was when it was opened.
+    /// [`DataError`] if a file changed after it was opened.
     ///
     /// # Panics
-    /// If `x` and `sides` are not of one number of rows, or reach past the end.
+    /// If `x` and `sides` have different numbers of rows, or extend past the end.
     pub fn fill<R: Real>(&self, first: u64, x: &mut [R], sides: &mut [R]) -> Result<(), DataError> {
         match &self.source {
             Source::Table { x: all_x, sides: all_sides } => {
@@ -85,13 +86,13 @@ impl Problem {
         if let Some(classes) = &self.classes {
             let targets = from_sides.iter().step_by(self.side());
             for (to, y) in sides.iter_mut().step_by(self.side()).zip(targets) {
-                // Of a file that has changed a value may be none of the classes: it counts as the next one.
+                // In a file that has changed, a value may be no class: it counts as the next one.
                 *to = R::of(classes.partition_point(|class| class < y).min(classes.len() - 1) as f64);
             }
         }
     }
 
-    /// The rows of a batch, in its order.
+    /// Returns the features and auxiliary columns of a batch, in its order.
     ///
     /// # Errors
     /// Those of [`fill`](Self::fill), and [`Error::OutOfMemory`].
@@ -112,7 +113,7 @@ impl Problem {
         Ok((gather(&x, self.features), gather(&sides, self.side())))
     }
 
-    /// All rows in memory.
+    /// Returns the features and auxiliary columns of all rows.
     ///
     /// # Errors
     /// Those of [`rows_of`](Self::rows_of).
@@ -125,11 +126,11 @@ impl Problem {
         let error = || Error::OutOfMemory {
             what: "the rows on the host",
             reason: format!(
-                "{rows} rows × {width} numbers need {needed} bytes, and {} are available",
+                "{rows} rows × {width} numbers need {needed} bytes, but {} are available",
                 available_memory()
             ),
         };
-        // The system may promise more than it has.
+        // The system may overcommit memory.
         if needed > LARGE && needed > available_memory() {
             return Err(error());
         }

@@ -4,28 +4,28 @@ use crate::regression::data::{Column, ColumnSums};
 /// Mean and standard deviation of each feature.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct Scaling {
-    /// What is subtracted from each feature.
+    /// Mean of each feature.
     pub mean: Vec<f64>,
-    /// What the difference is divided by; 1 for a constant feature.
+    /// Divisor of each feature: its standard deviation, or 1 if it is constant.
     pub scale: Vec<f64>,
 }
 
-/// Rows up to which the rule for constant columns grows with them.
+/// Maximum number of rows n in the rule for constant columns.
 const CONSTANT_ROWS: f64 = 1000.0;
 
-/// The divisor of a column: 1 if it is constant but for rounding.
+/// The divisor of a column: its standard deviation, or 1 if it is constant up to rounding.
 ///
-/// scikit-learn calls a column constant if its variance is at most n·u·var + (n·mean·u)², u = 2⁻⁵², which is how far
-/// the rounding of its sums may have come. The sums here are of differences, and that far only values themselves
-/// may be rounded: n counts for no more than [`CONSTANT_ROWS`], so that a long column of timestamps keeps its scale.
+/// scikit-learn considers a column constant if its variance is at most n·u·var + (n·mean·u)², u = 2⁻⁵², the possible
+/// rounding error of its sums. Here the sums are of differences and more accurate, so n is limited to
+/// [`CONSTANT_ROWS`]: a long column of timestamps keeps its scale.
 fn scale(mean: f64, variance: f64, rows: f64) -> f64 {
     let rounding = rows.min(CONSTANT_ROWS) * f64::EPSILON;
     let constant = variance <= rounding * variance + (mean * rounding).powi(2);
     if constant { 1.0 } else { variance.sqrt() }
 }
 
-/// What weights are multiplied by, so that the greatest comes to lie in [1, 2): a loss that is a weighted mean does
-/// not depend on it, but sums in f32 do. A power of two, which changes no digit of any weight.
+/// The factor of sample weights that brings the largest into [1, 2). A weighted mean does not depend on it, but sums in
+/// f32 could overflow or underflow. It is a power of two, so that weights are scaled exactly.
 pub(super) fn of_weights(greatest: f64) -> f64 {
     if greatest == 0.0 {
         return 1.0;
@@ -36,7 +36,7 @@ pub(super) fn of_weights(greatest: f64) -> f64 {
 }
 
 impl Scaling {
-    /// Over all rows of `x`, dividing by their number (not by one less).
+    /// Computes the scaling of the rows of `x` (row-major), with the population standard deviation (divisor n).
     pub fn fit<S: Real>(x: &[S], features: usize) -> Self {
         let mut sums = vec![ColumnSums::NONE; features];
         for row in x.chunks_exact(features) {
@@ -46,7 +46,7 @@ impl Scaling {
         Self::of_columns(&columns, (x.len() / features) as u64)
     }
 
-    /// Of columns whose values have been seen.
+    /// Computes the scaling from column statistics.
     pub fn of_columns(columns: &[Column], rows: u64) -> Self {
         let mean = columns.iter().map(|column| column.mean).collect();
         let rows = rows as f64;
@@ -63,7 +63,7 @@ impl Scaling {
         }
     }
 
-    /// Scales one row to another place.
+    /// Writes a scaled copy of a row.
     pub fn write<S: Real, R: Real>(&self, from: &[S], to: &mut [R]) {
         for (((to, from), mean), scale) in to.iter_mut().zip(from).zip(&self.mean).zip(&self.scale) {
             *to = R::of((from.f64() - mean) / scale);
@@ -111,9 +111,9 @@ mod tests {
         let mean = (1u64 << 60) as f64;
         assert_eq!(alternating(mean, 51_200.0 + 256.0, 200), 51_200.0 + 256.0);
         assert_eq!(alternating(mean, 51_200.0 - 256.0, 200), 1.0);
-        // Its square is rounded, and the root of that.
+        // The square and the root are rounded.
         assert!((alternating(0.0, 1e-100, 200) / 1e-100 - 1.0).abs() < 4.0 * f64::EPSILON);
-        // Of more rows it is the same deviation from 1000 rows on.
+        // The threshold is constant from 1000 rows on.
         assert_eq!(alternating(mean, 256_000.0 + 256.0, 100_000), 256_000.0 + 256.0);
     }
 

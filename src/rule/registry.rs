@@ -55,7 +55,11 @@ pub(crate) use match_rule;
 
 macro_rules! define_rules {
     ({} $($(#[$doc:meta])* $rule:ident: $file:ident,)+) => {
-        $(pub use super::$file::$rule;)+
+        /// The types of the rules.
+        pub mod types {
+            $(pub use super::super::$file::$rule;)+
+        }
+        pub use types::*;
 
         /// One of the update rules, with its hyper-parameters.
         ///

@@ -93,7 +93,7 @@ fn nothing_that_is_not_a_number_passes() {
 fn a_rule_without_bias_correction_has_no_epsilon_hat() {
     let eps_placement = EpsPlacement::Hat;
     let text = message(Adamax { eps_placement, ..Adamax::default() });
-    assert_eq!(text, "adamax: eps_placement is hat, which is none of: outside or inside");
+    assert_eq!(text, "adamax: eps_placement is hat, but must be outside or inside");
     message(Adagrad { eps_placement, ..Adagrad::default() });
 }
 

@@ -3,12 +3,12 @@ use crate::Error;
 use crate::check::Check;
 use std::f64::consts::PI;
 
-/// From `start` at `progress` 0 to `end` at 1 along half a cosine, exact at both.
+/// Interpolates from `start` at `progress` 0 to `end` at 1 along half a cosine, exact at both ends.
 fn cosine(start: f64, end: f64, progress: f64) -> f64 {
     between(end, start, (1.0 + (PI * progress).cos()) / 2.0)
 }
 
-/// A cosine from `lr` down to `eta_min` over `t_max` steps, back up over as many, and so on.
+/// A cosine from `lr` down to `eta_min` over `t_max` steps, back up over `t_max` steps, and so on.
 ///
 /// ```text
 /// at(t) = eta_min + (lr − eta_min) · (1 + cos(π · t / t_max)) / 2
@@ -21,14 +21,14 @@ fn cosine(start: f64, end: f64, progress: f64) -> f64 {
 #[derive(Clone, Copy, Debug, PartialEq, Default)]
 pub struct CosineAnnealing {
     /// Steps from the maximum to the minimum, ≥ 1. No default: the 0 of [`default`](Self::default) is
-    /// refused.
+    /// an error.
     pub t_max: u64,
     /// The minimum, ≥ 0. Default 0.
     pub eta_min: f64,
 }
 
 impl CosineAnnealing {
-    /// This schedule of the learning rate `lr`.
+    /// Returns the schedule with the initial learning rate `lr`.
     ///
     /// # Errors
     /// [`Error::HyperParameter`], naming the first field out of its range, its value and the range.
@@ -39,7 +39,7 @@ impl CosineAnnealing {
         check.steps("t_max", t_max)?;
         check.lr("eta_min", eta_min)?;
         Ok(Schedule::of(&self, lr, move |step| {
-            // Whole periods are taken off in integers: the cosine of a large angle has no digits left.
+            // Whole periods are subtracted in integers, because the cosine of a large angle is inaccurate.
             let since = step % t_max;
             let down = (step / t_max).is_multiple_of(2);
             let t = if down { since } else { t_max - since };
@@ -48,22 +48,22 @@ impl CosineAnnealing {
     }
 }
 
-/// A cosine from `lr` down to `eta_min` over `t_0` steps, then from `lr` again over `t_mult` times as many,
-/// and so on.
+/// A cosine from `lr` down to `eta_min` over `t_0` steps, restarted from `lr` over `t_mult` times as many steps, and so
+/// on.
 ///
 /// ```text
 /// at(t) = eta_min + (lr − eta_min) · (1 + cos(π · t_cur / t_i)) / 2
 /// ```
 ///
-/// t_cur is the number of steps since the last restart and t_i that from it to the next, so that `eta_min`
-/// itself is never reached. Source: Loshchilov & Hutter, *SGDR: Stochastic Gradient Descent with Warm
+/// t_cur is the number of steps since the last restart and t_i the length of the period, so that `eta_min` itself is
+/// never reached. Source: Loshchilov & Hutter, *SGDR: Stochastic Gradient Descent with Warm
 /// Restarts*, ICLR 2017; PyTorch 2.15 `torch.optim.lr_scheduler.CosineAnnealingWarmRestarts`, whose
 /// defaults these are.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct CosineAnnealingWarmRestarts {
-    /// Steps until the first restart, ≥ 1. No default: the 0 of [`default`](Self::default) is refused.
+    /// Steps until the first restart, ≥ 1. No default: the 0 of [`default`](Self::default) is an error.
     pub t_0: u64,
-    /// How much longer each period is than the one before it, ≥ 1. Default 1.
+    /// Ratio of the lengths of consecutive periods, ≥ 1. Default 1.
     pub t_mult: u64,
     /// The minimum, ≥ 0. Default 0.
     pub eta_min: f64,
@@ -76,7 +76,7 @@ impl Default for CosineAnnealingWarmRestarts {
 }
 
 impl CosineAnnealingWarmRestarts {
-    /// This schedule of the learning rate `lr`.
+    /// Returns the schedule with the initial learning rate `lr`.
     ///
     /// # Errors
     /// [`Error::HyperParameter`], naming the first field out of its range, its value and the range.
@@ -91,7 +91,7 @@ impl CosineAnnealingWarmRestarts {
 
     /// `t_cur / t_i`.
     fn progress(&self, step: u64) -> f64 {
-        // A period that is over was no longer than `step`, so the next one fits u128.
+        // A completed period is not longer than `step`, so the next one fits u128.
         let (mut t_cur, mut t_i) = (u128::from(step), u128::from(self.t_0));
         if self.t_mult == 1 {
             t_cur %= t_i;
@@ -104,7 +104,7 @@ impl CosineAnnealingWarmRestarts {
     }
 }
 
-/// How a [`OneCycle`] goes from one learning rate to another.
+/// The interpolation of a [`OneCycle`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum AnnealStrategy {
     /// Along half a cosine.
@@ -114,7 +114,7 @@ pub enum AnnealStrategy {
     Linear,
 }
 
-/// Up from `max_lr / div_factor` to `max_lr`, and down to that start divided by `final_div_factor`.
+/// A rise from `max_lr / div_factor` to `max_lr`, and a fall to the initial value divided by `final_div_factor`.
 ///
 /// ```text
 /// initial_lr = max_lr / div_factor,  min_lr = initial_lr / final_div_factor,  T = total_steps
@@ -124,26 +124,27 @@ pub enum AnnealStrategy {
 /// three         initial_lr   max_lr                   initial_lr                   min_lr
 /// ```
 ///
-/// From one to the next the learning rate goes as `anneal_strategy` says; the steps between which it does
-/// are not rounded. PyTorch raises an exception past the last step; here its learning rate holds.
+/// `anneal_strategy` interpolates between them; the boundaries are not rounded to whole steps. Past the last step
+/// PyTorch raises an exception; here the last learning rate applies.
 ///
 /// Source: Smith & Topin, *Super-Convergence: Very Fast Training of Neural Networks Using Large Learning
 /// Rates*, 2018; PyTorch 2.15 `torch.optim.lr_scheduler.OneCycleLR`, whose defaults these are. It also
-/// cycles the momentum, which is not done here.
+/// cycles the momentum, which this schedule does not.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct OneCycle {
-    /// Steps of the cycle, ≥ 1. No default: the 0 of [`default`](Self::default) is refused.
+    /// Steps of the cycle, ≥ 1. No default: the 0 of [`default`](Self::default) is an error.
     pub total_steps: u64,
-    /// The part of the cycle that goes up, in [0, 1]. Default 0.3. Above 0.5 the second of three phases
-    /// is cut off by the end of the cycle.
+    /// Share of the cycle with a rising learning rate, in [0, 1]. Default 0.3. Above 0.5 the end of the cycle truncates
+    /// the second of three phases.
     pub pct_start: f64,
-    /// Along what the learning rate goes. Default [`Cos`](AnnealStrategy::Cos).
+    /// Interpolation. Default [`Cos`](AnnealStrategy::Cos).
     pub anneal_strategy: AnnealStrategy,
-    /// By what the maximum is divided to start from, > 0. Default 25.
+    /// Ratio of the maximum to the initial learning rate, > 0. Default 25.
     pub div_factor: f64,
-    /// By what the start is divided to end at, > 0. Default 1e4.
+    /// Ratio of the initial to the final learning rate, > 0. Default 1e4.
     pub final_div_factor: f64,
-    /// Whether to come down to the start, as fast as it went up, before going to the end. Default false.
+    /// Whether the learning rate falls to its initial value, as fast as it rose, before it falls to the final value.
+    /// Default false.
     pub three_phase: bool,
 }
 
@@ -161,7 +162,7 @@ impl Default for OneCycle {
 }
 
 impl OneCycle {
-    /// This schedule, with `max_lr` at its top.
+    /// Returns the schedule with the maximum `max_lr`.
     ///
     /// # Errors
     /// [`Error::HyperParameter`], naming the first field out of its range, its value and the range.
@@ -178,7 +179,7 @@ impl OneCycle {
                 holds,
                 field,
                 by,
-                "value > 0, finite, and so that no learning rate exceeds 3.4e38",
+                "value > 0, finite, and such that no learning rate exceeds 3.4e38",
             )
         };
         divides("div_factor", div_factor, initial_lr)?;
@@ -200,7 +201,7 @@ impl OneCycle {
             let (mut start, mut start_lr) = (0.0, initial_lr);
             for &(end, end_lr) in &phases {
                 if step <= end {
-                    // A first phase of no length is at its end from the start.
+                    // A first phase of length 0 has already ended.
                     let progress = if end == 0.0 { 1.0 } else { (step - start) / (end - start) };
                     return anneal(start_lr, end_lr, progress);
                 }

@@ -2,7 +2,7 @@ use super::{Schedule, between};
 use crate::Error;
 use crate::check::Check;
 
-/// A factor that changes linearly over `total_iters` steps, and then stays.
+/// A factor that changes linearly over `total_iters` steps, and is constant after them.
 ///
 /// ```text
 /// at(t) = lr · (start_factor + (end_factor − start_factor) · min(t, total_iters) / total_iters)
@@ -16,7 +16,7 @@ pub struct Linear {
     pub start_factor: f64,
     /// The factor from step `total_iters` on, in [0, 1]. Default 1.
     pub end_factor: f64,
-    /// Over how many steps the factor changes, ≥ 1. Default 5.
+    /// Number of steps over which the factor changes, ≥ 1. Default 5.
     pub total_iters: u64,
 }
 
@@ -27,7 +27,7 @@ impl Default for Linear {
 }
 
 impl Linear {
-    /// This schedule of the learning rate `lr`.
+    /// Returns the schedule with the initial learning rate `lr`.
     ///
     /// # Errors
     /// [`Error::HyperParameter`], naming the first field out of its range, its value and the range.
@@ -54,7 +54,7 @@ impl Linear {
 /// Source and defaults: PyTorch 2.15 `torch.optim.lr_scheduler.StepLR`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Step {
-    /// Steps from one decay to the next, ≥ 1. No default: the 0 of [`default`](Self::default) is refused.
+    /// Steps from one decay to the next, ≥ 1. No default: the 0 of [`default`](Self::default) is an error.
     pub step_size: u64,
     /// The factor of one decay, in [0, 1]. Default 0.1.
     pub gamma: f64,
@@ -67,7 +67,7 @@ impl Default for Step {
 }
 
 impl Step {
-    /// This schedule of the learning rate `lr`.
+    /// Returns the schedule with the initial learning rate `lr`.
     ///
     /// # Errors
     /// [`Error::HyperParameter`], naming the first field out of its range, its value and the range.
@@ -84,13 +84,13 @@ impl Step {
 /// Decay by `gamma` at each of the milestones.
 ///
 /// ```text
-/// at(t) = lr · gammaⁿ,  n: how many milestones are ≤ t
+/// at(t) = lr · gammaⁿ,  n: number of milestones ≤ t
 /// ```
 ///
 /// Source and defaults: PyTorch 2.15 `torch.optim.lr_scheduler.MultiStepLR`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MultiStep {
-    /// The first step of each decay, in any order; one that is named twice counts twice. None by default.
+    /// First steps of the decays, in any order; repeated milestones decay repeatedly. None by default.
     pub milestones: Vec<u64>,
     /// The factor of one decay, in [0, 1]. Default 0.1.
     pub gamma: f64,
@@ -103,7 +103,7 @@ impl Default for MultiStep {
 }
 
 impl MultiStep {
-    /// This schedule of the learning rate `lr`.
+    /// Returns the schedule with the initial learning rate `lr`.
     ///
     /// # Errors
     /// [`Error::HyperParameter`], naming the first field out of its range, its value and the range.
@@ -133,7 +133,7 @@ pub struct Exponential {
 }
 
 impl Exponential {
-    /// This schedule of the learning rate `lr`.
+    /// Returns the schedule with the initial learning rate `lr`.
     ///
     /// # Errors
     /// [`Error::HyperParameter`], naming the first field out of its range, its value and the range.
@@ -145,7 +145,7 @@ impl Exponential {
     }
 }
 
-/// Decay to 0 over `total_iters` steps, by a power of what is left of them.
+/// Decay to 0 over `total_iters` steps, by a power of the remaining share of steps.
 ///
 /// ```text
 /// at(t) = lr · (1 − min(t, total_iters) / total_iters)^power
@@ -154,7 +154,7 @@ impl Exponential {
 /// Source and defaults: PyTorch 2.15 `torch.optim.lr_scheduler.PolynomialLR`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Polynomial {
-    /// Over how many steps the learning rate decays, ≥ 1. Default 5.
+    /// Number of steps over which the learning rate decays, ≥ 1. Default 5.
     pub total_iters: u64,
     /// The power, ≥ 0. Default 1.
     pub power: f64,
@@ -167,7 +167,7 @@ impl Default for Polynomial {
 }
 
 impl Polynomial {
-    /// This schedule of the learning rate `lr`.
+    /// Returns the schedule with the initial learning rate `lr`.
     ///
     /// # Errors
     /// [`Error::HyperParameter`], naming the first field out of its range, its value and the range.

@@ -1,22 +1,22 @@
 //! Learning-rate schedules in f64: PyTorch's names, defaults and values, for the table that an
 //! [`Optimizer`](crate::Optimizer) takes its learning rates from.
 //!
-//! What PyTorch calls `CosineAnnealingLR(optimizer, T_max=9_500)` is a struct of the same options, and
-//! the learning rate that it starts from is given to its `schedule`:
+//! PyTorch's `CosineAnnealingLR(optimizer, T_max=9_500)` becomes a struct with the same options; its method `schedule`
+//! takes the initial learning rate:
 //!
 //! ```
 //! use wgpu_optim::schedule::CosineAnnealing;
 //!
 //! let cosine = CosineAnnealing { t_max: 9_500, ..CosineAnnealing::default() };
 //! let schedule = cosine.schedule(1e-3)?.warm_up(500, 0.1)?;
-//! assert_eq!(schedule.at(0), 1e-4); // what the first step uses
+//! assert_eq!(schedule.at(0), 1e-4); // the learning rate of the first step
 //! assert_eq!(schedule.at(500), 1e-3);
 //! let table: Vec<f32> = schedule.sample(10_000)?; // for `OptimizerBuilder::learning_rates`
 //! # Ok::<(), wgpu_optim::Error>(())
 //! ```
 //!
-//! PyTorch computes many of these from one step to the next, and its rounding errors add up; here every
-//! step has a formula of its own, so that step 10⁹ costs what step 0 does.
+//! PyTorch computes many of these recursively, which accumulates rounding errors. Here every step has a closed formula,
+//! so step 10⁹ costs as much as step 0.
 
 mod annealing;
 mod decay;
@@ -31,16 +31,16 @@ use std::sync::Arc;
 
 /// A learning rate for every step.
 ///
-/// What this module makes, other than [`from_fn`](Self::from_fn), is finite and ≥ 0 at every step.
+/// The schedules of this module, other than [`from_fn`](Self::from_fn), are finite and ≥ 0 at every step.
 #[derive(Clone)]
 pub struct Schedule {
-    /// The expression that made it.
-    made_by: String,
+    /// The expression that constructs it.
+    expression: String,
     at: Arc<dyn Fn(u64) -> f64 + Send + Sync>,
 }
 
 impl Schedule {
-    /// The same learning rate at every step.
+    /// Returns a constant schedule.
     ///
     /// # Errors
     /// [`Error::HyperParameter`] if it is negative or not a finite f32.
@@ -49,76 +49,73 @@ impl Schedule {
         Ok(Self::new(format!("Schedule::constant({lr:?})"), move |_| lr))
     }
 
-    /// Any function from a step, counted from 0, to its learning rate. What it gives is checked by
-    /// [`sample`](Self::sample).
+    /// Returns a schedule from a function of the step, counted from 0. [`sample`](Self::sample) checks its values.
     pub fn from_fn(at: impl Fn(u64) -> f64 + Send + Sync + 'static) -> Self {
         Self::new("Schedule::from_fn(..)".into(), at)
     }
 
-    /// [`from_fn`](Self::from_fn) with a name that tells it from others: what it is, and every number in it.
+    /// Returns a schedule from a function, with a name that identifies it, including every number in it. Checkpoints
+    /// compare schedules by name.
     pub fn named(name: impl Into<String>, at: impl Fn(u64) -> f64 + Send + Sync + 'static) -> Self {
         Self::new(name.into(), at)
     }
 
-    fn new(made_by: String, at: impl Fn(u64) -> f64 + Send + Sync + 'static) -> Self {
-        Schedule { made_by, at: Arc::new(at) }
+    fn new(expression: String, at: impl Fn(u64) -> f64 + Send + Sync + 'static) -> Self {
+        Schedule { expression, at: Arc::new(at) }
     }
 
-    /// The schedule that `options` give a learning rate.
+    /// The schedule of `options` with the initial learning rate `lr`.
     fn of(options: &impl fmt::Debug, lr: f64, at: impl Fn(u64) -> f64 + Send + Sync + 'static) -> Self {
         Self::new(format!("{options:?}.schedule({lr:?})"), at)
     }
 
-    /// This schedule before step `milestone`, and `next` from there on: step `milestone` is the step 0 of
-    /// `next`.
+    /// Returns this schedule before step `milestone`, followed by `next`, whose step 0 is step `milestone`.
     ///
     /// PyTorch's `SequentialLR([a, b, c], milestones=[20, 50])` is `a.then(20, b).then(50, c)`, and its
     /// `ConstantLR` is one constant and then another.
     pub fn then(self, milestone: u64, next: Schedule) -> Self {
-        let made_by = format!("{self:?}.then({milestone}, {next:?})");
-        Self::new(made_by, move |step| match step.checked_sub(milestone) {
+        let expression = format!("{self:?}.then({milestone}, {next:?})");
+        Self::new(expression, move |step| match step.checked_sub(milestone) {
             Some(since) => next.at(since),
             None => self.at(step),
         })
     }
 
-    /// A linear warm-up over `steps` steps in front of this schedule, which then starts from its own
-    /// step 0.
+    /// Prepends a linear warm-up over `steps` steps, after which this schedule starts from its own step 0.
     ///
     /// ```text
     /// at(t) = before.at(0) · (start_factor + (1 − start_factor) · t / steps)   t < steps
     ///         before.at(t − steps)                                            t ≥ steps
     /// ```
     ///
-    /// The first step has `start_factor` of the schedule's first learning rate; step `steps − 1` is the
-    /// last one below it, and step `steps` the first to have all of it. Over 0 steps nothing changes.
+    /// The first step uses `start_factor` times the schedule's first learning rate; step `steps` is the first with the
+    /// full learning rate. With `steps = 0` nothing changes.
     ///
     /// Source: PyTorch 2.15 `torch.optim.lr_scheduler.LinearLR` with `total_iters = steps`, and after it
     /// the schedule, in a `SequentialLR` with the milestone `steps`.
     ///
     /// # Errors
-    /// [`Error::HyperParameter`] if `start_factor` is outside of [0, 1].
+    /// [`Error::HyperParameter`] if `start_factor` is outside [0, 1].
     pub fn warm_up(self, steps: u64, start_factor: f64) -> Result<Self, Error> {
         Check("warm_up").factor("start_factor", start_factor)?;
-        let made_by = format!("{self:?}.warm_up({steps}, {start_factor:?})");
+        let expression = format!("{self:?}.warm_up({steps}, {start_factor:?})");
         let first = self.at(0);
         let ramp = move |step| first * between(start_factor, 1.0, step as f64 / steps as f64);
-        Ok(Schedule { made_by, ..Self::from_fn(ramp).then(steps, self) })
+        Ok(Schedule { expression, ..Self::from_fn(ramp).then(steps, self) })
     }
 
-    /// The learning rate of update number `step`, counted from 0: PyTorch's first `optimizer.step()`
-    /// uses `at(0)`.
+    /// Returns the learning rate of step `step`, counted from 0: PyTorch's first `optimizer.step()` uses `at(0)`.
     pub fn at(&self, step: u64) -> f64 {
         (self.at)(step)
     }
 
-    /// The learning rates of the first `steps` updates, each rounded once: a table for
-    /// [`OptimizerBuilder::learning_rates`](crate::gpu::OptimizerBuilder::learning_rates). Its last entry
-    /// holds after that.
+    /// Returns the learning rates of the first `steps` steps, each rounded once: a table for
+    /// [`OptimizerBuilder::learning_rates`](crate::gpu::OptimizerBuilder::learning_rates), whose last entry applies to
+    /// further steps.
     ///
     /// # Errors
     /// [`Error::LearningRates`] if `steps` is 0, or for the first entry that is not finite and ≥ 0;
-    /// [`Error::OutOfMemory`] if there is no room for so many.
+    /// [`Error::OutOfMemory`] if the table does not fit into memory.
     pub fn sample(&self, steps: usize) -> Result<Vec<f32>, Error> {
         let mut table = Vec::new();
         table.try_reserve_exact(steps).map_err(|_| Error::OutOfMemory {
@@ -131,14 +128,15 @@ impl Schedule {
     }
 }
 
-/// The expression that makes the schedule.
+/// Formats the expression that constructs the schedule.
 impl fmt::Debug for Schedule {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str(&self.made_by)
+        f.write_str(&self.expression)
     }
 }
 
-/// From `start` at `progress` 0 to `end` at 1, exact at both: of values ≥ 0 no difference is taken.
+/// Interpolates linearly from `start` at `progress` 0 to `end` at 1. It is exact at both ends, because it takes no
+/// difference of values ≥ 0.
 fn between(start: f64, end: f64, progress: f64) -> f64 {
     start * (1.0 - progress) + end * progress
 }

@@ -2,6 +2,7 @@
 
 use super::{Random, Rig};
 use crate::cpu::{Bounded, Number};
+use crate::regression::TargetKind;
 use crate::regression::kernels::{DeviceDataset, GradientLayout, Reduction};
 use crate::regression::reference::gradient::{Rows, gradient};
 use crate::regression::reference::synthetic::{Options, Response, Synthetic};
@@ -41,11 +42,11 @@ impl Data {
         let params = random.units(model.params()).iter().map(|w| scale * w).collect();
         let mut sides = random.units(rows * model.side());
         for side in sides.chunks_mut(model.side()) {
-            match model.loss {
-                Loss::Logistic => side[0] = random.below(2) as f32,
-                Loss::Poisson => side[0] = random.below(5) as f32,
-                Loss::Softmax { classes } => side[0] = random.below(classes) as f32,
-                _ => {}
+            match model.loss.target_kind() {
+                TargetKind::Binary => side[0] = random.below(2) as f32,
+                TargetKind::Count => side[0] = random.below(5) as f32,
+                TargetKind::Class => side[0] = random.below(model.outputs as u32) as f32,
+                TargetKind::Real => {}
             }
             if let Some(at) = model.weight_at() {
                 side[at] = side[at].abs() * 3.0;
@@ -175,6 +176,7 @@ pub fn models(features: usize) -> Vec<Model> {
         Model { intercept: false, ..model(Loss::Quantile { quantile: 0.75 }) },
         model(Loss::Logistic),
         Model { weighted: true, ..model(Loss::Logistic) },
+        Model { weighted: true, offset: true, ..model(Loss::SquaredHinge) },
         model(Loss::Poisson),
         Model { offset: true, intercept: false, ..model(Loss::Poisson) },
     ]

@@ -81,6 +81,7 @@ impl<'a> Case<'a> {
             of(Loss::Huber { epsilon: 0.25 }),
             Model { intercept: false, ..of(Loss::Quantile { quantile: 0.75 }) },
             Model { weighted: true, ..of(Loss::Logistic) },
+            Model { offset: true, ..of(Loss::SquaredHinge) },
         ];
         let model = models[which % models.len()];
         let (what, penalty, average) = match which % 4 {

@@ -5,6 +5,7 @@ use super::data::{Data, describe, made, models, models_of_outputs, way};
 use super::{Check, Compared, Group, Rig, SuiteError};
 use crate::cpu::{Bounded, Number};
 use crate::gpu::ReadBack;
+use crate::regression::TargetKind;
 use crate::regression::kernels::{DeviceDataset, Evaluator, GradientLayout, Reduction, RowSource};
 use crate::regression::reference::gradient::{Rows as HostRows, class};
 use crate::regression::reference::gradient_bounds::{FLUSHED, of_sum, score};
@@ -242,15 +243,15 @@ fn hit(model: &Model, scores: &[Bounded], target: Bounded) -> Bounded {
         let error = if distance.value.abs() <= distance.error { 1.0 } else { 0.0 };
         Bounded { value, error }
     };
-    match model.loss {
-        Loss::Logistic if target.value > 0.5 => of(scores[0]),
-        Loss::Logistic => of(-scores[0]),
-        Loss::Softmax { .. } => {
+    match model.loss.target_kind() {
+        TargetKind::Binary if target.value > 0.5 => of(scores[0]),
+        TargetKind::Binary => of(-scores[0]),
+        TargetKind::Class => {
             let own = class(model, target.value);
             let others = scores.iter().enumerate().filter(|(k, _)| *k != own);
             let distances = others.map(|(_, &other)| of(scores[own] - other));
             distances.fold(Bounded::of(1.0), |all, one| all * one)
         }
-        _ => Bounded::of(0.0),
+        TargetKind::Real | TargetKind::Count => Bounded::of(0.0),
     }
 }

@@ -1,8 +1,8 @@
-//! What may become of a file's bytes.
+//! Random damage to the bytes of a file.
 
 use proptest::prelude::*;
 
-/// A place, as a share of the file.
+/// A position, as a fraction of the file.
 type Place = std::ops::Range<f64>;
 const PLACE: Place = 0.0..1.0;
 
@@ -14,9 +14,9 @@ pub enum Damage {
     Insert(f64, Vec<u8>),
     Remove(f64, usize),
     Truncate(f64),
-    /// A number as large as there is, or 0, over what is there.
+    /// Overwrites bytes by the largest number, or by 0.
     Extreme(f64, usize, bool),
-    /// A part over another, or ahead of it.
+    /// Copies a part over another part, or inserts it.
     Splice {
         from: f64,
         length: usize,
@@ -46,7 +46,7 @@ pub fn damage() -> impl Strategy<Value = Vec<Damage>> {
     prop::collection::vec(one, 1..6)
 }
 
-/// What is left of a file.
+/// Applies the damage to a file.
 pub fn damaged(mut bytes: Vec<u8>, damage: &[Damage]) -> Vec<u8> {
     for change in damage {
         let place = |at: &f64| (at * bytes.len() as f64) as usize;

@@ -1,5 +1,4 @@
-//! What other people's optimizers did: the files of `tests/golden`, as `generate.py` and `check.py` there
-//! describe them.
+//! Recorded steps of other optimizers: the files of `tests/golden`, as described in `generate.py` and `check.py`.
 
 #![allow(dead_code, reason = "every test file uses its own part of this")]
 
@@ -14,10 +13,10 @@ use wgpu_optim::rule::{AmsgradOf, EpsPlacement};
 #[serde(deny_unknown_fields)]
 pub struct Case {
     pub name: String,
-    /// Whose optimizer it was.
+    /// The library of the optimizer.
     pub source: String,
-    /// How far the recorded values may be from the rule in f64, as a part of the largest size that the
-    /// element has had.
+    /// Tolerance between the recorded values and the rule in f64, relative to the largest magnitude of the element so
+    /// far.
     pub relative: f64,
     #[serde(deserialize_with = "rule_fields::deserialize")]
     pub rule: Rule,
@@ -26,7 +25,7 @@ pub struct Case {
     pub t0: u64,
     start: Vec<f64>,
     start_moments: Option<HashMap<String, Vec<f64>>>,
-    /// None where a step has no gradient.
+    /// `None` for steps without a gradient.
     pub grads: Vec<Option<Vec<f64>>>,
     steps: Vec<State>,
 }
@@ -82,7 +81,7 @@ impl Case {
         std::iter::once(params.to_vec()).chain(moments).collect()
     }
 
-    /// What the values after step `i` are called.
+    /// The names of the values after step `i`.
     pub fn names(&self, i: usize) -> Vec<String> {
         let names = std::iter::once("params").chain(self.rule.moments().iter().copied());
         names.map(|name| format!("{}, step {}: {name}", self.name, self.t_after(i))).collect()
@@ -113,7 +112,7 @@ pub fn between() -> Vec<Vec<Case>> {
         shape: Vec<usize>,
         start: Vec<f64>,
         grads: Vec<Option<Vec<f64>>>,
-        /// None where nothing changed.
+        /// `None` if nothing changed.
         steps: Vec<Option<State>>,
     }
 
@@ -144,8 +143,8 @@ pub fn between() -> Vec<Vec<Case>> {
     read(include_str!("../golden/compare_between.json")).into_iter().map(split).collect()
 }
 
-/// `linear_regression.json`: the sum of squares of `x · w − y`, from `start` on; a sample has a one besides
-/// its two features.
+/// `linear_regression.json`: the sum of squares of `x · w − y`, starting from `start`; a sample has two features and a
+/// constant one.
 #[derive(Deserialize)]
 pub struct LinearRegression {
     pub x: Vec<[f64; 2]>,
@@ -154,7 +153,7 @@ pub struct LinearRegression {
     pub cases: Vec<Published>,
 }
 
-/// What `w` is after some steps.
+/// `w` after some steps.
 #[derive(Deserialize)]
 pub struct Published {
     pub name: String,
@@ -178,14 +177,14 @@ fn read<T: serde::de::DeserializeOwned>(text: &str) -> Vec<T> {
     serde_json::from_str::<File<T>>(text).unwrap().cases
 }
 
-/// One step in place. `values` are the parameters and then each moment.
+/// Takes one step in place. `values` are the parameters, then each moment.
 pub fn take_step<R: Number>(rule: &Rule, step: &Step<R>, values: &mut [Vec<R>], grads: &[R]) {
     let (params, moments) = values.split_first_mut().unwrap();
     let mut moments: Vec<&mut [R]> = moments.iter_mut().map(Vec::as_mut_slice).collect();
     cpu::update(rule, step, params, grads, &mut moments);
 }
 
-/// The same numbers as another type.
+/// The numbers converted to another type.
 pub fn of<R: Number>(values: &[f64]) -> Vec<R> {
     values.iter().map(|&x| R::of(x)).collect()
 }

@@ -12,19 +12,19 @@ use wgpu_optim::gpu::{ReadBack, required_limits};
 pub struct Gpu {
     pub device: Device,
     pub queue: Queue,
-    /// Whether the device rounds every operation to nearest and contracts none, so that it gives the
-    /// bits of the f32 CPU path.
+    /// Whether the device rounds every operation to nearest and contracts none, so that it computes the bits of the f32
+    /// CPU path.
     pub exact: bool,
 }
 
-/// A kernel of the caller's and what it binds.
+/// A kernel of the caller with its bindings.
 pub struct Kernel {
     pipeline: wgpu::ComputePipeline,
     bindings: wgpu::BindGroup,
 }
 
 impl Kernel {
-    /// Records `groups` workgroups of it.
+    /// Records a dispatch of `groups` workgroups.
     pub fn record(&self, pass: &mut ComputePass, groups: u32) {
         pass.set_pipeline(&self.pipeline);
         pass.set_bind_group(0, &self.bindings, &[]);
@@ -38,7 +38,7 @@ static GPU: LazyLock<Option<Gpu>> =
 impl Gpu {
     /// The device, the same one for all tests of a file.
     ///
-    /// `None` only if there is none and `WGPU_OPTIM_SKIP_GPU_TESTS=1` allows that.
+    /// `None` only if there is no device and `WGPU_OPTIM_SKIP_GPU_TESTS=1` is set.
     pub fn get() -> Option<&'static Gpu> {
         if GPU.is_none() {
             let skip = std::env::var("WGPU_OPTIM_SKIP_GPU_TESTS").is_ok_and(|value| value == "1");
@@ -66,7 +66,7 @@ impl Gpu {
                 DeviceType::Other => 3,
                 DeviceType::Cpu => 4,
             };
-            // What kind a card is, GL can only guess.
+            // GL only guesses the kind of a card.
             (kind == 4, info.backend == wgpu::Backend::Gl, kind)
         };
         let adapter = adapters.into_iter().min_by_key(rank)?;
@@ -88,18 +88,18 @@ impl Gpu {
         })
     }
 
-    /// A span over a buffer of its own with these values.
+    /// A span of a new buffer with these values.
     pub fn span(&self, values: &[f32]) -> Span {
         Span::whole(&self.buffer(values))
     }
 
-    /// Replaces what is in a span.
+    /// Writes the values of a span.
     pub fn write(&self, span: &Span, values: &[f32]) {
         assert_eq!(span.len, values.len() as u64);
         self.queue.write_buffer(&span.buffer, span.offset, bytemuck::cast_slice(values));
     }
 
-    /// A kernel of the caller's, over spans that it binds as storage.
+    /// Creates a kernel of the caller over spans, which it binds as storage.
     pub fn kernel(&self, source: &str, spans: &[&Span]) -> Kernel {
         let source = wgpu::ShaderSource::Wgsl(source.into());
         let module = wgpu::ShaderModuleDescriptor { label: None, source };
@@ -135,14 +135,14 @@ impl Gpu {
         self.submit(|encoder| record(&mut encoder.begin_compute_pass(&Default::default())));
     }
 
-    /// Submits what is recorded into an encoder.
+    /// Submits an encoder's commands.
     pub fn submit(&self, record: impl FnOnce(&mut CommandEncoder)) {
         let mut encoder = self.device.create_command_encoder(&Default::default());
         record(&mut encoder);
         self.queue.submit([encoder.finish()]);
     }
 
-    /// What is in these spans.
+    /// Reads the values of these spans.
     pub fn read(&self, spans: &[&Span]) -> Vec<Vec<f32>> {
         let bytes = spans.iter().map(|span| span.len * 4).sum();
         let mut staging = ReadBack::new(&self.device, bytes).unwrap();
@@ -157,7 +157,7 @@ impl Gpu {
         spans.iter().map(take).collect()
     }
 
-    /// Waits for what has been copied to `staging`.
+    /// Waits for the copies to `staging`.
     pub fn wait<T: bytemuck::Pod>(&self, staging: &mut ReadBack) -> Vec<T> {
         let mut read = pin!(staging.read());
         let mut context = Context::from_waker(Waker::noop());

@@ -1,4 +1,4 @@
-//! A file system in memory, whose operations can be made to fail or to be the last ones before a crash.
+//! A file system in memory, whose operations can fail or crash the machine.
 
 #![allow(dead_code, reason = "every test file uses its own part of this")]
 
@@ -10,32 +10,32 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 use wgpu_optim::checkpoint::{Files, PendingFile};
 
-/// What happens at an operation that changes something.
+/// A fault of a modifying operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// It fails, and the next one may not.
+    /// The operation fails; later ones succeed.
     Fails,
-    /// The machine stops: nothing happens any more.
+    /// The machine crashes: later operations have no effect.
     Crashes,
 }
 
-/// The file system; clones are the same one.
+/// The file system; clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct MemoryFiles(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
 struct State {
-    /// What each file holds, and how much of it is certain to be on the disk.
+    /// The content of each file, and its synced part.
     contents: Vec<(Vec<u8>, usize)>,
     names: BTreeMap<PathBuf, usize>,
-    /// The names as they are on the disk, and what has been done to them since.
+    /// The synced names, and the later changes to them.
     durable: BTreeMap<PathBuf, usize>,
     changes: Vec<Change>,
     unreadable: BTreeSet<PathBuf>,
     locked: bool,
     fault: Option<(usize, Fault)>,
     crashed: bool,
-    /// The operations so far.
+    /// Number of operations so far.
     operations: Vec<String>,
 }
 
@@ -63,7 +63,7 @@ fn apply(change: &Change, names: &mut BTreeMap<PathBuf, usize>) {
 }
 
 impl State {
-    /// Counts an operation, which may be the one that fails.
+    /// Counts an operation, and triggers the fault.
     fn operate(&mut self, operation: String) -> io::Result<()> {
         if self.crashed {
             return Err(Error::other("the machine has stopped"));
@@ -89,14 +89,14 @@ impl MemoryFiles {
         self.0.lock().unwrap()
     }
 
-    /// Lets the `at`-th operation from now on, from 1, go wrong.
+    /// Arms a fault at the `at`-th operation from now, from 1.
     pub fn arm(&self, at: usize, fault: Fault) {
         let mut state = self.state();
         state.operations.clear();
         state.fault = Some((at, fault));
     }
 
-    /// The operations since then.
+    /// The number of operations since the fault was armed.
     pub fn operations(&self) -> Vec<String> {
         self.state().operations.clone()
     }
@@ -107,7 +107,7 @@ impl MemoryFiles {
         state.names.iter().map(|(path, &file)| (path.clone(), state.contents[file].0.clone())).collect()
     }
 
-    /// Lets a file be one that cannot be read, or can be again.
+    /// Makes a file unreadable, or readable again.
     pub fn set_readable(&self, path: &Path, readable: bool) {
         let mut state = self.state();
         match readable {
@@ -116,7 +116,7 @@ impl MemoryFiles {
         };
     }
 
-    /// Writes a file without more ado.
+    /// Writes a file directly.
     pub fn put(&self, path: &Path, bytes: &[u8]) {
         let mut state = self.state();
         state.contents.push((bytes.to_vec(), bytes.len()));
@@ -125,8 +125,8 @@ impl MemoryFiles {
         state.durable = state.names.clone();
     }
 
-    /// What may be on the disk after the machine has stopped: of what was done to names since a folder was synced
-    /// any part, of what was written since a file was synced any part, zeros, or nothing.
+    /// A possible state of the disk after a crash: any part of the unsynced changes of names, and of unsynced content any
+    /// part, zeros, or nothing.
     pub fn after_crash(&self, random: &mut Random) -> MemoryFiles {
         let state = self.state();
         let mut names = state.durable.clone();
@@ -235,7 +235,7 @@ impl Write for InMemory {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut state = self.files.state();
         let operated = state.operate("write".into());
-        // What fails may have written something.
+        // A failed write may have written a part.
         let written = if operated.is_ok() { bytes } else { &bytes[..bytes.len() / 2] };
         state.contents[self.file].0.extend(written);
         operated.map(|()| bytes.len())

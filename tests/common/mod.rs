@@ -1,4 +1,4 @@
-//! What the integration tests share: a device, inputs, and one way to compare.
+//! Shared code of the integration tests: a device, inputs, and comparisons.
 
 #![allow(dead_code, reason = "every test file uses its own part of this")]
 
@@ -6,12 +6,12 @@ pub mod gpu;
 pub mod model;
 pub mod step;
 
-/// Fails unless `actual` has the bits of `expected`; names the worst element.
+/// Asserts that `actual` has the bits of `expected`, and names the worst element.
 #[track_caller]
 pub fn assert_bits(what: &str, actual: &[f32], expected: &[f32]) {
     assert_eq!(actual.len(), expected.len(), "{what}: length");
     if actual.iter().zip(expected).any(|(a, e)| a.to_bits() != e.to_bits()) {
-        // A bound of zero does not tell −0 or NaN from what is expected, so bits are counted too.
+        // A bound of zero does not detect −0 and NaN, so bits are compared too.
         let wrong = |(a, e): &(&f32, &f32)| a.to_bits() != e.to_bits();
         let count = actual.iter().zip(expected).filter(wrong).count();
         let first = actual.iter().zip(expected).position(|pair| wrong(&pair)).unwrap_or(0);
@@ -22,8 +22,8 @@ pub fn assert_bits(what: &str, actual: &[f32], expected: &[f32]) {
     }
 }
 
-/// Fails unless every element of `actual` is within its bound of `expected`; names the worst element,
-/// by the ratio of its error to its bound.
+/// Asserts that every element of `actual` is within its bound of `expected`, and names the element with the largest
+/// ratio of error to bound.
 #[track_caller]
 pub fn assert_within(what: &str, actual: &[f64], expected: &[f64], bounds: &[f64]) {
     assert_eq!(actual.len(), expected.len(), "{what}: length");
@@ -51,7 +51,7 @@ pub fn assert_within(what: &str, actual: &[f64], expected: &[f64], bounds: &[f64
     }
 }
 
-/// A value in decimal and in hex: as f32 where it is one, else as f64.
+/// A value in decimal and in hex, as f32 if it is exact in f32, else as f64.
 fn hex(x: f64) -> String {
     let short = x as f32;
     if f64::from(short) == x {
@@ -88,7 +88,7 @@ impl Random {
         self.bits() as i64 as f32 / 2f32.powi(63)
     }
 
-    /// Any sign, any significand, a size within 2⁻³⁰ and 2³⁰; now and then zero.
+    /// Any sign, any significand, a magnitude from 2⁻³⁰ to 2³⁰; sometimes zero.
     pub fn wide(&mut self) -> f32 {
         let bits = self.bits();
         if bits.is_multiple_of(16) {

@@ -1,5 +1,5 @@
-//! The CPU's copy of a whole optimizer on the device: groups, conditioning, accumulation, the average and
-//! the counters, over f32 or with the bounds of what any device may compute.
+//! A model on the CPU of a whole optimizer: groups, conditioning, accumulation, the average and the counters, in f32 or
+//! with error bounds.
 
 use super::gpu::Gpu;
 use super::step::Expected;
@@ -10,13 +10,13 @@ use wgpu_optim::cpu::{self, Bounded, Number, RuleConstants, Step, StepState, exa
 use wgpu_optim::gpu::{Arena, Control, OptimizerBuilder, ReadBack};
 use wgpu_optim::{Conditioning, Optimizer, Rule, Span};
 
-/// What the copy computes with.
+/// The number type of the model.
 pub trait Arithmetic: Number + Debug {
     /// A value that the device holds.
     fn exactly(x: f32) -> Self;
     /// Counts a step and gives its constants.
     fn advance(rule: &Rule, state: &mut StepState, lr: f32) -> Step<Self>;
-    /// Fails unless the device's values are right.
+    /// Asserts that the device's values are correct.
     fn assert(what: &str, expected: &[Self], actual: &[f32]);
 }
 
@@ -51,7 +51,7 @@ impl Arithmetic for Bounded {
     }
 }
 
-/// What all groups of an optimizer share.
+/// Settings that all groups share.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
     pub conditioning: Conditioning,
@@ -75,7 +75,7 @@ impl Options {
     }
 }
 
-/// A parameter group, and where it is in its table.
+/// A parameter group, and its position in its learning-rate table.
 #[derive(Clone, Debug)]
 pub struct Group {
     pub rule: Rule,
@@ -97,7 +97,7 @@ impl Group {
     }
 }
 
-/// One tensor of the copy.
+/// A tensor of the model.
 #[derive(Clone, Debug)]
 pub struct Copy<R> {
     pub group: usize,
@@ -106,11 +106,11 @@ pub struct Copy<R> {
     pub values: Vec<Vec<R>>,
     pub accumulator: Vec<R>,
     pub average: Vec<R>,
-    /// What was written back to the gradients in the last step.
+    /// The gradients written back in the last step.
     pub written: Option<Vec<R>>,
 }
 
-/// The copy.
+/// The model of an optimizer.
 #[derive(Clone, Debug)]
 pub struct Model<R> {
     pub groups: Vec<Group>,
@@ -124,7 +124,7 @@ pub struct Model<R> {
 }
 
 impl<R: Arithmetic> Model<R> {
-    /// Before the first step: for every tensor its group and its parameters.
+    /// Creates the model before the first step, from the group and parameters of every tensor.
     pub fn new(groups: Vec<Group>, options: Options, params: &[(usize, Vec<f32>)]) -> Self {
         let tensor = |(group, params): &(usize, Vec<f32>)| {
             let planes = groups[*group].rule.moments().len();
@@ -154,8 +154,8 @@ impl<R: Arithmetic> Model<R> {
         }
     }
 
-    /// One recorded micro-batch: the gradients of the tensors that are selected, and what the device found
-    /// to multiply them by where it is not `1 / grad_scale / micro_batches`.
+    /// Applies a recorded micro-batch: the gradients of the selected tensors, and the device's gradient factor, unless it
+    /// is `1 / grad_scale / micro_batches`.
     pub fn record(&mut self, grads: &[Option<Vec<f32>>], factor: Option<f32>) {
         let Options { conditioning, micro_batches, average } = self.options;
         let found: Vec<Option<&Vec<f32>>> = grads
@@ -218,7 +218,7 @@ impl<R: Arithmetic> Model<R> {
         }
     }
 
-    /// Fails unless the device has what the copy has.
+    /// Asserts that the device agrees with the model.
     #[track_caller]
     pub fn assert(&self, what: &str, actual: &Snapshot) {
         let Control { steps, skipped, skipped_in_a_row, micro_batch, .. } = actual.control;
@@ -244,7 +244,7 @@ impl<R: Arithmetic> Model<R> {
 }
 
 impl<R: Arithmetic> Copy<R> {
-    /// The gradient and what waits in the accumulator.
+    /// The sum of the gradient and the accumulator.
     fn sum(&self, found: Option<&Vec<f32>>) -> Vec<R> {
         let found = match found {
             Some(found) => found.iter().map(|&g| R::exactly(g)).collect(),
@@ -257,7 +257,7 @@ impl<R: Arithmetic> Copy<R> {
     }
 }
 
-/// What the device has after a recorded step.
+/// The device's values after a recorded step.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     pub control: Control,
@@ -273,7 +273,7 @@ pub struct TensorSnapshot {
     pub grads: Vec<f32>,
 }
 
-/// Copies what the device has, after any steps, and is read later: the counters and every tensor.
+/// Copies of the device's counters and tensors after any steps, to be read later.
 pub struct Tape<'a> {
     optimizer: &'a Optimizer,
     staging: ReadBack,
@@ -281,7 +281,7 @@ pub struct Tape<'a> {
 }
 
 impl<'a> Tape<'a> {
-    /// With room for so many copies.
+    /// Allocates space for a number of copies.
     pub fn new(gpu: &Gpu, optimizer: &'a Optimizer, copies: usize) -> Self {
         let bytes: u64 = spans(optimizer).iter().map(|span| span.len * 4).sum();
         Tape { optimizer, staging: ReadBack::new(&gpu.device, bytes * copies as u64).unwrap(), taken: 0 }
@@ -294,7 +294,7 @@ impl<'a> Tape<'a> {
         self.taken += 1;
     }
 
-    /// What was copied, once that has been submitted.
+    /// Reads the copies, after the submission.
     pub fn read(&mut self, gpu: &Gpu) -> Vec<Snapshot> {
         let words: Vec<f32> = gpu.wait(&mut self.staging);
         let mut rest = words.as_slice();
@@ -323,14 +323,14 @@ impl<'a> Tape<'a> {
     }
 }
 
-/// What the device has now.
+/// Reads the device's current values.
 pub fn snapshot(gpu: &Gpu, optimizer: &Optimizer) -> Snapshot {
     let mut tape = Tape::new(gpu, optimizer, 1);
     gpu.submit(|encoder| tape.take(encoder));
     tape.read(gpu).remove(0)
 }
 
-/// All that a copy consists of, in its order.
+/// The spans of a copy, in order.
 fn spans(optimizer: &Optimizer) -> Vec<Span> {
     let whole = [optimizer.control(), optimizer.state()].map(Span::whole);
     let tensors = optimizer.tensors().iter().flat_map(|tensor| {
@@ -349,15 +349,15 @@ pub fn write(gpu: &Gpu, spans: &[Span], values: &[f32]) {
     assert!(rest.is_empty());
 }
 
-/// For every recorded micro-batch the gradient of every tensor that has one.
+/// A script: for every recorded micro-batch the gradients of the selected tensors.
 pub type Script = Vec<Vec<Option<Vec<f32>>>>;
 
-/// An optimizer to be made on the device and to be copied.
+/// An optimizer to build on the device and as a model.
 #[derive(Clone, Debug)]
 pub struct Setup {
     pub groups: Vec<Group>,
     pub options: Options,
-    /// For every tensor its group, none before the last one's, and its parameters.
+    /// Group (in ascending order) and parameters of every tensor.
     pub params: Vec<(usize, Vec<f32>)>,
 }
 
@@ -368,7 +368,7 @@ impl Setup {
         Setup { groups: vec![Group::of(rule)], options, params }
     }
 
-    /// Every tensor in buffers of its own.
+    /// Every tensor in separate buffers.
     pub fn apart(&self, gpu: &Gpu) -> Optimizer {
         self.build(gpu, |builder, _, params| {
             builder.tensor(gpu.span(params), gpu.span(&vec![0.0; params.len()]))
@@ -379,7 +379,7 @@ impl Setup {
     pub fn packed(&self, gpu: &Gpu) -> Optimizer {
         let names: Vec<String> = (0..self.params.len()).map(|i| i.to_string()).collect();
         let shapes: Vec<[u64; 1]> = self.params.iter().map(|(_, p)| [p.len() as u64]).collect();
-        // The last tensor of a group beside the first one.
+        // The last tensor of a group next to the first.
         let mut order: Vec<usize> = (0..names.len()).collect();
         order.sort_by_key(|i| i * 7 % 5);
         let shapes = order.iter().map(|&i| (names[i].as_str(), shapes[i].as_slice()));
@@ -390,7 +390,7 @@ impl Setup {
         self.build(gpu, |builder, i, _| builder.arena_tensors(&arena, |name| name == names[i]))
     }
 
-    /// Adds every tensor to a builder, each in its group.
+    /// Adds every tensor to its group in a builder.
     pub fn build<'a>(
         &self,
         gpu: &'a Gpu,
@@ -410,13 +410,13 @@ impl Setup {
         self.options.on(builder).build().unwrap()
     }
 
-    /// Random gradients within ±1 for so many micro-batches.
+    /// A script of random gradients within ±1 for a number of micro-batches.
     pub fn script(&self, random: &mut Random, len: usize) -> Script {
         let mut grads = || self.params.iter().map(|(_, p)| Some(random.units(p.len()))).collect();
         (0..len).map(|_| grads()).collect()
     }
 
-    /// [`play`]s a script and compares what the device has after every entry with the copy.
+    /// [`play`]s a script, and compares the device with the model after every entry.
     #[track_caller]
     pub fn follow(&self, gpu: &Gpu, optimizer: &Optimizer, script: &Script) -> Vec<Snapshot> {
         let snapshots = play(gpu, optimizer, script);
@@ -424,8 +424,8 @@ impl Setup {
         snapshots
     }
 
-    /// Fails unless a script led to what the copy has after every entry: bit for bit on a device that is
-    /// exact, else within the bounds.
+    /// Asserts that the device agrees with the model after every entry of a script: bit for bit on an exact device, else
+    /// within the bounds.
     #[track_caller]
     pub fn assert(&self, gpu: &Gpu, script: &Script, snapshots: &[Snapshot]) {
         if gpu.exact {
@@ -435,19 +435,19 @@ impl Setup {
         }
     }
 
-    /// The copy before the first step.
+    /// The model before the first step.
     pub fn model<R: Arithmetic>(&self) -> Model<R> {
         Model::new(self.groups.clone(), self.options, &self.params)
     }
 }
 
-/// Records every entry of a script into one encoder, and gives what the device has after each.
+/// Records every entry of a script into one encoder, and returns the device's values after each.
 pub fn play(gpu: &Gpu, optimizer: &Optimizer, script: &Script) -> Vec<Snapshot> {
     let mut tape = Tape::new(gpu, optimizer, script.len());
     gpu.submit(|encoder| {
         for grads in script {
             for (tensor, grads) in optimizer.tensors().iter().zip(grads) {
-                // What a tensor without a gradient has there must not be looked at.
+                // The gradient of a tensor that is not selected must not be read.
                 let len = tensor.grads.iter().map(|span| span.len as usize).sum();
                 let poison = vec![f32::NAN; len];
                 let values = grads.as_ref().unwrap_or(&poison);
@@ -478,8 +478,7 @@ fn copy(encoder: &mut CommandEncoder, source: &wgpu::Buffer, spans: &[Span]) {
     }
 }
 
-/// Compares every entry of a script with the copy, which takes the device's factor where gradients are
-/// clipped by their norm.
+/// Compares every entry of a script with the model, which uses the device's factor if gradients are clipped by norm.
 #[track_caller]
 fn compare<R: Arithmetic>(mut model: Model<R>, script: &Script, snapshots: &[Snapshot]) {
     for (i, (grads, actual)) in script.iter().zip(snapshots).enumerate() {

@@ -1,5 +1,4 @@
-//! Where other people's exact solvers ended: `tests/golden/regressions.json`, as `generate_regressions.py`
-//! there describes it.
+//! Minima of exact solvers: `tests/golden/regressions.json`, as described in `generate_regressions.py`.
 
 #![allow(dead_code, reason = "every test file uses its own part of this")]
 
@@ -15,7 +14,7 @@ use wgpu_optim::{Loss, Model};
 pub struct Regression {
     pub name: String,
     pub data: String,
-    /// An array for every output, where y is not what the file has.
+    /// An array per output, if y differs from the file.
     targets: Option<Vec<Vec<f64>>>,
     pub weights: Option<Vec<f64>>,
     pub offset: Option<Vec<f64>>,
@@ -29,13 +28,13 @@ pub struct Regression {
     pub objective: f64,
     /// The loss alone.
     pub value: f64,
-    /// How far the objective's smallest subgradient is from zero.
+    /// Distance of the smallest subgradient of the objective from zero.
     pub stationarity: f64,
     pub metrics: HashMap<String, f64>,
     pub classes: Option<Vec<f64>>,
 }
 
-/// What is added to the loss: l1 · Σ |w| + l2/2 · Σ w².
+/// Penalty: l1 · Σ |w| + l2/2 · Σ w².
 #[derive(Clone, Copy, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Penalty {
@@ -53,7 +52,7 @@ impl Regression {
         }
     }
 
-    /// The features, standardised, and the targets, both row after row.
+    /// The standardized features and the targets, both row-major.
     pub fn rows(&self) -> (Vec<f64>, Vec<f64>) {
         let path = format!("tests/data/{}.csv", self.data);
         let mut problem = Problem::csv(Path::new(&path), None).unwrap();
@@ -64,12 +63,12 @@ impl Regression {
         (x, (0..targets[0].len()).flat_map(row).collect())
     }
 
-    /// The scores of all rows at the minimum, row after row.
+    /// The scores of all rows at the minimum, row-major.
     pub fn scores(&self, x: &[f64]) -> Vec<f64> {
         self.scores_of(x, &[self.coef.concat(), self.intercept.clone()].concat())
     }
 
-    /// The scores of all rows for other parameters, as a model has them.
+    /// The scores of all rows for other parameters, in the order of a model.
     pub fn scores_of(&self, x: &[f64], params: &[f64]) -> Vec<f64> {
         let (features, outputs) = (self.coef[0].len(), self.coef.len());
         let (weights, intercepts) = params.split_at(features * outputs);

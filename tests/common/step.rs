@@ -1,5 +1,4 @@
-//! One step of a rule: by its definition in f64, with the error that f32 may make; and the CPU twin of
-//! an optimizer on the device.
+//! The definition of a step with f32 error bounds, and a CPU model of an optimizer on the device.
 
 use super::gpu::Gpu;
 use super::{assert_bits, assert_within, widen};
@@ -12,7 +11,7 @@ pub fn rules() -> Vec<Rule> {
     Rule::variants().into_iter().map(|(_, rule)| rule).collect()
 }
 
-/// Values, and how far from them an f32 result may be.
+/// Values and bounds of f32 results.
 #[derive(Clone, Debug, Default)]
 pub struct Expected(pub Vec<Bounded>);
 
@@ -29,7 +28,7 @@ impl Expected {
     }
 }
 
-/// One step by its definition, from f32 bits: the parameters and then each moment.
+/// The definition of a step from f32 inputs: the parameters, then each moment.
 pub fn step(rule: &Rule, step: &Step<Bounded>, before: &[Vec<f32>], grads: &[f32]) -> Vec<Expected> {
     let mut values: Vec<Expected> = before.iter().map(|values| Expected::exactly(values)).collect();
     let (params, moments) = values.split_first_mut().unwrap();
@@ -38,8 +37,7 @@ pub fn step(rule: &Rule, step: &Step<Bounded>, before: &[Vec<f32>], grads: &[f32
     values
 }
 
-/// The CPU's copy of what an optimizer on the device keeps: for each tensor its parameters and then
-/// each moment.
+/// The CPU model of an optimizer's state on the device: for each tensor its parameters, then each moment.
 #[derive(Clone)]
 pub struct Twin {
     pub rule: Rule,
@@ -50,7 +48,7 @@ pub struct Twin {
 }
 
 impl Twin {
-    /// Before the first step, with the rule's own learning rate.
+    /// Creates the model before the first step, with the rule's learning rate.
     pub fn new(rule: Rule, params: &[Vec<f32>]) -> Self {
         let moments = rule.moments().len();
         let tensor = |params: &Vec<f32>| {
@@ -63,16 +61,15 @@ impl Twin {
         Twin { rule, states, rates: vec![rule.lr() as f32], steps: 0, tensors }
     }
 
-    /// Takes one step with `grads` and compares it with the `actual` values on the device: bit for bit
-    /// where the device is exact; else within the bounds, and the next step starts from what the
-    /// device has.
+    /// Takes one step with `grads`, and compares it with the `actual` values of the device: bit for bit if the device is
+    /// exact; else within the bounds, and the next step starts from the device's values.
     #[track_caller]
     pub fn follow(&mut self, gpu: &Gpu, grads: &[Vec<f32>], actual: Vec<Vec<Vec<f32>>>) {
         let grads: Vec<_> = grads.iter().map(|grads| Some(grads.as_slice())).collect();
         self.follow_some(gpu, &grads, actual);
     }
 
-    /// The same, where some tensors have no gradient.
+    /// Takes one step in which some tensors have no gradient.
     #[track_caller]
     pub fn follow_some(&mut self, gpu: &Gpu, grads: &[Option<&[f32]>], actual: Vec<Vec<Vec<f32>>>) {
         let lr = self.rates[self.steps.min(self.rates.len() - 1)];
@@ -104,12 +101,12 @@ impl Twin {
     }
 }
 
-/// Where a tensor's parameters and then its moments are.
+/// The spans of a tensor's parameters, then of its moments.
 fn spans(tensor: &Tensor) -> impl Iterator<Item = &Vec<Span>> {
     std::iter::once(&tensor.params).chain(&tensor.moments)
 }
 
-/// What the device keeps of each tensor, as in [`Twin::tensors`].
+/// Reads the state of each tensor, in the layout of [`Twin::tensors`].
 pub fn read_tensors(gpu: &Gpu, tensors: &[Tensor]) -> Vec<Vec<Vec<f32>>> {
     let all: Vec<&Span> = tensors.iter().flat_map(|tensor| spans(tensor).flatten()).collect();
     let mut values = gpu.read(&all).into_iter();

@@ -1,4 +1,4 @@
-//! Training on every kind of device there is.
+//! Training on every kind of device.
 
 #![allow(dead_code, reason = "every test file uses its own part of this")]
 
@@ -13,15 +13,13 @@ use wgpu_optim::regression::train::{
 use wgpu_optim::schedule::CosineAnnealing;
 use wgpu_optim::{Rule, Schedule};
 
-/// The device of the library's own kind, the same one for all tests of a file; `None` where tests may go
-/// without one.
+/// The library's device, shared by all tests of a file; `None` if tests may run without one.
 pub fn gpu() -> Option<&'static Gpu> {
     static GPU: LazyLock<Gpu> = LazyLock::new(|| Gpu::open(None).unwrap());
     common::gpu::Gpu::get().map(|_| &*GPU)
 }
 
-/// So many updates from batches of `size` rows of all there are, in their order, at the rule's learning
-/// rate.
+/// A plan of a number of updates from batches of `size` rows, in order, at the rule's learning rate.
 pub fn plan(problem: &Problem, recipe: Recipe, size: u64, updates: u64) -> TrainPlan {
     TrainPlan {
         recipe,
@@ -65,7 +63,7 @@ pub fn in_f64(problem: &Problem, plan: &TrainPlan) -> Report {
     run(problem, plan, &mut CpuWorker::new(rows, &plan.recipe, &start).unwrap())
 }
 
-/// What a run comes to on the processor's fast path.
+/// Trains on the processor's fast path.
 pub fn in_f32(problem: &Problem, plan: &TrainPlan) -> Report {
     let (x, sides) = problem.materialize::<f32>().unwrap();
     let rows = HostRows::Resident { x: &x, sides: &sides };
@@ -73,7 +71,7 @@ pub fn in_f32(problem: &Problem, plan: &TrainPlan) -> Report {
     run(problem, plan, &mut CpuWorker::new(rows, &plan.recipe, &start).unwrap())
 }
 
-/// What a run comes to on the device.
+/// Trains on the device.
 pub fn on_gpu(gpu: &Gpu, problem: &Problem, plan: &TrainPlan) -> Report {
     let (model, batches) = (&plan.recipe.model, &plan.batches);
     let data = GpuData::new(gpu, problem, model, batches, Placement::Resident).unwrap();
@@ -81,7 +79,7 @@ pub fn on_gpu(gpu: &Gpu, problem: &Problem, plan: &TrainPlan) -> Report {
     run(problem, plan, &mut GpuWorker::descent(&data, &plan.recipe, &start, batches).unwrap())
 }
 
-/// What a run comes to on the device where many updates are one dispatch, if they can be.
+/// Trains on the device with many updates per dispatch, if the problem is small enough.
 pub fn in_epochs(gpu: &Gpu, problem: &Problem, plan: &TrainPlan) -> Option<Report> {
     let (model, batches) = (&plan.recipe.model, &plan.batches);
     if !GpuWorker::is_small_batch(problem, &plan.recipe, batches) {
@@ -92,7 +90,7 @@ pub fn in_epochs(gpu: &Gpu, problem: &Problem, plan: &TrainPlan) -> Option<Repor
     Some(run(problem, plan, &mut GpuWorker::small_batch(&data, &plan.recipe, &start, batches).unwrap()))
 }
 
-/// What a run comes to everywhere, and in every way.
+/// Trains on every device, in every way.
 pub fn everywhere(problem: &Problem, plan: &TrainPlan) -> Vec<(&'static str, Report)> {
     let mut reports = vec![("f64", in_f64(problem, plan)), ("f32", in_f32(problem, plan))];
     if let Some(gpu) = gpu() {

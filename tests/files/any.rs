@@ -1,4 +1,4 @@
-//! Properties of all formats: rows that are written, and bytes that may be anything.
+//! Property tests of all formats: round trips, and arbitrary bytes.
 
 use crate::damage::{damage, damaged};
 use crate::harmless;
@@ -11,7 +11,7 @@ use wgpu_optim::regression::data::FileOptions;
 
 const NAMES: [&str; 4] = ["d.csv", "d.npy", "d.svm", "d.parquet"];
 
-/// What a text may be made of, where it is CSV or svmlight.
+/// Fragments of random CSV or svmlight texts.
 const CELLS: &[&str] = &[
     ",",
     ",",
@@ -62,7 +62,7 @@ const CELLS: &[&str] = &[
     "\u{2028}",
 ];
 
-/// Rows of three columns as a file of each format; the bits of what is read are those that are written.
+/// Writes rows of three columns in each format: reading returns the same bits.
 pub fn files(values: &[f32], bad: &[bool]) -> Vec<(&'static str, Vec<u8>)> {
     let bad = |row: usize| bad.get(row).copied().unwrap_or(false);
     let (mut csv, mut svm) = ("a,b,y\n".to_string(), String::new());

@@ -30,7 +30,7 @@ fn csv_columns_are_features_targets_weight_and_offset() {
         select: Some(vec!["b".into(), "a".into()]),
         ..FileOptions::default()
     };
-    // What no column is asked for may hold anything.
+    // Unused columns may hold anything.
     let data = opened("d.csv", text.replace('6', "six").as_bytes(), &options).unwrap();
     assert_eq!(rows(&data), (vec![5.0, 2.0, 11.0, 8.0], vec![]));
 }
@@ -52,15 +52,15 @@ fn bad_csv_rows_are_named_by_line_row_and_column() {
         ("a,b\n1,2\n\n3,four\n", "d.csv: line 4, row 2, column `b`: `four` is not a number"),
         ("\u{feff}a,b\r\n1,2\r\n\r\n\r\n3,four", "line 5, row 2, column `b`"),
         ("a,b\n\"1\n\",2\n3,\n", "line 4, row 2, column `b`: the cell is empty"),
-        ("a,b\n\n\nNaN,1\n", "line 4, row 1, column `a`: `NaN` is not a number that"),
+        ("a,b\n\n\nNaN,1\n", "line 4, row 1, column `a`: `NaN` is not a finite number"),
         ("a,b\ninf,1\n", "column `a`: inf is beyond the range of f32"),
         ("a,b\n1e39,1\n", "1e39 is beyond the range of f32"),
-        ("a,b\n1,2\n3\n", "line 3, row 2: 1 cells where the header has 2"),
-        ("a,b\n1,2,3\n", "line 2, row 1: 3 cells where the header has 2"),
+        ("a,b\n1,2\n3\n", "line 3, row 2: 1 cells, but the header has 2"),
+        ("a,b\n1,2,3\n", "line 2, row 1: 3 cells, but the header has 2"),
         ("a,b\n", "has no rows"),
         ("", "has no header"),
         ("y\n1\n", "has no features"),
-        ("1,2\n3,4\n", "the first line holds numbers"),
+        ("1,2\n3,4\n", "the first line has numbers"),
     ] {
         let message = message("d.csv", text, &one);
         assert!(message.contains(part), "{text:?}: {message}");
@@ -97,16 +97,16 @@ fn skipped_rows_are_counted_and_the_first_described() {
     assert_eq!((loaded.rows, loaded.skipped.count, loaded.skipped.first.len()), (67, 33, 8));
     let bad = &loaded.skipped.first[7];
     assert_eq!((bad.row, bad.line, &bad.at), (23, Some(24), &Some(At::Column("b".into()))));
-    assert!(message("d.csv", "a,b\nx,1\n", &skip()).contains("no rows that can be used"));
+    assert!(message("d.csv", "a,b\nx,1\n", &skip()).contains("no well-formed rows"));
 }
 
 #[test]
 fn columns_that_are_not_there_are_named() {
     let text = "a,b,a\n1,2,3\n";
     let error = message("d.csv", text, &named(&["z"]));
-    assert!(error.ends_with("0 columns are called `z`; the columns are a, b, a"), "{error}");
-    assert!(message("d.csv", text, &named(&["a"])).contains("2 columns are called `a`"));
-    assert!(message("d.csv", text, &named(&["b", "b"])).contains("`b` cannot be two things"));
+    assert!(error.ends_with("0 columns are named `z`; the columns are a, b, a"), "{error}");
+    assert!(message("d.csv", text, &named(&["a"])).contains("2 columns are named `a`"));
+    assert!(message("d.csv", text, &named(&["b", "b"])).contains("`b` is named for two roles"));
     let select = Some(vec!["b".into(), "p".into(), "q".into()]);
     let options = FileOptions { targets: Targets::None, select, ..FileOptions::default() };
     assert!(message("d.csv", text, &options).ends_with("there is no column `p`, `q`"));
@@ -146,7 +146,7 @@ fn a_quote_that_is_never_closed_is_an_error_whatever_becomes_of_bad_rows() {
             lost("3,\"1,3\n", "500,1,\"500\n"),
             "line 4: a quote that opens here closes in the middle of a cell on line 501",
         ),
-        (lost("3,\"1,3\n", "500,1\",500\n"), "line 4: quotes make one row of the lines up to line 501"),
+        (lost("3,\"1,3\n", "500,1\",500\n"), "line 4: quotes join the lines up to line 501"),
     ] {
         for options in [FileOptions::default(), skip()] {
             let message = message("d.csv", &text, &options);
@@ -159,7 +159,7 @@ fn a_quote_that_is_never_closed_is_an_error_whatever_becomes_of_bad_rows() {
         message("d.csv", "a,y\n1,\"2", &skip())
             .contains("line 2: a quote that opens here is never closed")
     );
-    // A text of several lines that is no number is none of our business where nobody looks at it.
+    // A text of several lines in an unused column is accepted.
     let text = "a,note,y\n1,\"two\nlines\",2\n3,\"\",4\n";
     let options = FileOptions { exclude: vec!["note".into()], ..FileOptions::default() };
     assert_eq!(rows_of(text, &options), (vec![1.0, 3.0], vec![2.0, 4.0]));
@@ -202,7 +202,7 @@ fn what_separates_cells_is_found_out_or_said() {
     };
     let text = "age/weight/price\n1,5/2/3,25\n4/5,5/6\n7/9/-2,5\n";
     assert_eq!(rows_of(text, &said(Separator::Byte(b'/'), DecimalMark::Comma)), x);
-    // Two marks in one file: one of them may be for thousands.
+    // Two different marks in one file: one may be a thousands separator.
     let text = "a;y\n1,5;2\n1.500;3\n";
     let error = message("d.csv", text, &FileOptions::default());
     assert!(
@@ -230,7 +230,7 @@ fn an_index_that_pandas_wrote_is_left_out() {
         );
         assert_eq!(data.about.notes.len(), usize::from(left_out), "{text}");
     }
-    // A first column without a name that counts nothing may be anything.
+    // A first column without a name that does not count rows is not an index.
     let error = message("d.csv", ",a,y\n0.5,1,2\n0.25,3,4\n", &FileOptions::default());
     assert!(error.contains("column 1 has no name"), "{error}");
 }
@@ -257,7 +257,11 @@ fn formats_that_are_not_read_are_named() {
         ("d.json", b"[{\"a\": 1}]", "a JSON file"),
         ("d.csv", b"\xFF\xFEa\0,\0b\0", "text in UTF-16"),
         ("d.csv", b"\xFD7zXZ\0", "compressed with xz"),
-        ("d.md", b"# Rows\nof words\nand lines\n", "it was read as CSV because of its extension"),
+        (
+            "d.md",
+            b"# Rows\nof words\nand lines\n",
+            "the file was read as CSV, because its extension is unknown",
+        ),
         ("d.csv.gz", b"\x1f\x8b\x08\0\0", "cannot be decompressed as gzip"),
         (
             "d.npz",
@@ -274,6 +278,6 @@ fn formats_that_are_not_read_are_named() {
     #[cfg(unix)]
     for device in ["/dev/zero", "/dev/null"] {
         let error = open(Path::new(device), &FileOptions::default()).unwrap_err();
-        assert!(error.to_string().ends_with("is a device, and a file of rows is needed"), "{error}");
+        assert!(error.to_string().ends_with("is a device, not a data file"), "{error}");
     }
 }

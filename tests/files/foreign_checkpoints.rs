@@ -1,14 +1,14 @@
-//! Checkpoints that say what no run ever wrote: refused, or gone on with, but never a panic.
+//! Checkpoints with content that no run writes: an error, or a resumed run, but never a panic.
 
 use crate::{damage, harmless};
 
 use damage::{damage, damaged};
-use harmless::sealed::{texts, with_texts};
+use harmless::checksummed::{texts, with_texts};
 use harmless::{checkpoint, state};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-/// Every place in a value, as a way to put another one there.
+/// Paths to every place in a JSON value.
 fn places(value: &Value) -> Vec<String> {
     let parts: Vec<(String, &Value)> = match value {
         Value::Object(parts) => parts.iter().map(|(key, part)| (key.clone(), part)).collect(),
@@ -16,14 +16,14 @@ fn places(value: &Value) -> Vec<String> {
         _ => Vec::new(),
     };
     let inner = parts.into_iter().flat_map(|(key, part)| {
-        // Slashes divide the keys of a way.
+        // Slashes separate the keys of a path.
         let key = key.replace('~', "~0").replace('/', "~1");
         places(part).into_iter().map(move |place| format!("/{key}{place}"))
     });
     std::iter::once(String::new()).chain(inner).collect()
 }
 
-/// What makes a file, and what says whether it can be read.
+/// A writer of a file, and a check whether it can be read.
 type Kind = (fn() -> &'static [u8], fn(&[u8]) -> bool);
 
 const KINDS: [Kind; 2] = [

@@ -1,4 +1,4 @@
-//! Numbers, sizes and texts that somebody may put into a file.
+//! Hostile numbers, sizes and texts in files.
 
 use crate::any::files;
 use crate::harmless::memory::peak;
@@ -20,7 +20,7 @@ fn numbers_that_are_none_are_named_or_counted_wherever_they_are() {
     for (row, column) in [0, 1, 17, 31, ROWS - 1].into_iter().flat_map(|row| [0, 1, 2].map(|c| (row, c)))
     {
         for (number, reason) in [
-            (f32::NAN, "`NaN` is not a number that can be learned from"),
+            (f32::NAN, "`NaN` is not a finite number"),
             (f32::INFINITY, "inf is beyond the range of f32"),
             (f32::NEG_INFINITY, "-inf is beyond the range of f32"),
         ] {
@@ -48,7 +48,7 @@ fn numbers_that_are_none_are_named_or_counted_wherever_they_are() {
                 assert_eq!(data.skipped.first[0].row, row as u64 + 1);
             }
         }
-        // As large as it is, it is a number of f32.
+        // The largest value is still finite in f32.
         for (name, bytes) in files(&with(1e38, row, column), &[]) {
             let (x, y) = rows(&opened(name, &bytes, &FileOptions::default()).unwrap());
             let read = if column == 2 { y[row] } else { x[2 * row + column] };
@@ -60,11 +60,11 @@ fn numbers_that_are_none_are_named_or_counted_wherever_they_are() {
 #[test]
 fn an_svmlight_index_may_be_of_any_size() {
     for (index, part) in [
-        ("0", "the index 0 is not in 1 … 1048576"),
-        ("-9223372036854775809", "the index -9223372036854775809 is not in"),
-        ("1048577", "the index 1048577 is not in"),
-        ("9223372036854775808", "the index 9223372036854775808 is not in"),
-        ("18446744073709551617", "the index 18446744073709551617 is not in"),
+        ("0", "the index 0 is outside 1 … 1048576"),
+        ("-9223372036854775809", "the index -9223372036854775809 is outside"),
+        ("1048577", "the index 1048577 is outside"),
+        ("9223372036854775808", "the index 9223372036854775808 is outside"),
+        ("18446744073709551617", "the index 18446744073709551617 is outside"),
         ("340282366920938463463374607431768211456", "is not an index"),
         ("1e3", "`1e3` is not an index"),
         ("", "`` is not an index"),
@@ -117,7 +117,7 @@ fn columns_are_bounded() {
     ] {
         let (error, held) = peak(|| message(name, &bytes, &FileOptions::default()));
         assert!(
-            error.ends_with(&format!("has {count} columns, and at most {most} are read")),
+            error.ends_with(&format!("has {count} columns: at most {most} are supported")),
             "{error}"
         );
         assert!(held < 64 * bytes.len(), "{name}: {held} of {}", bytes.len());

@@ -1,5 +1,4 @@
-//! Files as data sets: what is read, what is refused, and what either costs. Models and checkpoints in files
-//! that are damaged.
+//! Data files: reading, errors, and memory use. Damaged files of models and checkpoints.
 
 mod any;
 mod csv;
@@ -9,10 +8,10 @@ mod foreign_checkpoints;
 #[path = "../harmless/mod.rs"]
 mod harmless;
 mod hostile;
+mod models;
 mod npy;
 #[cfg(feature = "parquet")]
 mod parquet;
-mod saved;
 mod svmlight;
 
 use harmless::memory;
@@ -31,7 +30,7 @@ pub fn opened(name: &str, bytes: &[u8], options: &FileOptions) -> Result<FileDat
     open(&path, options)
 }
 
-/// All rows: the features, and what lies beside them.
+/// Reads all rows: features and auxiliary columns.
 pub fn rows(data: &FileData) -> (Vec<f64>, Vec<f64>) {
     let rows = data.rows as usize;
     let (mut x, mut sides) = (vec![0.0; rows * data.features()], vec![0.0; rows * data.side()]);
@@ -59,7 +58,10 @@ fn rows_that_are_not_there_are_an_error() {
         let options = FileOptions { memory, ..FileOptions::default() };
         let data = opened_for_good("d.csv", b"a,b\n1,2\n3,4\n", &options);
         let error = data.data.read(1, &mut [0.0; 2], &mut [0.0; 2]).unwrap_err();
-        assert!(error.to_string().ends_with("has 2 rows: there are no 2 from row 1 on"), "{error}");
+        assert!(
+            error.to_string().ends_with("has 2 rows: it does not have 2 rows from row 1"),
+            "{error}"
+        );
         data.data.read(u64::MAX, &mut [0.0; 2], &mut [0.0; 2]).unwrap_err();
         data.data.read(2, &mut [], &mut []).unwrap();
     }
@@ -72,7 +74,7 @@ fn rows_take_no_more_memory_than_they_may() {
         let options = FileOptions { memory, ..FileOptions::default() };
         let (data, bytes) = memory::peak(|| opened("d.csv", text.as_bytes(), &options).unwrap());
         assert_eq!(data.is_streamed(), streamed);
-        // Both places of what moves to a larger one, and buffers.
+        // Twice the size, for a reallocation, and buffers.
         assert!(bytes < 2 * memory as usize + (1 << 18), "{bytes} of {memory}");
     }
 }
@@ -103,7 +105,7 @@ fn a_file_that_changes_is_noticed() {
     assert!(matches!(error, DataError::Changed { .. }), "{error}");
 }
 
-/// Data whose file stays.
+/// Data with the temporary directory of its file.
 pub struct Kept {
     folder: TempDir,
     data: FileData,

@@ -28,7 +28,7 @@ fn file(schema: &str, groups: usize, compression: Compression, write: &Write) ->
     bytes
 }
 
-/// Rows of the columns a, b and y in row groups of ten, compressed in one way or another.
+/// Rows of the columns a, b and y in row groups of ten, with various compressions.
 pub fn of_rows(values: &[f32]) -> Vec<u8> {
     let schema = "message m { required float a; optional double b; required float y; }";
     let groups: Vec<&[f32]> = values.chunks(30).collect();
@@ -99,9 +99,9 @@ fn parquet_columns_are_read_by_their_types() {
     let x = [0.5, 1.0, -0.25, 255.0, -7.0, 1.5, 0.0, 0.75, 3.0, 8.0];
     assert_eq!(rows(&data), (x.into(), vec![-9.0, 1e10]));
     for (name, part) in [
-        ("text", "column `text` is of the type BYTE_ARRAY, not numbers"),
-        ("day", "column `day` is of the type Date, not numbers"),
-        ("list", "column `list` is of lists, not numbers"),
+        ("text", "column `text` has the type BYTE_ARRAY, not numbers"),
+        ("day", "column `day` has the type Date, not numbers"),
+        ("list", "column `list` has lists, not numbers"),
     ] {
         let options = FileOptions { select: Some(vec![name.into()]), ..options.clone() };
         let error = message("d.parquet", &bytes, &options);

@@ -19,16 +19,16 @@ fn svmlight_rows_are_dense() {
 fn bad_svmlight_rows_are_named_by_line_and_byte() {
     let few = FileOptions { features: Some(3), ..FileOptions::default() };
     for (row, part) in [
-        ("1 0:2", "line 2:3, row 2: the index 0 is not in 1 … 3"),
-        ("1 1:1 -1:2", "line 2:7, row 2: the index -1 is not in"),
-        ("1 4:2", "line 2:3, row 2: the index 4 is not in 1 … 3"),
-        ("1 2:2 1:1", "line 2:7, row 2: the index 1 is not above 2, the one before it"),
-        ("1 2:2 2:1", "the index 2 is not above 2"),
+        ("1 0:2", "line 2:3, row 2: the index 0 is outside 1 … 3"),
+        ("1 1:1 -1:2", "line 2:7, row 2: the index -1 is outside"),
+        ("1 4:2", "line 2:3, row 2: the index 4 is outside 1 … 3"),
+        ("1 2:2 1:1", "line 2:7, row 2: the index 1 must be greater than 2, the previous one"),
+        ("1 2:2 2:1", "the index 2 must be greater than 2"),
         ("1 2", "line 2:3, row 2: `2` is not `index:value`"),
         ("1 a:2", "`a` is not an index"),
         ("1 2:", "line 2:5, row 2: the cell is empty"),
         ("1 2:b", "line 2:5, row 2: `b` is not a number"),
-        ("1 2:nan", "`NaN` is not a number"),
+        ("1 2:nan", "`NaN` is not a finite number"),
         ("b 2:1", "line 2:1, row 2: `b` is not a number"),
         ("1,2 2:1", "`1,2` is not a number"),
     ] {
@@ -44,7 +44,7 @@ fn bad_svmlight_rows_are_named_by_line_and_byte() {
 #[test]
 fn an_svmlight_index_is_bounded() {
     let text = "1 1048577:1\n1 1:1\n";
-    assert!(message("d.svm", text, &FileOptions::default()).contains("1048577 is not in 1 … 1048576"));
+    assert!(message("d.svm", text, &FileOptions::default()).contains("1048577 is outside 1 … 1048576"));
     assert_eq!(opened("d.svm", text.as_bytes(), &skip()).unwrap().features(), 1);
     let wide = FileOptions { features: Some(1 << 21), ..FileOptions::default() };
     assert!(message("d.svm", text, &wide).contains("2097152 features"));
@@ -59,7 +59,7 @@ fn indices_begin_at_0_where_one_of_them_is_0() {
     let with = |zero_based| FileOptions { zero_based, ..FileOptions::default() };
     let error = message("d.svm", text, &with(ZeroBased::No));
     assert!(
-        error.contains("line 1:5, row 1: the index 0 is not in 1 … 1048576 (--zero-based yes"),
+        error.contains("line 1:5, row 1: the index 0 is outside 1 … 1048576 (--zero-based yes"),
         "{error}"
     );
     let ones = "1 1:5\n2 2:7\n";

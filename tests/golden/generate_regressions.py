@@ -34,6 +34,7 @@ from scipy.optimize import lsq_linear, minimize
 from scipy.special import log_softmax, logsumexp, softmax, xlogy
 from sklearn import linear_model as lm
 from sklearn import metrics
+from sklearn.svm import LinearSVC
 
 HERE = pathlib.Path(__file__).parent
 MOST = {"max_iter": 1_000_000}
@@ -71,6 +72,10 @@ def losses(loss, scores, y):
     elif name == "logistic":
         cost = np.logaddexp(0.0, z) - y * z
         slope = 1.0 / (1.0 + np.exp(-z)) - y
+    elif name == "squared_hinge":
+        sign = 2.0 * y - 1.0
+        violation = np.maximum(1.0 - sign * z, 0.0)
+        cost, slope = violation ** 2, -2.0 * sign * violation
     elif name == "poisson":
         cost = np.exp(z) - y * z
         slope = np.exp(z) - y
@@ -105,6 +110,10 @@ def stationarity(case, x, y, slopes, coef, residual):
 def measure(loss, scores, y, weights):
     """scikit-learn's metrics of the predictions, and the classes among them."""
     name = loss["name"]
+    if name == "squared_hinge":
+        classes = (scores[:, 0] > 0.0).astype(int)
+        return {"roc_auc": metrics.roc_auc_score(y[:, 0], scores[:, 0]),
+                "accuracy": metrics.accuracy_score(y[:, 0], classes)}, classes.tolist()
     if name in ("logistic", "softmax"):
         y = y[:, 0].astype(int)
         if name == "logistic":
@@ -215,6 +224,34 @@ def huber_case():
                      found.x[:-1], found.x[-1], within=1e-11)
 
 
+def squared_hinge_case():
+    """LinearSVC has half the penalty + C times the sum of the losses: C n times ours. It
+    penalises the intercept too, a little where intercept_scaling is large; SciPy ends
+    where it does not."""
+    x, y = read("breast_cancer")
+    n, loss = len(x), {"name": "squared_hinge"}
+    svc = LinearSVC(C=1.0, intercept_scaling=1e3, dual=False, tol=1e-10, **MOST).fit(x, y)
+    x1 = np.hstack([x, np.ones((n, 1))])
+    ridge = np.append(np.full(x.shape[1], 1.0 / n), 0.0)
+    start = np.append(svc.coef_, svc.intercept_)
+
+    def objective(params):
+        cost, slope = losses(loss, (x1 @ params)[:, None], y[:, None])
+        value = cost.mean() + 0.5 * (ridge * params ** 2).sum()
+        return value, x1.T @ slope[:, 0] / n + ridge * params
+
+    def curvature(params):
+        violates = (2.0 * y - 1.0) * (x1 @ params) < 1.0
+        return 2.0 * x1[violates].T @ x1[violates] / n + np.diag(ridge)
+
+    found = minimize(objective, start, jac=True, hess=curvature, method="trust-exact",
+                     options={"gtol": 1e-12})
+    assert np.abs(found.x - start).max() < 1e-3, np.abs(found.x - start).max()
+    return make_case("breast_cancer_squared_hinge", "breast_cancer", loss,
+                     "LinearSVC, then trust-exact", found.x[:-1], found.x[-1], within=1e-10,
+                     l2=1.0 / n)
+
+
 def quantile_cases():
     x, y = read("diabetes")
     for quantile in (0.5, 0.8):
@@ -274,7 +311,7 @@ def poisson_cases():
 
 def main():
     cases = [*squared_error_cases(), huber_case(), *quantile_cases(), *classification_cases(),
-             *poisson_cases()]
+             squared_hinge_case(), *poisson_cases()]
     versions = {"scikit-learn": sklearn.__version__, "scipy": scipy.__version__,
                 "numpy": np.__version__}
     lines = [json.dumps(case, separators=(",", ":"), allow_nan=False) for case in cases]

@@ -1,6 +1,6 @@
-//! Checkpoints of one small run, of which all is used that can be.
+//! Checkpoints of a small run that uses every feature.
 
-use super::sealed;
+use super::checksummed;
 use std::sync::LazyLock;
 use wgpu_optim::checkpoint::{CheckpointError, Disk};
 use wgpu_optim::regression::Problem;
@@ -11,7 +11,7 @@ use wgpu_optim::regression::train::{
 };
 use wgpu_optim::{Adam, Loss, Model, Penalty, Schedule};
 
-/// The run, and the bytes of a checkpoint in its midst.
+/// The run, and the bytes of a checkpoint in the middle of it.
 struct Run {
     problem: Problem,
     plan: TrainPlan,
@@ -59,7 +59,7 @@ impl Observer for States {
 }
 
 impl Run {
-    /// The states that it comes to from there, if it comes to any.
+    /// Resumes the run from a state, and returns the later states.
     fn resume(&self, backend: Backend, from: Option<RunState>) -> Vec<RunState> {
         let mut states = States(Vec::new());
         let trainer = Trainer::new(&self.problem, &self.plan, backend).resume(from);
@@ -75,20 +75,21 @@ impl Run {
     }
 
     fn read(&self, bytes: &[u8]) -> Result<(RunState, Provenance), CheckpointError> {
-        sealed::read(bytes, |path| RunState::read(path, bytes, &self.plan, &self.configuration))
+        checksummed::read(bytes, |path| RunState::read(path, bytes, &self.plan, &self.configuration))
     }
 }
 
-/// The bytes of a good checkpoint.
+/// The bytes of a valid checkpoint.
 pub fn whole() -> &'static [u8] {
     &RUN.whole
 }
 
-/// Reads these bytes as a checkpoint, and goes on from it if it is one.
+/// Reads these bytes as a checkpoint, and resumes from it if it is valid.
 pub fn check(bytes: &[u8]) -> Result<RunState, CheckpointError> {
-    if let Some((state, made_by)) = sealed::righted(bytes, |bytes| RUN.read(bytes)) {
+    if let Some((state, made_by)) = checksummed::with_corrected_checksums(bytes, |bytes| RUN.read(bytes))
+    {
         let again = RUN.read(&RUN.written(&state, &made_by)).unwrap();
-        // A loss may be no number, which equals nothing.
+        // A loss may be NaN, which is not equal to itself.
         assert_eq!(format!("{again:?}"), format!("{:?}", (&state, made_by)));
         RUN.resume(Backend::Cpu, Some(state.clone()));
         RUN.resume(Backend::F64, Some(state));

@@ -5,24 +5,24 @@ use wgpu_optim::regression::data::{
     DataError, FileData, FileOptions, Offset, OnBadRow, Skipped, Targets, open,
 };
 
-/// An index makes a dense row of a few bytes: that is bounded, but not by the file.
+/// Limit of features: a large index makes a dense row from few bytes.
 const FEATURES: usize = 10;
 
-/// Reads a file of these bytes as data, in every way: held and streamed, with bad rows as errors and skipped.
+/// Reads these bytes as data in every way: held and streamed, with malformed rows as errors and skipped.
 pub fn check(name: &str, bytes: &[u8]) {
     with_file(name, bytes, |path| {
         ways(path, bytes).iter().for_each(|options| check_way(path, bytes, options));
     });
 }
 
-/// What a file's columns may be taken for.
+/// Roles of a file's columns.
 fn ways(path: &Path, bytes: &[u8]) -> Vec<FileOptions> {
     let plain = FileOptions { features: Some(FEATURES), ..FileOptions::default() };
     let named = |name: &str| Some(name.to_string());
     let other = match path.extension().unwrap().to_str().unwrap() {
-        // It is its own y.
+        // The file is also its own y.
         "npy" => FileOptions { y: Some(PathBuf::from(path)), ..plain.clone() },
-        // Of an index below 100 a few bytes make a row that is not much longer.
+        // An index below 100 makes a row that is not much longer than its text.
         "svm" if bytes.split(|byte| !byte.is_ascii_digit()).all(|digits| digits.len() < 3) => {
             FileOptions { features: None, ..plain.clone() }
         }
@@ -72,13 +72,13 @@ fn check_way(path: &Path, bytes: &[u8], options: &FileOptions) {
         (Err(DataError::Row { row, .. }), Ok((_, skipped))) => {
             assert_eq!((Some(&row), skipped.count > 0), (skipped.first.first(), true));
         }
-        // What comes behind a bad row is not looked at, or nothing does.
+        // Rows after a malformed row are not read.
         (Err(DataError::Row { .. }), Err(_)) => {}
         (Err(strict), skipped) => assert_eq!(strict.to_string(), skipped.unwrap_err().to_string()),
     }
 }
 
-/// The bits of all rows, which are numbers for a device; the second half is read first.
+/// The bits of all rows; the second half is read first.
 fn rows(data: &FileData) -> (Vec<u64>, Vec<u64>) {
     let (features, side, rows) = (data.features(), data.side(), data.rows as usize);
     assert_eq!((data.columns.len(), data.target_names.len()), (features, data.targets));
@@ -95,12 +95,11 @@ fn rows(data: &FileData) -> (Vec<u64>, Vec<u64>) {
     (bits(x), bits(sides))
 }
 
-/// Buffers, and numbers, which are longer in memory than in the file; they are there twice here, and once more
-/// while they move to a larger place.
+/// The memory limit: buffers, and numbers, which are longer in memory than in the file; here they exist twice, and once
+/// more during a reallocation.
 fn limit(path: &Path, bytes: &[u8], options: &FileOptions) -> usize {
     match path.extension().unwrap().to_str().unwrap() {
-        // For a page of a Parquet file its crate reserves what the page says that it needs, at most 2 GiB,
-        // before it finds out.
+        // The parquet crate reserves the size that a page claims, at most 2 GiB, before it checks.
         "parquet" => (1 << 32) + 64 * bytes.len(),
         "svm" if options.features.is_none() => (4 << 20) + 2048 * bytes.len(),
         _ => (4 << 20) + 256 * bytes.len(),

@@ -1,9 +1,9 @@
-//! What memory is asked for.
+//! Measurement of the allocated memory.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-/// Counts the bytes that this thread holds.
+/// An allocator that counts the bytes of this thread.
 struct Counting;
 
 thread_local! {
@@ -37,7 +37,7 @@ unsafe impl GlobalAlloc for Counting {
     }
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        // Both may be there while one is copied to the other.
+        // Both allocations may exist during the copy.
         count(size as isize);
         count(-(layout.size() as isize));
         // SAFETY: as the caller's.
@@ -48,7 +48,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static COUNTING: Counting = Counting;
 
-/// The most bytes that `f` holds at once.
+/// The peak number of bytes that `f` holds.
 pub fn peak<T>(f: impl FnOnce() -> T) -> (T, usize) {
     let before = HELD.get();
     PEAK.set(before);

@@ -1,21 +1,21 @@
 use super::memory::peak;
 use super::{replaced, with_file};
-use wgpu_optim::regression::model_file::{SavedError, SavedModel};
+use wgpu_optim::regression::model_file::{ModelFileError, SavedModel};
 
-/// Loads a file of these bytes as a model. A wrong checksum is put right, so that what lies behind it is seen too.
-pub fn check(bytes: &[u8]) -> Result<SavedModel, SavedError> {
+/// Loads these bytes as a model. Corrects a wrong checksum, so that later checks are reached.
+pub fn check(bytes: &[u8]) -> Result<SavedModel, ModelFileError> {
     match load(bytes) {
-        Err(SavedError::Checksum { found, computed, path }) => {
+        Err(ModelFileError::Checksum { found, computed, path }) => {
             if let Some(righted) = replaced(bytes, found.as_bytes(), computed.as_bytes()) {
                 let _ = load(&righted);
             }
-            Err(SavedError::Checksum { found, computed, path })
+            Err(ModelFileError::Checksum { found, computed, path })
         }
         other => other,
     }
 }
 
-fn load(bytes: &[u8]) -> Result<SavedModel, SavedError> {
+fn load(bytes: &[u8]) -> Result<SavedModel, ModelFileError> {
     with_file("model", bytes, |path| {
         let (loaded, peak) = peak(|| SavedModel::load(path));
         let limit = (1 << 18) + 64 * bytes.len();
@@ -31,7 +31,7 @@ fn load(bytes: &[u8]) -> Result<SavedModel, SavedError> {
     })
 }
 
-/// What was loaded is a model: it can be saved, is the same when it is loaded again, and predicts.
+/// Checks that a loaded model can be saved, is the same when loaded again, and predicts.
 fn again(model: &SavedModel) {
     with_file("again", b"", |path| {
         model.save(path).unwrap();

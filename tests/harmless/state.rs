@@ -1,6 +1,6 @@
 //! The state of an optimizer of two tensors in a file.
 
-use super::{sealed, with_file};
+use super::{checksummed, with_file};
 use std::sync::LazyLock;
 use wgpu_optim::checkpoint::CheckpointError;
 use wgpu_optim::cpu::StepState;
@@ -35,18 +35,18 @@ fn written(state: &OptimizerState) -> Vec<u8> {
 }
 
 fn read(bytes: &[u8]) -> Result<OptimizerState, CheckpointError> {
-    sealed::read(bytes, |path| OptimizerState::read(path, bytes))
+    checksummed::read(bytes, |path| OptimizerState::read(path, bytes))
 }
 
-/// The bytes of a good one.
+/// The bytes of a valid state.
 pub fn whole() -> &'static [u8] {
     &WHOLE
 }
 
-/// Reads these bytes as a state, which can be written again if it is one.
+/// Reads these bytes as a state, and checks that a valid state can be written again.
 pub fn check(bytes: &[u8]) -> Result<OptimizerState, CheckpointError> {
-    if let Some(state) = sealed::righted(bytes, read) {
-        // A number may be none, which equals nothing.
+    if let Some(state) = checksummed::with_corrected_checksums(bytes, read) {
+        // A number may be NaN, which is not equal to itself.
         assert_eq!(format!("{:?}", read(&written(&state)).unwrap()), format!("{state:?}"));
     }
     read(bytes)

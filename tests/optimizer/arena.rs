@@ -1,4 +1,4 @@
-//! Many tensors in few buffers.
+//! Arenas: many tensors in few buffers.
 
 use crate::common;
 
@@ -12,7 +12,7 @@ use wgpu_optim::gpu::span::Limits;
 use wgpu_optim::gpu::{Arena, Tensor};
 use wgpu_optim::{Adam, ClipNorm, Conditioning, Optimizer, Sgd, Span};
 
-/// Elements to which a tensor's place is rounded up.
+/// Elements of a block, a multiple of which every tensor occupies.
 const BLOCK: u64 = 64;
 
 fn adam() -> Adam {
@@ -23,7 +23,7 @@ fn plain_sgd() -> Sgd {
     Sgd { lr: 1.0, ..Sgd::default() }
 }
 
-/// Tensors named by their number, of these lengths, in buffers of at most `max` bytes.
+/// An arena of tensors with these lengths, named by index, in buffers of at most `max` bytes.
 fn arena(gpu: &Gpu, lengths: &[u64], max: u64) -> Arena {
     let names: Vec<String> = (0..lengths.len()).map(|i| i.to_string()).collect();
     let shapes = names.iter().zip(lengths).map(|(name, len)| (name.as_str(), std::slice::from_ref(len)));
@@ -34,7 +34,7 @@ fn len(spans: &[Span]) -> u64 {
     spans.iter().map(|span| span.len).sum()
 }
 
-/// Fills the parameters and gradients of an arena, and gives what was written.
+/// Fills the parameters and gradients of an arena, and returns the values.
 fn fill(gpu: &Gpu, arena: &Arena, random: &mut Random) -> [Vec<Vec<f32>>; 2] {
     let mut all = [Vec::new(), Vec::new()];
     for tensor in arena.tensors() {
@@ -47,7 +47,7 @@ fn fill(gpu: &Gpu, arena: &Arena, random: &mut Random) -> [Vec<Vec<f32>>; 2] {
     all
 }
 
-/// Every span lies within its buffer, starts at a block, and shares none of it.
+/// Checks that every span is within its buffer, starts at a block, and shares no block.
 fn assert_places(tensors: &[Tensor]) {
     let mut spans: Vec<Span> = Vec::new();
     for tensor in tensors {
@@ -63,7 +63,7 @@ fn assert_places(tensors: &[Tensor]) {
     }
 }
 
-/// Takes two steps and compares with the copy.
+/// Takes two steps, and compares them with the model.
 fn follow<R: Arithmetic>(gpu: &Gpu, optimizer: &Optimizer, mut model: Model<R>, grads: &[Vec<f32>]) {
     let grads: Vec<_> = grads.iter().cloned().map(Some).collect();
     for step in 0..2 {
@@ -94,7 +94,7 @@ fn ten_thousand_tensors_are_one_dispatch() {
     let arena = arena(gpu, &lengths, u64::MAX);
     let [params, grads] = fill(gpu, &arena, &mut random);
     let optimizer = Optimizer::new(&gpu.device, adam()).arena(&arena).build().unwrap();
-    // The verdict, the advance, the update.
+    // Decision, advance, update.
     assert_eq!(optimizer.dispatches(), 3);
     assert_places(optimizer.tensors());
     follow_on_any(gpu, &optimizer, &setup_of(adam(), params), &grads);
@@ -144,7 +144,7 @@ fn tensors_have_the_names_and_shapes_that_they_were_given() {
     let none = Arena::new(&gpu.device, BufferUsages::empty(), []).unwrap();
     let optimizer = Optimizer::new(&gpu.device, adam()).arena(&none).build().unwrap();
     gpu.run(|pass| optimizer.record(pass));
-    // A driver that is still at work when the program ends may not survive that.
+    // Some drivers crash if they are still working when the program ends.
     assert!(snapshot(gpu, &optimizer).tensors.is_empty());
 }
 
@@ -162,7 +162,7 @@ fn buffers_are_filled_and_tensors_may_be_longer_than_one() {
     let Some(gpu) = Gpu::get() else { return };
     let mut random = Random(3);
     let lengths = [100, 300, 64, 1000, 1, 0, 512, 513, 64, 1];
-    // Eight blocks a buffer.
+    // Eight blocks per buffer.
     let arena = arena(gpu, &lengths, 8 * BLOCK * 4 + 255);
     let parts: Vec<usize> = arena.tensors().iter().map(|tensor| tensor.params.len()).collect();
     // 100 and 300 share a buffer, 64 and part of 1000 the last block and the next ones.
@@ -217,7 +217,7 @@ fn seams_of_bindings_and_buffers_change_no_bit() {
     }
 }
 
-/// The order of buffers' handles is not that of their making.
+/// The order of the buffers' handles differs from the order of their creation.
 #[test]
 fn a_norm_over_many_buffers_has_the_same_bits_every_time() {
     let Some(gpu) = Gpu::get() else { return };
@@ -233,7 +233,7 @@ fn a_norm_over_many_buffers_has_the_same_bits_every_time() {
             write(gpu, &tensor.grads, grads);
         }
         gpu.run(|pass| optimizer.record(pass));
-        // Its place in memory is for the next one to have, or not.
+        // The next buffer may reuse its memory.
         (snapshot(gpu, &optimizer).control.norm.to_bits(), gpu.buffer(&[0.0; 100]))
     };
     let norms: Vec<_> = (0..6).map(norm).collect();
@@ -329,7 +329,7 @@ fn a_tensor_of_an_arena_can_be_frozen() {
 #[test]
 fn a_kernel_of_the_callers_binds_a_tensors_spans() {
     let Some(gpu) = Gpu::get() else { return };
-    // Each gets what it is multiplied by, so that every tensor has another gradient.
+    // Each tensor has a different gradient.
     let source = |factor: usize| {
         format!(
             "@group(0) @binding(0) var<storage, read> params: array<f32>;

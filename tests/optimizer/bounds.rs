@@ -1,7 +1,7 @@
-//! The bounds that one step derives from its own operations, against bounds that were counted by hand.
+//! The derived bounds of a step against bounds counted by hand.
 //!
-//! With u = 2⁻²⁴ a constant is off by at most u, a product or a sum by 2u of itself, a quotient by 5u, a
-//! root by 9u, and a corrected bias by 1.02u. So, in parts of each term of a sum:
+//! With u = 2⁻²⁴ the relative error of a constant is at most u, of a product or a sum 2u, of a quotient 5u, of a root 9u,
+//! and of a bias correction 1.02u. Hence, relative to each term of a sum:
 //!
 //! ```text
 //! SGD:         u for lr, 2u for the product                                               3u
@@ -16,7 +16,7 @@
 //! coupled:     3u for weight_decay · p, 2u for the sum with g, and 2u of g
 //! ```
 //!
-//! No constant of these tests is off by all of u: Adam stays below 32u.
+//! No constant of these tests has an error of u: Adam stays below 32u.
 
 use crate::common;
 
@@ -26,10 +26,10 @@ use wgpu_optim::{Adam, RmsProp, Rule, Sgd};
 
 /// Half an ulp of one.
 const U: f64 = 1.0 / (1 << 24) as f64;
-/// Smaller numbers may be flushed.
+/// Smaller numbers may be flushed to zero.
 const TINY: f64 = f32::MIN_POSITIVE as f64;
 
-/// What a step of one element starts from.
+/// The inputs of a step of one element.
 struct Element {
     t: u64,
     param: f64,
@@ -37,7 +37,7 @@ struct Element {
     moments: Vec<f64>,
 }
 
-/// Elements of wide magnitudes. Of the moments all but momenta are averages of squares.
+/// Elements with a wide range of magnitudes. All moments except momenta are averages of squares.
 fn elements(rule: &Rule) -> Vec<Element> {
     let mut random = Random(12);
     let moment = |random: &mut Random, name: &str| match name {
@@ -53,8 +53,8 @@ fn elements(rule: &Rule) -> Vec<Element> {
     (0..6_000).map(element).collect()
 }
 
-/// Fails where a derived bound is larger than `by_hand` says, which is given the rule, the element, and the
-/// parameter and moments after the step, and returns the bounds of those.
+/// Asserts that derived bounds are at most those of `by_hand`, a function of the rule, the element, and the parameter and
+/// moments after the step.
 #[track_caller]
 fn assert_no_looser(
     rule: impl Into<Rule>,
@@ -75,7 +75,7 @@ fn assert_no_looser(
         let values: Vec<f64> = after.iter().map(|b| b.value).collect();
         for (k, bound) in by_hand(&element, &values).into_iter().enumerate() {
             derived[k].push(after[k].error);
-            // These sums are f64's own.
+            // These sums are in f64.
             allowed[k].push(bound * (1.0 + 4.0 * f64::EPSILON));
         }
     }
@@ -178,8 +178,7 @@ fn adam_is_held_to_32_roundings() {
     }
 }
 
-/// Both products and their sum may each be flushed, and so may what is in the products: the moment when it is
-/// read, and the square.
+/// Both products and their sum may be flushed to zero, and so may their inputs: the moment when it is read, and the square.
 #[test]
 fn squares_too_small_for_f32_are_held_to_four_of_its_smallest_numbers() {
     let tiny = |rule: &Rule| {

@@ -1,5 +1,4 @@
-//! What is done to gradients ahead of the rules: scale, clipping, skipped steps, accumulation, and the
-//! average of what comes out.
+//! Conditioning of gradients: scale, clipping, skipped steps, accumulation; and the average of the parameters.
 
 use crate::common;
 
@@ -11,7 +10,7 @@ use wgpu_optim::cpu::all_finite;
 use wgpu_optim::gpu::{Arena, Control, ReadBack};
 use wgpu_optim::{Adam, ClipNorm, Conditioning, Lion, Optimizer, Sgd, Span};
 
-/// Around vectors, blocks of an arena and workgroups.
+/// Lengths around multiples of vectors, blocks of an arena and workgroups.
 const LENGTHS: [usize; 6] = [261, 5, 64, 3, 0, 1030];
 /// Half an ulp of one in f32.
 const U: f64 = 1.0 / (1 << 24) as f64;
@@ -20,7 +19,7 @@ fn adam() -> Adam {
     Adam { lr: 0.02, betas: (0.8, 0.99), eps: 1e-7, ..Adam::default() }
 }
 
-/// What it does to parameters can be done in the head.
+/// SGD, whose results can be computed by hand.
 fn plain_sgd() -> Sgd {
     Sgd { lr: 1.0, ..Sgd::default() }
 }
@@ -37,7 +36,7 @@ fn skipping() -> Options {
     with(Conditioning { skip_nonfinite: true, ..Conditioning::default() })
 }
 
-/// Follows a script of random gradients with tensors apart and in an arena.
+/// Runs a script of random gradients with separate tensors and in an arena.
 #[track_caller]
 fn follow_random(gpu: &Gpu, options: Options, micro_batches: usize, size: f32) {
     let mut random = Random(3);
@@ -48,7 +47,7 @@ fn follow_random(gpu: &Gpu, options: Options, micro_batches: usize, size: f32) {
     setup.follow(gpu, &setup.packed(gpu), &script);
 }
 
-/// An optimizer over these parameters, with gradients that are to be written.
+/// An optimizer over these parameters, with unwritten gradients.
 fn optimizer(gpu: &Gpu, rule: Sgd, options: Options, params: &[&[f32]]) -> Optimizer {
     let params = params.iter().map(|params| (0, params.to_vec())).collect();
     Setup { groups: vec![Group::of(rule)], options, params }.apart(gpu)
@@ -119,7 +118,7 @@ mod scale {
         assert_eq!(params(&step(gpu, &optimizer, &[&[8.0; 5]])), [[-10.0; 5]]);
     }
 
-    /// The parameter after three steps of which each has another scale, in one encoder.
+    /// The parameter after three steps with different scales, in one encoder.
     fn with_three_scales(gpu: &Gpu, set: impl Fn(&mut wgpu::CommandEncoder, &Optimizer, usize)) {
         let optimizer = optimizer(gpu, plain_sgd(), scaled(4.0), &[&[0.0]]);
         gpu.write(&optimizer.tensors()[0].grads[0], &[64.0]);
@@ -180,7 +179,7 @@ mod write_back {
     #[test]
     fn it_is_what_torch_leaves_in_the_gradients() {
         let Some(gpu) = Gpu::get() else { return };
-        // Climbing and weight decay come later, as in torch.
+        // Maximization and weight decay come later, as in torch.
         let sgd = Sgd { maximize: true, weight_decay: 0.5, ..plain_sgd() };
         let conditioning = Conditioning {
             grad_scale: 4.0,
@@ -250,7 +249,7 @@ fn values_are_limited() {
 mod norm {
     use super::*;
 
-    /// Where the tensors lie whose gradients are measured.
+    /// The placement of tensors whose gradients are measured.
     #[derive(Clone, Copy, Debug)]
     enum Place {
         Apart,
@@ -260,7 +259,7 @@ mod norm {
 
     const PLACES: [Place; 3] = [Place::Apart, Place::Arena, Place::Both];
 
-    /// What an optimizer finds out about these gradients.
+    /// The optimizer's measurements of these gradients.
     fn measure(gpu: &Gpu, place: Place, options: Options, grads: &[Vec<f32>]) -> Control {
         let params = grads.iter().map(|grads| (0, vec![0.0; grads.len()])).collect();
         let groups = vec![Group::of(plain_sgd())];
@@ -287,15 +286,14 @@ mod norm {
         wgpu_optim::cpu::norm(grads.iter().map(Vec::as_slice))
     }
 
-    /// The relative error that the norm may have. Sums of squares of elements below one, and of others,
-    /// are kept apart: all terms are ≥ 0, so d additions on the longest path, each off by 2u, and a square
-    /// by 2u give (1 + 2u)^(d + 1) at most, and a root halves that and adds 9u of its own. Both norms come
-    /// together as N · √(1 + (S / N)²), where an error of N itself cancels: 5u for the quotient, u for the
-    /// square, u for the sum, 9u for the root and 2u for the product; and 2u for the division by the scale
-    /// and the number of micro-batches. Scaling by powers of two is exact.
+    /// Bound of the relative error of the norm. Sums of squares of elements below one, and of others, are separate: all terms
+    /// are ≥ 0, so d additions on the longest path and a square, each with an error of 2u, give at most (1 + 2u)^(d + 1); a
+    /// root halves that and adds 9u. The norms are combined as N · √(1 + (S / N)²), where an error of N cancels: 5u for the
+    /// quotient, u for the square, u for the sum, 9u for the root and 2u for the product; and 2u for the division by the
+    /// scale and the number of micro-batches. Scaling by powers of two is exact.
     ///
-    /// d: at most 128 vectors of a thread, 2 for a vector, 8 for the largest workgroup; a 64th of the partial
-    /// sums, of which there is a quantum of 16 for every 4096 elements and dispatch; 6 for their tree.
+    /// d: at most 128 vectors per thread, 2 for a vector, 8 for the largest workgroup; a 64th of the partial sums, of which
+    /// there are 16 for every 4096 elements and dispatch; 6 for their tree.
     fn bound(grads: &[Vec<f32>]) -> f64 {
         let partials: usize = grads.iter().map(|grads| 2 * 16 * (1 + grads.len() / 4096)).sum();
         let depth = 128 + 2 + 8 + partials.div_ceil(64) + 6;
@@ -329,7 +327,7 @@ mod norm {
             vec![vec![0.0; 100]],
             vec![vec![]],
             vec![vec![2.0; 5], vec![-2.0; 11]],
-            // The last of a vector, of a block, of a thread's share and of a workgroup's.
+            // The last element of a vector, of a block, of a thread's range and of a workgroup's range.
             [1, 4, 64, 1024, 4096, 16_384].map(|len| integers(len, 20)).to_vec(),
             [3, 5, 66, 1025, 4099, 16_390].map(|len| integers(len, 20)).to_vec(),
         ];
@@ -369,12 +367,12 @@ mod norm {
         let Some(gpu) = Gpu::get() else { return };
         let mut random = Random(7);
         for size in [1e25, 2f32.powi(94), 1e18, 1e-20, 1e-30, 2f32.powi(-107)] {
-            // None far below the others, which a device may lose.
+            // No element far below the others, which a device may lose.
             let mut between = |len| random.units(len).iter().map(|g| g.signum() + g).collect::<Vec<_>>();
             let grads = [300, 3].map(|len| between(len).iter().map(|g| 0.5 * g * size).collect());
             assert_norm(gpu, clipped(ClipNorm::Torch(1.0)), &grads);
         }
-        // Small ones beside large ones.
+        // Small and large elements.
         assert_norm(gpu, clipped(ClipNorm::Torch(1.0)), &[vec![1e-30, 1e25], vec![1e-3; 9]]);
         assert_norm(gpu, clipped(ClipNorm::Torch(1.0)), &[vec![1.0], vec![0.75; 900]]);
     }
@@ -391,7 +389,7 @@ mod norm {
                 assert_eq!(control.grad_factor, 1.0, "{clip:?}");
                 assert!((control.norm - 5.0).abs() < 1e-5);
             }
-            // optax scales by max_norm / norm from equality on, torch by a little less.
+            // At equality, optax scales by max_norm / norm, torch by slightly less.
             let at_equality = measure(gpu, place, clipped(ClipNorm::Optax(5.0)), &grads).grad_factor;
             assert!((at_equality - 1.0).abs() < 1e-6);
             let less = measure(gpu, place, clipped(ClipNorm::Torch(5.0)), &grads).grad_factor;
@@ -407,7 +405,7 @@ mod norm {
             let expected = wgpu_optim::cpu::clip_factor(clip, 5.0);
             for place in PLACES {
                 let factor = f64::from(measure(gpu, place, clipped(clip), &grads).grad_factor);
-                // The norm's error, the quotient's, and of the sum with 1e-6.
+                // The errors of the norm, of the quotient, and of the sum with 1e-6.
                 assert!((factor - expected).abs() <= 40.0 * U * expected, "{clip:?}: {factor}");
             }
         }
@@ -486,7 +484,7 @@ mod norm {
                 let ones = vec![1.0; tensor.grads[0].len as usize];
                 write(gpu, &tensor.grads, &ones);
             }
-            // Spans at the front of buffers that go on.
+            // Spans at the start of longer buffers.
             for &len in &lens {
                 let mut all = vec![garbage; 200];
                 all[..len as usize].fill(1.0);
@@ -506,7 +504,7 @@ mod norm {
 mod skipped {
     use super::*;
 
-    /// Infinities, and what is not a number: quiet, signalling, with every payload and either sign.
+    /// Infinities and NaNs: quiet, signalling, with every payload and either sign.
     const NONFINITE: [u32; 10] = [
         0x7f80_0000,
         0xff80_0000,
@@ -520,12 +518,12 @@ mod skipped {
         0x7fa5_a5a5,
     ];
 
-    /// What looks most like it.
+    /// The finite values with similar bits.
     const FINITE: [f32; 6] =
         [f32::MAX, f32::MIN, f32::MIN_POSITIVE, 1e-45, -1e-45, f32::from_bits(0x807f_ffff)];
 
-    /// Each single bit of a significand or of a payload, what lies on both sides of where one kind of number ends,
-    /// and all of it with either sign.
+    /// Each single bit of a significand or of a payload, and the values on both sides of each boundary between kinds of
+    /// numbers, with either sign.
     fn every_kind() -> Vec<f32> {
         let ends = [0, 0x007f_ffff, 0x0080_0000, 0x3f80_0000, 0x7f7f_ffff, 0x7f80_0000, 0x7fbf_ffff];
         let mut bits = [&ends[..], &[0x7fc0_0000, 0x7fff_ffff]].concat();
@@ -547,7 +545,7 @@ mod skipped {
         let amsgrad = Adam { amsgrad: true, ..adam() };
         let setup = Setup::new(amsgrad, options, &mut random, &lengths);
         let mut values = every_kind();
-        // What is finite comes last: squares of the largest are not.
+        // Finite values come last: squares of the largest overflow.
         values.sort_by_key(|value| value.is_finite());
         let good = setup.script(&mut random, 1).remove(0);
         let mut script = vec![good.clone()];
@@ -581,7 +579,7 @@ mod skipped {
         }
     }
 
-    /// A setup of every option beside it, and a finite script for it.
+    /// A setup with every other option, and a finite script for it.
     fn setup(random: &mut Random) -> (Setup, Script) {
         let conditioning = Conditioning { skip_nonfinite: true, ..Conditioning::default() };
         let options = Options { conditioning, average: Some(0.75), micro_batches: 1 };
@@ -597,13 +595,13 @@ mod skipped {
         let mut random = Random(8);
         let (setup, good) = setup(&mut random);
         for optimizer in [setup.apart(gpu), setup.packed(gpu)] {
-            // A good step first, so that there is something to lose.
+            // A finite step first, so that there is state to lose.
             let before = play(gpu, &optimizer, &good[..1].to_vec()).remove(0);
             let mut bad: Script = Vec::new();
             for (tensor, len) in [261, 6, 64, 3].into_iter().enumerate() {
                 for (i, at) in [0, len / 2, len - 1].into_iter().enumerate() {
                     for (k, &bits) in NONFINITE.iter().enumerate() {
-                        // Every pattern comes to every place, one in three to each tensor.
+                        // Every pattern occurs at every place; one in three in each tensor.
                         if (i + k + tensor) % 3 == 0 {
                             let mut grads = good[1].clone();
                             grads[tensor].as_mut().unwrap()[at] = f32::from_bits(bits);
@@ -680,7 +678,7 @@ mod skipped {
     #[test]
     fn a_tensor_without_a_gradient_skips_nothing() {
         let Some(gpu) = Gpu::get() else { return };
-        // What play() leaves where there is no gradient is not a number.
+        // play() fills missing gradients with NaN.
         let setup = Setup::new(plain_sgd(), skipping(), &mut Random(11), &[5, 70]);
         for optimizer in [setup.apart(gpu), setup.packed(gpu)] {
             let script = vec![vec![Some(vec![1.0; 5]), None], vec![None, None]];
@@ -729,7 +727,7 @@ mod accumulated {
         Options { conditioning, micro_batches, ..Options::default() }
     }
 
-    /// The plain sum, the wrong way about: 1 / k by which the mean is multiplied.
+    /// The plain sum, by a grad_scale of 1 / k, which cancels the mean.
     fn summing(micro_batches: u32) -> Options {
         let grad_scale = 1.0 / f64::from(micro_batches);
         accumulating(micro_batches, Conditioning { grad_scale, ..Conditioning::default() })
@@ -828,7 +826,7 @@ mod accumulated {
             };
             let options = accumulating(2, conditioning);
             let optimizer = optimizer(gpu, plain_sgd(), options, &[&[0.0], &[0.0]]);
-            // Means of 12 and 16, which are divided by two: 6, 8, a norm of 10.
+            // Means of 12 and 16, divided by two: 6, 8, a norm of 10.
             let script = vec![
                 vec![Some(vec![4.0]), Some(vec![-100.0])],
                 vec![Some(vec![20.0]), Some(vec![132.0])],
@@ -928,7 +926,7 @@ mod averaged {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..Default::default() })]
 
-    /// Every option beside every other, with tensors that miss steps and steps that are skipped.
+    /// Every combination of options, with unselected tensors and skipped steps.
     #[test]
     fn any_history_is_that_of_the_copy(
         rule in proptest::sample::select(common::step::rules()),

@@ -1,5 +1,4 @@
-//! What is refused, and that it is refused before wgpu complains: any error of wgpu's own would panic.
-//! No GPU is needed.
+//! Errors, which are reported before wgpu's own errors (those would panic). No GPU is needed.
 
 use crate::common;
 
@@ -146,7 +145,7 @@ fn overlaps_among_many_spans() {
     let at = |i: u64, len| Span::new(&shared, i * 256, len);
     let many = |last: (Span, Span)| {
         let mut builder = adam(&device);
-        // Parameters in front, the last tensor first, and gradients behind them.
+        // Parameters first, in reverse order of tensors, then gradients.
         for i in (0..count - 1).rev() {
             builder = builder.tensor(at(i, 64), at(count + i, 64));
         }
@@ -157,10 +156,10 @@ fn overlaps_among_many_spans() {
     assert_names(&error, &["params of tensor 0", "params of tensor 9999"]);
     let error = refused(many((at(last, 65), span(&device, 65))));
     assert_names(&error, &["grads of tensor 9998", "params of tensor 9999"]);
-    // One that begins far ahead of what it reaches.
+    // A span that begins long before the one that it overlaps.
     let error = refused(many((at(5, 64 * 9_000), span(&device, 64 * 9_000))));
     assert!(matches!(error, Error::Overlap { .. }), "{error}");
-    // Gradients may share.
+    // Gradients may share memory.
     let shares = adam(&device).tensor(at(8, 256), at(2, 256)).tensor(at(1, 64), at(3, 64));
     shares.tensor(at(12, 64), at(2, 64)).build().unwrap();
 }
@@ -242,14 +241,14 @@ fn more_tensors_than_a_binding_has_slots_for() {
     assert_names(&error, &["max_storage_buffer_binding_size", "2560", "2816", "slot"]);
 }
 
-/// Whatever is combined, wgpu has nothing to complain of.
+/// No combination of options causes an error of wgpu.
 #[test]
 fn every_rule_with_every_option_in_every_layout() {
     let (device, queue) = noop(Limits::default());
     let shapes = [("a", &[7u64, 11][..]), ("b", &[]), ("c", &[300])];
     let arena = Arena::new(&device, BufferUsages::empty(), shapes).unwrap();
     let (params, grads) = (span(&device, 4 * 77), span(&device, 4 * 77));
-    // Each option with and without each other one in two of eight.
+    // Eight combinations, in which each pair of options occurs with and without each other.
     for (i, rule) in common::step::rules().into_iter().enumerate() {
         for options in [i % 8, 7 - i % 8, (i + 3) % 8] {
             let set = |bit: usize| options >> bit & 1 == 1;
@@ -329,7 +328,7 @@ fn conditioning_out_of_its_range() {
         let error = optimizer.set_grad_scale(&queue, bad).unwrap_err();
         assert_names(&error, &["grad_scale", &format!("{bad:?}")]);
     }
-    // PyTorch takes a limit that is none, and no such scale.
+    // An infinite limit is valid, as in PyTorch, but an infinite scale is not.
     let (none, clip_norm) = (f64::INFINITY, Some(ClipNorm::Torch(f64::INFINITY)));
     let unlimited = Conditioning { clip_norm, clip_value: Some(none), ..default };
     adam(&device).conditioning(unlimited).build().unwrap();
@@ -397,7 +396,7 @@ fn bad_learning_rate_tables() {
 fn a_learning_rate_table_longer_than_a_binding() {
     let small = Limits { max_storage_buffer_binding_size: 1024, ..Limits::default() };
     let (device, queue) = noop(small);
-    // Two words of the 256 say where the table is.
+    // Two of the 256 words locate the table.
     let mut optimizer = adam(&device).learning_rates(vec![0.1; 254]).build().unwrap();
     let error = refused(adam(&device).learning_rates(vec![0.1; 255]));
     assert_names(&error, &["1024", "1028"]);
@@ -440,7 +439,7 @@ fn shape(features: usize) -> GradientLayout {
     GradientLayout::new(&Model::new(features, Loss::Mse)).unwrap()
 }
 
-/// A gradient of `batches` batches of so many rows.
+/// A gradient of `batches` batches with this number of rows.
 fn gradient_of(
     device: &Device,
     samples: &DeviceDataset,

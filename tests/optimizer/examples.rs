@@ -1,4 +1,4 @@
-//! The examples do what they show.
+//! Tests of the examples.
 
 #[path = "../../examples/embed.rs"]
 #[allow(dead_code, reason = "its `main` and what only that calls")]
@@ -42,8 +42,8 @@ fn a_run_that_was_cut_ends_where_the_other_one_does() {
     assert!(through.iter().all(|p| p.is_finite() && *p != 0.0));
 }
 
-/// The loss of `splats.wgsl` by its definition, over (position, colour, shape) of each Gaussian, and the
-/// picture. Nothing is left out but what the kernels leave out: weight past three scales.
+/// The definition of the loss of `splats.wgsl`, from (position, colour, shape) of each Gaussian, and of the picture. Like
+/// the kernels, it omits weights beyond three scales.
 fn reference(goal: &Picture, params: &[Vec<f64>; 3]) -> (f64, Vec<f64>) {
     let [positions, colours, shapes] = params;
     let gaussians = positions.chunks(2).zip(colours.chunks(3)).zip(shapes.chunks(3));
@@ -65,7 +65,7 @@ fn reference(goal: &Picture, params: &[Vec<f64>; 3]) -> (f64, Vec<f64>) {
     (squares.sum::<f64>() / picture.len() as f64, picture)
 }
 
-/// A noisy picture whose sides no tile divides, and Gaussians all over it and around, the first outside.
+/// A noisy picture whose sides are not multiples of a tile, and Gaussians over and around it, the first one outside.
 fn tiny(gaussians: usize) -> (Picture, Start) {
     let (width, height) = (21, 18);
     let mut random = Random(3);
@@ -81,8 +81,8 @@ fn tiny(gaussians: usize) -> (Picture, Start) {
     (Picture { width, height, values }, start)
 }
 
-// Of the largest value: WGSL leaves a device 2⁻¹¹ in sin and cos. llvmpipe is within 4e-7 of the
-// definition, SwiftShader within 2e-4.
+// Relative to the largest value: WGSL allows errors of 2⁻¹¹ in sin and cos. llvmpipe is within 4e-7 of the definition,
+// SwiftShader within 2e-4.
 const TOLERANCE: f64 = 1e-3;
 
 #[test]

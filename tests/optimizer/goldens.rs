@@ -1,5 +1,4 @@
-//! Every step that PyTorch, optax and Keras are known to have taken, taken by every path: in f64, in f32 on
-//! the processor, and on the device.
+//! Recorded steps of PyTorch, optax and Keras against every path: f64, f32 on the processor, and the device.
 
 use crate::{common, golden};
 
@@ -18,7 +17,7 @@ fn taken(case: &Case) -> impl Iterator<Item = (usize, &[f64])> {
     case.grads.iter().enumerate().filter_map(|(i, grads)| Some((i, grads.as_deref()?)))
 }
 
-/// The constants of step `t` as the device makes them.
+/// The constants of step `t`, as the device computes them.
 fn f32_step(rule: &Rule, t: u64, lr: f64) -> Step<f32> {
     StepState::after(rule, t - 1).advance(&RuleConstants::new(rule), lr as f32)
 }
@@ -34,7 +33,7 @@ fn take_f32_step(rule: &Rule, step: &Step<f32>, values: &mut [Vec<f32>], grads: 
     take_step(rule, step, values, grads);
 }
 
-/// What a case leads to from its start: parameters and moments after every step.
+/// Computes a case from its start: parameters and moments after every step.
 fn run<R: Number>(case: &Case, constants: impl Fn(&Rule, u64, f64) -> Step<R>) -> Vec<Vec<Vec<R>>> {
     let mut values: Vec<Vec<R>> = case.before(0).iter().map(|v| of(v)).collect();
     let mut t = case.t0;
@@ -49,12 +48,12 @@ fn run<R: Number>(case: &Case, constants: impl Fn(&Rule, u64, f64) -> Step<R>) -
     case.grads.iter().enumerate().map(&mut step).collect()
 }
 
-/// Step `i` from what was recorded ahead of it. In f32 that is rounded, and [`Bounded`] knows by how much.
+/// Computes step `i` from the recorded state before it, which is rounded in f32; [`Bounded`] has the rounding error.
 fn before<R: Number>(case: &Case, i: usize) -> Vec<Vec<R>> {
     case.before(i).iter().map(|values| of(values)).collect()
 }
 
-/// Step `i` of the processor's f32 path from what was recorded ahead of it.
+/// Computes step `i` with the processor's f32 path from the recorded state before it.
 fn f32_step_from(case: &Case, i: usize, grads: &[f64]) -> Vec<Vec<f32>> {
     let mut values = before(case, i);
     let step = f32_step(&case.rule, case.t_after(i), case.lr(i));
@@ -62,7 +61,7 @@ fn f32_step_from(case: &Case, i: usize, grads: &[f64]) -> Vec<Vec<f32>> {
     values
 }
 
-/// The recorded values after step `i`, and how far an f32 step from those before it may be from them.
+/// The recorded values after step `i`, with bounds for an f32 step from the recorded values before it.
 fn expected(case: &Case, i: usize, grads: &[f64]) -> Vec<Expected> {
     let mut bounded: Vec<Vec<Bounded>> = before(case, i);
     let step = exact_step(&case.rule, case.t_after(i), case.lr(i));
@@ -70,7 +69,7 @@ fn expected(case: &Case, i: usize, grads: &[f64]) -> Vec<Expected> {
     around(&case.after(i), &bounded)
 }
 
-/// Recorded values with the errors that were derived for them.
+/// Recorded values with derived errors.
 fn around(golden: &[Vec<f64>], bounded: &[Vec<Bounded>]) -> Vec<Expected> {
     let pairs = golden.iter().zip(bounded);
     let around = |(golden, bounded): (&Vec<f64>, &Vec<Bounded>)| {
@@ -103,7 +102,7 @@ fn the_cases_are_of_every_rule_and_source() {
     assert!(between.iter().all(|tensors| tensors.len() == 5));
 }
 
-/// The largest size that each element has had: what its rounding errors are relative to.
+/// The largest magnitude of each element so far, to which rounding errors are relative.
 fn grow(sizes: &mut [f64], values: impl IntoIterator<Item = f64>) {
     sizes.iter_mut().zip(values).for_each(|(size, value)| *size = size.max(value.abs()));
 }
@@ -137,7 +136,7 @@ fn f32_steps_of_the_processor_are_within_the_bounds_of_one_step() {
     }
 }
 
-/// All steps of all cases are one step of one optimizer: each is a tensor, in a group of its own.
+/// One step of one optimizer that contains all steps of all cases: each is a tensor in a separate group.
 #[test]
 fn f32_steps_of_the_device_are_within_the_bounds_of_one_step() {
     let Some(gpu) = Gpu::get() else { return };
@@ -177,12 +176,12 @@ fn write_moments(gpu: &Gpu, tensor: &Tensor, moments: &[Vec<f32>]) {
     }
 }
 
-/// One optimizer that takes the steps of some tensors on the device, never waiting for one.
+/// An optimizer that takes all steps of some tensors on the device without waiting.
 struct Replay<'a> {
     gpu: &'a Gpu,
     tensors: &'a [Case],
     optimizer: Optimizer,
-    /// For every tensor the gradients of all steps; not a number where there is none.
+    /// The gradients of all steps of every tensor; NaN if there is none.
     grads: Vec<Buffer>,
     values: ReadBack,
     states: ReadBack,
@@ -214,7 +213,7 @@ impl<'a> Replay<'a> {
         Replay { gpu, tensors, optimizer, grads, values, states }
     }
 
-    /// Records step `i` with the gradients that there are, and what comes of it.
+    /// Records step `i` with its gradients, and copies of the results.
     fn step(&mut self, encoder: &mut CommandEncoder, i: usize) {
         let has_gradient = |tensor: usize| self.tensors[tensor].grads[i].is_some();
         let selection = self.optimizer.selection(&self.gpu.device, has_gradient);
@@ -241,8 +240,8 @@ impl<'a> Replay<'a> {
         self.states.copy(encoder, &Span::whole(self.optimizer.state())).unwrap();
     }
 
-    /// Compares every step with what was recorded. Returns how many parameters moved, and how many of
-    /// them were held to a thousandth of that.
+    /// Compares every step with the recording. Returns the number of parameters that moved, and of those whose tolerance is
+    /// at most a thousandth of the move.
     #[track_caller]
     fn check(mut self) -> (usize, usize) {
         let all: Vec<f32> = self.gpu.wait(&mut self.values);
@@ -272,7 +271,7 @@ impl<'a> Replay<'a> {
     }
 }
 
-/// That bounds are met means something only where they are small.
+/// Meeting bounds is meaningful only if they are small.
 #[track_caller]
 fn assert_most_are_held((moved, held): (usize, usize)) {
     assert!(4 * held > 3 * moved, "{held} of {moved} parameters are held to 1e-3 of their movement");
@@ -291,8 +290,7 @@ fn whole_runs_of_the_device_stay_within_their_bounds() {
     assert_most_are_held(counts);
 }
 
-/// Its fourth step is without any gradient. In the sixth its second layer is frozen, which has then not
-/// even a gradient that could be read.
+/// The fourth step has no gradients. In the sixth the second layer is frozen, and its gradient must not be read.
 #[test]
 fn a_model_is_trained_on_the_device_as_by_pytorch() {
     let Some(gpu) = Gpu::get() else { return };

@@ -1,4 +1,4 @@
-//! Parameter groups, tensors that are frozen or not selected, and any number of tensors.
+//! Parameter groups, frozen and unselected tensors, and many tensors.
 
 use crate::common;
 
@@ -17,13 +17,13 @@ fn group(rule: impl Into<Rule>, rates: &[f32]) -> Group {
     Group { rates: rates.to_vec(), ..Group::of(rule) }
 }
 
-/// One-element tensors, so many in each group, that start from zero.
+/// One-element tensors from zero, with the given number in each group.
 fn ones(groups: Vec<Group>, tensors: &[usize]) -> Setup {
     let params = tensors.iter().enumerate().flat_map(|(g, &n)| vec![(g, vec![0.0]); n]).collect();
     Setup { groups, options: Options::default(), params }
 }
 
-/// Gradients of −1, where SGD adds up the learning rates.
+/// Gradients of −1, with which SGD sums the learning rates.
 fn set_grads(gpu: &Gpu, optimizer: &Optimizer) {
     optimizer.tensors().iter().for_each(|tensor| write(gpu, &tensor.grads, &[-1.0]));
 }
@@ -40,7 +40,7 @@ fn every_group_has_its_own_rule_and_rates() {
         group(Adam { lr: 0.02, betas: (0.8, 0.99), ..Adam::default() }, &[0.1, 0.2]),
         group(plain_sgd(), &[0.5, 0.25, 0.125]),
         group(Lion { lr: 0.01, weight_decay: 0.1, ..Lion::default() }, &[0.01]),
-        // The same rule as the first one's, with other numbers: in an arena they share a dispatch.
+        // The same rule as the first group's, with other values: in an arena they share a dispatch.
         group(Adam { lr: 0.3, betas: (0.9, 0.999), eps: 1e-3, ..Adam::default() }, &[0.3]),
         group(NAdam { lr: 0.02, ..NAdam::default() }, &[0.02]),
         group(Adagrad { lr: 0.1, lr_decay: 0.1, ..Adagrad::default() }, &[0.1, 0.2, 0.3, 0.4]),
@@ -130,7 +130,7 @@ fn a_frozen_tensor_stays_and_goes_on_when_it_is_thawed() {
     let Some(gpu) = Gpu::get() else { return };
     let mut random = Random(3);
     for rule in rules() {
-        // The rate of a decaying table is the optimizer's, the bias correction each tensor's own.
+        // The position in the table is per group, the bias correction per tensor.
         let mut setup = Setup::new(rule, Options::default(), &mut random, &[70, 5, 3]);
         setup.groups[0].rates = vec![0.1, 0.2, 0.3, 0.4, 0.5, 0.6];
         let script = setup.script(&mut random, 6);
@@ -150,7 +150,7 @@ fn a_frozen_tensor_stays_and_goes_on_when_it_is_thawed() {
             assert_eq!(snapshots[5].tensors[1].state.t, 3);
             let mut script = script.clone();
             script[1..4].iter_mut().for_each(|grads| grads[1] = None);
-            // As one that was not selected, but for the flag.
+            // Like an unselected tensor, except for the flag.
             snapshots.iter_mut().for_each(|snapshot| snapshot.tensors[1].state.frozen = 0);
             setup.assert(gpu, &script, &snapshots);
         }
@@ -228,7 +228,7 @@ fn a_restored_tensor_goes_on_where_it_was() {
     }
 }
 
-/// From 65 tensors on, the verdict on a step and their advance are two dispatches.
+/// From 65 tensors on, decision and advance are two dispatches.
 #[test]
 fn any_number_of_tensors_is_one_step() {
     let Some(gpu) = Gpu::get() else { return };
@@ -281,7 +281,7 @@ fn no_tensor_at_all_is_a_step_too() {
     assert_eq!(tape.read(gpu)[0].control.steps, 1);
 }
 
-/// The copy itself, where everything can be done in the head.
+/// The model itself, in a case that can be computed by hand.
 #[test]
 fn the_copy_does_what_it_should() {
     let conditioning = Conditioning { grad_scale: 2.0, skip_nonfinite: true, ..Conditioning::default() };

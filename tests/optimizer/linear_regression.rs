@@ -1,4 +1,4 @@
-//! What other people published of their optimizers' linear regressions: the library comes to the same.
+//! Published results of linear regressions with other optimizers, which the library reproduces.
 
 use crate::{common, golden};
 
@@ -43,7 +43,7 @@ fn f64_comes_to_the_published_weights() {
     }
 }
 
-/// A workgroup for every tensor of an arena, each of which begins at a block of 64.
+/// One workgroup per tensor of an arena, each of which begins at a block of 64.
 fn gradient_kernel(problem: &LinearRegression) -> String {
     let list = |values: Vec<String>| values.join(", ");
     let row = |[a, b]: &[f64; 2]| format!("vec3f({a:?}, {b:?}, 1.0)");
@@ -71,7 +71,7 @@ fn gradient_kernel(problem: &LinearRegression) -> String {
     )
 }
 
-/// The cases of as many steps are one optimizer over an arena, each a group with its own rule.
+/// All cases with the same number of steps are one optimizer over an arena, each a group with its own rule.
 #[test]
 fn the_device_comes_to_the_published_weights() {
     let Some(gpu) = Gpu::get() else { return };

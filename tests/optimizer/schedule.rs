@@ -182,7 +182,7 @@ fn each_schedule_in_a_row_starts_from_its_own_step_0() {
     let linear = Linear { start_factor: 0.5, end_factor: 1.0, total_iters: 2 }.schedule(4.0).unwrap();
     let row = exponential.clone().then(2, linear.clone()).then(5, Schedule::constant(1.0).unwrap());
     assert_eq!(row.sample(7).unwrap(), [8.0, 4.0, 2.0, 3.0, 4.0, 1.0, 1.0]);
-    // The same row, put together from its end.
+    // The same sequence, composed from its end.
     let tail = linear.then(3, Schedule::constant(1.0).unwrap());
     assert_eq!(exponential.clone().then(2, tail.clone()).sample(7), row.sample(7));
     assert_eq!(exponential.then(0, tail.clone()).sample(7), tail.sample(7));
@@ -383,7 +383,7 @@ fn options() -> impl Strategy<Value = Options> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 4_000, failure_persistence: None, ..Default::default() })]
 
-    /// And so is what is put together from them.
+    /// Compositions of them are valid too.
     #[test]
     fn what_is_not_refused_is_a_learning_rate_at_any_step(
         lr in number(),

@@ -1,4 +1,4 @@
-//! The recorded step on the device against its CPU twin.
+//! The recorded step on the device against the CPU path.
 
 use crate::common;
 
@@ -9,11 +9,11 @@ use proptest::prelude::*;
 use wgpu_optim::gpu::span::Limits;
 use wgpu_optim::{Optimizer, Rule, Sgd, Span};
 
-/// Around vectors of four and workgroups of 64 and 256 threads.
+/// Lengths around multiples of vectors and of workgroups of 64 and 256 threads.
 const SIZES: [usize; 20] =
     [0, 1, 2, 3, 4, 5, 7, 8, 63, 64, 65, 66, 255, 256, 257, 258, 1023, 1024, 1025, 4097];
 
-/// An optimizer over tensors in buffers of their own.
+/// An optimizer over tensors in separate buffers.
 fn build(gpu: &Gpu, rule: Rule, limits: Limits, params: &[Vec<f32>], grads: &[Vec<f32>]) -> Optimizer {
     let mut builder = Optimizer::new(&gpu.device, rule).limits(limits);
     for (params, grads) in params.iter().zip(grads) {
@@ -27,7 +27,7 @@ fn tensors(random: &mut Random, lengths: &[usize]) -> Vec<Vec<f32>> {
     lengths.iter().map(|&len| random.values(len)).collect()
 }
 
-/// All that two optimizers keep has the same bits.
+/// Asserts that the states of two optimizers have the same bits.
 #[track_caller]
 fn assert_same(gpu: &Gpu, a: &Optimizer, b: &Optimizer) {
     let [a, b] = [a, b].map(|optimizer| read_tensors(gpu, optimizer.tensors()));
@@ -66,7 +66,7 @@ fn spans_of_one_buffer_leave_their_neighbours_alone() {
         let mut random = Random(2);
         let noise = random.values(512 + 2 * quantum as usize);
         let buffer = gpu.buffer(&noise);
-        // Params and grads in turn, as close as the alignment allows.
+        // Alternating params and grads, as close as the alignment allows.
         let mut offset = quantum;
         let mut place = |len: u64| {
             let span = Span::new(&buffer, offset, len);
@@ -164,7 +164,7 @@ fn interleaved_optimizers_do_not_meet() {
     together.iter().zip(&alone).for_each(|(a, b)| assert_same(gpu, a, b));
 }
 
-/// With a gradient of −1 the parameter adds up the learning rates.
+/// With a gradient of −1 the parameter is the sum of the learning rates.
 fn sum_of_rates(gpu: &Gpu, optimizer: &Optimizer, steps: usize) -> f32 {
     let params = &optimizer.tensors()[0].params[0];
     gpu.write(params, &[0.0]);
@@ -192,9 +192,9 @@ fn a_learning_rate_table_is_followed_and_can_be_replaced() {
     assert_eq!(sum_of_rates(gpu, &optimizer, 4), 0.0);
 }
 
-/// One exact step of SGD over `len` elements that all differ from their neighbours.
+/// An exact step of SGD over `len` elements that differ from their neighbours.
 fn check_every_element(gpu: &Gpu, len: usize) {
-    // Integers below 2²⁰ and below 2¹²: half of one from the other is exact.
+    // Integers below 2²⁰ and below 2¹², so that p − g / 2 is exact.
     let param = |i: usize| ((i as u32).wrapping_mul(2_654_435_769) >> 12) as f32;
     let grad = |i: usize| (i as u32).wrapping_mul(2_246_822_519).cast_signed() as f32 / 1_048_576.0;
     let grad = |i| grad(i).round();

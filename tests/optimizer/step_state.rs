@@ -1,4 +1,4 @@
-//! The step's state on the device against its CPU twin, bit for bit on every device.
+//! The step state on the device against the CPU path, bit for bit on every device.
 
 use crate::common;
 
@@ -34,7 +34,7 @@ fn build(gpu: &Gpu, rule: Rule, params: &[f32], grads: &[f32]) -> Optimizer {
     Optimizer::new(&gpu.device, rule).tensor(spans.0, spans.1).build().unwrap()
 }
 
-/// The state on the device, now.
+/// Reads the state on the device.
 fn state(gpu: &Gpu, optimizer: &Optimizer) -> StepState {
     let mut staging = ReadBack::new(&gpu.device, STATE_BYTES).unwrap();
     gpu.submit(|encoder| staging.copy(encoder, &Span::whole(optimizer.state())).unwrap());
@@ -63,7 +63,7 @@ fn hundreds_of_steps_give_the_bits_of_the_twin() {
     }
 }
 
-/// Parameters that are zero before every step show all digits of the step's constants.
+/// With parameters of zero before every step, the results show all digits of the step's constants.
 #[test]
 fn the_constants_of_every_step_are_those_of_the_twin() {
     let Some(gpu) = Gpu::get() else { return };
@@ -115,7 +115,7 @@ fn any_state_that_is_written_to_the_device_goes_on_as_the_twin() {
             };
             zeros().for_each(|spans| gpu.write(&spans[0], &[0.0]));
             gpu.run(|pass| optimizer.record(pass));
-            // These powers belong to no t, so that f64 has no constants to compare with.
+            // These powers do not belong to any t, so there are no f64 constants to compare.
             let step = twin.states[0].advance(&constants, rule.lr() as f32);
             if gpu.exact {
                 let (mut params, mut moments) = ([0.0], vec![[0.0f32]; rule.moments().len()]);
@@ -130,7 +130,7 @@ fn any_state_that_is_written_to_the_device_goes_on_as_the_twin() {
     }
 }
 
-/// The low word of t is one again in step 2³² + 1.
+/// The low word of t is 1 again in step 2³² + 1.
 #[test]
 fn only_step_one_takes_the_gradient_whole() {
     let Some(gpu) = Gpu::get() else { return };
@@ -143,7 +143,7 @@ fn only_step_one_takes_the_gradient_whole() {
     }
 }
 
-/// Where a counter in f32 would stop, and where its low word begins again.
+/// Steps at which an f32 counter would stop, and at which the low word wraps.
 #[test]
 fn steps_past_the_integers_of_f32_and_of_u32_are_exact() {
     let Some(gpu) = Gpu::get() else { return };

@@ -1,4 +1,4 @@
-//! Checkpoints of runs in files: what survives whatever happens, and what is refused.
+//! Checkpoints of runs: crash safety, damage, and mismatches.
 
 use crate::{common, memory_files, training};
 
@@ -19,7 +19,7 @@ use wgpu_optim::{Adam, Loss, Model, Penalty, RmsProp};
 const FOLDER: &str = "/checkpoints";
 const RUN: &str = "1-adam";
 
-/// A small run of which all is used that can be.
+/// A small run that uses every feature.
 fn small() -> (Problem, TrainPlan) {
     let options = Options { features: 3, noise: 0.5, seed: 4, ..Options::default() };
     let problem = Problem::synthetic(50, &options).unwrap();
@@ -43,7 +43,7 @@ fn states(problem: &Problem, plan: &TrainPlan) -> Vec<RunState> {
     states.0
 }
 
-/// What writes and reads the states of a run.
+/// Writes and reads the states of a run.
 struct Kept {
     plan: TrainPlan,
     configuration: Configuration,
@@ -74,7 +74,7 @@ impl Kept {
         RunState::read(path, bytes, &self.plan, &self.configuration).map(|(state, _)| state)
     }
 
-    /// The update of the last good checkpoint, which is what was written.
+    /// The update of the latest intact checkpoint, after a check that it has the written state.
     fn latest(&self, from: &Checkpoints) -> Option<u64> {
         let found = from.latest(RUN, |path, bytes| self.read(path, bytes)).unwrap()?;
         let update = found.checkpoint.progress.update;
@@ -92,7 +92,7 @@ impl Kept {
 #[track_caller]
 fn same(a: &RunState, b: &RunState) {
     assert_eq!(a.worker, b.worker);
-    // A loss may be no number, which equals nothing.
+    // A loss may be NaN, which is not equal to itself.
     assert_eq!(format!("{:?}", a.progress), format!("{:?}", b.progress));
 }
 
@@ -148,9 +148,9 @@ fn an_operation_that_fails_is_named_and_what_was_there_is_there_still() {
         let text = error.to_string();
         assert!(text.contains(FOLDER) && text.ends_with("injected"), "{text}");
         failures.push(*operation);
-        // The new one was whole before what is too old was removed.
+        // The new checkpoint was complete before the old one was removed.
         let expected =
-            if failures.ends_with(&["removing"]) || operation.contains("folder") { 4 } else { 3 };
+            if failures.ends_with(&["removing"]) || operation.contains("directory") { 4 } else { 3 };
         assert_eq!(kept.latest(&checkpoints), Some(expected), "{text}");
         let unfinished =
             |(path, _): &(std::path::PathBuf, _)| path.to_string_lossy().contains(".wgpu-optim-");
@@ -159,7 +159,7 @@ fn an_operation_that_fails_is_named_and_what_was_there_is_there_still() {
         assert_eq!(kept.latest(&checkpoints), Some(5));
     }
     failures.dedup();
-    assert_eq!(failures, ["writing", "syncing", "renaming to", "syncing the folder", "removing"]);
+    assert_eq!(failures, ["writing", "syncing", "renaming to", "syncing the directory", "removing"]);
 }
 
 #[test]
@@ -352,7 +352,7 @@ fn a_checkpoint_of_something_else_is_refused_by_the_field() {
     let adam = |adam: Adam| with(&|plan| plan.recipe.rule = adam.into());
     assert_eq!(
         adam(Adam { lr: 0.1, eps: 1e-7, ..Adam::default() }),
-        "/a: rule.Adam.eps is 1e-8 there, and 1e-7 here"
+        "/a: configuration mismatch: rule.Adam.eps was 1e-8 in the checkpoint and is 1e-7 now"
     );
     assert!(
         with(&|plan| plan.recipe.rule = RmsProp::default().into())
@@ -361,14 +361,20 @@ fn a_checkpoint_of_something_else_is_refused_by_the_field() {
     assert!(
         with(&|plan| plan.recipe.penalty = Penalty::l1(2e-3)).contains("penalty.alpha is 0.001 there")
     );
-    assert!(with(&|plan| plan.recipe.average = None).contains("average is 0.9 there, and null here"));
+    assert!(
+        with(&|plan| plan.recipe.average = None)
+            .contains("average was 0.9 in the checkpoint and is null now")
+    );
     assert!(with(&|plan| plan.recipe.model.intercept = false).contains("model.intercept is true there"));
     assert!(
         with(&|plan| plan.learning_rate = training::annealed(&plan.recipe.rule, 12))
             .contains("schedule is")
     );
     assert!(with(&|plan| plan.max_skips = 1).contains("max_skips is 0 there"));
-    assert!(with(&|plan| plan.stopping = None).contains("stopping is nothing there, and null here"));
+    assert!(
+        with(&|plan| plan.stopping = None)
+            .contains("stopping was nothing in the checkpoint and is null now")
+    );
     let batches = |size, updates, shuffle| wgpu_optim::regression::train::Batches::Epochs {
         rows: 50,
         size,
@@ -377,21 +383,21 @@ fn a_checkpoint_of_something_else_is_refused_by_the_field() {
     };
     assert!(
         with(&|plan| plan.batches = batches(10, 12, None))
-            .contains("batch_size is 20 there, and 10 here")
+            .contains("batch_size was 20 in the checkpoint and is 10 now")
     );
     let shuffle = Some(Shuffle { seed: 1, window: 64 });
     assert!(with(&|plan| plan.batches = batches(20, 12, shuffle)).contains("shuffle is null there"));
     assert!(
         with(&|plan| plan.batches = batches(20, 2, None))
-            .contains("update is 4 there, and at most 2 here")
+            .contains("update was 4 in the checkpoint and is at most 2 now")
     );
     let options = |seed| Options { features: 3, noise: 0.5, seed, ..Options::default() };
     let other = Problem::synthetic(50, &options(5)).unwrap();
-    assert!(refused(&other, &plan).contains("data.synthetic.seed is 4 there, and 5 here"));
+    assert!(refused(&other, &plan).contains("data.synthetic.seed was 4 in the checkpoint and is 5 now"));
     let (x, y) = problem.materialize::<f64>().unwrap();
     let table = Problem::table("t", 3, x, y);
     assert!(refused(&table, &plan).contains("data.kind is \"synthetic\" there"));
-    // A longer run is the same run.
+    // An extension of a run counts as the same run.
     let longer = TrainPlan { batches: batches(20, 100, None), ..plan.clone() };
     let configuration = Configuration::new(&problem, &longer).unwrap();
     RunState::read(Path::new("/a"), &bytes, &longer, &configuration).unwrap();

@@ -1,5 +1,5 @@
-//! Many updates in one dispatch: each of them within the bounds of its definition, and the same bits
-//! however they are divided among dispatches or settings.
+//! Many updates in one dispatch: each is within the bounds of its definition, and the bits do not depend on the division
+//! among dispatches or settings.
 
 use crate::common;
 
@@ -7,6 +7,7 @@ use common::gpu::Gpu;
 use common::step::{Expected, rules};
 use common::{Random, assert_bits, assert_within, widen};
 use wgpu_optim::cpu::{Bounded, Number, RuleConstants, Step, StepState, exact_step, update_penalized};
+use wgpu_optim::regression::TargetKind;
 use wgpu_optim::regression::kernels::{
     DescentOptions, DeviceDataset, GradientLayout, SmallBatchKernel, Sweep, SweepOptions,
 };
@@ -14,7 +15,7 @@ use wgpu_optim::regression::reference::BoundedSums;
 use wgpu_optim::regression::reference::gradient::{Rows, gradient};
 use wgpu_optim::{Adam, Batch, Error, Loss, Model, Penalty, Rule, Sgd, Span, Window};
 
-/// A small problem and how it is trained.
+/// A small problem and its training.
 #[derive(Clone)]
 struct Problem {
     options: DescentOptions,
@@ -23,7 +24,7 @@ struct Problem {
     start: Vec<f32>,
 }
 
-/// What is left on the device.
+/// The final state on the device.
 #[derive(Default)]
 struct Outcome {
     /// The parameters, and each plane of the state.
@@ -34,17 +35,17 @@ struct Outcome {
 }
 
 impl Problem {
-    /// Any numbers of size up to one.
+    /// Random numbers within ±1.
     fn random(model: Model, rule: Rule, rows: usize, max_batch: u64) -> Self {
         let mut random = Random(model.features as u64 + rows as u64);
         let (x, mut sides) = (random.units(rows * model.features), random.units(rows * model.side()));
         let scale = 2.0 / (model.features as f32).sqrt();
         let start = random.units(model.params()).iter().map(|w| scale * w).collect();
         for (i, side) in sides.chunks_mut(model.side()).enumerate() {
-            match model.loss {
-                Loss::Logistic => side[0] = (i % 2) as f32,
-                Loss::Poisson => side[0] = (i * i % 5) as f32,
-                _ => {}
+            match model.loss.target_kind() {
+                TargetKind::Binary => side[0] = (i % 2) as f32,
+                TargetKind::Count => side[0] = (i * i % 5) as f32,
+                TargetKind::Real | TargetKind::Class => {}
             }
             if let Some(at) = model.weight_at() {
                 side[at] = side[at].abs() * 3.0;
@@ -73,14 +74,14 @@ impl Problem {
         SmallBatchKernel::new(&gpu.device, &samples, &params, self.options, true).unwrap()
     }
 
-    /// Batches of the most rows, in order and over and over; the last one of an epoch is ragged.
+    /// Batches of the maximum size, in order, over several epochs; the last one of an epoch is smaller.
     fn batches(&self, updates: usize) -> Vec<Batch> {
         let (rows, size) = (self.rows(), self.options.max_batch);
         let epoch = (0..rows).step_by(size as usize);
         epoch.map(|at| Batch::new(at, size.min(rows - at))).cycle().take(updates).collect()
     }
 
-    /// The rows of a batch, one behind the other.
+    /// The rows of a batch, row-major.
     fn batch(&self, batch: Batch) -> (Vec<f32>, Vec<f32>) {
         let of = |values: &[f32], width: usize| {
             let row = |i| &values[batch.row(i) as usize * width..][..width];
@@ -89,7 +90,7 @@ impl Problem {
         (of(&self.x, self.options.model.features), of(&self.sides, self.options.model.side()))
     }
 
-    /// Trains with so many updates a submission.
+    /// Trains with a number of updates per submission.
     fn train(&self, gpu: &Gpu, batches: &[Batch], at_once: usize) -> Outcome {
         let mut epochs = self.epochs(gpu);
         let mut outcome = Outcome::default();
@@ -103,7 +104,7 @@ impl Problem {
     }
 }
 
-/// Makes some updates.
+/// Computes some updates.
 fn update(gpu: &Gpu, epochs: &mut SmallBatchKernel, batches: &[Batch], lr: f32) -> Outcome {
     epochs.prepare(&gpu.queue, batches, &vec![lr; batches.len()]).unwrap();
     gpu.run(|pass| epochs.record(pass));
@@ -118,7 +119,7 @@ fn update(gpu: &Gpu, epochs: &mut SmallBatchKernel, batches: &[Batch], lr: f32) 
     Outcome { losses, trace, gradient, values: read.collect() }
 }
 
-/// One update of padded parameters and moments by the definition.
+/// The definition of an update of padded parameters and moments.
 fn step<N: Number>(options: &DescentOptions, step: &Step<N>, values: &mut [Vec<N>], gradient: &[N]) {
     let shape = GradientLayout::new(&options.model).unwrap();
     let weights = 4 * shape.vectors as usize;
@@ -131,7 +132,7 @@ fn step<N: Number>(options: &DescentOptions, step: &Step<N>, values: &mut [Vec<N
     }
 }
 
-/// Follows a few updates one by one, and compares every loss, gradient, parameter and moment.
+/// Compares every loss, gradient, parameter and moment of several updates.
 #[track_caller]
 fn assert_follows(gpu: &Gpu, problem: &Problem, batches: &[Batch]) -> Outcome {
     let options = &problem.options;
@@ -169,7 +170,7 @@ fn assert_follows(gpu: &Gpu, problem: &Problem, batches: &[Batch]) -> Outcome {
         for (expected, actual) in bounded.into_iter().zip(&actual.values) {
             Expected(expected).assert(&format!("{what}: bounds"), actual);
         }
-        // Squares and a weight decay are added up in f32 there and in f64 here.
+        // The L2 penalty and a weight decay are summed in f32 there and in f64 here.
         if gpu.exact && options.penalty.squares() == 0.0 {
             step(options, &counted, &mut values, &actual.gradient);
             for (expected, actual) in values.iter().zip(&actual.values) {
@@ -204,14 +205,15 @@ fn models(features: usize) -> Vec<Model> {
         model(Loss::Huber { epsilon: 0.25 }),
         Model { intercept: false, ..model(Loss::Quantile { quantile: 0.75 }) },
         Model { weighted: true, ..model(Loss::Logistic) },
+        model(Loss::SquaredHinge),
         Model { intercept: false, offset: true, ..model(Loss::Poisson) },
     ]
 }
 
-/// Features and rows of a batch: one thread, and workgroups that share columns in every way.
+/// Features and batch sizes for one thread, and for workgroups with every division of the columns.
 const SIZES: [(usize, u64); 6] = [(1, 10), (6, 33), (31, 32), (40, 20), (130, 9), (600, 5)];
 
-/// Every rule with the model and the size of a batch that `k` selects for it.
+/// Every rule with the model and batch size selected by `k`.
 #[track_caller]
 fn assert_rules_follow(k: usize) {
     let Some(gpu) = Gpu::get() else { return };
@@ -284,7 +286,7 @@ fn shuffled_batches_are_made_of_the_rows_of_their_windows() {
     }
 }
 
-/// More updates than a dispatch makes.
+/// More updates than one dispatch can make.
 #[test]
 fn how_updates_are_divided_among_dispatches_changes_no_bit() {
     let Some(gpu) = Gpu::get() else { return };
@@ -301,7 +303,7 @@ fn how_updates_are_divided_among_dispatches_changes_no_bit() {
             let parts = problem.train(gpu, &batches, at_once);
             assert_same(&format!("{at_once} at once"), &parts, &whole);
         }
-        // None was left out.
+        // Every combination occurred.
         let last = problem.batches(updates).pop().unwrap();
         let (x, sides) = problem.batch(last);
         let before = &whole.trace[(updates - 2) * whole.values[0].len()..][..whole.values[0].len()];
@@ -315,7 +317,7 @@ fn how_updates_are_divided_among_dispatches_changes_no_bit() {
     }
 }
 
-/// Small integers, steps of a power of two and batches of a power of two: nothing is ever rounded.
+/// Small integers, learning rates and batch sizes that are powers of two: all operations are exact.
 #[test]
 fn exact_data_have_the_exact_parameters() {
     let Some(gpu) = Gpu::get() else { return };
@@ -342,7 +344,7 @@ fn exact_data_have_the_exact_parameters() {
             assert_eq!(widen(&expected), params, "the data are not exact");
             let actual = problem.train(gpu, &batches, 3);
             let actual = GradientLayout::new(&model).unwrap().unpad(&actual.values[0]);
-            // −0 and 0 are one number here.
+            // −0 equals 0 here.
             let plus_zero = |values: &[f32]| values.iter().map(|v| v + 0.0).collect::<Vec<f32>>();
             assert_bits(&format!("{model:?}"), &plus_zero(&actual), &plus_zero(&expected));
         }
@@ -417,10 +419,10 @@ fn sweeps_that_cannot_be_are_refused() {
     };
     let rules = [Adam::default().into(), Sgd::default().into()];
     let text = new(&rules, &[0.0; 3], sweeping).unwrap_err().to_string();
-    assert_eq!(text, "the parameters to start with: 3 elements where there should be 4");
+    assert_eq!(text, "the parameters to start with: 3 elements instead of 4");
     let none = SweepOptions { orders: 0, ..sweeping };
     let text = new(&rules, &[0.0; 4], none).unwrap_err().to_string();
-    assert_eq!(text, "the number of orders is 0, and must be at least 1");
+    assert_eq!(text, "the number of orders is 0, but must be at least 1");
     let many = SweepOptions { orders: usize::MAX, ..sweeping };
     assert!(matches!(new(&rules, &[0.0; 4], many), Err(Error::Limit { .. })));
     let wrong = Adam { lr: -1.0, ..Adam::default() };
@@ -429,9 +431,9 @@ fn sweeps_that_cannot_be_are_refused() {
     let mut sweep = new(&rules, &[0.0; 4], sweeping).unwrap();
     let batches = problem.batches(4);
     let text = sweep.prepare(&gpu.queue, &[&batches]).unwrap_err().to_string();
-    assert_eq!(text, "orders: 1 elements where there should be 2");
+    assert_eq!(text, "orders: 1 elements instead of 2");
     let text = sweep.prepare(&gpu.queue, &[&batches, &batches[..3]]).unwrap_err().to_string();
-    assert_eq!(text, "batches of an order: 3 elements where there should be 4");
+    assert_eq!(text, "batches of an order: 3 elements instead of 4");
     assert_eq!(sweep.fit(2, 0).unwrap_err().to_string(), "there is no setting 2: there are 2");
     assert_eq!(sweep.fit(0, 2).unwrap_err().to_string(), "there is no order 2: there are 2");
     assert!(new(&[], &[0.0; 4], sweeping).unwrap().params().is_empty());
@@ -449,7 +451,7 @@ fn what_does_not_fit_is_refused() {
         SmallBatchKernel::new(&gpu.device, samples, &params, options, false).unwrap_err()
     };
     let text = refused(&samples, problem.options).to_string();
-    assert_eq!(text, "the number of rows in a batch is 257, and must be as small as Epochs::fits says");
+    assert_eq!(text, "the number of rows in a batch is 257, but must be as small as Epochs::fits says");
     let options = DescentOptions { max_batch: 8, max_batches: 3, ..problem.options };
     let two = DeviceDataset::with_max_buffer(&gpu.device, *samples.shape(), 600, 8, 300 * 256).unwrap();
     let text = refused(&two, options).to_string();
@@ -462,13 +464,13 @@ fn what_does_not_fit_is_refused() {
         epochs.prepare(&gpu.queue, batches, &vec![0.1; rates]).unwrap_err().to_string()
     };
     let text = refused(&[Batch::new(0, 8); 2], 1);
-    assert_eq!(text, "learning rates: 1 elements where there should be 2");
+    assert_eq!(text, "learning rates: 1 elements instead of 2");
     let text = refused(&[Batch::new(0, 8); 4], 4);
-    assert_eq!(text, "the number of batches is 4, and must be no more than there is room for");
+    assert_eq!(text, "the number of batches is 4, but must be no more than there is room for");
     let text = refused(&[Batch::new(0, 9)], 1);
     assert!(text.starts_with("the number of rows in a batch is 9"), "{text}");
     let text = refused(&[Batch::new(596, 8)], 1);
-    assert_eq!(text, "the end of a batch is 604, and must be within the data");
+    assert_eq!(text, "the end of a batch is 604, but must be within the data");
     let window = Some(Window { first: 0, rows: 600, key: [0; 2] });
     let text = refused(&[Batch { first: 0, rows: 8, window }], 1);
     assert!(text.starts_with("the first row of a batch is 0"), "{text}");

@@ -1,5 +1,5 @@
-//! Gradients of every loss: on data for which every order of summation is exact, on random data within
-//! the bounds of f32 sums, and always the same bits.
+//! Gradients of every loss: exact on data for which every order of summation is exact, within bounds on random data, and
+//! reproducible bit by bit.
 
 use crate::common;
 
@@ -7,6 +7,7 @@ use common::gpu::Gpu;
 use common::{Random, assert_bits, assert_within, widen};
 use wgpu_optim::cpu::Bounded;
 use wgpu_optim::gpu::ReadBack;
+use wgpu_optim::regression::TargetKind;
 use wgpu_optim::regression::kernels::{DeviceDataset, Gradient, GradientLayout, Reduction};
 use wgpu_optim::regression::reference::BoundedSums;
 use wgpu_optim::regression::reference::gradient::{Rows, gradient};
@@ -30,13 +31,13 @@ fn linear(features: usize) -> Model {
 }
 
 impl Data {
-    /// Small integers: every sum is one below 2²⁴, so its order does not matter. No residual is zero,
-    /// so a row that is dropped or taken twice changes the intercepts' gradient.
+    /// Small integers: every sum is below 2²⁴, so its order does not matter. No residual is zero, so a dropped or repeated
+    /// row changes the gradient of the intercepts.
     fn exact(features: usize, rows: usize) -> Self {
         Self::exact_of(linear(features), rows)
     }
 
-    /// [`exact`](Self::exact) for a model of residuals, with weights and offsets that are small integers too.
+    /// [`exact`](Self::exact) data for a model of residuals, with small integers as weights and offsets.
     fn exact_of(model: Model, rows: usize) -> Self {
         let features = model.features;
         let mut random = Random((features * 1_000_003 + rows) as u64);
@@ -60,7 +61,7 @@ impl Data {
         Data { model, x, sides, params }
     }
 
-    /// Parameters of zero, so that every probability and every mean is one and the same power of two.
+    /// Zero parameters, so that every probability and every mean is the same power of two.
     fn even(model: Model, rows: usize) -> Self {
         let mut random = Random(rows as u64);
         let x: Vec<f32> = (0..rows * model.features).map(|_| random.integer(8)).collect();
@@ -77,7 +78,7 @@ impl Data {
         Data { model, x, sides, params: vec![0.0; model.params()] }
     }
 
-    /// Any numbers of size up to one.
+    /// Random numbers within ±1.
     fn random(features: usize, rows: usize) -> Self {
         Self::random_of(linear(features), rows)
     }
@@ -86,15 +87,15 @@ impl Data {
         let mut random = Random(model.features as u64);
         let mut values = |n: usize| (0..n).map(|_| random.unit()).collect::<Vec<f32>>();
         let (x, mut sides) = (values(rows * model.features), values(rows * model.side()));
-        // Scores of size about one, however many features there are.
+        // Scores of magnitude about one for every number of features.
         let scale = 2.0 / (model.features as f32).sqrt();
         let params = values(model.params()).iter().map(|w| scale * w).collect();
         for (i, side) in sides.chunks_mut(model.side()).enumerate() {
-            match model.loss {
-                Loss::Logistic => side[0] = (i % 2) as f32,
-                Loss::Poisson => side[0] = (i * i % 5) as f32,
-                Loss::Softmax { classes } => side[0] = (i * 7 % classes as usize) as f32,
-                _ => {}
+            match model.loss.target_kind() {
+                TargetKind::Binary => side[0] = (i % 2) as f32,
+                TargetKind::Count => side[0] = (i * i % 5) as f32,
+                TargetKind::Class => side[0] = (i * 7 % model.outputs) as f32,
+                TargetKind::Real => {}
             }
             if let Some(at) = model.weight_at() {
                 side[at] = side[at].abs() * 3.0;
@@ -111,7 +112,7 @@ impl Data {
         Batch::new(0, self.rows())
     }
 
-    /// The rows of a batch, one behind the other.
+    /// The rows of a batch, row-major.
     fn batch(&self, batch: Batch) -> (Vec<f32>, Vec<f32>) {
         let of = |values: &[f32], width: usize| {
             let row = |i| &values[batch.row(i) as usize * width..][..width];
@@ -120,7 +121,7 @@ impl Data {
         (of(&self.x, self.model.features), of(&self.sides, self.model.side()))
     }
 
-    /// The gradient and last the loss, by the definition in f64.
+    /// The definition in f64: the gradient, then the loss.
     fn definition(&self, batch: Batch) -> Vec<f64> {
         let (x, sides) = self.batch(batch);
         let (x, sides) = (widen(&x), widen(&sides));
@@ -131,8 +132,7 @@ impl Data {
         result
     }
 
-    /// What f32 makes of exact sums: one rounding of 1/N or 2/N, and one of the product. Sums are whole
-    /// multiples of `unit`.
+    /// The f32 result of exact sums: one rounding of 1/N or 2/N, and one of the product. Sums are multiples of `unit`.
     fn scaled_sums(&self, batch: Batch, unit: f64) -> Vec<f32> {
         let (_, sides) = self.batch(batch);
         let weight = |at: usize| sides.chunks(self.model.side()).map(|s| f64::from(s[at])).sum();
@@ -153,7 +153,7 @@ impl Data {
         grads.chain([scaled(halves, loss)]).collect()
     }
 
-    /// The gradient and last the loss, and how far a device may be from them.
+    /// The gradient, then the loss, with bounds.
     fn bounds(&self, batch: Batch, (depth, dot_depth): (u32, u32)) -> Vec<Bounded> {
         let (x, sides) = self.batch(batch);
         let rows = Rows { x: &x, sides: &sides };
@@ -181,7 +181,7 @@ impl<'a> Rig<'a> {
         Self::over(gpu, data, samples, max_batch, max_batches)
     }
 
-    /// In chunks of at most `chunk` rows.
+    /// The data set in chunks of at most `chunk` rows.
     fn chunked(gpu: &'a Gpu, data: &Data, chunk: u64, max_batch: u64, max_batches: u32) -> Self {
         let shape = GradientLayout::new(&data.model).unwrap();
         let bytes = shape.x_bytes(chunk).max(chunk * u64::from(shape.side) * 4);
@@ -206,7 +206,7 @@ impl<'a> Rig<'a> {
         Rig { gpu, shape, samples, gradient, grads, max_batches }
     }
 
-    /// The gradient of each batch and last its loss. All are prepared at once as far as there is room.
+    /// The gradient of each batch, then its loss. As many batches as possible are prepared at once.
     fn run(&mut self, batches: &[Batch]) -> Vec<Vec<f32>> {
         let (gpu, width) = (self.gpu, self.grads.len as usize);
         let noise = Random(8).values(width);
@@ -239,13 +239,13 @@ impl<'a> Rig<'a> {
     }
 }
 
-/// Each batch of exact data has the exact result.
+/// Asserts that each batch of exact data has the exact result.
 #[track_caller]
 fn assert_exact(rig: &mut Rig, data: &Data, batches: &[Batch]) {
     assert_exact_to(1.0, rig, data, batches);
 }
 
-/// [`assert_exact`] where sums are multiples of `unit`.
+/// [`assert_exact`] for sums that are multiples of `unit`.
 #[track_caller]
 fn assert_exact_to(unit: f64, rig: &mut Rig, data: &Data, batches: &[Batch]) {
     for (batch, actual) in batches.iter().zip(rig.run(batches)) {
@@ -261,7 +261,7 @@ fn assert_exact_to(unit: f64, rig: &mut Rig, data: &Data, batches: &[Batch]) {
     }
 }
 
-/// Batches of every length in `lengths`, at starts all over the data.
+/// Batches of every length in `lengths`, at starts throughout the data.
 fn batches(data: &Data, lengths: &[u64]) -> Vec<Batch> {
     let start = |(i, &rows): (usize, &u64)| Batch::new(i as u64 * 37 % (data.rows() - rows + 1), rows);
     lengths.iter().enumerate().map(start).collect()
@@ -340,7 +340,7 @@ fn batches_across_chunks_are_those_of_one_chunk() {
     }
 }
 
-/// Chunks of whole batches, but batches that start anywhere.
+/// Chunks of whole batches, and batches that start anywhere.
 #[test]
 fn a_batch_may_lie_across_chunks_that_hold_whole_batches() {
     let Some(gpu) = Gpu::get() else { return };
@@ -351,7 +351,7 @@ fn a_batch_may_lie_across_chunks_that_hold_whole_batches() {
     assert_exact(&mut rig, &data, &across);
 }
 
-/// Each row alone has something in its column.
+/// Each column has one non-zero row.
 #[test]
 fn one_hot_rows_show_every_row() {
     let Some(gpu) = Gpu::get() else { return };
@@ -372,7 +372,7 @@ fn one_hot_rows_show_every_row() {
     }
 }
 
-/// The gradient that was exact twice is no evidence of order; that of random data is.
+/// Exact gradients do not show the order of a sum; those of random data do.
 #[test]
 fn the_same_batch_has_the_same_bits() {
     let Some(gpu) = Gpu::get() else { return };
@@ -400,7 +400,7 @@ fn random_data_stay_within_the_bounds_of_f32_sums() {
     }
 }
 
-/// The gradient of a batch and its loss are as near the definition as [`BoundedSums`] says.
+/// Asserts that the gradient of a batch and its loss are within the bounds of [`BoundedSums`].
 #[track_caller]
 fn assert_within_bounds(rig: &mut Rig, data: &Data, batch: Batch) {
     let actual = widen(&rig.run(&[batch])[0]);
@@ -410,7 +410,7 @@ fn assert_within_bounds(rig: &mut Rig, data: &Data, batch: Batch) {
     let errors: Vec<f64> = bounds.iter().map(|bound| factor * bound.error).collect();
     let what = format!("{:?}, {batch:?}", data.model);
     assert_within(&what, &actual, &values, &errors);
-    // The definition is that of the plain function too.
+    // The plain function gives the same result.
     let definition = data.definition(batch);
     let near: Vec<f64> = errors.iter().map(|error| error * 1e-3).collect();
     assert_within(&what, &values, &definition, &near);
@@ -427,6 +427,7 @@ fn models(features: usize) -> Vec<Model> {
         model(Loss::Huber { epsilon: 0.25 }),
         Model { intercept: false, ..model(Loss::Quantile { quantile: 0.75 }) },
         Model { weighted: true, ..model(Loss::Logistic) },
+        Model { weighted: true, offset: true, ..model(Loss::SquaredHinge) },
         Model { offset: true, ..model(Loss::Poisson) },
         Model { weighted: true, ..model(Loss::Softmax { classes: 4 }) },
         Model { intercept: false, offset: true, ..model(Loss::Softmax { classes: 13 }) },
@@ -457,7 +458,7 @@ fn every_loss_is_exact_on_exact_data() {
             let (data, unit) = match model.loss {
                 Loss::Mse | Loss::SquaredError => (Data::exact_of(model, 530), 1.0),
                 Loss::Huber { .. } | Loss::Quantile { .. } => (Data::exact_of(model, 530), 1.0 / 32.0),
-                // ln 2 and ln K are not sums of powers of two: the loss is compared within bounds elsewhere.
+                // ln 2 and ln K are not exact, so the loss is compared elsewhere, within bounds.
                 Loss::Softmax { classes: 13 } => continue,
                 _ => (Data::even(Model { offset: false, ..model }, 530), 0.25),
             };
@@ -474,7 +475,7 @@ fn every_loss_is_exact_on_exact_data() {
                 }
                 let what = format!("{:?}, {batch:?}", data.model);
                 let expected = widen(&expected);
-                // One rounding of 1/N and one of the product; a quotient where rows have weights.
+                // One rounding of 1/N and one of the product; with weights, of a quotient.
                 let units = if data.model.weighted { 10.0 } else { 0.0 };
                 let units = if rig.gpu.exact { units } else { units + 4.0 };
                 let ulps: Vec<f64> = expected.iter().map(|x| units * U * x.abs()).collect();
@@ -484,7 +485,7 @@ fn every_loss_is_exact_on_exact_data() {
     }
 }
 
-/// A batch that is larger than a run is summed run by run.
+/// A batch larger than a segment is summed segment by segment.
 #[test]
 fn batches_of_many_runs_drop_no_row() {
     let Some(gpu) = Gpu::get() else { return };
@@ -498,7 +499,7 @@ fn batches_of_many_runs_drop_no_row() {
     }
 }
 
-/// How rows are cut into buffers changes no bit of batches that follow each other from row 0 on.
+/// The division of rows into buffers does not change the bits of consecutive batches from row 0.
 #[test]
 fn chunks_do_not_change_a_bit() {
     let Some(gpu) = Gpu::get() else { return };
@@ -542,12 +543,12 @@ fn windows_that_cannot_be_are_refused() {
         rig.gradient.prepare(&gpu.queue, &[Batch { first, rows, window }]).unwrap_err().to_string()
     };
     let text = refused(&mut rig, 0, 10, (0, 100));
-    assert_eq!(text, "the end of a window is 100, and must be within one chunk of the data");
+    assert_eq!(text, "the end of a window is 100, but must be within one chunk of the data");
     let text = refused(&mut rig, 40, 20, (0, 50));
-    assert_eq!(text, "the end of a batch is 60, and must be within its window");
+    assert_eq!(text, "the end of a batch is 60, but must be within its window");
 }
 
-/// Gradients and updates in one submission, as a training loop records them.
+/// Records gradients and updates in one submission, like a training loop.
 #[test]
 fn a_training_loop_in_one_submission_is_the_loop_step_by_step() {
     let Some(gpu) = Gpu::get() else { return };

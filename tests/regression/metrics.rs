@@ -1,5 +1,5 @@
-//! The metrics against scikit-learn's: of small arrays in `golden/metrics.json`, and of the predictions of
-//! its own solvers in `golden/regressions.json`.
+//! The metrics against scikit-learn's: for small arrays (`golden/metrics.json`) and for the predictions of its solvers
+//! (`golden/regressions.json`).
 
 use crate::regressions;
 
@@ -25,7 +25,7 @@ struct Case {
     expected: f64,
 }
 
-/// The metric of that name.
+/// The metric of this name.
 fn measure(
     metric: &str,
     y: &[f64],
@@ -66,7 +66,7 @@ fn small_arrays_have_the_metrics_of_scikit_learn() {
     }
 }
 
-/// What scikit-learn's metric of that name is given.
+/// The arguments of scikit-learn's metric.
 fn predictions(case: &Regression, metric: &str, scores: &[f64]) -> Vec<f64> {
     match metric {
         "accuracy" => metrics::classes(scores, case.coef.len()),
@@ -78,7 +78,7 @@ fn predictions(case: &Regression, metric: &str, scores: &[f64]) -> Vec<f64> {
 #[test]
 fn solvers_predictions_have_the_metrics_of_scikit_learn() {
     let cases = regressions();
-    assert_eq!(cases.len(), 14);
+    assert_eq!(cases.len(), 15);
     for case in &cases {
         let (x, y) = case.rows();
         let (scores, model, weights) = (case.scores(&x), case.model(), case.weights.as_deref());
@@ -90,7 +90,7 @@ fn solvers_predictions_have_the_metrics_of_scikit_learn() {
         if let Some(expected) = &case.classes {
             assert_eq!(&metrics::classes(&scores, model.outputs), expected, "{}", case.name);
         }
-        // Only Poisson's half deviance is not the loss, but that beyond what a perfect model has.
+        // Except for Poisson, half the deviance is the loss.
         let perfect = match case.loss {
             Loss::Poisson => {
                 let perfect = |y: &f64| if *y == 0.0 { 0.0 } else { y - y * y.ln() };
@@ -108,23 +108,20 @@ fn what_does_not_fit_is_named() {
     let message = |result: Result<f64, MetricError>| result.unwrap_err().to_string();
     let three = [0.0, 1.0, 1.0];
     let text = message(metrics::accuracy(&three, &three[..2], None));
-    assert_eq!(text, "there are 2 predictions where there should be 3");
+    assert_eq!(text, "there are 2 predictions instead of 3");
     let text = message(metrics::r2(&three, &three, 2, None));
-    assert_eq!(text, "there are 3 values of y where there should be 2");
+    assert_eq!(text, "there are 3 values of y instead of 2");
     let text = message(metrics::log_loss(&three, &three, 3, None));
-    assert_eq!(text, "there are 3 scores where there should be 9");
+    assert_eq!(text, "there are 3 scores instead of 9");
     let text = message(metrics::roc_auc(&three, &three, Some(&[1.0])));
-    assert_eq!(text, "there are 1 weights where there should be 3");
+    assert_eq!(text, "there are 1 weights instead of 3");
     let text = message(metrics::roc_auc(&three, &three, Some(&[1.0, -2.0, 1.0])));
-    assert_eq!(text, "weight 1 is -2.0, and must be finite and ≥ 0");
+    assert_eq!(text, "weight 1 is -2.0, but must be finite and ≥ 0");
     let text = message(metrics::mean_squared_error(&[], &[], 1, None));
     assert_eq!(text, "there is no row to measure");
     let text = message(metrics::mean_absolute_error(&three, &three, 1, Some(&[0.0; 3])));
     assert_eq!(text, "there is no row to measure: every weight is 0");
-    assert_eq!(
-        message(metrics::r2(&three, &three, 0, None)),
-        "there are 3 values of y where there should be 0"
-    );
+    assert_eq!(message(metrics::r2(&three, &three, 0, None)), "there are 3 values of y instead of 0");
     assert_eq!(message(metrics::log_loss(&three, &[], 0, None)), "there is no row to measure");
 }
 
@@ -177,12 +174,13 @@ fn a_prediction_that_is_nan_is_never_hidden() {
         Loss::Huber { epsilon: 0.1 },
         Loss::Quantile { quantile: 0.5 },
         Loss::Logistic,
+        Loss::SquaredHinge,
         Loss::Poisson,
     ] {
         let half = metrics::half_deviance(&Model::new(1, loss), &y, &given, None).unwrap();
         assert!(half.is_nan(), "{loss:?}");
     }
-    // But a row that does not count cannot spoil a mean.
+    // But a row of weight 0 does not affect a mean.
     let weights = Some(&[1.0, 0.0, 1.0][..]);
     assert_eq!(metrics::mean_squared_error(&y, &given, 1, weights), Ok(0.25));
 

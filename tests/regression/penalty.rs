@@ -1,5 +1,4 @@
-//! What large weights cost: where training comes to rest is the minimum of loss and penalty, whatever the
-//! rule.
+//! Penalties: training converges to the minimum of loss and penalty with every rule.
 
 use crate::{common, training};
 
@@ -14,7 +13,7 @@ use wgpu_optim::{
     Adagrad, Adam, Adamax, Lion, Loss, Model, NAdam, Penalty, RmsProp, Rule, Schedule, Sgd,
 };
 
-/// Orthogonal features of mean zero and size one, so that weights are found each by itself.
+/// Orthogonal features of mean zero and variance one, so that weights are independent.
 const X: [[f64; 3]; 4] = [[1.0, 1.0, 1.0], [1.0, -1.0, -1.0], [-1.0, 1.0, -1.0], [-1.0, -1.0, 1.0]];
 /// The weights and the intercept of least squares.
 const LEAST_SQUARES: [f64; 4] = [0.75, -0.125, 0.0625, 0.5];
@@ -31,7 +30,7 @@ fn problem() -> (Problem, Model) {
     (problem, model)
 }
 
-/// Every rule that has a minimum of its own, with all that changes how long its steps are.
+/// Every rule that converges to a minimum, with all options that change the length of steps.
 fn rules() -> Vec<Rule> {
     let sgd = Sgd { lr: 0.1, ..Sgd::default() };
     let momentum = Sgd { lr: 0.02, momentum: 0.9, ..sgd };
@@ -56,8 +55,8 @@ fn rules() -> Vec<Rule> {
     ]
 }
 
-/// Full batches. Rules that divide by the size of gradients go to and fro by the learning rate, which so
-/// falls; but not where a momentum buffer holds steps of rates that are past.
+/// Full batches. Rules that normalize gradients oscillate by the learning rate, so it decays; but not if the momentum
+/// buffer holds steps with earlier learning rates.
 fn settling(problem: &Problem, recipe: Recipe) -> TrainPlan {
     let lr = recipe.rule.lr();
     let of = |lr| Schedule::constant(lr).unwrap();
@@ -68,7 +67,7 @@ fn settling(problem: &Problem, recipe: Recipe) -> TrainPlan {
     TrainPlan { learning_rate, ..plan(problem, recipe, problem.rows, 3000) }
 }
 
-/// What minimises ½ (w − v)² + l1 |w| + ½ l2 w².
+/// The minimizer of ½ (w − v)² + l1 |w| + ½ l2 w².
 fn minimum(v: f64, penalty: &Penalty) -> f64 {
     let shrunk = v.signum() * (v.abs() - penalty.magnitudes()).max(0.0);
     shrunk / (1.0 + penalty.squares())
@@ -81,7 +80,7 @@ fn every_rule_rests_where_loss_and_penalty_are_least() {
     for (rule, penalty) in rules().into_iter().flat_map(|rule| penalties.map(|p| (rule, p))) {
         let recipe = Recipe { penalty, ..Recipe::new(model, rule) };
         let weights = LEAST_SQUARES[..3].iter().map(|&v| minimum(v, &penalty));
-        // What the intercept is costs nothing.
+        // The intercept is not penalised.
         let expected: Vec<f64> = weights.chain([LEAST_SQUARES[3]]).collect();
         for (on, report) in everywhere(&problem, &settling(&problem, recipe)) {
             let what = format!("{rule:?}, {penalty:?} on {on}");
@@ -93,8 +92,7 @@ fn every_rule_rests_where_loss_and_penalty_are_least() {
     }
 }
 
-/// The direction alone makes Lion's step, so it shrinks weights by a length too: they come to zero and
-/// stay.
+/// Lion's step depends on the sign alone, so its shrinkage is a length too: weights reach zero and stay there.
 #[test]
 fn lion_shrinks_by_a_length() {
     let (problem, model) = problem();
@@ -106,8 +104,8 @@ fn lion_shrinks_by_a_length() {
     }
 }
 
-/// Each step from the device's own bits: those of the processor's f32 where the device is exact, and within
-/// the bounds of the definition everywhere.
+/// Each step from the device's state: the bits of the processor's f32 path if the device is exact, and within the bounds
+/// of the definition on every device.
 #[test]
 fn a_device_makes_the_steps_of_the_processor() {
     let (Some(gpu), Some(common::gpu::Gpu { exact, .. })) = (gpu(), common::gpu::Gpu::get()) else {

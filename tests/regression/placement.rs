@@ -1,6 +1,5 @@
-//! Wherever rows are while they are trained on, the same bits come of them: on the device, in one buffer or
-//! in many, or brought to it in turns, or made in its kernels; in memory, or read from a file again and
-//! again.
+//! Placements of rows give the same bits: resident in one or several buffers, streamed through two buffers, or generated
+//! in the kernels; in memory, or read from a file in every epoch.
 
 use crate::{common, training};
 
@@ -20,7 +19,7 @@ use wgpu_optim::{Adam, Batch, Evaluation, Lion, Loss, Model, Penalty, RmsProp, R
 
 const ROWS: u64 = 1000;
 
-/// All that a run leaves behind.
+/// The results of a run.
 #[derive(Clone)]
 struct Outcome {
     losses: Vec<f64>,
@@ -43,8 +42,8 @@ impl Outcome {
         Outcome { losses, params, moments, average: worker.params().unwrap(), evaluation }
     }
 
-    /// Fails unless every bit of what was learned is the same, and what evaluates it but for the rounding
-    /// of sums, which are made chunk by chunk.
+    /// Asserts that all parameters have the same bits, and that evaluations agree up to the rounding of sums, which are computed
+    /// chunk by chunk.
     #[track_caller]
     fn assert_is(&self, what: &str, expected: &Outcome) {
         assert!(self.params.iter().all(|p| p.is_finite()) && self.params != self.average, "{what}");
@@ -70,16 +69,16 @@ impl Outcome {
     }
 }
 
-/// The least that a binding may be for what is not rows.
+/// The minimum size of a binding for everything but rows.
 const LEAST: u64 = 1 << 13;
 
-/// Where rows are on a device.
+/// Placement of rows on a device.
 #[derive(Clone, Copy, Debug)]
 enum Place {
     Resident,
-    /// In buffers of at most so many bytes.
+    /// Resident, in buffers of at most this many bytes.
     Chunked(u64),
-    /// In chunks of at most so many bytes that are brought there in turns.
+    /// Streamed, in chunks of at most this many bytes.
     Streamed(u64),
     Virtual,
 }
@@ -114,18 +113,18 @@ fn resident<R: Float>(problem: &Problem, recipe: &Recipe, batches: &Batches) -> 
     on_host::<R>(HostRows::Resident { x: &x, sides: &sides }, problem.rows, recipe, batches)
 }
 
-/// Made or read when they are asked for.
+/// Generated or read on access.
 fn on_demand<R: Float>(problem: &Problem, recipe: &Recipe, batches: &Batches) -> Outcome {
     on_host::<R>(HostRows::OnDemand(problem), problem.rows, recipe, batches)
 }
 
-/// Parameters that are none of them alike.
+/// Parameters that are all different.
 fn start(model: &Model) -> Vec<f64> {
     Random(4).units(model.params()).iter().map(|&p| f64::from(p) * 0.1).collect()
 }
 
-/// Batches that divide the rows and that do not; in their order, in windows that are shuffled, and all
-/// shuffled together: half of them for every other case.
+/// Batch sizes that divide the number of rows and that do not; in order, in shuffled windows, and all rows shuffled: half
+/// of them for every other case.
 fn batches(case: usize) -> Vec<Batches> {
     let shuffle = |seed, window| Some(Shuffle { seed, window });
     let all = [
@@ -136,14 +135,14 @@ fn batches(case: usize) -> Vec<Batches> {
         (64, shuffle(3, 1 << 20)),
         (300, shuffle(4, 200)),
     ];
-    // More than an epoch, and not to its end.
+    // More than one epoch, ending within an epoch.
     let updates = |size| 2 * ROWS.div_ceil(size) + 3;
     let half = all.into_iter().skip(case % 2).step_by(2);
     half.map(|(size, shuffle)| Batches::Epochs { rows: ROWS, size, updates: updates(size), shuffle })
         .collect()
 }
 
-/// A rule for each case in turn, with all that a step can have besides.
+/// A rule for each case, with all other options of a step.
 fn recipe(model: Model, which: usize) -> Recipe {
     let rules: [Rule; 4] = [
         Adam { lr: 0.02, amsgrad: true, ..Adam::default() }.into(),
@@ -170,13 +169,13 @@ fn synthetics() -> Vec<(Problem, Model)> {
         synthetic(5, 3, Loss::SquaredError, ROWS),
         synthetic(64, 1, Loss::Logistic, ROWS),
         synthetic(3, 1, Loss::Poisson, ROWS),
+        synthetic(9, 1, Loss::SquaredHinge, ROWS),
         synthetic(6, 5, Loss::Softmax { classes: 5 }, ROWS),
         synthetic(4, 1, Loss::Quantile { quantile: 0.3 }, ROWS),
     ]
 }
 
-/// Problems of a file whose rows have weights, offsets and several targets: in memory, and read again
-/// whenever rows are asked for.
+/// Problems from a file with weights, offsets and several targets: in memory, and streamed.
 fn files(folder: &TempDir) -> Vec<([Problem; 2], Model)> {
     let path = folder.path().join("rows.csv");
     let mut random = Random(6);
@@ -219,7 +218,7 @@ fn files(folder: &TempDir) -> Vec<([Problem; 2], Model)> {
     ]
 }
 
-/// Bytes of the chunks that a run's rows may be cut into: one batch or window, or several.
+/// Chunk sizes in bytes: one batch or window, or several.
 fn chunks(model: &Model, batches: &Batches) -> [u64; 2] {
     let row = GradientLayout::new(model).unwrap().row_bytes().max(model.side() as u64 * 4);
     [1, 3].map(|units| units * batches.unit() * row)
@@ -284,7 +283,7 @@ fn the_processor_has_the_same_bits_from_rows_on_demand() {
     }
 }
 
-/// A batch is summed run by run, whose length is that of the rows alone.
+/// A batch is summed segment by segment, whose lengths depend on the rows alone.
 #[test]
 fn a_batch_may_be_larger_than_a_chunk() {
     let Some(gpu) = gpu() else { return };
@@ -303,7 +302,7 @@ fn a_batch_may_be_larger_than_a_chunk() {
     }
 }
 
-/// The target of every row that is trained on, in order: a step of length one takes the weight there.
+/// The target of every training row, in order: a step of length one sets the weight to it.
 fn targets_seen(worker: &mut dyn Worker, batches: &Batches) -> Vec<u64> {
     let all: Vec<Batch> = (0..batches.updates()).map(|i| batches.get(i)).collect();
     let mut trace = Vec::new();

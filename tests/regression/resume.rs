@@ -1,4 +1,4 @@
-//! A run that is cut and gone on with comes to the bits of one that never stopped.
+//! An interrupted and resumed run has the bits of an uninterrupted one.
 
 use crate::{common, memory_files, training};
 
@@ -20,14 +20,14 @@ use wgpu_optim::{Adam, Loss, Model, Penalty, Rule};
 
 const UPDATES: u64 = 60;
 
-/// What is told of an update: its number, its batch's loss, and the loss over all rows if that was taken.
+/// The progress report of an update: its number, the loss of its batch, and the loss over all rows if it was evaluated.
 type Told = (u64, u64, Option<u64>);
 
 /// A run, or the rest of one.
 struct Outcome {
     report: Report,
     told: Vec<Told>,
-    /// The states that were saved, the last one at the end.
+    /// The saved states, the final one last.
     states: Vec<RunState>,
 }
 
@@ -64,7 +64,7 @@ impl Observer for Events {
     }
 }
 
-/// After which updates a run is cut.
+/// The updates after which a run is interrupted.
 #[derive(Clone, Copy)]
 enum Cuts {
     Everywhere,
@@ -79,7 +79,7 @@ impl Cuts {
     }
 }
 
-/// Saves a run after every update, and resumes it from the states of `cuts`, by way of a file.
+/// Saves a run after every update, and resumes it from the states of `cuts` through a file.
 fn cut(what: &str, problem: &Problem, plan: &TrainPlan, cuts: Cuts, workers: [&mut dyn Worker; 2]) {
     let [first, second] = workers;
     let whole = follow(problem, plan, first, None, u64::MAX);
@@ -92,7 +92,7 @@ fn cut(what: &str, problem: &Problem, plan: &TrainPlan, cuts: Cuts, workers: [&m
         let (_, bytes) = &files.all()[0];
         let (read, _) = RunState::read(path, bytes, plan, &configuration).unwrap();
         let at = read.progress.update;
-        // On a worker that has been somewhere else.
+        // On a worker with another state.
         let rest = follow(problem, plan, second, Some(read), u64::MAX);
         assert_same(&format!("{what}, cut after update {at}"), &whole, &rest, at);
     }
@@ -112,7 +112,7 @@ fn assert_same(what: &str, whole: &Outcome, rest: &Outcome, at: u64) {
     assert_eq!(bits(&rest.report), bits(&whole.report), "{what}");
     assert_eq!(rest.report.updates, whole.report.updates, "{what}");
     assert_eq!(rest.report.stopped_early, whole.report.stopped_early, "{what}");
-    // Of the very last update it is told behind the state of the end.
+    // The last update is reported after the final state was saved.
     let at = at.min(whole.report.updates - 1);
     let told: Vec<_> = whole.told.iter().filter(|(update, ..)| *update > at).copied().collect();
     assert_eq!(rest.told, told, "{what}");
@@ -129,7 +129,7 @@ fn synthetic(loss: Loss) -> Problem {
     .unwrap()
 }
 
-/// The rows in a file that is held, or read again in every epoch.
+/// Rows of a file in memory, or streamed in every epoch.
 fn file(folder: &Path, memory: u64) -> Problem {
     let (x, y) = synthetic(Loss::Mse).materialize::<f64>().unwrap();
     let mut text = String::from("a,b,c,d,e,y\n");
@@ -144,8 +144,8 @@ fn file(folder: &Path, memory: u64) -> Problem {
     problem
 }
 
-/// Shuffled batches that do not divide the rows, a learning rate that falls, a penalty and an average; every
-/// seventh update is checked, and every fifth evaluated.
+/// Shuffled batches that do not divide the rows, a decaying learning rate, a penalty and an average; every seventh update
+/// is checked, and every fifth evaluated.
 fn plan(problem: &mut Problem, loss: Loss, rule: Rule) -> TrainPlan {
     let model = problem.model(loss, true).unwrap();
     let average = Some(0.9);
@@ -160,12 +160,12 @@ fn plan(problem: &mut Problem, loss: Loss, rule: Rule) -> TrainPlan {
     }
 }
 
-/// Rules that do not climb.
+/// Rules that minimize.
 fn descending() -> impl Iterator<Item = Rule> {
     rules().into_iter().filter(|rule| !rule.common_terms().maximize)
 }
 
-/// On the processor: in f32 with rows made as they are needed, and in f64 with rows in memory.
+/// On the processor: in f32 with generated rows, and in f64 with rows in memory.
 fn on_processor(what: &str, problem: &Problem, plan: &TrainPlan) {
     let start = vec![0.0; plan.recipe.model.params()];
     let (x, sides) = problem.materialize::<f64>().unwrap();
@@ -177,7 +177,7 @@ fn on_processor(what: &str, problem: &Problem, plan: &TrainPlan) {
     cut(&format!("{what}, f64"), problem, plan, cuts, [&mut double(), &mut double()]);
 }
 
-/// On the device, with rows in a place.
+/// On the device, with a placement of the rows.
 fn on_device(
     what: &str,
     gpu: &Gpu,
@@ -220,7 +220,7 @@ fn every_rule_goes_on_with_the_same_bits_on_the_processor() {
     }
 }
 
-/// A device takes long: one rule with bias correction is cut everywhere, the others at the seams.
+/// A device is slow: one rule with bias correction is interrupted everywhere, the others at boundaries.
 fn on_device_cuts(rule: &Rule) -> Cuts {
     if rule.name() == "amsgrad" { Cuts::Everywhere } else { Cuts::AtSeams }
 }
@@ -253,14 +253,7 @@ fn every_rule_goes_on_with_the_same_bits_from_a_file_on_a_device() {
 #[test]
 fn every_loss_goes_on_with_the_same_bits() {
     let rule: Rule = Adam { lr: 0.05, ..Adam::default() }.into();
-    for loss in [
-        Loss::SquaredError,
-        Loss::Huber { epsilon: 0.5 },
-        Loss::Quantile { quantile: 0.3 },
-        Loss::Logistic,
-        Loss::Poisson,
-        Loss::Softmax { classes: 3 },
-    ] {
+    for loss in Loss::ALL {
         let mut problem = synthetic(loss);
         let plan = plan(&mut problem, loss, rule);
         on_processor(loss.name(), &problem, &plan);
@@ -365,7 +358,7 @@ fn a_run_that_would_have_stopped_early_is_not_made_longer() {
     let rule: Rule = Adam { lr: 0.05, ..Adam::default() }.into();
     let mut longer = plan(&mut problem, Loss::Mse, rule);
     longer.learning_rate = wgpu_optim::Schedule::constant(0.05).unwrap();
-    // No epoch is better by so much: it stops behind the third.
+    // No epoch improves by this much: it stops after the third.
     let never = EarlyStopping { tol: 1e9, n_iter_no_change: 2, ..EarlyStopping::default() };
     longer.stopping = Some(never);
     let batches = |updates| Batches::Epochs { rows: problem.rows, size: 20, updates, shuffle: None };

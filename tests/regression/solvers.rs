@@ -1,5 +1,4 @@
-//! Our own training against other people's exact solvers: every case of `golden/regressions.json`, on every
-//! kind of device.
+//! Training against exact solvers: every case of `golden/regressions.json`, on every kind of device.
 
 use crate::{regressions, training};
 
@@ -13,7 +12,7 @@ use wgpu_optim::regression::metrics;
 use wgpu_optim::regression::train::{Batches, Recipe, Report, Shuffle, TrainPlan, score};
 use wgpu_optim::{Adam, Loss, Model, Penalty, Rule, Sgd};
 
-/// A case as a problem of a file, features scaled, and its model.
+/// A case as a file problem with scaled features, and its model.
 fn problem(case: &Regression) -> (Problem, Model) {
     let model = case.model();
     let (x, y) = case.rows();
@@ -46,29 +45,30 @@ fn penalty(case: &Regression) -> Penalty {
     Penalty { alpha, l1_ratio: if alpha > 0.0 { l1 / alpha } else { 0.0 } }
 }
 
-/// Updates that come to a case's minimum.
+/// A plan that converges to a case's minimum.
 #[derive(Clone, Copy)]
 struct Way {
     rule: Rule,
     size: u64,
     updates: u64,
-    /// Whether the learning rate falls to zero.
+    /// Whether the learning rate decays to zero.
     annealed: bool,
 }
 
-/// For a loss whose slope does not vanish where it is least.
+/// For a loss whose derivative does not vanish at the minimum.
 fn kinked() -> Rule {
     Adam { lr: 1.0, betas: (0.99, 0.999), ..Adam::default() }.into()
 }
 
 impl Way {
-    /// From all rows; where the loss is smooth no learning rate need fall.
+    /// Full batches; for a smooth loss the learning rate need not decay.
     fn full(case: &Regression, rows: u64) -> Self {
         let (lr, momentum, updates) = match case.loss {
             Loss::Quantile { .. } => {
                 return Way { rule: kinked(), size: rows, updates: 3000, annealed: true };
             }
             Loss::Logistic => (0.3, 0.98, 1500),
+            Loss::SquaredHinge => (0.03, 0.99, 3000),
             Loss::Softmax { .. } => (0.5, 0.97, 600),
             Loss::Poisson => (0.02, 0.95, 1000),
             _ => (0.2, 0.95, 500),
@@ -77,13 +77,14 @@ impl Way {
         Way { rule, size: rows, updates, annealed: false }
     }
 
-    /// From 64 rows at a time, in another order in every epoch.
+    /// Batches of 64 rows, reshuffled every epoch.
     fn shuffled(case: &Regression) -> Self {
         let (lr, updates) = match case.loss {
             Loss::Quantile { .. } => {
                 return Way { rule: kinked(), size: 64, updates: 6000, annealed: true };
             }
             Loss::Logistic => (0.3, 6000),
+            Loss::SquaredHinge => (0.04, 8000),
             Loss::Softmax { .. } => (0.2, 12_000),
             Loss::Poisson => (0.01, 3000),
             _ => (0.05, 4000),
@@ -107,7 +108,7 @@ impl Way {
     }
 }
 
-/// scikit-learn's metric of that name, of what was summed while the model was evaluated.
+/// The metric with scikit-learn's name, from the evaluation's sums.
 fn measure(metric: &str, case: &Regression, report: &Report) -> Option<f64> {
     let evaluation = &report.evaluation;
     let null_deviance = evaluation.null_poisson_deviance();
@@ -119,13 +120,13 @@ fn measure(metric: &str, case: &Regression, report: &Report) -> Option<f64> {
         "d2_poisson" => score(&case.loss, evaluation, null_deviance),
         "log_loss" => evaluation.mean_loss(),
         "accuracy" => evaluation.accuracy(),
-        // It takes every row's score.
+        // This metric needs the scores of all rows.
         "roc_auc" => return None,
         _ => panic!("an unknown metric: {metric}"),
     })
 }
 
-/// Fails unless training came to the solver's minimum but for so much of it.
+/// Asserts that training reached the solver's minimum within a relative tolerance.
 #[track_caller]
 fn assert_objective(case: &Regression, on: &str, report: &Report, within: f64) {
     let error = (report.objective - case.objective) / case.objective.abs();
@@ -137,15 +138,15 @@ fn assert_objective(case: &Regression, on: &str, report: &Report, within: f64) {
     );
 }
 
-/// Full batches come to the minimum but for rounding: with its metrics and classes, and with its zeros, be
-/// they of the penalty or of a constant feature.
+/// Full batches reach the minimum up to rounding, with its metrics and classes, and with its zeros (from the penalty or
+/// from a constant feature).
 fn full_batches_come_to_the_minimum(of: &str) {
     let cases: Vec<Regression> = regressions().into_iter().filter(|case| case.data == of).collect();
     assert!(!cases.is_empty());
     for case in &cases {
         let (problem, model) = problem(case);
         let way = Way::full(case, problem.rows);
-        // A metric that is not the objective is off by the root of what the objective is off by.
+        // The error of other metrics is the square root of the objective's error.
         let (within, metric_within) = match case.loss {
             Loss::Quantile { .. } => (1e-5, 5e-3),
             Loss::Softmax { .. } => (5e-4, 5e-3),
@@ -155,7 +156,7 @@ fn full_batches_come_to_the_minimum(of: &str) {
             assert_objective(case, on, &report, within);
             for (metric, &expected) in &case.metrics {
                 let Some(actual) = measure(metric, case, &report) else { continue };
-                // Of 1 − a share the error is that of the share.
+                // The error of 1 − share is that of the share.
                 let scale = if ["r2", "d2_poisson"].contains(&&metric[..]) { 1.0 } else { expected };
                 let error = (actual - expected) / scale;
                 let name = &case.name;

@@ -1,11 +1,11 @@
-//! When training ends before its last epoch, at which learning rate it goes on, and what it comes to where
-//! parameters are averaged: scikit-learn's rules, done by hand.
+//! Early stopping, the adaptive learning rate, and averaging: scikit-learn's rules, computed by hand.
 
 use crate::{common, training};
 
 use common::{Random, assert_within};
 use training::{gpu, plan};
 use wgpu_optim::regression::Problem;
+use wgpu_optim::regression::TargetKind;
 use wgpu_optim::regression::device::Gpu;
 use wgpu_optim::regression::reference;
 use wgpu_optim::regression::reference::gradient::Rows;
@@ -23,9 +23,9 @@ fn problem(loss: Loss) -> (Problem, Model) {
     let x: Vec<f64> = random.units(3 * ROWS as usize).iter().map(|&x| x.into()).collect();
     let mut y = |row: &[f64]| row[0] - 2.0 * row[1] + 0.5 + f64::from(random.unit());
     let y: Vec<f64> = x.chunks(3).map(&mut y).collect();
-    let y = match loss {
-        Loss::Logistic => y.iter().map(|&y| f64::from(y > 0.5)).collect(),
-        Loss::Poisson => y.iter().map(|&y| y.abs().round()).collect(),
+    let y = match loss.target_kind() {
+        TargetKind::Binary => y.iter().map(|&y| f64::from(y > 0.5)).collect(),
+        TargetKind::Count => y.iter().map(|&y| y.abs().round()).collect(),
         _ => y,
     };
     let mut problem = Problem::table("noisy", 3, x, y);
@@ -33,13 +33,13 @@ fn problem(loss: Loss) -> (Problem, Model) {
     (problem, model)
 }
 
-/// Where to train.
+/// Device to train on.
 #[derive(Clone, Copy, Debug)]
 enum On {
     F64,
     F32,
     Device(&'static Gpu),
-    /// The same, where many updates are one dispatch.
+    /// The device, with many updates per dispatch.
     SmallBatchKernel(&'static Gpu),
 }
 
@@ -48,7 +48,7 @@ fn everywhere() -> Vec<On> {
     [On::F64, On::F32].into_iter().chain(device).collect()
 }
 
-/// Lets `then` have a fresh worker.
+/// Calls `then` with a new worker.
 fn with<T>(on: On, problem: &Problem, plan: &TrainPlan, then: impl FnOnce(&mut dyn Worker) -> T) -> T {
     let (recipe, rows) = (&plan.recipe, HostRows::<f64>::OnDemand(problem));
     let start = vec![0.0; recipe.model.params()];
@@ -84,20 +84,19 @@ fn run(on: On, problem: &Problem, plan: &TrainPlan) -> (Report, Vec<Vec<f64>>) {
     (report, trace)
 }
 
-/// scikit-learn's `score` of the rows held out.
+/// scikit-learn's `score` of the held-out rows.
 fn score(problem: &Problem, plan: &TrainPlan, params: &[f64], held_out: u64) -> f64 {
     let model = &plan.recipe.model;
     let (x, sides) = problem.rows_of::<f64>(&Batch::new(plan.rows, held_out)).unwrap();
     let evaluation = reference::evaluate(model, Rows { x: &x, sides: &sides }, params, 0.0);
-    match model.loss {
-        Loss::Logistic => evaluation.accuracy(),
-        Loss::Poisson => 1.0 - evaluation.mean_deviance() / evaluation.null_poisson_deviance(),
+    match model.loss.target_kind() {
+        TargetKind::Binary => evaluation.accuracy(),
+        TargetKind::Count => 1.0 - evaluation.mean_deviance() / evaluation.null_poisson_deviance(),
         _ => evaluation.r2(),
     }
 }
 
-/// What `_plain_sgd` does with epochs: the number of updates, the parameters, and how often the learning
-/// rate was divided by 5.
+/// The logic of `_plain_sgd`: the number of updates, the parameters, and how often the learning rate was divided by 5.
 fn by_hand(worker: &mut dyn Worker, problem: &Problem, plan: &TrainPlan) -> (u64, Vec<f64>, u32) {
     let stopping = plan.stopping.unwrap();
     let (epoch, updates) = (plan.batches.epoch(), plan.batches.updates());
@@ -136,7 +135,7 @@ fn descending(problem: &Problem, model: Model, stopping: EarlyStopping) -> Train
     TrainPlan { batches, rows, stopping, ..plan(problem, recipe, 25, epochs) }
 }
 
-/// Fails unless training ends where it does by hand; returns its epochs, and how often it became slower.
+/// Asserts that training ends as computed by hand; returns its epochs, and the number of learning-rate reductions.
 #[track_caller]
 fn assert_by_hand(on: On, problem: &Problem, plan: &TrainPlan) -> (u64, u32) {
     let (report, _) = run(on, problem, plan);
@@ -161,7 +160,7 @@ fn training_stops_where_its_loss_gets_no_better() {
 
 #[test]
 fn training_stops_where_the_score_of_other_rows_gets_no_better() {
-    for loss in [Loss::Mse, Loss::Logistic, Loss::Poisson] {
+    for loss in [Loss::Mse, Loss::Logistic, Loss::SquaredHinge, Loss::Poisson] {
         let (problem, model) = problem(loss);
         for on in everywhere() {
             let stopping = EarlyStopping { validation_rows: 30, ..EarlyStopping::default() };
@@ -230,7 +229,7 @@ fn an_average_is_the_moving_one_of_the_parameters() {
         let (x, sides) = problem.materialize::<f64>().unwrap();
         let loss = reference::evaluate(&model, Rows { x: &x, sides: &sides }, &average, 0.0).mean_loss();
         assert!((report.loss / loss - 1.0).abs() < 1e-5, "{on:?}: {} for {loss}", report.loss);
-        // It is kept beside what is trained.
+        // The average is separate from the trained parameters.
         let (last, alone) = run(on, &problem, &plain);
         assert_eq!(trace, alone, "{on:?}");
         assert_eq!(&last.params, alone.last().unwrap(), "{on:?}");

@@ -1,5 +1,4 @@
-//! Synthetic rows made on the device against the CPU, bit for bit on every device, and against what is said
-//! of them.
+//! Synthetic rows of the device against the CPU, bit for bit on every device, and against their documentation.
 
 use crate::common;
 
@@ -10,7 +9,7 @@ use wgpu_optim::regression::kernels::{Chunk, DeviceDataset, Generator, GradientL
 use wgpu_optim::regression::reference::synthetic::{Options, Response, Synthetic};
 use wgpu_optim::{Loss, Model, Span};
 
-/// Rows from `first` on, each made by itself: X and targets.
+/// Rows from `first`, each generated separately: X and targets.
 fn on_cpu(problem: &Synthetic, first: u64, rows: usize) -> (Vec<f32>, Vec<f32>) {
     let truth = problem.truth();
     let (features, width) = (problem.features() as usize, problem.targets() as usize);
@@ -25,7 +24,7 @@ fn shape(features: u32) -> GradientLayout {
     GradientLayout::new(&Model::new(features as usize, Loss::Mse)).unwrap()
 }
 
-/// The rows on the device are those of the CPU, and what pads them is zero.
+/// Asserts that the device's rows equal the CPU's, and that their padding is zero.
 fn check(gpu: &Gpu, problem: &Synthetic, rows: u64, chunk: u64) {
     let shape = shape(problem.features());
     let bytes = shape.x_bytes(chunk);
@@ -37,7 +36,7 @@ fn check(gpu: &Gpu, problem: &Synthetic, rows: u64, chunk: u64) {
     samples.chunks().iter().for_each(|chunk| compare(gpu, problem, chunk));
 }
 
-/// The same for one chunk that starts at any row, and with any number of targets.
+/// The same for a chunk that starts at any row, with any number of targets.
 fn check_rows(gpu: &Gpu, problem: &Synthetic, first_row: u64, rows: u32) {
     let buffer = |values: u64| {
         gpu.device.create_buffer(&wgpu::BufferDescriptor {
@@ -76,12 +75,12 @@ fn compare(gpu: &Gpu, problem: &Synthetic, chunk: &Chunk) {
         padded[..features].copy_from_slice(x);
     }
     let actual = gpu.read(&[&Span::whole(&chunk.x), &Span::whole(&chunk.sides)]);
-    // What fills the last vec4 is nobody's.
+    // The padding of the last vec4 is undefined.
     assert_bits(&format!("{what}: x"), &actual[0][..padded.len()], &padded);
     assert_bits(&format!("{what}: targets"), &actual[1], &targets);
 }
 
-/// A problem of each response, with all that it can have.
+/// A problem of each response, with every option.
 fn responses(features: u32, condition: f64) -> Vec<Synthetic> {
     let condition = if features == 1 { 1.0 } else { condition };
     let options = Options { features, condition, sparsity: 0.3, seed: 5, ..Options::default() };
@@ -124,7 +123,7 @@ fn every_response_has_the_bits_of_the_cpu() {
     for (i, features) in [1, 3, 4, 5, 8, 9, 64, 257].into_iter().enumerate() {
         let [plain, correlated] = [1.0, 30.0].map(|condition| responses(features, condition));
         for (k, pair) in plain.iter().zip(&correlated).enumerate() {
-            // By turns: most of the time goes into compiling.
+            // Alternating, because compilation takes most of the time.
             let problem = if (i + k).is_multiple_of(2) { pair.0 } else { pair.1 };
             check_rows(gpu, problem, (1 << 32) - 50, 101);
         }
@@ -173,7 +172,7 @@ fn a_chunk_may_take_more_threads_than_one_dimension_of_the_grid() {
     check(&small, &Synthetic::new(11, 0.1, 8), 1500, 1500);
 }
 
-/// A kernel of another's making, which has X without storing it.
+/// A kernel of the caller that uses X without storing it.
 const CONSUMER: &str = "
 @group(0) @binding(0) var<storage, read_write> x: array<vec4f>;
 
@@ -266,7 +265,7 @@ const PARAMS: [u32; 6] = [0xbdb1c000, 0x3fa78000, 0xbf875200, 0x3f3fd400, 0x3fb6
 const X: [u32; 5] = [0x3de2f000, 0xbf6be000, 0xbee74c00, 0x3f70ea00, 0x3d0c4000];
 const Y: [u32; 1] = [0x3fe598e2];
 
-/// The rows of earlier versions, whose figures are to stay what they are.
+/// The rows of earlier versions, so that published results remain reproducible.
 #[test]
 fn plain_problems_have_the_bits_that_they_always_had() {
     let problem = Synthetic::new(5, 0.1, 42);

@@ -1,27 +1,26 @@
-//! What the columns of a file without names are, for other files of its kind.
+//! Roles of the columns of a file without names, to find the features in other files of its kind.
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
-/// What each column of a file without names was when a model was trained: by its place, from 0. What is nothing
-/// else is a feature.
+/// Roles of the columns of a file without names in training, by index from 0. Columns without another role are features.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Columns {
-    /// How many columns there were; of an svmlight file without its target.
+    /// Number of columns; for svmlight without the target.
     pub width: usize,
-    /// The targets.
+    /// Target columns.
     pub targets: Vec<usize>,
-    /// The weight.
+    /// Column of sample weights.
     pub weight: Option<usize>,
-    /// The offset.
+    /// Column of offsets.
     pub offset: Option<usize>,
-    /// Columns that were left out.
+    /// Ignored columns.
     pub unused: Vec<usize>,
-    /// The index that the first feature had, where rows had indices: of an svmlight file.
+    /// Index of the first feature in an svmlight file.
     pub first_index: Option<usize>,
 }
 
-/// The kinds of column that another file may lack.
+/// Kinds of columns that another file may lack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Feature,
@@ -32,7 +31,7 @@ enum Kind {
 }
 
 impl Columns {
-    /// Whether the places fit one another.
+    /// Whether the roles are consistent.
     pub fn is_valid(&self, features: usize) -> bool {
         let others: Vec<usize> = self.others().collect();
         let different: BTreeSet<usize> = others.iter().copied().collect();
@@ -55,8 +54,8 @@ impl Columns {
         kinds
     }
 
-    /// The places of the features in a file of so many columns, which may lack those of some other kinds; one
-    /// answer for each way in which that can be. `offset` is where the file has the offset.
+    /// The possible indices of the features in a file with `width` columns, which may lack columns of other kinds: one
+    /// entry per consistent interpretation. `offset` is the file's column of offsets.
     fn places(&self, width: usize, offset: Option<usize>) -> BTreeSet<Vec<usize>> {
         let kinds = self.kinds();
         let mut answers = BTreeSet::new();
@@ -65,7 +64,7 @@ impl Columns {
             let lacks =
                 |kind| lacking.iter().enumerate().any(|(i, &k)| k == kind && lacks >> i & 1 == 1);
             let there: Vec<Kind> = kinds.iter().copied().filter(|&kind| !lacks(kind)).collect();
-            let of = |wanted| (0..there.len()).filter(|&i| there[i] == wanted).collect::<Vec<_>>();
+            let of = |kind| (0..there.len()).filter(|&i| there[i] == kind).collect::<Vec<_>>();
             let own_offset = of(Kind::Offset).first().copied();
             if there.len() == width && own_offset == offset {
                 answers.insert(of(Kind::Feature));
@@ -88,7 +87,7 @@ impl Columns {
             ("target", &self.targets[..]),
             ("weight", self.weight.as_slice()),
             ("offset", self.offset.as_slice()),
-            ("left out", &self.unused),
+            ("ignored", &self.unused),
         ] {
             if !places.is_empty() {
                 parts.push(format!("{what} {}", columns(places)));
@@ -98,16 +97,16 @@ impl Columns {
     }
 }
 
-/// The places of a model's features in a file of `width` columns without names, whose targets are `separate` if
-/// it is svmlight; `offset` is where the file has the offset.
+/// Finds the indices of a model's features in a file of `width` columns without names. `separate`: the targets are not
+/// columns (svmlight); `offset` is the file's column of offsets.
 pub fn features_of(
     width: usize,
     separate: bool,
-    wanted: &[String],
+    features: &[String],
     trained: Option<&Columns>,
     offset: Option<usize>,
 ) -> Result<Vec<usize>, String> {
-    let count = wanted.len();
+    let count = features.len();
     let alone: Vec<usize> = (0..width).filter(|&place| Some(place) != offset).collect();
     let same_kind = trained.filter(|trained| trained.first_index.is_some() == separate);
     let mut answers = same_kind.map_or_else(BTreeSet::new, |trained| trained.places(width, offset));
@@ -115,7 +114,7 @@ pub fn features_of(
         answers.insert(alone);
     }
     if trained.is_none() && answers.is_empty() {
-        answers.extend(places_by_name(wanted, width, offset));
+        answers.extend(places_by_name(features, width, offset));
     }
     let mut answers = answers.into_iter();
     match (answers.next(), answers.next()) {
@@ -123,26 +122,26 @@ pub fn features_of(
         (found, _) => {
             let trained = match trained {
                 Some(trained) => format!("the model was trained on {}", trained.described()),
-                None => format!("the model has {count} features, which it knows by name"),
+                None => format!("the model identifies its {count} features by name"),
             };
             let why = if found.is_some() {
-                "which of them are the features is not certain"
+                "it is ambiguous which columns are the features"
             } else {
-                "that does not fit"
+                "these do not match"
             };
-            Err(format!("has {width} columns without names, and {trained}: {why}"))
+            Err(format!("has {width} columns without names, but {trained}: {why}"))
         }
     }
 }
 
-/// x1 is the name of the first column of a file that gives no names.
-fn places_by_name(wanted: &[String], width: usize, offset: Option<usize>) -> Option<Vec<usize>> {
+/// The indices of features named x1, x2, …, as the columns of a file without names.
+fn places_by_name(features: &[String], width: usize, offset: Option<usize>) -> Option<Vec<usize>> {
     let place = |name: &String| {
         let number: usize = name.strip_prefix('x')?.parse().ok()?;
         let place = number.checked_sub(1)?;
         (place < width && Some(place) != offset).then_some(place)
     };
-    let places: Vec<usize> = wanted.iter().map(place).collect::<Option<_>>()?;
+    let places: Vec<usize> = features.iter().map(place).collect::<Option<_>>()?;
     (places.iter().collect::<BTreeSet<_>>().len() == places.len()).then_some(places)
 }
 
@@ -180,8 +179,8 @@ mod tests {
         let both_ends = trained(4, &[0], Some(3), None);
         let places = |width| features_of(width, false, &names(2), Some(&both_ends), None);
         assert_eq!((places(4), places(2)), (Ok(vec![1, 2]), Ok(vec![0, 1])));
-        assert!(places(3).unwrap_err().contains("not certain"));
-        // Whichever of the two is missing, the features are where they are.
+        assert!(places(3).unwrap_err().contains("ambiguous"));
+        // The features have the same indices, whichever of the two is missing.
         let behind = trained(4, &[2], Some(3), None);
         assert_eq!(features_of(3, false, &names(2), Some(&behind), None), Ok(vec![0, 1]));
     }

@@ -1,4 +1,4 @@
-//! CSV: rows of separated values, under a line with the names of the columns or without one.
+//! CSV: rows of separated values, with or without a header.
 
 mod dialect;
 mod quotes;
@@ -12,19 +12,19 @@ use csv::{ByteRecord, Reader, ReaderBuilder};
 use quotes::{Stray, line_ends};
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 
-/// The most bytes of a row: it is held in memory, and a quote that is never closed makes one row of all
-/// that follows.
+/// Maximum size of a row in bytes. A row is held in memory, and an unclosed quote joins all following lines into one
+/// row.
 const LIMIT: u64 = 64 << 20;
-/// How much of a line is quoted in a message.
+/// Maximum number of characters of a line in a message.
 const QUOTED: usize = 80;
-/// Rows that are looked at for what their first column is.
+/// Number of rows that decide whether the first column is an index.
 const LOOKED_AT: usize = 64;
 
 pub struct Csv {
     input: Input,
     dialect: Dialect,
     columns: Vec<String>,
-    /// Whether the columns' names are in the file.
+    /// Whether the file has column names.
     named: bool,
     index: Vec<Index>,
     notes: Vec<Note>,
@@ -32,10 +32,10 @@ pub struct Csv {
 
 #[derive(Clone, Copy, Debug)]
 struct Dialect {
-    /// Where the first row, or the line of names, begins.
+    /// Offset of the header, or of the first row, in bytes.
     start: u64,
     separator: Separator,
-    /// The decimal mark, where it is known from the start: of a file with `;` the first one decides.
+    /// The decimal mark; `None` if the first number with a mark decides (separator `;`).
     decimal: Option<u8>,
     header: bool,
 }
@@ -54,16 +54,16 @@ impl Csv {
         let path = input.path().to_path_buf();
         let sniffed = dialect::sniff(&input, options.separator)?;
         let separator = sniffed.separator;
-        let asked = options.decimal.map(|mark| mark as u8);
-        if asked == Some(b',') && separator == Separator::Byte(b',') {
-            let reason = "its separator and its decimal mark are both `,` (--separator, --decimal)";
+        let requested = options.decimal.map(|mark| mark as u8);
+        if requested == Some(b',') && separator == Separator::Byte(b',') {
+            let reason = "the separator and the decimal mark are both `,`: set --separator or --decimal";
             return Err(DataError::format(&path, reason));
         }
         let undecided = separator == Separator::Byte(b';');
         let mut dialect = Dialect {
             start: sniffed.start,
             separator,
-            decimal: asked.or((!undecided).then_some(b'.')),
+            decimal: requested.or((!undecided).then_some(b'.')),
             header: true,
         };
         let mut rows = dialect.rows(&input)?;
@@ -82,8 +82,8 @@ impl Csv {
                 return Err(DataError::format(
                     &path,
                     format!(
-                        "the first line holds numbers, and must hold the names of the columns: `{line}` \
-                         (--no-header takes it for a row, --header for names)"
+                        "the first line has numbers instead of column names: `{line}` (--no-header reads it as a \
+                         row, --header as names)"
                     ),
                 ));
             }
@@ -102,7 +102,7 @@ impl Csv {
         Ok(csv)
     }
 
-    /// A first column that has no name, or the name that pandas gives to such a one, and counts the rows.
+    /// The first column, if it numbers the rows and has no name, or pandas' name for such a column.
     fn index_column(&self) -> Result<Option<Index>, DataError> {
         let nameless = |name: &String| name.is_empty() || name.starts_with("Unnamed: ");
         if !self.named || self.columns.len() < 2 || !self.columns.first().is_some_and(nameless) {
@@ -178,7 +178,7 @@ impl Source for Csv {
     }
 }
 
-/// Rows as numbers.
+/// A scan of the rows as numbers.
 struct Cells {
     rows: Rows,
     width: usize,
@@ -191,7 +191,7 @@ impl Cells {
         let found = self.rows.cells().count();
         if found != self.width {
             let named = if self.rows.dialect.header { "the header" } else { "the first row" };
-            let reason = format!("{found} cells where {named} has {}", self.width);
+            let reason = format!("{found} cells, but {named} has {}", self.width);
             return Err(Fault::Row(None, reason));
         }
         let Rows { record, places, dialect, .. } = &mut self.rows;
@@ -231,7 +231,7 @@ impl Scan for Cells {
 }
 
 impl Dialect {
-    /// The value of a cell. Where the decimal mark is not known yet, the first one there is decides.
+    /// Parses a cell. If the decimal mark is not known yet, the first number with a mark determines it.
     fn number(&mut self, text: &[u8]) -> Result<f64, String> {
         let mark = self.decimal.unwrap_or(if text.contains(&b',') { b',' } else { b'.' });
         let value = number(text, mark);
@@ -268,13 +268,13 @@ impl Dialect {
     }
 }
 
-/// Records of a file, one after the other.
+/// A reader of records.
 struct Rows {
     input: Input,
     dialect: Dialect,
     reader: Reader<Bounded>,
     record: ByteRecord,
-    /// Which cells of the record count, where blanks separate them: there may be several in a row.
+    /// Indices of the non-empty cells, if blanks are the separator: consecutive blanks separate once.
     places: Option<Vec<usize>>,
     lines: Lines,
 }
@@ -282,14 +282,14 @@ struct Rows {
 impl Rows {
     fn read(&mut self) -> Result<bool, DataError> {
         loop {
-            // A row that cannot be read leaves no record that says where it began.
+            // A row that cannot be read leaves no record with its start.
             let start = self.reader.position().byte();
             match self.reader.read_byte_record(&mut self.record) {
                 Ok(false) => return Ok(false),
                 Ok(true) => self.reader.get_mut().row = 0,
                 Err(error) => return Err(self.failure(start, error)),
             }
-            // A quote that is open at the end of the file closes there, as the crate sees it.
+            // The crate closes an open quote at the end of the file.
             if self.dialect.start + self.reader.position().byte() >= self.input.len() {
                 let record = self.bytes()?;
                 if let Err(stray @ Stray::Open { .. }) = quotes::check(&record, self.dialect.separator) {
@@ -299,7 +299,7 @@ impl Rows {
             let Some(places) = &mut self.places else { return Ok(true) };
             places.clear();
             places.extend((0..self.record.len()).filter(|&i| !self.record[i].is_empty()));
-            // A line of blanks alone is as good as empty.
+            // A line of blanks counts as empty.
             if !places.is_empty() {
                 return Ok(true);
             }
@@ -311,7 +311,7 @@ impl Rows {
         (0..count).map(|i| &self.record[self.places.as_ref().map_or(i, |places| places[i])])
     }
 
-    /// Where the record begins in the file.
+    /// The offset of the record in the file.
     fn start(&self) -> u64 {
         self.dialect.start + self.record.position().map_or(0, csv::Position::byte)
     }
@@ -321,7 +321,7 @@ impl Rows {
         self.lines.after(start).map_err(|error| DataError::file(self.input.path(), error))
     }
 
-    /// The record as it is in the file, from its first line that is not empty.
+    /// The raw bytes of the record, from its first non-empty line.
     fn bytes(&self) -> Result<Vec<u8>, DataError> {
         let (start, end) = (self.start(), self.dialect.start + self.reader.position().byte());
         let failed = |error| DataError::file(self.input.path(), error);
@@ -335,8 +335,8 @@ impl Rows {
         Ok(bytes[first..end.max(first)].to_vec())
     }
 
-    /// Why there is no row. A bad row of several lines is not left out, as a quote may have made one row of
-    /// many.
+    /// Builds the error of a row. A malformed row of several lines cannot be skipped, because a quote may have joined
+    /// many rows.
     fn fault(&mut self, at: Option<super::At>, reason: String) -> Fault {
         let read = || -> Result<Option<DataError>, DataError> {
             let record = self.bytes()?;
@@ -374,7 +374,7 @@ impl Rows {
                 (
                     first,
                     format!(
-                        "quotes make one row of the lines up to line {end}, which cannot be used: {reason}"
+                        "quotes join the lines up to line {end} into one row, which is malformed: {reason}"
                     ),
                 )
             }
@@ -398,7 +398,7 @@ impl Rows {
     }
 }
 
-/// A file that is not read on and on for the sake of one row.
+/// A reader that limits the size of a row.
 struct Bounded {
     file: FileReader,
     /// Bytes read since the last row was complete.
@@ -420,18 +420,18 @@ impl Read for Bounded {
     }
 }
 
-/// Where lines begin: found when a message needs it, since the reader of rows counts the empty lines ahead
-/// of a row as part of it.
+/// Line numbers, computed when a message needs them: the reader of records counts the empty lines before a row as part
+/// of the row.
 struct Lines {
     file: BufReader<FileReader>,
     byte: u64,
     line: u64,
-    /// The byte before.
+    /// The previous byte.
     last: u8,
 }
 
 impl Lines {
-    /// The first line that is not empty from a byte on; bytes are asked for in their order.
+    /// The number of the first non-empty line from this byte. Calls must be in ascending order of bytes.
     fn after(&mut self, byte: u64) -> std::io::Result<u64> {
         loop {
             let buffer = self.file.fill_buf()?;

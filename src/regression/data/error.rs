@@ -2,7 +2,7 @@ use crate::regression::data::text::printable;
 use std::fmt::{self, Display, Formatter};
 use std::path::{Path, PathBuf};
 
-/// Why a file cannot be used as data.
+/// An error of reading a data file.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DataError {
@@ -11,78 +11,78 @@ pub enum DataError {
     File {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The error of the system.
         error: std::io::Error,
     },
-    /// The file as a whole is not what its name says, or holds what is not read.
+    /// The file is not in the expected format, or its content is not supported.
     #[error("{}: {reason}", shown(path))]
     Format {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The defect.
         reason: String,
     },
-    /// A row cannot be used.
+    /// A row is malformed.
     #[error("{}: {row}", shown(path))]
     Row {
         /// The file.
         path: PathBuf,
-        /// Which, and why.
+        /// The row and its defect.
         row: BadRow,
     },
-    /// A row of a text file is longer than is read into memory.
+    /// A row of a text file exceeds the maximum length.
     #[error("{}: line {line}: the row has more than {limit} bytes", shown(path))]
     LongRow {
         /// The file.
         path: PathBuf,
-        /// The line that it begins on, from 1.
+        /// The line on which it begins, from 1.
         line: u64,
-        /// The most bytes a row may have.
+        /// The maximum length of a row in bytes.
         limit: u64,
     },
-    /// Quotes of a text file make one row of several lines, and it is none that can be used.
+    /// A quote in a text file joins several lines into a malformed row.
     #[error("{}: line {line}: {reason}", shown(path))]
     Quote {
         /// The file.
         path: PathBuf,
-        /// The line that the quote opens on, from 1.
+        /// The line on which the quote opens, from 1.
         line: u64,
-        /// What is wrong with it.
+        /// The defect.
         reason: String,
     },
-    /// There is no column of that name, or there are several.
+    /// A column name matches no column, or several.
     #[error(
-        "{}: {count} columns are called `{}`; the columns are {available}",
+        "{}: {count} columns are named `{}`; the columns are {available}",
         shown(path),
         printable(name)
     )]
     Column {
         /// The file.
         path: PathBuf,
-        /// The name asked for.
+        /// The requested name.
         name: String,
-        /// How many columns have it.
+        /// Number of columns with this name.
         count: usize,
-        /// The names there are.
+        /// The names of the columns.
         available: String,
     },
-    /// One column is asked for twice.
-    #[error("{}: column `{}` cannot be two things at once", shown(path), printable(name))]
+    /// A column has two roles.
+    #[error("{}: column `{}` is named for two roles", shown(path), printable(name))]
     Twice {
         /// The file.
         path: PathBuf,
         /// The column.
         name: String,
     },
-    /// Columns that are needed are not there.
+    /// Required columns are missing.
     #[error("{}: there is no column {}", shown(path), quoted(names))]
     Missing {
         /// The file.
         path: PathBuf,
-        /// What is missing.
+        /// The missing columns.
         names: Vec<String>,
     },
-    /// There is nothing to learn from.
+    /// The data set has no rows or no features.
     #[error("{} has no {what}", printable(name))]
     Empty {
         /// The data set.
@@ -90,27 +90,27 @@ pub enum DataError {
         /// Rows or features.
         what: &'static str,
     },
-    /// Rows that are not there were asked for.
-    #[error("{} has {rows} rows: there are no {count} from row {first} on", printable(name))]
+    /// A range of rows exceeds the data set.
+    #[error("{} has {rows} rows: it does not have {count} rows from row {first}", printable(name))]
     Range {
         /// The data set.
         name: String,
-        /// The rows there are.
+        /// Number of rows.
         rows: u64,
-        /// The first of those asked for, from 0.
+        /// First requested row, from 0.
         first: u64,
-        /// How many were asked for.
+        /// Number of requested rows.
         count: u64,
     },
-    /// The file cannot be used as the format that it was taken for, as its extension is none that is known.
-    #[error("{error} (it was read as {format} because of its extension; --format says otherwise)")]
+    /// The file's extension is unknown, and reading it in the detected format failed.
+    #[error("{error} (the file was read as {format}, because its extension is unknown; set --format)")]
     Guessed {
-        /// What is wrong with it.
+        /// The error of the detected format.
         error: Box<DataError>,
-        /// What it was taken for.
+        /// The detected format.
         format: super::Format,
     },
-    /// The file is no longer what it was when it was opened.
+    /// The file changed after it was opened.
     #[error("{}: was changed while it was read", shown(path))]
     Changed {
         /// The file.
@@ -128,7 +128,7 @@ impl DataError {
     }
 }
 
-/// A path for a message.
+/// A path, escaped for a message.
 fn shown(path: &Path) -> String {
     printable(&path.to_string_lossy()).into_owned()
 }
@@ -137,16 +137,16 @@ fn quoted(names: &[String]) -> String {
     names.iter().map(|name| format!("`{}`", printable(name))).collect::<Vec<_>>().join(", ")
 }
 
-/// A row that cannot be used.
+/// A malformed row.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct BadRow {
-    /// Which row of the data, from 1.
+    /// Number of the row in the data, from 1.
     pub row: u64,
-    /// The line of the file on which it begins, from 1, where the file is text.
+    /// Line of a text file on which the row begins, from 1.
     pub line: Option<u64>,
-    /// Where in the row, where it is one place.
+    /// Place of the defect in the row, if it has one.
     pub at: Option<At>,
-    /// What is wrong with it.
+    /// The defect.
     pub reason: String,
 }
 
@@ -177,10 +177,10 @@ impl Display for BadRow {
     }
 }
 
-/// The rows that were left out.
+/// Rows that were skipped.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Skipped {
-    /// How many there are.
+    /// Number of skipped rows.
     pub count: u64,
     /// The first of them, at most [`Skipped::SHOWN`].
     pub first: Vec<BadRow>,
@@ -188,7 +188,7 @@ pub struct Skipped {
 
 impl std::fmt::Display for Skipped {
     fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
-        write!(f, "{} rows were left out:", self.count)?;
+        write!(f, "{} rows were skipped:", self.count)?;
         for row in &self.first {
             write!(f, "\n  {row}")?;
         }
@@ -200,6 +200,6 @@ impl std::fmt::Display for Skipped {
 }
 
 impl Skipped {
-    /// How many are described.
+    /// Maximum number of described rows.
     pub const SHOWN: usize = 8;
 }

@@ -5,57 +5,57 @@ use super::{Columns, DataError, Note, Skipped};
 use std::fmt::{self, Debug, Formatter};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// What is known of a file besides its rows.
+/// Metadata of a file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct About {
-    /// What was found out about the file that nobody asked for.
+    /// Notes of the reader.
     pub notes: Vec<Note>,
-    /// What the weights are called.
+    /// Name of the column of weights.
     pub weight_name: Option<String>,
-    /// What the offsets are called.
+    /// Name of the column of offsets.
     pub offset_name: Option<String>,
-    /// What the columns are, where the file has no names of them.
+    /// Roles of the columns, if the file has no names.
     pub places: Option<Columns>,
-    /// The labels in ascending order, where the target is a word: a row has the index of its label.
+    /// Labels in ascending order, if they are words: a row has the index of its label.
     pub labels: Option<Vec<String>>,
 }
 
-/// Rows of a file, every one of which was found to be good when it was opened.
+/// Rows of a file, all of which were checked when it was opened.
 #[derive(Debug)]
 pub struct FileData {
-    /// What to call it in reports: its path.
+    /// Name in reports: the path.
     pub name: String,
-    /// What the features are called.
+    /// Names of the features.
     pub names: Vec<String>,
-    /// What the targets are called.
+    /// Names of the targets.
     pub target_names: Vec<String>,
-    /// Rows, without those that were skipped.
+    /// Number of rows, without skipped rows.
     pub rows: u64,
-    /// Targets of a row.
+    /// Number of targets.
     pub targets: usize,
-    /// Whether a row has a weight.
+    /// Whether rows have weights.
     pub weighted: bool,
-    /// Whether a row has an offset.
+    /// Whether rows have offsets.
     pub offset: bool,
-    /// The rows that were left out.
+    /// Rows that were skipped.
     pub skipped: Skipped,
-    /// What else is known of the file.
+    /// Metadata of the file.
     pub about: Arc<About>,
-    /// What each feature's values are like.
+    /// Statistics of each feature.
     pub columns: Vec<Column>,
-    /// The different values of a single target in ascending order, if they are at most 4096.
+    /// Distinct values of a single target in ascending order; `None` if there are more than 4096.
     pub target_values: Option<Vec<f64>>,
-    /// The least value of any target; infinite where there are no targets.
+    /// Smallest target; infinity without targets.
     pub least_target: f64,
-    /// The greatest value of any target; minus infinity where there are no targets.
+    /// Largest target; minus infinity without targets.
     pub greatest_target: f64,
-    /// The greatest weight of a row; 0 where rows have none.
+    /// Largest weight; 0 without weights.
     pub greatest_weight: f64,
     store: Store,
 }
 
 impl FileData {
-    /// Makes one pass over the file, which checks every row and holds them if they fit `memory` bytes.
+    /// Makes one pass over the file, which checks every row and holds the rows if they fit into `memory` bytes.
     pub(super) fn new(opened: Opened, memory: u64) -> Result<Self, DataError> {
         let layout = opened.layout.clone();
         let mut pass = opened.pass()?;
@@ -79,14 +79,14 @@ impl FileData {
             }
             held = held.and_then(|held| held.with(x, sides));
         }
-        // What was checked is to be what is trained on.
+        // Training must use the rows that were checked.
         opened.source.check_unchanged()?;
         let name = opened.path.display().to_string();
         if rows == 0 {
             let what = match (pass.skipped.count, opened.source.named()) {
                 (0, true) => "rows below its header",
                 (0, false) => "rows",
-                _ => "rows that can be used",
+                _ => "well-formed rows",
             };
             return Err(DataError::Empty { name, what });
         }
@@ -125,32 +125,30 @@ impl FileData {
         })
     }
 
-    /// The number of features.
+    /// Returns the number of features.
     pub fn features(&self) -> usize {
         self.names.len()
     }
 
-    /// Numbers of a row beside its features: its targets, then its weight, then its offset, where it has
-    /// them.
+    /// Returns the number of auxiliary columns: targets, sample weight, offset.
     pub fn side(&self) -> usize {
         self.targets + usize::from(self.weighted) + usize::from(self.offset)
     }
 
-    /// Whether the rows are read from the file again whenever they are asked for.
+    /// Whether the rows are read from the file again on every access.
     pub fn is_streamed(&self) -> bool {
         matches!(self.store, Store::Streamed { .. })
     }
 
-    /// Reads the rows from `first` on, counted from 0: as many as `x` has room for, row after row, and what
-    /// lies beside them into `sides`. Where rows are streamed, a read goes on where the last one ended, and
-    /// from elsewhere it may have to begin at the start of the file.
+    /// Reads rows from index `first`: the features into `x` and the auxiliary columns into `sides`, both row-major,
+    /// until they are full. If rows are streamed, consecutive reads continue the pass; other reads may have to start
+    /// from the beginning of the file.
     ///
     /// # Errors
-    /// [`DataError::Range`] for rows that are not there; [`DataError::Changed`] and what else there is if
-    /// the file is not what it was.
+    /// [`DataError::Range`] for rows beyond the end; [`DataError::Changed`] and other errors if the file changed.
     ///
     /// # Panics
-    /// If `x` and `sides` are not of one number of rows.
+    /// If `x` and `sides` have different numbers of rows.
     pub fn read(&self, first: u64, x: &mut [f64], sides: &mut [f64]) -> Result<(), DataError> {
         let (features, side) = (self.features(), self.side());
         let count = x.len() / features;
@@ -166,7 +164,7 @@ impl FileData {
             }
             Store::Streamed { opened, seekable, whole, cursor } => (opened, *seekable, *whole, cursor),
         };
-        // Whoever panicked had taken the cursor out of its place.
+        // A thread that panicked had taken the cursor out of the lock, so its content is valid.
         let mut place = cursor.lock().unwrap_or_else(PoisonError::into_inner);
         let mut cursor = place.take().map_or_else(|| Cursor::new(opened, whole), Ok)?;
         if cursor.next != first && !(seekable && cursor.seek(first)) {
@@ -176,7 +174,7 @@ impl FileData {
             cursor.skip_to(first)?;
         }
         cursor.read((features, x), (side, sides))?;
-        // Behind the reading: rows that were written meanwhile are not used.
+        // After the read, so that rows written in the meantime are rejected.
         opened.source.check_unchanged()?;
         *place = Some(cursor);
         Ok(())
@@ -187,9 +185,9 @@ enum Store {
     HeldRows(HeldRows),
     Streamed {
         opened: Opened,
-        /// Whether rows of the file and rows that can be used are the same.
+        /// Whether all rows of the file are well-formed, so that indices agree.
         seekable: bool,
-        /// How many rows there are, and the checksum of all their cells.
+        /// Number of rows, and the checksum of all their cells.
         whole: (u64, u32),
         cursor: Mutex<Option<Cursor>>,
     },
@@ -208,11 +206,11 @@ impl Debug for Store {
 struct HeldRows {
     x: Features,
     sides: Vec<f64>,
-    /// How many fit.
+    /// Maximum number of rows.
     most: usize,
 }
 
-/// As wide as in the file.
+/// Features in the precision of the file.
 enum Features {
     Single(Vec<f32>),
     Double(Vec<f64>),
@@ -228,7 +226,7 @@ impl HeldRows {
         HeldRows { x, sides: Vec::new(), most: usize::try_from(memory).unwrap_or(usize::MAX) / row }
     }
 
-    /// With another row, unless that is more than fits.
+    /// Appends a row; returns `None` if it does not fit.
     fn with(mut self, x: &[f64], sides: &[f64]) -> Option<Self> {
         match &mut self.x {
             Features::Single(held) => extend(held, x.iter().map(|&x| x as f32), self.most)?,
@@ -255,7 +253,7 @@ impl HeldRows {
     }
 }
 
-/// Adds a row to others, of which there are to be at most so many, without room for more than those.
+/// Appends a row, without allocating more than `most` elements; returns `None` if it does not fit.
 fn extend<T>(held: &mut Vec<T>, row: impl ExactSizeIterator<Item = T>, most: usize) -> Option<()> {
     let (len, most) = (held.len() + row.len(), most.saturating_mul(row.len()));
     if len > held.capacity() {
@@ -265,12 +263,12 @@ fn extend<T>(held: &mut Vec<T>, row: impl ExactSizeIterator<Item = T>, most: usi
     (len <= most).then(|| held.extend(row))
 }
 
-/// Where the last read ended.
+/// The end of the last read.
 struct Cursor {
     pass: Pass,
     next: u64,
     cells: Vec<f64>,
-    /// Of every cell so far, where none was passed over.
+    /// Checksum of all cells so far; `None` if rows were passed over.
     checksum: Option<crc32fast::Hasher>,
     whole: (u64, u32),
 }
@@ -294,7 +292,7 @@ impl Cursor {
         self.next += 1;
         let mut same = match self.pass.next(&mut self.cells) {
             Ok(there) => there,
-            // Every row was good when the file was opened.
+            // Every row was well-formed when the file was opened.
             Err(DataError::Row { .. } | DataError::Quote { .. }) => false,
             Err(error) => return Err(error),
         };

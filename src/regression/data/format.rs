@@ -1,4 +1,4 @@
-//! Which format a file has: by what was asked for, by its first bytes, by its name.
+//! Detection of a file's format: from the options, the first bytes and the name.
 
 use super::DataError;
 use super::input::Input;
@@ -8,7 +8,7 @@ use std::path::Path;
 /// The format of a data file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// Separated values in text, under a line of names or without one.
+    /// Separated values in text, with or without a header.
     Csv,
     /// A NumPy array.
     Npy,
@@ -32,7 +32,7 @@ impl fmt::Display for Format {
     }
 }
 
-/// Formats that are recognised and not read, by the extension or the first bytes of a file.
+/// Formats that are recognised by extension or first bytes, but not supported.
 const OTHERS: &[(&str, &[u8], &str)] = &[
     ("xlsx", b"", "an Excel workbook"),
     ("xlsm", b"", "an Excel workbook"),
@@ -64,13 +64,13 @@ const OTHERS: &[(&str, &[u8], &str)] = &[
 ];
 
 const ADVICE: &str =
-    "CSV, .npy, .npz, svmlight and Parquet are read, plain or compressed with gzip or Zstandard";
+    "supported are CSV, .npy, .npz, svmlight and Parquet, plain or compressed with gzip or Zstandard";
 
 impl Format {
-    /// The format of a file, or why there is none, and whether that is known.
-    pub fn of(input: &Input, asked: Option<Format>) -> Result<(Format, bool), DataError> {
+    /// Returns the format of a file, and whether it is certain rather than a guess.
+    pub fn of(input: &Input, requested: Option<Format>) -> Result<(Format, bool), DataError> {
         let (path, head) = (input.path(), input.head());
-        if let Some(format) = asked {
+        if let Some(format) = requested {
             return Ok((format, true));
         }
         let extension = extension(path);
@@ -87,10 +87,11 @@ impl Format {
             [b'P', b'A', b'R', b'1', ..] => Some(Format::Parquet),
             _ => None,
         };
-        let refuse =
-            |what: &str| Err(DataError::format(path, format!("is {what}, which is not read; {ADVICE}")));
-        // What its first bytes say of a file that is called something else. A file whose name promises a
-        // format of bytes is for the reader of that format to refuse.
+        let refuse = |what: &str| {
+            Err(DataError::format(path, format!("is {what}, which is not supported; {ADVICE}")))
+        };
+        // The first bytes take precedence over a name that suggests text. If the name promises a binary format, the
+        // reader of that format reports the error.
         let text = matches!(named, None | Some(Format::Csv | Format::Svmlight));
         if text {
             if let Some(format) = by_bytes {
@@ -123,13 +124,13 @@ impl Format {
             return refuse(what);
         }
         let format = if looks_like_svmlight(head) { Format::Svmlight } else { Format::Csv };
-        // Texts of either format have such names.
+        // These extensions are usual for both text formats.
         let usual = matches!(extension.as_deref(), None | Some("txt" | "dat" | "data"));
         Ok((format, usual))
     }
 }
 
-/// The extension in lower case, without that of a compression.
+/// The extension in lower case, below the extension of a compression.
 fn extension(path: &Path) -> Option<String> {
     let of = |path: &Path| path.extension()?.to_str().map(str::to_ascii_lowercase);
     match of(path)?.as_str() {
@@ -144,8 +145,7 @@ fn holds_arrays(head: &[u8]) -> bool {
     name.and_then(|length| head.get(30..30 + length)).is_some_and(|name| name.ends_with(b".npy"))
 }
 
-/// Whether the first line that is not a comment is a number and pairs of an index and a value: no CSV has
-/// such a line.
+/// Whether the first line that is not a comment consists of a number and `index:value` pairs, as in no CSV file.
 fn looks_like_svmlight(head: &[u8]) -> bool {
     let lines = head.split(|&byte| byte == b'\n');
     let lines = lines.map(|line| line.split(|&byte| byte == b'#').next().unwrap_or_default());
@@ -157,6 +157,6 @@ fn looks_like_svmlight(head: &[u8]) -> bool {
         index.len() < word.len() && (index == b"qid" || index.iter().all(u8::is_ascii_digit))
     };
     let target = words.next().is_some_and(number);
-    // The last word may be cut off by the end of what was looked at.
+    // The end of the sample may truncate the last word.
     target && words.next().is_some_and(pair) && words.take(3).all(pair)
 }

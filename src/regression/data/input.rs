@@ -1,8 +1,7 @@
-//! The bytes of a data file, which any number of readers can read from any place.
+//! The bytes of a data file, readable from any position by any number of readers.
 //!
-//! Whatever can be read only once (standard input, a pipe, a named pipe) is copied to a temporary file first,
-//! whole; so is what is compressed. Every reader has a position of its own in one open file, so that a file
-//! that is replaced meanwhile is still the one that was begun with, and one that is written to is noticed.
+//! Standard input, pipes and compressed files are copied to a temporary file first. All readers share one open file, each
+//! with its own position: if the file is replaced, they still read the original, and if it is written to, they notice.
 
 use super::DataError;
 use flate2::read::MultiGzDecoder;
@@ -14,10 +13,10 @@ use std::time::SystemTime;
 
 /// The name of standard input on the command line.
 pub const STANDARD_INPUT: &str = "-";
-/// The bytes that formats are told apart by.
+/// Number of bytes from which formats are detected.
 const HEAD: usize = 4096;
 
-/// A file that is open for reading.
+/// An open data file.
 #[derive(Clone, Debug)]
 pub struct Input {
     /// Its name in messages.
@@ -25,12 +24,12 @@ pub struct Input {
     file: Arc<File>,
     length: u64,
     head: Vec<u8>,
-    /// Of a file that others may write to.
+    /// Identity of a file that others may write to; `None` for temporary files.
     identity: Option<Identity>,
 }
 
 impl Input {
-    /// Opens a file; `-` is standard input.
+    /// Opens a file, or standard input for `-`.
     pub fn open(path: &Path) -> Result<Self, DataError> {
         let failed = |error| DataError::file(path, error);
         if path == Path::new(STANDARD_INPUT) {
@@ -46,7 +45,7 @@ impl Input {
         Self::new(path, file, identity)?.decompressed()
     }
 
-    /// Copies all that can be read to a temporary file.
+    /// Copies a reader to a temporary file.
     pub fn spooled(path: &Path, mut from: impl Read) -> Result<Self, DataError> {
         let folder = std::env::temp_dir();
         let spooling = |error: io::Error| {
@@ -79,7 +78,7 @@ impl Input {
         Ok(input)
     }
 
-    /// The same without its compression, where there is one.
+    /// Decompresses the file if it is compressed.
     fn decompressed(self) -> Result<Self, DataError> {
         let damaged = |what: &str, error: DataError| match error {
             DataError::File { path, error } if error.kind() != io::ErrorKind::StorageFull => {
@@ -97,12 +96,12 @@ impl Input {
             }
             _ => return Ok(self),
         };
-        // A file that changes is noticed by its own bytes, not by what they were decompressed to.
+        // Check the compressed file: the decompressed copy cannot change.
         self.check_unchanged()?;
         Ok(decompressed)
     }
 
-    /// A reader from the beginning.
+    /// Returns a reader at the beginning.
     pub fn reader(&self) -> Reader {
         Reader { file: self.file.clone(), at: 0 }
     }
@@ -115,16 +114,16 @@ impl Input {
         self.length
     }
 
-    /// The first bytes.
+    /// Returns the first bytes.
     pub fn head(&self) -> &[u8] {
         &self.head
     }
 
-    /// An error if somebody wrote to the file since it was opened, or put another one in its place.
+    /// Returns an error if the file was written to or replaced since it was opened.
     pub fn check_unchanged(&self) -> Result<(), DataError> {
         let Some(identity) = &self.identity else { return Ok(()) };
         let open = self.file.metadata().map_err(|error| DataError::file(&self.path, error))?;
-        // A file that was removed still has its bytes; one of its name is not what the run began with.
+        // A removed file is still readable; a new file of its name is not the file that was opened.
         let named = std::fs::metadata(&self.path);
         let same = Identity::of(&open) == *identity
             && named
@@ -133,28 +132,28 @@ impl Input {
     }
 }
 
-/// A device may never end.
+/// Rejects directories, and devices, which may be endless.
 fn refuse_devices(path: &Path, kind: &Metadata) -> Result<(), DataError> {
     if kind.is_dir() {
-        return Err(DataError::format(path, "is a directory, and a file of rows is needed"));
+        return Err(DataError::format(path, "is a directory, not a data file"));
     }
     #[cfg(unix)]
     {
         use std::os::unix::fs::FileTypeExt;
         let kind = kind.file_type();
         if kind.is_char_device() || kind.is_block_device() {
-            return Err(DataError::format(path, "is a device, and a file of rows is needed"));
+            return Err(DataError::format(path, "is a device, not a data file"));
         }
     }
     Ok(())
 }
 
-/// What changes with the bytes of a file.
+/// Metadata that change when the bytes of a file change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Identity {
     length: u64,
     modified: Option<SystemTime>,
-    /// Device and number of the file, where there are such.
+    /// Device and inode numbers, on systems that have them.
     number: Option<(u64, u64)>,
 }
 
@@ -171,7 +170,7 @@ impl Identity {
     }
 }
 
-/// Reads a file from a position of its own.
+/// A reader with its own position in a shared file.
 #[derive(Clone, Debug)]
 pub struct Reader {
     file: Arc<File>,
@@ -191,7 +190,7 @@ impl Read for Reader {
 
 impl Seek for Reader {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        let outside = || io::Error::new(io::ErrorKind::InvalidInput, "a place outside of the file");
+        let outside = || io::Error::new(io::ErrorKind::InvalidInput, "a position outside the file");
         self.at = match to {
             SeekFrom::Start(at) => at,
             SeekFrom::Current(by) => self.at.checked_add_signed(by).ok_or_else(outside)?,

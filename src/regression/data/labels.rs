@@ -1,4 +1,4 @@
-//! Classes that are called by words.
+//! Class labels that are words.
 
 use super::DataError;
 use super::statistics::Distinct;
@@ -7,21 +7,21 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
-/// More labels than this are no classes.
-const MOST: usize = Distinct::MOST;
-/// The labels that decide whether labels are words.
+/// Maximum number of classes.
+const MAX: usize = Distinct::MAX;
+/// Number of labels that decide whether labels are words.
 const LOOKED_AT: u32 = 1000;
-/// What stands for a label that is missing, among words.
+/// Texts that stand for a missing label.
 const MISSING: [&str; 9] = ["", "NA", "N/A", "NaN", "nan", "null", "NULL", "?", "<NA>"];
-/// The most characters of a label in a message.
+/// Maximum number of characters of a label in a message.
 const SHOWN: usize = 40;
 
-/// The labels of a column of a file, which is read as their indices.
+/// A column of labels, which is read as their indices.
 #[derive(Clone, Debug)]
 pub struct LabelColumn {
-    /// Where it is in the file.
+    /// Its index in the file.
     pub column: usize,
-    /// In ascending order.
+    /// The labels in ascending order.
     pub names: Arc<Vec<String>>,
 }
 
@@ -33,14 +33,14 @@ impl LabelColumn {
         found.map(|index| index as f64).ok_or_else(|| match text {
             text if is_missing(text) => "the label is missing".into(),
             text if is_number(text) => {
-                format!("`{}` is a number, and the other labels are words", shortened(text, SHOWN))
+                format!("`{}` is a number, but the other labels are words", shortened(text, SHOWN))
             }
             text => format!("`{}` is not one of the labels", shortened(text, SHOWN)),
         })
     }
 }
 
-/// Whether it is a number, be it one that cannot be learned from.
+/// Whether a text is a number, finite or not.
 fn is_number(text: &[u8]) -> bool {
     std::str::from_utf8(text).is_ok_and(|text| text.parse::<f64>().is_ok())
 }
@@ -49,17 +49,17 @@ fn is_missing(text: &[u8]) -> bool {
     MISSING.iter().any(|missing| missing.as_bytes() == text)
 }
 
-/// The different words of a column most of whose first labels are words.
+/// The distinct words of a column, if most of its first labels are words.
 #[derive(Debug, Default)]
 pub struct Collected {
     words: BTreeSet<String>,
-    /// How many labels there were so far, and how many of them numbers.
+    /// Number of labels so far, and of numbers among them.
     seen: u32,
     numbers: u32,
 }
 
 impl Collected {
-    /// Adds a cell; `false` if no more need be looked at.
+    /// Adds a cell; returns `false` if the rest need not be read.
     pub fn add(&mut self, text: &[u8]) -> bool {
         if is_missing(text) {
             return true;
@@ -72,22 +72,22 @@ impl Collected {
         {
             self.words.insert(text.into());
         }
-        // Among numbers a word is a bad cell, and among words a number.
-        (self.seen != LOOKED_AT || self.are_words()) && self.words.len() <= MOST
+        // A word among numbers, or a number among words, is a malformed cell.
+        (self.seen != LOOKED_AT || self.are_words()) && self.words.len() <= MAX
     }
 
     fn are_words(&self) -> bool {
         self.seen - self.numbers > self.numbers
     }
 
-    /// The words in ascending order, as scikit-learn has them; `None` if labels are numbers.
+    /// The words in ascending order, as in scikit-learn; `None` if labels are numbers.
     pub fn finish(self, path: &Path) -> Result<Option<Vec<String>>, DataError> {
         if !self.are_words() {
             return Ok(None);
         }
-        if self.words.len() > MOST {
+        if self.words.len() > MAX {
             let reason =
-                format!("the target has more than {MOST} different values, which are no classes");
+                format!("the target has more than {MAX} different values, too many for classes");
             return Err(DataError::format(path, reason));
         }
         Ok(Some(self.words.into_iter().collect()))

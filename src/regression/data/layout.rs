@@ -1,4 +1,4 @@
-//! Which column is what.
+//! Roles of the columns of a file.
 
 use super::labels::LabelColumn;
 use super::source::{Fault, Source};
@@ -8,25 +8,25 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
-/// The columns that are looked at: the features, then what lies beside them.
+/// The columns to read: features, then auxiliary columns.
 #[derive(Clone, Debug)]
 pub struct Layout {
-    /// Where each is in the file.
+    /// Indices of the columns in the file.
     pub columns: Vec<usize>,
     pub names: Vec<String>,
     pub features: usize,
     pub targets: usize,
     pub weighted: bool,
     pub offset: Option<Scale>,
-    /// The target, where it is a word.
+    /// The target, if its labels are words.
     pub labels: Option<LabelColumn>,
-    /// Where columns have no names: what each of them is.
+    /// Roles of the columns, if they have no names.
     pub places: Option<Columns>,
-    /// What was left out.
+    /// Notes about ignored columns.
     pub notes: Vec<Note>,
 }
 
-/// How a column gives an offset.
+/// Conversion of a column to an offset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scale {
     Itself,
@@ -49,10 +49,11 @@ impl Layout {
             Targets::Named(targets) => targets.iter().map(find).collect::<Result<Vec<_>, _>>()?,
             Targets::Last | Targets::None => Vec::new(),
         };
-        // Each column is one thing at most.
+        // A column has at most one role.
         let mut used = Used { path, names, used: vec![false; names.len()] };
-        let asked_for = named.iter().copied().chain(weight).chain(offset).chain(chosen.iter().copied());
-        for column in asked_for.chain(excluded.iter().copied()) {
+        let named_columns =
+            named.iter().copied().chain(weight).chain(offset).chain(chosen.iter().copied());
+        for column in named_columns.chain(excluded.iter().copied()) {
             used.take(column)?;
         }
         let mut notes = Vec::new();
@@ -70,16 +71,16 @@ impl Layout {
         };
         let rest = || (0..names.len()).filter(|&column| !used.used[column]);
         let mut columns: Vec<usize> = match &options.select {
-            Some(wanted) => {
-                let columns = wanted_columns(path, source, wanted, options, offset)?;
-                // They may be those that are beside them.
+            Some(features) => {
+                let columns = model_columns(path, source, features, options, offset)?;
+                // Fails if a feature already has another role.
                 columns.iter().try_for_each(|&column| used.take(column))?;
                 columns
             }
             None if chosen.is_empty() => rest().collect(),
             None => {
                 notes.extend(rest().next().map(|_| Note::NotChosen { count: rest().count() }));
-                // In the order of the file.
+                // Features stay in file order.
                 let mut chosen = chosen;
                 chosen.sort_unstable();
                 chosen
@@ -123,7 +124,7 @@ impl Layout {
         })
     }
 
-    /// Checks what a column must be besides a number, and makes an exposure an offset.
+    /// Checks weights and exposures, and converts exposures to offsets.
     pub fn finish(&self, cells: &mut [f64]) -> Result<(), Fault> {
         let at = self.features + self.targets;
         if self.weighted && cells[at] < 0.0 {
@@ -142,7 +143,7 @@ impl Layout {
     }
 }
 
-/// The columns that are something already.
+/// Columns that already have a role.
 struct Used<'a> {
     path: &'a Path,
     names: &'a [String],
@@ -158,8 +159,7 @@ impl Used<'_> {
     }
 }
 
-/// The targets where nobody names any: the last columns that are nothing else. Those of a file of their own
-/// are all of that file's.
+/// The default targets: the last columns without another role, or all columns of a separate file of targets.
 fn last_columns(path: &Path, source: &dyn Source, used: &mut Used) -> Result<Vec<usize>, DataError> {
     let free = (0..used.names.len()).rev().filter(|&column| !used.used[column]);
     let mut targets: Vec<usize> = free.take(source.targets()).collect();
@@ -168,7 +168,7 @@ fn last_columns(path: &Path, source: &dyn Source, used: &mut Used) -> Result<Vec
         return Err(no_features(path, source));
     }
     if targets.len() < source.targets() {
-        let reason = "has no target: every column is something else";
+        let reason = "has no target: every column has another role";
         return Err(DataError::format(path, reason));
     }
     targets.iter().try_for_each(|&column| used.take(column))?;
@@ -176,7 +176,7 @@ fn last_columns(path: &Path, source: &dyn Source, used: &mut Used) -> Result<Vec
 }
 
 fn no_features(path: &Path, source: &dyn Source) -> DataError {
-    let what = "features: it needs a column beside the target";
+    let what = "features: it needs a column besides the target";
     match (source.separator(), source.columns()) {
         (Some(separator), [only]) if source.named() => {
             let only = crate::regression::data::text::shortened(only.as_bytes(), 80);
@@ -192,15 +192,15 @@ fn no_features(path: &Path, source: &dyn Source) -> DataError {
     }
 }
 
-/// Columns by name, or by several names with commas between them.
-fn listed(path: &Path, names: &[String], wanted: &[String]) -> Result<Vec<usize>, DataError> {
+/// Finds columns by name, or by names separated by commas.
+fn listed(path: &Path, names: &[String], requested: &[String]) -> Result<Vec<usize>, DataError> {
     let mut columns = Vec::new();
-    for wanted in wanted {
-        if names.contains(wanted) {
-            columns.push(find(path, names, wanted)?);
+    for requested in requested {
+        if names.contains(requested) {
+            columns.push(find(path, names, requested)?);
             continue;
         }
-        for name in wanted.split(',') {
+        for name in requested.split(',') {
             columns.push(find(path, names, name.trim())?);
         }
     }
@@ -216,14 +216,14 @@ fn find(path: &Path, names: &[String], name: &str) -> Result<usize, DataError> {
     Err(DataError::Column { path: path.into(), name, count, available: available(names) })
 }
 
-/// A name must tell one column from all others that are used, or a model could not be used again.
+/// Checks that the names of the used columns are unique: predictions match features by name.
 fn check_names(path: &Path, names: &[String], columns: &[usize]) -> Result<(), DataError> {
     let mut places = HashMap::with_capacity(columns.len());
     for &column in columns {
         let name = &names[column];
         if name.is_empty() {
             let reason = format!(
-                "column {} has no name: name it, or list the features that are to be used (--features)",
+                "column {} has no name: name it, or list the features with --features",
                 column + 1
             );
             return Err(DataError::format(path, reason));
@@ -235,18 +235,18 @@ fn check_names(path: &Path, names: &[String], columns: &[usize]) -> Result<(), D
     Ok(())
 }
 
-/// The first names: all of them may be a million.
+/// The first names, for a message.
 fn available(names: &[String]) -> String {
-    const MOST: usize = 100;
-    let listed = names.iter().take(MOST).map(|name| printable(name)).collect::<Vec<_>>().join(", ");
-    if names.len() > MOST { format!("{listed} and {} more", names.len() - MOST) } else { listed }
+    const MAX: usize = 100;
+    let listed = names.iter().take(MAX).map(|name| printable(name)).collect::<Vec<_>>().join(", ");
+    if names.len() > MAX { format!("{listed} and {} more", names.len() - MAX) } else { listed }
 }
 
-/// The features of a model: by name, or where the file has no names by their places.
-fn wanted_columns(
+/// Finds the features of a model, by name, or by index if the file has no names.
+fn model_columns(
     path: &Path,
     source: &dyn Source,
-    wanted: &[String],
+    features: &[String],
     options: &FileOptions,
     offset: Option<usize>,
 ) -> Result<Vec<usize>, DataError> {
@@ -254,7 +254,7 @@ fn wanted_columns(
     if !source.named() {
         let separate = source.first_index().is_some();
         let width = names.len() - usize::from(separate);
-        return super::columns::features_of(width, separate, wanted, options.trained.as_ref(), offset)
+        return super::columns::features_of(width, separate, features, options.trained.as_ref(), offset)
             .map_err(|reason| DataError::format(path, reason));
     }
     let mut places = HashMap::new();
@@ -262,11 +262,11 @@ fn wanted_columns(
         places.entry(name).or_insert_with(Vec::new).push(column);
     }
     let missing: Vec<String> =
-        wanted.iter().filter(|name| !places.contains_key(name)).cloned().collect();
+        features.iter().filter(|name| !places.contains_key(name)).cloned().collect();
     if !missing.is_empty() {
         return Err(DataError::Missing { path: path.into(), names: missing });
     }
-    wanted
+    features
         .iter()
         .map(|name| match places[name][..] {
             [column] => Ok(column),

@@ -1,13 +1,13 @@
-//! Data sets in files: CSV, NumPy's .npy and .npz, svmlight and Parquet, plain or compressed with gzip or
+//! Readers of data files: CSV, NumPy's .npy and .npz, svmlight and Parquet, plain or compressed with gzip or
 //! Zstandard, and from pipes.
 //!
-//! [`open`] makes one pass over a file, in which every row is checked, counted and described. Rows that
-//! fit a given memory are held; others are read from the file again, pass by pass, and never held whole.
+//! [`open`] makes one pass over a file, which checks and counts every row and collects statistics. Rows that fit the
+//! given memory are held; otherwise the file is read again in every pass.
 //!
-//! Rows are dense, and those of a text file have at most 64 MiB: whatever a file says, what is held is
-//! bounded by its length, or by the memory given where a sparse row says little of much.
+//! Rows are dense, and a row of a text file has at most 64 MiB. Memory use is bounded by the length of the file, or by
+//! the given memory for sparse rows, which expand.
 //!
-//! A number must be finite in f32, which is what a device computes with.
+//! Numbers must be finite in f32, the type of the device's arithmetic.
 
 mod columns;
 mod csv;
@@ -43,43 +43,43 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// How a file is read.
+/// Options for reading a file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FileOptions {
-    /// The format; `None` is told by the file's first bytes and its extension.
+    /// File format; `None` detects it from the first bytes and the extension.
     pub format: Option<Format>,
-    /// How CSV is written.
+    /// Dialect of CSV.
     pub csv: CsvOptions,
     /// Whether the indices of an svmlight file begin at 0.
     pub zero_based: ZeroBased,
-    /// What is to be predicted.
+    /// Target columns.
     pub targets: Targets,
-    /// Whether a single target is a class, which may be called by a word.
+    /// Whether a single target is a class label, which may be a word.
     pub labels: bool,
-    /// The column with the weights of the rows, each ≥ 0.
+    /// Column of sample weights, each ≥ 0.
     pub weight: Option<String>,
-    /// What is added to the scores of the rows.
+    /// Column of offsets, which are added to the scores.
     pub offset: Option<Offset>,
-    /// The features by name, or several of them with commas between; none is every column without another use.
+    /// Feature columns, by name or as names separated by commas; empty for all columns without another role.
     pub include: Vec<String>,
-    /// Columns that are not looked at, named likewise.
+    /// Columns to ignore, named likewise.
     pub exclude: Vec<String>,
-    /// The features of a model, in this order, wherever they are in the file.
+    /// Features of a model, in the model's order.
     pub select: Option<Vec<String>>,
-    /// With `select`, of a file without names: what the columns of the file were that the model was trained on.
+    /// With `select` and a file without names: the columns of the file that the model was trained on.
     pub trained: Option<Columns>,
-    /// The targets of an .npy file in an .npy file of their own.
+    /// An .npy file with the targets of an .npy file of features.
     pub y: Option<PathBuf>,
-    /// How many features an svmlight file has: by default as many as its largest index says.
+    /// Number of features of an svmlight file; `None` derives it from the largest index.
     pub features: Option<usize>,
-    /// What becomes of rows that cannot be used.
+    /// Handling of malformed rows.
     pub on_bad_row: OnBadRow,
-    /// The bytes that rows may take in memory; more of them are streamed.
+    /// Maximum size of the rows in memory, in bytes; larger files are streamed.
     pub memory: u64,
 }
 
 impl Default for FileOptions {
-    /// The last column is the target, a bad row is an error, and 2 GiB of rows are held.
+    /// The last column is the target, a malformed row is an error, and at most 2 GiB of rows are held.
     fn default() -> Self {
         FileOptions {
             format: None,
@@ -101,18 +101,18 @@ impl Default for FileOptions {
     }
 }
 
-/// How a CSV file is written, where that is known.
+/// Dialect of a CSV file; `None` detects a property.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CsvOptions {
-    /// What separates cells; `None` is the one of `,` `;` tab `|` and blanks that the first lines agree on.
+    /// Separator of cells; `None` selects `,` `;` tab `|` or blanks from the first lines.
     pub separator: Option<Separator>,
-    /// The decimal mark; `None` is a point, or in a file with `;` the mark of the first number that has one.
+    /// Decimal mark; `None` is a point, or with the separator `;` the mark of the first number that has one.
     pub decimal: Option<DecimalMark>,
-    /// Whether the first line holds names; `None` is yes unless it holds numbers, which is an error.
+    /// Whether the first line has column names; `None` requires names: a first line of numbers is an error.
     pub header: Option<bool>,
 }
 
-/// What separates the cells of a CSV file.
+/// Separator of the cells of a CSV file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Separator {
     /// This byte.
@@ -140,7 +140,7 @@ impl fmt::Display for Separator {
     }
 }
 
-/// What stands before the decimals of a number.
+/// Decimal mark of numbers in a CSV file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum DecimalMark {
@@ -153,7 +153,7 @@ pub enum DecimalMark {
 /// Whether the indices of an svmlight file begin at 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ZeroBased {
-    /// If one of them is 0; from 1 where the number of features is given.
+    /// They do if an index is 0. If the number of features is given, they begin at 1.
     #[default]
     Auto,
     /// They do.
@@ -162,26 +162,26 @@ pub enum ZeroBased {
     No,
 }
 
-/// What was found out about a file that nobody asked for.
+/// A property of a file that was detected and is worth reporting.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case", tag = "kind")]
 #[non_exhaustive]
 pub enum Note {
-    /// A column is neither feature nor target.
+    /// A column is ignored, because it numbers the rows.
     LeftOut {
         /// Its name.
         column: String,
-        /// How that is known.
+        /// The reason.
         why: &'static str,
     },
-    /// Columns are neither features nor anything else, as others were chosen.
+    /// Columns have no role, because the features were listed.
     NotChosen {
-        /// How many they are.
+        /// Number of columns.
         count: usize,
     },
-    /// Cells are separated by something other than commas.
+    /// The separator is not a comma.
     Separator(#[serde(serialize_with = "as_text")] Separator),
-    /// Numbers have a decimal comma.
+    /// The decimal mark is a comma.
     DecimalComma,
     /// Indices begin at 0.
     ZeroBased,
@@ -196,7 +196,10 @@ impl fmt::Display for Note {
         match self {
             Note::LeftOut { column, why } => {
                 let column = crate::regression::data::text::printable(column);
-                write!(f, "column `{column}` is left out: it {why} (--features or --target takes it)")
+                write!(
+                    f,
+                    "column `{column}` is ignored: it {why} (name it in --features or --target to use it)"
+                )
             }
             Note::NotChosen { count } => write!(f, "{count} columns are not used"),
             Note::Separator(separator) => write!(f, "cells are separated by {separator}"),
@@ -206,42 +209,43 @@ impl fmt::Display for Note {
     }
 }
 
-/// What is to be predicted.
+/// Target columns of a file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Targets {
-    /// The last column; the target of an svmlight file; the file [`FileOptions::y`].
+    /// The last column, the target of an svmlight file, or the file [`FileOptions::y`].
     #[default]
     Last,
     /// The columns of these names.
     Named(Vec<String>),
-    /// Nothing: there are features only.
+    /// No targets: every column is a feature.
     None,
 }
 
-/// The column that an offset comes from.
+/// The column of offsets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Offset {
-    /// It is in this column.
+    /// The column holds the offset.
     Column(String),
-    /// It is the logarithm of this column's exposure, > 0.
+    /// The column holds an exposure > 0, whose logarithm is the offset.
     Exposure(String),
 }
 
-/// What becomes of rows that cannot be used.
+/// Handling of malformed rows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnBadRow {
-    /// The first one is an error.
+    /// Stop at the first one with an error.
     #[default]
     Error,
-    /// They are left out, and counted.
+    /// Skip and count them.
     Skip,
 }
 
-/// Opens a file, whose format is told by its first bytes and its extension: .csv, .tsv, .npy, .npz, .svm,
-/// .svmlight, .libsvm or .parquet, and .gz or .zst behind it; any other is CSV or svmlight. `-` is standard input.
+/// Opens a data file. Detects the format from the first bytes and the extension: .csv, .tsv, .npy, .npz, .svm,
+/// .svmlight, .libsvm or .parquet, followed by .gz or .zst if compressed; other files are CSV or svmlight. `-` is
+/// standard input.
 ///
 /// # Errors
-/// [`DataError`], naming the file and where in it lies what cannot be used.
+/// [`DataError`], naming the file and the place of the defect.
 pub fn open(path: &Path, options: &FileOptions) -> Result<FileData, DataError> {
     let input = Input::open(path)?;
     let path = input.path().to_path_buf();
@@ -260,7 +264,7 @@ pub fn open(path: &Path, options: &FileOptions) -> Result<FileData, DataError> {
 
 fn source(input: Input, format: Format, options: &FileOptions) -> Result<Arc<dyn Source>, DataError> {
     if options.y.is_some() && format != Format::Npy {
-        let reason = "targets in a file of their own belong to an .npy file";
+        let reason = "a separate file of targets is supported only with .npy features";
         return Err(DataError::format(input.path(), reason));
     }
     Ok(match format {
@@ -276,7 +280,7 @@ fn source(input: Input, format: Format, options: &FileOptions) -> Result<Arc<dyn
         Format::Parquet => Arc::new(parquet::Parquet::open(input)?),
         #[cfg(not(feature = "parquet"))]
         Format::Parquet => {
-            let reason = "Parquet is read by a build with the feature `parquet`, and this is none";
+            let reason = "reading Parquet requires a build with the feature `parquet`";
             return Err(DataError::format(input.path(), reason));
         }
         Format::Csv => Arc::new(csv::Csv::open(input, &options.csv)?),

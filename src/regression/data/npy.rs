@@ -1,8 +1,8 @@
-//! NumPy's .npy: numbers in two dimensions, rows or columns one after the other.
+//! NumPy's .npy: two-dimensional arrays in C or Fortran order.
 //!
-//! It is read here, and not by a crate, for two reasons. A file that is larger than the memory is read from any
-//! row on, in either order, and only the columns that are used. And a shape is not to be believed: it must not
-//! overflow, and neither it nor the header's own length may ask for more memory than the file has bytes.
+//! This module reads it without a crate for two reasons. A file larger than the memory is read from any row, in either
+//! order, and only in the columns that are used. And the header is not trusted: a shape must not overflow, and neither
+//! the shape nor the length of the header may cause an allocation larger than the file.
 
 use super::DataError;
 use super::input::{Input, Reader};
@@ -11,25 +11,25 @@ use super::source::{Fault, Scan, Source, check, check_columns};
 use half::f16;
 use std::io::{Read, Seek, SeekFrom};
 
-/// The longest header: NumPy itself refuses to read longer ones.
+/// Maximum length of a header, the same as NumPy's.
 const LONGEST_HEADER: usize = 10_000;
-/// The bytes of an array that are read at once, or a row if that has more.
+/// Bytes of an array that are read at once, unless a row is larger.
 const BLOCK: usize = 1 << 20;
 
 pub struct Npy {
-    /// X, and y where it has a file of its own.
+    /// X, and y if it is a separate file.
     arrays: Vec<Array>,
     columns: Vec<String>,
 }
 
 impl Npy {
-    /// With the targets in a file of their own, or as the last column.
+    /// Opens X, with the targets in a separate file or as the last column.
     pub fn open(x: Input, y: Option<Input>) -> Result<Self, DataError> {
         let path = x.path().to_path_buf();
         let path = path.as_path();
         let x = Array::open(x)?;
         if x.dimensions != 2 {
-            let reason = format!("X has {} dimensions, and must have 2", x.dimensions);
+            let reason = format!("X has {} dimensions, but must have 2", x.dimensions);
             return Err(DataError::format(path, reason));
         }
         if x.rows == 0 {
@@ -41,7 +41,7 @@ impl Npy {
         if let Some(y) = y {
             let y = Array::open(y)?;
             if y.rows != arrays[0].rows {
-                let reason = format!("has {} rows, and X has {}", y.rows, arrays[0].rows);
+                let reason = format!("has {} rows, but X has {}", y.rows, arrays[0].rows);
                 return Err(DataError::format(y.input.path(), reason));
             }
             check_columns(y.input.path(), y.width)?;
@@ -80,7 +80,7 @@ impl Source for Npy {
         self.arrays.iter().try_for_each(|array| array.input.check_unchanged())
     }
 
-    /// Those of an array of booleans, as NumPy prints them.
+    /// The labels of a boolean array, as NumPy prints them.
     fn labels(&self, column: usize) -> Result<Option<Vec<String>>, DataError> {
         let array = &self.arrays[usize::from(column >= self.arrays[0].width)];
         let booleans = array.number == Number::Boolean;
@@ -130,11 +130,11 @@ impl Scan for Rows {
     }
 }
 
-/// Some rows of an array, as their bytes.
+/// The bytes of some rows of an array.
 struct Block {
     array: Array,
     file: Reader,
-    /// Which cell is which column.
+    /// Pairs of cell and column.
     columns: Vec<(usize, usize)>,
     bytes: Vec<u8>,
     first: u64,
@@ -158,18 +158,18 @@ impl Block {
     fn failure(&self, error: std::io::Error) -> DataError {
         let path = self.array.input.path();
         match error.kind() {
-            // Its length was right when it was opened.
+            // The length was correct when the file was opened.
             std::io::ErrorKind::UnexpectedEof => DataError::Changed { path: path.into() },
             _ => DataError::file(path, error),
         }
     }
 
-    /// Reads rows from this one on: whole, or where columns are what lies together, those that are needed.
+    /// Reads a block of rows from this one: whole rows in C order, the used columns in Fortran order.
     fn read(&mut self, first: u64) -> std::io::Result<()> {
         let Array { start, rows, width, size, fortran, .. } = self.array;
         let wide = if fortran { self.columns.len() } else { width } * size;
         let count = (BLOCK / wide.max(1)).max(1).min((rows - first) as usize);
-        // A block that cannot be read is none.
+        // The block stays empty if reading fails.
         (self.first, self.rows) = (first, 0);
         self.bytes.resize(count * wide, 0);
         if fortran {
@@ -187,14 +187,14 @@ impl Block {
     }
 }
 
-/// What the header says, which the file's length agrees with.
+/// An array whose header agrees with the file's length.
 #[derive(Clone)]
 struct Array {
     input: Input,
-    /// Where the header ends.
+    /// End of the header in bytes.
     start: u64,
     number: Number,
-    /// Bytes of an element.
+    /// Size of an element in bytes.
     size: usize,
     big: bool,
     fortran: bool,
@@ -212,22 +212,20 @@ impl Array {
         Self::parse(input, &bytes).map_err(|reason| DataError::Format { path, reason })
     }
 
-    /// Of a file of these first bytes.
+    /// Parses the header in the first bytes of a file.
     fn parse(input: Input, bytes: &[u8]) -> Result<Self, String> {
         let length = input.len();
-        let rest = bytes.strip_prefix(b"\x93NUMPY").ok_or("is no .npy file")?;
+        let rest = bytes.strip_prefix(b"\x93NUMPY").ok_or("is not an .npy file")?;
         let (at, header) = match *rest {
             [1, _, a, b, ..] => (10, u16::from_le_bytes([a, b]) as usize),
             [2 | 3, _, a, b, c, d, ..] => (12, u32::from_le_bytes([a, b, c, d]) as usize),
             [version, _, ..] if version > 3 => {
-                return Err(format!("is .npy of the unknown version {version}"));
+                return Err(format!("has the unknown .npy version {version}"));
             }
             _ => return Err("ends within its header".into()),
         };
         if header > LONGEST_HEADER {
-            return Err(format!(
-                "its header has {header} bytes, and must have at most {LONGEST_HEADER}"
-            ));
+            return Err(format!("its header has {header} bytes: the limit is {LONGEST_HEADER}"));
         }
         let start = at + header;
         let text = bytes.get(at..start).ok_or("ends within its header")?;
@@ -246,11 +244,12 @@ impl Array {
         let (shape, _) = shape.ok_or("its `shape` is not a tuple")?;
         let lengths = shape.split(',').map(str::trim).filter(|length| !length.is_empty());
         let lengths: Result<Vec<u64>, _> = lengths.map(str::parse).collect();
-        let lengths = lengths.map_err(|_| format!("its shape ({shape}) is not of whole numbers"))?;
+        let lengths = lengths
+            .map_err(|_| format!("its shape ({shape}) has an extent that is not a whole number"))?;
         let (rows, width) = match lengths[..] {
             [rows] => (rows, 1),
             [rows, width] => (rows, width),
-            _ => return Err(format!("has {} dimensions, and must have 1 or 2", lengths.len())),
+            _ => return Err(format!("has {} dimensions, but must have 1 or 2", lengths.len())),
         };
         let needed = rows.checked_mul(width).and_then(|len| len.checked_mul(size as u64));
         let held = length.saturating_sub(start as u64);
@@ -264,10 +263,12 @@ impl Array {
                 fortran,
                 dimensions: lengths.len(),
                 rows,
-                // Without rows nothing bounds it.
+                // Without rows, the file's length does not bound the width.
                 width: if rows == 0 { 0 } else { width },
             }),
-            _ => Err(format!("the shape ({shape}) of {size}-byte numbers is not that of {held} bytes")),
+            _ => Err(format!(
+                "the shape ({shape}) of {size}-byte numbers does not match {held} bytes of data"
+            )),
         }
     }
 }
@@ -303,10 +304,10 @@ impl Number {
     }
 }
 
-/// What an array's elements are: numbers, their bytes, and whether the largest comes first.
+/// Parses the element type: kind of number, size in bytes, and whether it is big-endian.
 fn element(descr: &str) -> Result<(Number, usize, bool), String> {
     if descr.starts_with('[') {
-        return Err("holds records (a structured dtype), and must hold numbers".into());
+        return Err("holds records (a structured dtype), but must hold numbers".into());
     }
     let name = descr.strip_prefix('\'').and_then(|descr| descr.split_once('\''));
     let (name, _) = name.ok_or("its `descr` is not a string")?;
@@ -324,10 +325,10 @@ fn element(descr: &str) -> Result<(Number, usize, bool), String> {
         "u2" => (Number::Unsigned, 2),
         "u4" => (Number::Unsigned, 4),
         "u8" => (Number::Unsigned, 8),
-        "O" => return Err("holds pickled objects, which are not read".into()),
+        "O" => return Err("holds pickled objects, which are not supported".into()),
         _ => {
             return Err(format!(
-                "holds elements of the type `{name}`, and must hold f2, f4, f8, integers or booleans"
+                "holds elements of the type `{name}`, but must hold f2, f4, f8, integers or booleans"
             ));
         }
     };

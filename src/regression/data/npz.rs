@@ -7,16 +7,16 @@ use std::path::Path;
 use zip::ZipArchive;
 use zip::result::ZipError;
 
-/// What features and targets are called in an archive that has both.
+/// Names of features and targets in an archive with both.
 const X: [&str; 4] = ["X", "x", "data", "arr_0"];
 const Y: [&str; 4] = ["y", "Y", "target", "arr_1"];
 
-/// Opens the arrays of an archive: X and y where there are such, else the one array that there is.
+/// Opens the arrays X and y of an archive, or its only array.
 pub fn open(input: &Input) -> Result<Npy, DataError> {
     let path = input.path();
     let failed = |error: ZipError| match error {
         ZipError::Io(error) => DataError::file(path, error),
-        error => DataError::format(path, format!("is no .npz file that can be read: {error}")),
+        error => DataError::format(path, format!("is not a valid .npz file: {error}")),
     };
     let mut archive = ZipArchive::new(input.reader()).map_err(failed)?;
     let names: Vec<String> = archive
@@ -35,7 +35,7 @@ pub fn open(input: &Input) -> Result<Npy, DataError> {
                 [] => "none".into(),
                 names => names.join(", "),
             };
-            let reason = format!("must have one array, or the arrays X and y; it has {found}");
+            let reason = format!("must have one array, or the arrays X and y, but has {found}");
             return Err(DataError::format(path, reason));
         }
     };
@@ -44,12 +44,12 @@ pub fn open(input: &Input) -> Result<Npy, DataError> {
         Input::spooled(&named(path, name), member)
     };
     let (x, y) = (member(x)?, y.map(|y| member(y)).transpose()?);
-    // Its arrays were copied from it.
+    // After its arrays were copied.
     input.check_unchanged()?;
     Npy::open(x, y)
 }
 
-/// An array of an archive in messages.
+/// The name of an archive's array in messages.
 fn named(archive: &Path, array: &str) -> std::path::PathBuf {
     let mut name = archive.as_os_str().to_owned();
     name.push(format!(":{array}"));

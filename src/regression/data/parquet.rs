@@ -1,4 +1,4 @@
-//! Parquet: flat columns of numbers, which are read a row group at a time and only where they are used.
+//! Parquet: flat columns of numbers. Only used columns are read, one row group at a time.
 
 use super::DataError;
 use super::input::{Input, Reader};
@@ -18,14 +18,14 @@ use std::io::{Read, Seek, SeekFrom};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-/// Rows that are decoded at once.
+/// Rows decoded at once.
 const BATCH: usize = 1024;
 
 pub struct Parquet {
     input: Input,
     columns: Vec<String>,
     kinds: Vec<Kind>,
-    /// The definition level of a value that is not null.
+    /// Definition level of non-null values, by column.
     present: Vec<i16>,
     index: Vec<Index>,
 }
@@ -45,7 +45,7 @@ impl Parquet {
 
     fn not_numbers(&self, column: &str, what: &str) -> DataError {
         let column = printable(column);
-        let reason = format!("column `{column}` is of {what}, not numbers");
+        let reason = format!("column `{column}` has {what}, not numbers");
         DataError::format(self.input.path(), reason)
     }
 
@@ -69,7 +69,7 @@ impl Parquet {
     }
 }
 
-/// The columns that pandas made of a frame's index.
+/// The columns that pandas created from a frame's index.
 fn index_columns(metadata: &FileMetaData, columns: &[String]) -> Vec<Index> {
     let pandas = metadata.key_value_metadata().into_iter().flatten().find(|pair| pair.key == "pandas");
     let pandas = pandas.and_then(|pair| pair.value.as_deref());
@@ -118,7 +118,7 @@ impl Source for Parquet {
     }
 }
 
-/// What a column holds.
+/// The content of a column.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Kind {
     Number,
@@ -126,7 +126,7 @@ enum Kind {
     Unsigned,
     /// Numbers of half precision.
     Half,
-    /// Words, which only labels may be.
+    /// Words, which only labels may have.
     Text,
     Other(String),
 }
@@ -166,11 +166,11 @@ struct Rows {
     input: Input,
     reader: SerializedFileReader<Chunks>,
     columns: Vec<Column>,
-    /// The row group that comes next.
+    /// Index of the next row group.
     group: usize,
-    /// Of the columns in this row group.
+    /// Readers of the columns in the current row group.
     readers: Vec<ColumnReader>,
-    /// The next of the rows that are decoded.
+    /// Index of the next decoded row.
     at: usize,
     rows: usize,
 }
@@ -181,7 +181,7 @@ struct Column {
     kind: Kind,
     labels: Option<LabelColumn>,
     present: i16,
-    /// Those that are decoded.
+    /// Decoded cells.
     cells: Vec<Result<f64, String>>,
 }
 
@@ -204,7 +204,7 @@ impl Scan for Rows {
 }
 
 impl Rows {
-    /// The different words of the first column.
+    /// The distinct words of the first column.
     fn words(&mut self) -> Result<Option<Vec<String>>, DataError> {
         let failed = |error| failure(self.input.path(), error);
         let mut words = Collected::default();
@@ -232,7 +232,7 @@ impl Rows {
         words.finish(self.input.path())
     }
 
-    /// Decodes the rows that come next; `false` at the end of the file.
+    /// Decodes the next rows; returns `false` at the end of the file.
     fn decode(&mut self) -> Result<bool, DataError> {
         let failed = |error| failure(self.input.path(), error);
         loop {
@@ -242,7 +242,7 @@ impl Rows {
                 if *rows.get_or_insert(read) != read {
                     return Err(DataError::format(
                         self.input.path(),
-                        "its columns are not of one length",
+                        "its columns have different lengths",
                     ));
                 }
             }
@@ -280,14 +280,14 @@ impl Column {
             (DoubleColumnReader(reader), _) => self.take(reader, Ok),
             (FixedLenByteArrayColumnReader(reader), Kind::Half) => self.take(reader, |value| {
                 let bytes =
-                    value.as_bytes().try_into().map_err(|_| "is not of two bytes".to_string())?;
+                    value.as_bytes().try_into().map_err(|_| "does not have two bytes".to_string())?;
                 Ok(f16::from_le_bytes(bytes).into())
             }),
             (ByteArrayColumnReader(reader), Kind::Text) => self.take(reader, |value| match &labels {
                 Some(labels) => labels.index(value.as_bytes()),
                 None => Err("is text".into()),
             }),
-            _ => Err(ParquetError::General(format!("column `{}` is not what it was", self.name))),
+            _ => Err(ParquetError::General(format!("column `{}` has changed its type", self.name))),
         };
         self.labels = labels;
         read
@@ -302,7 +302,7 @@ impl Column {
         let (rows, _, _) = reader.read_records(BATCH, Some(&mut levels), None, &mut values)?;
         let mut values = values.into_iter().map(number);
         match self.present {
-            // A column that has no nulls has no levels.
+            // Columns without nulls have no levels.
             0 => self.cells.extend(values),
             present => {
                 let null = || Some(Err("the cell is null".to_string()));
@@ -313,11 +313,11 @@ impl Column {
         if self.cells.len() == rows {
             return Ok(rows);
         }
-        Err(ParquetError::General(format!("column `{}` has not the values it counts", self.name)))
+        Err(ParquetError::General(format!("column `{}` has fewer values than its count", self.name)))
     }
 }
 
-/// The file as the crate reads it.
+/// The file, as the parquet crate reads it.
 struct Chunks(Input);
 
 impl Length for Chunks {
@@ -337,7 +337,9 @@ impl ChunkReader for Chunks {
 
     fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
         if start.checked_add(length as u64).is_none_or(|end| end > self.0.len()) {
-            return Err(ParquetError::EOF(format!("no {length} bytes from byte {start} on")));
+            return Err(ParquetError::EOF(format!(
+                "the file ends before {length} bytes from byte {start}"
+            )));
         }
         let mut bytes = vec![0; length];
         let mut reader = self.0.reader();
@@ -347,7 +349,7 @@ impl ChunkReader for Chunks {
     }
 }
 
-/// What the crate makes of a file, where it may meet damage that it does not expect and panic.
+/// Runs `read`, and converts panics to errors: the crate may panic on damaged files.
 fn guarded<T>(path: &Path, read: impl FnOnce() -> Result<T, DataError>) -> Result<T, DataError> {
     let damaged = |_| Err(DataError::format(path, "is a damaged Parquet file"));
     catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(damaged)
@@ -357,11 +359,11 @@ fn reader(input: &Input) -> Result<SerializedFileReader<Chunks>, DataError> {
     let (path, length) = (input.path(), input.len());
     let open = || SerializedFileReader::new(Chunks(input.clone())).map_err(|error| failure(path, error));
     let reader = guarded(path, open)?;
-    // The crate takes these places for good, and panics or asks for any memory where they are not.
+    // The crate trusts these offsets, and panics or allocates without limit if they are wrong.
     for column in reader.metadata().row_groups().iter().flat_map(|group| group.columns()) {
         if column.compression() == Compression::LZO {
             let name = column.column_path().string();
-            let reason = format!("column `{name}` is compressed with LZO, which is not read");
+            let reason = format!("column `{name}` is compressed with LZO, which is not supported");
             return Err(DataError::format(path, reason));
         }
         let first = column.dictionary_page_offset().unwrap_or(column.data_page_offset());
@@ -369,12 +371,15 @@ fn reader(input: &Input) -> Result<SerializedFileReader<Chunks>, DataError> {
         let end = end.and_then(|(first, bytes)| first.checked_add(bytes));
         if end.is_none_or(|end| end > length) {
             let name = column.column_path().string();
-            return Err(DataError::format(path, format!("column `{name}` lies outside of the file")));
+            return Err(DataError::format(
+                path,
+                format!("the data of column `{name}` are outside the file"),
+            ));
         }
     }
     Ok(reader)
 }
 
 fn failure(path: &Path, error: ParquetError) -> DataError {
-    DataError::format(path, format!("is no Parquet file that can be read: {error}"))
+    DataError::format(path, format!("is not a valid Parquet file: {error}"))
 }

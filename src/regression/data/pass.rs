@@ -4,7 +4,7 @@ use super::{BadRow, DataError, Note, OnBadRow, Skipped};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// A file as what goes through it again and again sees it.
+/// An open file, for repeated passes over its rows.
 #[derive(Clone)]
 pub struct Opened {
     pub path: PathBuf,
@@ -20,17 +20,17 @@ impl Opened {
     }
 }
 
-/// One pass over the rows that can be used.
+/// One pass over the well-formed rows.
 pub struct Pass {
     opened: Opened,
     scan: Box<dyn Scan>,
-    /// How many rows of the file have been seen.
+    /// Number of rows of the file read so far.
     row: u64,
     pub skipped: Skipped,
 }
 
 impl Pass {
-    /// The next row's features and sides, or `false` at the end.
+    /// Reads the next row's features and auxiliary columns; returns `false` at the end.
     pub fn next(&mut self, cells: &mut [f64]) -> Result<bool, DataError> {
         loop {
             self.row += 1;
@@ -59,14 +59,14 @@ impl Pass {
         }
     }
 
-    /// Goes on at this row of the file, from 0, if the format allows that.
+    /// Continues at this row of the file, from 0, and returns `true`, if the format can seek.
     pub fn seek(&mut self, row: u64) -> bool {
         let found = self.scan.seek(row);
         self.row = if found { row } else { self.row };
         found
     }
 
-    /// What was found out about the file so far.
+    /// The notes about the file so far.
     pub fn notes(&self) -> Vec<Note> {
         self.scan.notes()
     }

@@ -1,4 +1,4 @@
-//! What every format is read through: columns of numbers, row after row.
+//! The interface of all formats: columns of numbers, read row by row.
 
 use super::input::Input;
 use super::labels::LabelColumn;
@@ -6,33 +6,33 @@ use super::{At, DataError, Note, Separator};
 use crate::regression::data::text::shortened;
 use std::path::Path;
 
-/// The most columns of a file: what is kept of each would outgrow a file that has little but columns.
-pub const MOST_COLUMNS: usize = 1 << 20;
+/// Maximum number of columns. Without it, the memory per column could exceed the size of a hostile file by far.
+pub const MAX_COLUMNS: usize = 1 << 20;
 
-/// A file whose columns are known.
+/// An open file with known columns.
 pub trait Source: Send + Sync {
-    /// What the columns are called.
+    /// The names of the columns.
     fn columns(&self) -> &[String];
 
-    /// Whether the file itself gives these names.
+    /// Whether the names come from the file.
     fn named(&self) -> bool;
 
-    /// How many of the last columns are targets, unless others are named.
+    /// The number of last columns that are targets by default.
     fn targets(&self) -> usize {
         1
     }
 
-    /// Whether every column is numbers of single precision.
+    /// Whether every column has single precision.
     fn single(&self) -> bool {
         false
     }
 
-    /// Columns that number the rows, and are neither features nor targets unless somebody says so.
+    /// Columns that number the rows, and have no role unless the options name them.
     fn index_columns(&self) -> &[Index] {
         &[]
     }
 
-    /// What was found out about the file, and not asked for.
+    /// The notes about the file.
     fn notes(&self) -> &[Note] {
         &[]
     }
@@ -40,68 +40,66 @@ pub trait Source: Send + Sync {
     /// The bytes.
     fn input(&self) -> &Input;
 
-    /// What separates cells, where something does.
+    /// The separator of cells, for formats that have one.
     fn separator(&self) -> Option<Separator> {
         None
     }
 
-    /// The index that the first feature has in the file, where rows have indices.
+    /// The index of the first feature, for formats with indices.
     fn first_index(&self) -> Option<usize> {
         None
     }
 
-    /// An error if a file is not what it was when it was opened.
+    /// Returns an error if the file changed after it was opened.
     fn check_unchanged(&self) -> Result<(), DataError> {
         self.input().check_unchanged()
     }
 
-    /// The different labels in a column in ascending order, where they are words; it takes a pass over the
-    /// rows.
+    /// The distinct labels of a column in ascending order, if they are words. Takes a pass over the rows.
     fn labels(&self, _column: usize) -> Result<Option<Vec<String>>, DataError> {
         Ok(None)
     }
 
-    /// Begins a pass over the rows, of which only these columns are looked at. A column of labels is read as
-    /// their indices.
+    /// Begins a pass over these columns of the rows. A column of labels is read as their indices.
     fn scan(&self, columns: &[usize], labels: Option<LabelColumn>) -> Result<Box<dyn Scan>, DataError>;
 }
 
 /// A column that numbers the rows.
 #[derive(Clone, Copy, Debug)]
 pub struct Index {
-    /// Which it is.
+    /// Its index.
     pub column: usize,
-    /// How that is known.
+    /// The reason for the assumption.
     pub why: &'static str,
 }
 
 /// A pass over the rows of a file.
 pub trait Scan: Send {
-    /// Reads the columns of the next row into as many `cells`; `false` if there is none. After a bad row
-    /// the next call goes on behind it.
+    /// Reads the columns of the next row into `cells`; returns `false` at the end. After a malformed row the next call
+    /// reads the row that follows it.
     fn next(&mut self, cells: &mut [f64]) -> Result<bool, Fault>;
 
-    /// The line on which the last row begins, where there are lines.
+    /// The line on which the last row begins, for text formats.
     fn line(&mut self) -> Result<Option<u64>, DataError> {
         Ok(None)
     }
 
-    /// What was found out about the file on the way.
+    /// The notes about the file so far.
     fn notes(&self) -> Vec<Note> {
         Vec::new()
     }
 
-    /// Goes on at this row of the file, from 0; `false` where that takes a pass from the start.
+    /// Continues at this row of the file, from 0; returns `false` if the format cannot seek.
     fn seek(&mut self, _row: u64) -> bool {
         false
     }
 }
 
-/// Why there is no row.
+/// An error of a scan.
 pub enum Fault {
-    /// This one is bad, and the next may be good.
+    /// The row is malformed; the scan can continue.
     Row(Option<At>, String),
-    /// Nothing more can be read.
+    /// The scan cannot continue.
     File(DataError),
 }
 
@@ -117,18 +115,18 @@ impl Fault {
     }
 }
 
-/// Refuses a file of more columns than are read.
+/// Checks the number of columns of a file.
 pub fn check_columns(path: &Path, count: usize) -> Result<(), DataError> {
-    if count <= MOST_COLUMNS {
+    if count <= MAX_COLUMNS {
         return Ok(());
     }
-    Err(DataError::format(path, format!("has {count} columns, and at most {MOST_COLUMNS} are read")))
+    Err(DataError::format(path, format!("has {count} columns: at most {MAX_COLUMNS} are supported")))
 }
 
-/// The most characters of a cell in a message.
+/// Maximum number of characters of a cell in a message.
 const SHOWN: usize = 40;
 
-/// A cell's value from its text, with this decimal mark.
+/// Parses a cell with this decimal mark.
 pub fn number(cell: &[u8], mark: u8) -> Result<f64, String> {
     if cell.is_empty() {
         return Err("the cell is empty".into());
@@ -136,7 +134,7 @@ pub fn number(cell: &[u8], mark: u8) -> Result<f64, String> {
     let not_a_number = || format!("`{}` is not a number", shortened(cell, SHOWN));
     let text = std::str::from_utf8(cell).map_err(|_| not_a_number())?;
     let value = match mark {
-        // No number has two marks, or one of the other kind.
+        // A number has at most one mark, and not the other one.
         b',' if text.contains('.') => None,
         b',' => text.replacen(',', ".", 1).parse().ok(),
         _ => text.parse().ok(),
@@ -144,10 +142,10 @@ pub fn number(cell: &[u8], mark: u8) -> Result<f64, String> {
     check(value.ok_or_else(not_a_number)?)
 }
 
-/// A value, which f32 must hold too: that is what a device computes with.
+/// Checks that a value is finite in f32, the type of the device's arithmetic.
 pub fn check(value: f64) -> Result<f64, String> {
     if value.is_nan() {
-        Err(format!("`{value}` is not a number that can be learned from"))
+        Err(format!("`{value}` is not a finite number"))
     } else if !(value as f32).is_finite() {
         Err(format!("{value:?} is beyond the range of f32"))
     } else {

@@ -1,4 +1,4 @@
-/// What a feature's values are like.
+/// Statistics of a feature.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
 pub struct Column {
     /// The mean.
@@ -11,8 +11,8 @@ pub struct Column {
     pub max: f64,
 }
 
-/// The sums behind a [`Column`]. They are taken of differences from the first value, so that what all values have
-/// in common (the years ahead of a timestamp) costs no digit.
+/// The sums of a [`Column`]. They are of differences from the first value, so that a large common offset (as in
+/// timestamps) costs no precision.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ColumnSums {
     count: f64,
@@ -53,22 +53,22 @@ impl ColumnSums {
     }
 }
 
-/// The different values there are, as long as they are few.
+/// The distinct values of a column, up to a maximum number.
 pub struct Distinct(Option<Vec<f64>>);
 
 impl Distinct {
-    pub const MOST: usize = 4096;
+    pub const MAX: usize = 4096;
 
-    pub fn new(wanted: bool) -> Self {
-        Distinct(wanted.then(Vec::new))
+    pub fn new(enabled: bool) -> Self {
+        Distinct(enabled.then(Vec::new))
     }
 
     pub fn add(&mut self, value: f64) {
         let Some(values) = &mut self.0 else { return };
-        // One zero: they are equal.
+        // −0 becomes 0: they are equal.
         let value = value + 0.0;
         if let Err(place) = values.binary_search_by(|other| other.total_cmp(&value)) {
-            if values.len() == Self::MOST {
+            if values.len() == Self::MAX {
                 self.0 = None;
             } else {
                 values.insert(place, value);
@@ -76,7 +76,7 @@ impl Distinct {
         }
     }
 
-    /// In ascending order.
+    /// The values in ascending order; `None` if there were too many.
     pub fn values(self) -> Option<Vec<f64>> {
         self.0
     }

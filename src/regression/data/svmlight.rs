@@ -1,31 +1,31 @@
-//! svmlight and libsvm: `target index:value …` a line, with indices from 1 or from 0 in ascending order.
+//! svmlight and libsvm: lines `target index:value …` with ascending indices from 1 or 0.
 //!
-//! No crate that is kept up reads it: the lines are read here.
+//! No maintained crate reads the format.
 
 use super::input::{Input, Reader};
 use super::labels::LabelColumn;
-use super::source::{Fault, MOST_COLUMNS, Scan, Source, number};
+use super::source::{Fault, MAX_COLUMNS, Scan, Source, number};
 use super::{At, DataError, Note, ZeroBased};
 use crate::regression::data::text::shortened;
 use std::io::{BufRead, BufReader, Read};
 use std::path::PathBuf;
 
-/// The most bytes of a line: it is held in memory.
+/// Maximum size of a line in bytes, because it is held in memory.
 const LIMIT: u64 = 64 << 20;
-/// The largest index: rows are dense.
-const MOST: usize = MOST_COLUMNS;
-/// The most characters of a word in a message.
+/// Maximum index, because rows are dense.
+const MAX: usize = MAX_COLUMNS;
+/// Maximum number of characters of a word in a message.
 const SHOWN: usize = 40;
 
 pub struct SvmLight {
     input: Input,
-    /// The features, and last the target.
+    /// Names of the features, then of the target.
     columns: Vec<String>,
     indices: Indices,
     notes: Vec<Note>,
 }
 
-/// Which indices a row may have.
+/// The range of valid indices.
 #[derive(Clone, Copy, Debug)]
 struct Indices {
     first: usize,
@@ -33,17 +33,17 @@ struct Indices {
 }
 
 impl SvmLight {
-    /// With so many features, or as many as the indices that are found. Where it is not said whether indices
-    /// begin at 0, they do if one of them is 0, which is scikit-learn's rule; it is looked for only where the
-    /// number of features is not given, as that takes a pass over the file.
+    /// Opens a file with this number of features, or with as many as its largest index. With `ZeroBased::Auto`, indices
+    /// begin at 0 if one of them is 0 (scikit-learn's rule). Finding the range of indices takes a pass over the file,
+    /// which is made only if the number of features is not given.
     pub fn open(
         input: Input,
         features: Option<usize>,
         zero_based: ZeroBased,
     ) -> Result<Self, DataError> {
         let path = input.path();
-        if let Some(given) = features.filter(|&given| given > MOST) {
-            return Err(DataError::format(path, format!("{given} features are more than {MOST}")));
+        if let Some(given) = features.filter(|&given| given > MAX) {
+            return Err(DataError::format(path, format!("{given} features exceed the limit of {MAX}")));
         }
         let (first, width) = match (features, zero_based) {
             (Some(given), _) => (usize::from(zero_based != ZeroBased::Yes), given),
@@ -60,7 +60,7 @@ impl SvmLight {
         };
         let names = (1..=width).map(|index| format!("x{index}"));
         let columns = names.chain(["y".into()]).collect();
-        let most = features.map_or(MOST - 1 + first, |given| (given + first).saturating_sub(1));
+        let most = features.map_or(MAX - 1 + first, |given| (given + first).saturating_sub(1));
         let found = first == 0 && zero_based == ZeroBased::Auto;
         let notes = if found { vec![Note::ZeroBased] } else { Vec::new() };
         Ok(SvmLight { input, columns, indices: Indices { first, most }, notes })
@@ -99,7 +99,7 @@ struct Rows {
     lines: Lines,
     indices: Indices,
     columns: Vec<usize>,
-    /// The features, and last the target.
+    /// Values of the features, then of the target.
     row: Vec<f64>,
 }
 
@@ -110,7 +110,7 @@ impl Scan for Rows {
         }
         self.row.fill(0.0);
         if let Some((target, features)) = self.row.split_last_mut() {
-            // An index that no row had when the largest was sought is of a file that changed.
+            // An index beyond the range found earlier means that the file changed.
             let first = self.indices.first;
             *target = parse(&self.lines.text, self.indices, |index, value| {
                 features.get_mut(index - first).into_iter().for_each(|feature| *feature = value);
@@ -125,7 +125,7 @@ impl Scan for Rows {
     }
 }
 
-/// Lines with something in them, one at a time.
+/// A reader of non-empty lines.
 struct Lines {
     path: PathBuf,
     file: BufReader<Reader>,
@@ -139,7 +139,7 @@ impl Lines {
         Lines { path: input.path().into(), file, text: Vec::new(), line: 0 }
     }
 
-    /// Goes to the next line that is not empty but for a comment.
+    /// Advances to the next line with content other than a comment.
     fn advance(&mut self) -> Result<bool, DataError> {
         loop {
             self.text.clear();
@@ -158,7 +158,7 @@ impl Lines {
                 return Ok(false);
             }
             if self.line == 1 && self.text.starts_with(b"\xEF\xBB\xBF") {
-                // A blank for each of its bytes, so that places stay.
+                // One blank per byte of the mark, so that offsets stay correct.
                 self.text[..3].fill(b' ');
             }
             let comment = self.text.iter().position(|&byte| byte == b'#');
@@ -169,10 +169,10 @@ impl Lines {
         }
     }
 
-    /// The least and the largest index of the lines that can be used.
+    /// The smallest and the largest index of well-formed lines.
     fn range(mut self) -> Result<Option<(usize, usize)>, DataError> {
         let mut range: Option<(usize, usize)> = None;
-        let any = Indices { first: 0, most: MOST };
+        let any = Indices { first: 0, most: MAX };
         while self.advance()? {
             let mut row = None;
             let see = |index, _| row = Some((row.map_or(index, |(least, _)| least), index));
@@ -185,7 +185,7 @@ impl Lines {
     }
 }
 
-/// The target of a line; its entries are given to `entry` as they are read.
+/// Parses a line: returns the target, and calls `entry` for each pair.
 fn parse(
     line: &[u8],
     Indices { first, most }: Indices,
@@ -211,11 +211,14 @@ fn parse(
         };
         let Some(index) = usize::try_from(number_of).ok().filter(|index| (first..=most).contains(index))
         else {
-            let hint = if number_of == 0 { " (--zero-based yes takes indices from 0)" } else { "" };
-            return Err(bad(at, format!("the index {number_of} is not in {first} … {most}{hint}")));
+            let hint = if number_of == 0 { " (--zero-based yes accepts indices from 0)" } else { "" };
+            return Err(bad(at, format!("the index {number_of} is outside {first} … {most}{hint}")));
         };
         if let Some(last) = last.filter(|&last| index <= last) {
-            return Err(bad(at, format!("the index {index} is not above {last}, the one before it")));
+            return Err(bad(
+                at,
+                format!("the index {index} must be greater than {last}, the previous one"),
+            ));
         }
         last = Some(index);
         entry(index, number(value, b'.').map_err(|reason| bad(at + colon + 1, reason))?);
@@ -223,7 +226,7 @@ fn parse(
     Ok(target)
 }
 
-/// What lies between blanks, with the byte at which each begins.
+/// The words of a line, with their byte offsets.
 fn words(line: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
     let mut at = 0;
     line.split(u8::is_ascii_whitespace)

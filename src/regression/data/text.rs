@@ -2,18 +2,18 @@
 
 use std::borrow::Cow;
 
-/// Escapes whatever a terminal would obey instead of show: control characters, line ends, and marks that
+/// Escapes characters that a terminal would interpret instead of display: control characters, line ends, and marks that
 /// reorder text. `ESC` becomes `\u{1b}`, a line feed `\n`.
 pub fn printable(text: &str) -> Cow<'_, str> {
     escaped(text, is_unprintable)
 }
 
-/// [`printable`] text of several lines: its line feeds stay.
+/// Escapes text as [`printable`] does, except line feeds.
 pub fn printable_lines(text: &str) -> Cow<'_, str> {
     escaped(text, |c| c != '\n' && is_unprintable(c))
 }
 
-/// [`printable_lines`] of JSON, in which such characters stand in strings alone: as its own escapes.
+/// Escapes JSON as [`printable_lines`] does, with JSON's own escapes: these characters occur only in strings.
 pub fn printable_json(json: &str) -> Cow<'_, str> {
     let unprintable = |c: char| c != '\n' && is_unprintable(c);
     if !json.contains(unprintable) {
@@ -22,7 +22,7 @@ pub fn printable_json(json: &str) -> Cow<'_, str> {
     let mut shown = String::with_capacity(json.len() + 16);
     for c in json.chars() {
         match c {
-            // Each of them is one unit of UTF-16.
+            // Each of these characters is one unit of UTF-16.
             c if unprintable(c) => shown.push_str(&format!("\\u{:04x}", u32::from(c))),
             c => shown.push(c),
         }
@@ -30,7 +30,7 @@ pub fn printable_json(json: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
-/// The beginning of a text for a message: at most `most` characters, made [`printable`].
+/// Returns the first `most` characters of a text, escaped by [`printable`], for a message.
 pub fn shortened(text: &[u8], most: usize) -> String {
     // A character has at most four bytes.
     let start = String::from_utf8_lossy(&text[..text.len().min(4 * most)]);

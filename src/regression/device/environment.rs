@@ -1,4 +1,4 @@
-//! The variables in which wgpu's own tools are told of an adapter: `WGPU_BACKEND` and `WGPU_ADAPTER_NAME`.
+//! The environment variables by which wgpu's tools select an adapter: `WGPU_BACKEND` and `WGPU_ADAPTER_NAME`.
 
 use super::OpenError;
 use std::ffi::OsString;
@@ -7,7 +7,7 @@ use wgpu::{Backend, Backends, Instance};
 const BACKEND: &str = "WGPU_BACKEND";
 const ADAPTER_NAME: &str = "WGPU_ADAPTER_NAME";
 
-/// What the environment asks for.
+/// The adapter selection of the environment.
 #[derive(Clone, Debug, Default)]
 pub struct Environment {
     backend: Option<(String, Backends)>,
@@ -15,10 +15,10 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// Reads the environment. An empty variable is like none.
+    /// Reads the environment. Empty variables count as unset.
     ///
     /// # Errors
-    /// [`OpenError::Environment`], naming a word in `WGPU_BACKEND` that is no backend.
+    /// [`OpenError::Environment`], naming a word in `WGPU_BACKEND` that is not a backend.
     pub fn read() -> Result<Self, OpenError> {
         Self::from_variables(|name| std::env::var_os(name))
     }
@@ -33,7 +33,7 @@ impl Environment {
                 Ok(backends) => Ok((value, backends)),
                 Err(word) => {
                     let why = format!(
-                        "`{word}` is no backend (vulkan, metal, dx12 and gl are, and several are separated by commas)"
+                        "`{word}` is not a backend (use vulkan, metal, dx12 or gl, or several separated by commas)"
                     );
                     Err(OpenError::Environment { variable: BACKEND, value, why })
                 }
@@ -42,45 +42,46 @@ impl Environment {
         Ok(Environment { backend, adapter_name: value(ADAPTER_NAME) })
     }
 
-    /// The backends that may be used.
+    /// Returns the permitted backends.
     pub fn backends(&self) -> Backends {
         self.backend.as_ref().map_or(Backends::all(), |(_, backends)| *backends)
     }
 
-    /// The part of a name that an adapter must have where nobody names one by an argument.
+    /// Returns the part of an adapter name that applies if no argument selects an adapter.
     pub fn adapter_name(&self) -> Option<&str> {
         self.adapter_name.as_deref()
     }
 
-    /// Whether an adapter of this name has that part. Letters are the same in both cases, as wgpu has them.
+    /// Whether an adapter's name contains that part, ignoring case as wgpu does.
     pub fn allows(&self, name: &str) -> bool {
         let contains = |part: &str| name.to_lowercase().contains(&part.to_lowercase());
         self.adapter_name().is_none_or(contains)
     }
 
-    /// Why there is no adapter at all, if that is because of `WGPU_BACKEND`.
+    /// Returns the error for a `WGPU_BACKEND` that leaves no adapter.
     pub fn no_backend(&self) -> Option<OpenError> {
         let (value, _) = self.backend.as_ref()?;
         let known = names(Instance::enabled_backend_features() & (Backends::PRIMARY | Backends::GL));
-        let why =
-            format!("no adapter of that backend here; this program can use {known} on this system");
+        let why = format!(
+            "this machine has no adapter of that backend; this program supports {known} on this system"
+        );
         Some(OpenError::Environment { variable: BACKEND, value: value.clone(), why })
     }
 
-    /// Why there is no adapter of `WGPU_ADAPTER_NAME`, where `there` says which there are.
+    /// Returns the error for a `WGPU_ADAPTER_NAME` without an adapter; `there` describes the adapters.
     pub fn no_name(&self, there: &str) -> Option<OpenError> {
         let value = self.adapter_name.clone()?;
         let why = format!("no GPU adapter has a name that contains it; there {there}");
         Some(OpenError::Environment { variable: ADAPTER_NAME, value, why })
     }
 
-    /// What is to be said beside a list of adapters that leaves some out.
+    /// Returns a remark for lists of adapters if the environment restricts them.
     pub fn restriction(&self) -> Option<String> {
         self.backend.as_ref().map(|(value, _)| format!("{BACKEND} is `{value}`"))
     }
 }
 
-/// The backends of a list, in wgpu's words; the first word that is none is an error.
+/// Parses a list of backends with wgpu's names. The error is the first unknown word.
 fn parse_backends(list: &str) -> Result<Backends, String> {
     let words = list.split(',').map(str::trim).filter(|word| !word.is_empty());
     words.into_iter().try_fold(Backends::empty(), |backends, word| {
@@ -140,7 +141,7 @@ mod tests {
         {
             let message = environment(list, "").unwrap_err().to_string();
             assert!(
-                message.starts_with(&format!("WGPU_BACKEND is `{list}`: `{word}` is no backend")),
+                message.starts_with(&format!("WGPU_BACKEND is `{list}`: `{word}` is not a backend")),
                 "{message}"
             );
         }

@@ -1,5 +1,5 @@
-//! A device of one's own, for programs that have none: the command's adapter choice and its blocking
-//! waits. A library user brings a [`wgpu::Device`] and needs nothing of this.
+//! Devices for programs without one: selection of an adapter, and blocking waits. Programs with a [`wgpu::Device`] do
+//! not need this module.
 
 mod environment;
 
@@ -14,41 +14,41 @@ use wgpu::{
     PollType, Queue,
 };
 
-/// A device, its queue, and what they run on.
+/// A device with its queue and adapter.
 #[derive(Clone, Debug)]
 pub struct Gpu {
     /// The device.
     pub device: Device,
-    /// Its queue.
+    /// The queue.
     pub queue: Queue,
-    /// What it runs on.
+    /// The adapter.
     pub info: AdapterInfo,
-    /// Why nothing of it can be relied on any more, once that is so.
+    /// The reason of the loss, once the device is lost.
     lost: Arc<OnceLock<String>>,
 }
 
-/// Why there is no device.
+/// An error of opening a device.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
-    /// No adapter answers to the name, or there is none at all.
-    #[error("no GPU adapter{}; there {}", .name.as_ref().map_or(String::new(), |n| format!(" is of the backend `{n}`, or has a name that contains it")), found(.adapters, .restriction.as_deref()))]
+    /// No adapter matches the name, or the machine has none.
+    #[error("no GPU adapter{}; there {}", .name.as_ref().map_or(String::new(), |n| format!(" matches `{n}`, by backend or by a part of its name")), found(.adapters, .restriction.as_deref()))]
     NoAdapter {
-        /// The name asked for.
+        /// The requested name.
         name: Option<String>,
-        /// The adapters there are.
+        /// The available adapters.
         adapters: Vec<String>,
-        /// What has left out others, if anything.
+        /// The restriction by the environment.
         restriction: Option<String>,
     },
-    /// A variable of the environment has no meaning, or asks for what is not there.
+    /// An environment variable is invalid, or no adapter matches it.
     #[error("{variable} is `{value}`: {why}")]
     Environment {
         /// Its name.
         variable: &'static str,
         /// Its value.
         value: String,
-        /// What is wrong with it.
+        /// The reason.
         why: String,
     },
     /// The adapter cannot run the kernels.
@@ -56,15 +56,15 @@ pub enum OpenError {
     Refused {
         /// The adapter's name and backend.
         adapter: String,
-        /// What it lacks.
+        /// The limit that is too small.
         reason: Error,
     },
-    /// The adapter gives no device.
+    /// The adapter failed to create a device.
     #[error("{adapter}: {reason}")]
     Device {
         /// The adapter's name.
         adapter: String,
-        /// What it says.
+        /// The adapter's message.
         reason: String,
     },
 }
@@ -72,7 +72,7 @@ pub enum OpenError {
 fn found(adapters: &[String], restriction: Option<&str>) -> String {
     match (adapters, restriction) {
         ([], _) => "is none on this machine (is a Vulkan driver installed? Mesa's \
-               mesa-vulkan-drivers brings a software one)"
+               mesa-vulkan-drivers includes a software adapter)"
             .into(),
         (_, None) => format!("are: {}", adapters.join(", ")),
         (_, Some(restriction)) => format!("are, while {restriction}: {}", adapters.join(", ")),
@@ -80,8 +80,8 @@ fn found(adapters: &[String], restriction: Option<&str>) -> String {
 }
 
 impl OpenError {
-    /// None of these adapters, which are all that the environment lets be used, answers to `name`, or to
-    /// `WGPU_ADAPTER_NAME` where there is no name.
+    /// Returns the error for adapters (those permitted by the environment) none of which matches `name` or, without a
+    /// name, `WGPU_ADAPTER_NAME`.
     pub fn no_adapter(name: Option<&str>, adapters: &[Adapter]) -> Self {
         Environment::read().map_or_else(|error| error, |environment| none(&environment, name, adapters))
     }
@@ -99,13 +99,13 @@ fn none(environment: &Environment, name: Option<&str>, adapters: &[Adapter]) -> 
     of_variable.unwrap_or(OpenError::NoAdapter { name, adapters, restriction })
 }
 
-/// An adapter as it is told from others: the same card may be there in several backends.
+/// The name and backend of an adapter: one card may appear in several backends.
 fn described(info: &AdapterInfo) -> String {
     format!("{} ({})", info.name, info.backend)
 }
 
-/// Every adapter of this machine, of the backends of `WGPU_BACKEND` if that is set: hardware first, and of it the most
-/// powerful kinds. GL, for what has no other backend, comes behind the others.
+/// Lists the adapters of this machine, restricted by `WGPU_BACKEND` if it is set: hardware first, discrete GPUs before
+/// integrated ones; GL after other backends.
 ///
 /// # Errors
 /// [`OpenError::Environment`]
@@ -116,7 +116,7 @@ pub fn adapters() -> Result<Vec<Adapter>, OpenError> {
 fn adapters_of(environment: &Environment) -> Vec<Adapter> {
     let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle_from_env();
     descriptor.backends = environment.backends();
-    // Checks of indirect dispatches cap buffers at 4 GiB, and nothing here dispatches indirectly.
+    // The validation of indirect dispatches limits buffers to 4 GiB; this library does not dispatch indirectly.
     descriptor.flags.remove(wgpu::InstanceFlags::VALIDATION_INDIRECT_CALL);
     let instance = Instance::new(descriptor);
     let backends = Backends::PRIMARY | Backends::GL;
@@ -125,7 +125,7 @@ fn adapters_of(environment: &Environment) -> Vec<Adapter> {
     adapters
 }
 
-/// What kind a card is, GL can only guess: it must not come ahead of another backend by that.
+/// The sort key of an adapter. GL only guesses the kind of a card, so it sorts after the other backends.
 fn rank(info: &AdapterInfo) -> (bool, bool, u8) {
     let kind = match info.device_type {
         DeviceType::DiscreteGpu => 0,
@@ -137,21 +137,21 @@ fn rank(info: &AdapterInfo) -> (bool, bool, u8) {
     (info.device_type == DeviceType::Cpu, info.backend == Backend::Gl, kind)
 }
 
-/// Whether an adapter answers to `wanted`: part of its name, or its backend (`vulkan`, `metal`, `dx12`, `gl`), or
-/// both as in `gl:llvmpipe`.
-pub fn answers_to(info: &AdapterInfo, wanted: &str) -> bool {
-    let wanted = wanted.to_lowercase();
+/// Whether an adapter matches `pattern`: a part of its name, its backend (`vulkan`, `metal`, `dx12`, `gl`), or both as
+/// in `gl:llvmpipe`.
+pub fn matches(info: &AdapterInfo, pattern: &str) -> bool {
+    let pattern = pattern.to_lowercase();
     let is_backend = |name: &str| Backend::ALL.iter().any(|backend| backend.to_str() == name);
-    let (backend, part) = match wanted.split_once(':') {
+    let (backend, part) = match pattern.split_once(':') {
         Some((backend, part)) if is_backend(backend) => (Some(backend), part),
-        _ if is_backend(&wanted) => (Some(wanted.as_str()), ""),
-        _ => (None, wanted.as_str()),
+        _ if is_backend(&pattern) => (Some(pattern.as_str()), ""),
+        _ => (None, pattern.as_str()),
     };
     backend.is_none_or(|backend| info.backend.to_str() == backend)
         && info.name.to_lowercase().contains(part)
 }
 
-/// What an adapter lacks, so that not all kernels run on it.
+/// Checks that all kernels can run on an adapter.
 ///
 /// # Errors
 /// [`Error::Limit`].
@@ -159,7 +159,7 @@ pub fn check_adapter(adapter: &Adapter) -> Result<(), Error> {
     kernels::check_limits(&required_limits(&adapter.limits()), &adapter.get_info())
 }
 
-/// The first that gives a device. One that cannot run the kernels is passed over where there are others.
+/// Opens the first adapter that creates a device, skipping adapters that cannot run the kernels.
 fn first<'a>(adapters: impl Iterator<Item = &'a Adapter>) -> Result<Option<Gpu>, OpenError> {
     let mut refused = None;
     for adapter in adapters {
@@ -172,36 +172,36 @@ fn first<'a>(adapters: impl Iterator<Item = &'a Adapter>) -> Result<Option<Gpu>,
 }
 
 impl Gpu {
-    /// The best adapter that [answers to](answers_to) `name`, whatever its kind: software too. Without a name it is
-    /// the one of `WGPU_ADAPTER_NAME`, if that is set.
+    /// Opens the best adapter that [`matches`] `name`, of any kind, including software. Without a name, opens the one
+    /// of `WGPU_ADAPTER_NAME`, if that is set.
     ///
     /// # Errors
-    /// [`OpenError`]; with [`OpenError::NoAdapter`] the adapters there are.
+    /// [`OpenError`]; [`OpenError::NoAdapter`] lists the available adapters.
     pub fn open(name: Option<&str>) -> Result<Self, OpenError> {
         let environment = Environment::read()?;
         let adapters = adapters_of(&environment);
-        let wanted = |adapter: &&Adapter| match name {
-            Some(name) => answers_to(&adapter.get_info(), name),
+        let permitted = |adapter: &&Adapter| match name {
+            Some(name) => matches(&adapter.get_info(), name),
             None => environment.allows(&adapter.get_info().name),
         };
-        first(adapters.iter().filter(wanted))?.ok_or_else(|| none(&environment, name, &adapters))
+        first(adapters.iter().filter(permitted))?.ok_or_else(|| none(&environment, name, &adapters))
     }
 
-    /// The best hardware adapter, if there is any; where `WGPU_ADAPTER_NAME` is set, the best one of that name, whatever
-    /// its kind.
+    /// Opens the best hardware adapter, if there is one. If `WGPU_ADAPTER_NAME` is set, opens the best adapter of that
+    /// name, of any kind.
     ///
     /// # Errors
-    /// [`OpenError::Device`] if it gives no device, [`OpenError::Refused`] if none can run the kernels,
-    /// [`OpenError::Environment`] if there is nothing of what the environment asks for.
+    /// [`OpenError::Device`] if creating a device fails, [`OpenError::Refused`] if no adapter can run the kernels,
+    /// [`OpenError::Environment`] if no adapter matches the environment.
     pub fn open_hardware() -> Result<Option<Self>, OpenError> {
         let environment = Environment::read()?;
         let adapters = adapters_of(&environment);
-        let wanted = |adapter: &&Adapter| match environment.adapter_name() {
+        let permitted = |adapter: &&Adapter| match environment.adapter_name() {
             Some(_) => environment.allows(&adapter.get_info().name),
             None => adapter.get_info().device_type != DeviceType::Cpu,
         };
-        let opened = first(adapters.iter().filter(wanted))?;
-        // Without hardware there is the processor; that the environment asks in vain has to be said.
+        let opened = first(adapters.iter().filter(permitted))?;
+        // Without hardware the processor is used, but an environment that matches no adapter is an error.
         let in_vain = opened.is_none() && (environment.adapter_name().is_some() || adapters.is_empty());
         match none(&environment, None, &adapters) {
             error @ OpenError::Environment { .. } if in_vain => Err(error),
@@ -209,7 +209,7 @@ impl Gpu {
         }
     }
 
-    /// A device of this adapter.
+    /// Creates a device of this adapter.
     ///
     /// # Errors
     /// [`OpenError::Refused`] and [`OpenError::Device`].
@@ -219,7 +219,7 @@ impl Gpu {
             .map_err(|reason| OpenError::Refused { adapter: described(&info), reason })?;
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("wgpu-optim"),
-            // Timestamps are for measuring.
+            // Timestamps are for benchmarks.
             required_features: (OPTIONAL_FEATURES | wgpu::Features::TIMESTAMP_QUERY)
                 & adapter.features(),
             required_limits: required_limits(&adapter.limits()),
@@ -230,22 +230,23 @@ impl Gpu {
         Ok(Gpu::new(device, queue, info))
     }
 
-    /// A device that nobody else has: its callbacks, for being lost and for errors that nobody awaits, are set.
+    /// Takes over a device: sets its callbacks for device loss and for uncaptured errors.
     pub fn new(device: Device, queue: Queue, info: AdapterInfo) -> Self {
         let lost = Arc::new(OnceLock::new());
-        let told = lost.clone();
-        device.set_device_lost_callback(move |reason, message| {
-            // The first reason is the one that counts.
-            let _ = told.set(format!("{reason:?}: {message}").to_lowercase());
+        let reason = lost.clone();
+        device.set_device_lost_callback(move |kind, message| {
+            // The first reason is reported.
+            let _ = reason.set(format!("{kind:?}: {message}").to_lowercase());
         });
-        let told = lost.clone();
+        let reason = lost.clone();
         device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
-            let _ = told.set(error.to_string());
+            let _ = reason.set(error.to_string());
         }));
         Gpu { device, queue, info, lost }
     }
 
-    /// Why the device cannot be used any more: it was lost, or failed where nothing can be relied on after it.
+    /// Returns the reason why the device is unusable: it was lost, or failed in a way after which results cannot be
+    /// trusted.
     pub fn lost(&self) -> Option<&str> {
         self.lost.get().map(String::as_str)
     }
@@ -254,7 +255,7 @@ impl Gpu {
         self.lost().map_or(Ok(()), |reason| Err(Error::DeviceLost(reason.into())))
     }
 
-    /// Submits and waits until the device is done.
+    /// Submits commands, and waits until the device has completed them.
     ///
     /// # Errors
     /// [`Error::DeviceLost`].
@@ -263,8 +264,7 @@ impl Gpu {
         self.poll(PollType::wait_indefinitely()).map(drop)
     }
 
-    /// Polls the device; `None` where a time is over. What wgpu panics with where a driver fails in a wait is an
-    /// error too.
+    /// Polls the device; returns `None` after a timeout. Converts wgpu's panics on driver failures to errors.
     ///
     /// # Errors
     /// [`Error::DeviceLost`].
@@ -276,7 +276,7 @@ impl Gpu {
         &self,
         poll: impl FnOnce() -> Result<PollStatus, PollError>,
     ) -> Result<Option<PollStatus>, Error> {
-        // Nothing of the device is relied on after a panic.
+        // After a panic the device counts as lost.
         let polled = catch_unwind(AssertUnwindSafe(poll)).map_err(|panic| {
             let text = panic.downcast_ref::<String>().map(String::as_str);
             let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
@@ -290,7 +290,7 @@ impl Gpu {
         }
     }
 
-    /// From here on it counts as lost: its own callback may come later.
+    /// Marks the device as lost, possibly before its callback, and returns the error.
     pub(crate) fn failed(&self, reason: String) -> Error {
         Error::DeviceLost(self.lost.get_or_init(|| reason).clone())
     }
@@ -312,14 +312,14 @@ impl Gpu {
         }
     }
 
-    /// Drives a read-back to its end.
+    /// Waits for a read-back.
     ///
     /// # Errors
-    /// [`Error::DeviceLost`]; what the read-back fails with.
+    /// [`Error::DeviceLost`]; errors of the read-back.
     pub fn wait<T>(&self, reading: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
         let mut reading = std::pin::pin!(reading);
         let mut context = std::task::Context::from_waker(std::task::Waker::noop());
-        // The first poll asks for the mapping, the device's poll makes it happen.
+        // The first poll of the future requests the mapping; polling the device completes it.
         loop {
             if let std::task::Poll::Ready(result) = reading.as_mut().poll(&mut context) {
                 self.check()?;
@@ -344,11 +344,11 @@ mod tests {
     #[test]
     fn a_card_is_asked_for_by_its_name_its_backend_or_both() {
         let card = info("Google SwiftShader", Backend::Vulkan, DeviceType::Cpu);
-        let answers = |wanted| answers_to(&card, wanted);
+        let answers = |pattern| matches(&card, pattern);
         assert!(["swift", "Vulkan", "vulkan:SWIFT", "", "vulkan:"].map(answers).iter().all(|&yes| yes));
         // `gl` is a backend, and not part of Google.
         assert!(["gl", "gl:swift", "vulkan:llvm", "dx12:"].map(answers).iter().all(|&yes| !yes));
-        assert!(answers_to(&info("a:b", Backend::Gl, DeviceType::Other), "a:b"));
+        assert!(matches(&info("a:b", Backend::Gl, DeviceType::Other), "a:b"));
     }
 
     #[test]

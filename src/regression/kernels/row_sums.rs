@@ -262,7 +262,7 @@ pub fn constants(shape: &GradientLayout, model: &Model, purpose: Purpose) -> Vec
         ("METRICS", f64::from(u8::from(purpose.metrics))),
         ("PARTIAL", shape.partial_vectors(purpose.metrics).into()),
     ];
-    constants.extend(shader::loss_constants(&model.loss));
+    constants.extend(model.loss.overrides());
     constants
 }
 

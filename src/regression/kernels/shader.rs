@@ -55,30 +55,6 @@ pub fn virtual_targets() -> Module {
     )
 }
 
-/// What a loss's file needs, and the file.
-fn loss(loss: &Loss) -> Vec<&'static str> {
-    let exponential = shader_file!("exponential.wgsl");
-    match loss {
-        Loss::Mse | Loss::SquaredError => vec![shader_file!("loss/squared.wgsl")],
-        Loss::Huber { .. } => vec![shader_file!("loss/huber.wgsl")],
-        Loss::Quantile { .. } => vec![shader_file!("loss/quantile.wgsl")],
-        Loss::Logistic => vec![exponential, shader_file!("loss/logistic.wgsl")],
-        Loss::Poisson => vec![exponential, shader_file!("loss/poisson.wgsl")],
-        Loss::Softmax { .. } => vec![exponential, shader_file!("loss/softmax.wgsl")],
-    }
-}
-
-/// The overrides of the loss's file.
-pub fn loss_constants(loss: &Loss) -> Vec<(&'static str, f64)> {
-    match *loss {
-        Loss::Huber { epsilon } => vec![("EPSILON", epsilon)],
-        Loss::Quantile { quantile } => {
-            vec![("QUANTILE", quantile), ("ONE_MINUS_QUANTILE", 1.0 - quantile)]
-        }
-        _ => vec![],
-    }
-}
-
 /// A kernel over rows; `parts` come between what all of them share and its own file.
 fn over_rows(name: &'static str, stored: bool, parts: Vec<&'static str>, own: &'static str) -> Module {
     let mut module = module!(name, "gradient/order.wgsl", "gradient/batch.wgsl", "gradient/model.wgsl");
@@ -90,7 +66,7 @@ fn over_rows(name: &'static str, stored: bool, parts: Vec<&'static str>, own: &'
 
 /// A loss, and how several outputs are differentiated by it.
 fn outputs(of: &Loss) -> Vec<&'static str> {
-    let mut files = loss(of);
+    let mut files = of.shader().to_vec();
     if !matches!(of, Loss::Softmax { .. }) {
         files.push(shader_file!("gradient/independent_outputs.wgsl"));
     }
@@ -100,7 +76,7 @@ fn outputs(of: &Loss) -> Vec<&'static str> {
 /// The partial sums of one output in one pass over X.
 pub fn gradient_one_pass(of: &Loss, stored: bool) -> Module {
     let own = shader_file!("gradient/one_pass.wgsl");
-    over_rows("gradient in one pass", stored, loss(of), own)
+    over_rows("gradient in one pass", stored, of.shader().to_vec(), own)
 }
 
 /// The partial sums of several outputs in one pass over X.
@@ -170,7 +146,7 @@ pub fn gradient_epochs(
     } else {
         shader_file!("gradient/stored.wgsl")
     });
-    module.files.extend(loss(of));
+    module.files.extend(of.shader());
     let step = module!(
         name,
         "gradient/epochs/epochs.wgsl",

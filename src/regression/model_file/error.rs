@@ -1,61 +1,61 @@
 use std::path::PathBuf;
 
-/// Why a model cannot be saved or loaded.
+/// An error of saving or loading a model.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum SavedError {
+pub enum ModelFileError {
     /// The file cannot be read or written.
     #[error("{}: {error}", path.display())]
     File {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The error of the system.
         error: std::io::Error,
     },
-    /// The file is not of the format safetensors, or is cut off.
-    #[error("{}: is no safetensors file: {reason}", path.display())]
+    /// The file is not a safetensors file, or is truncated.
+    #[error("{}: is not a safetensors file: {reason}", path.display())]
     Format {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The defect.
         reason: String,
     },
-    /// The file may hold tensors, but no model of ours.
-    #[error("{}: its metadata have no `{key}`: it is no saved model", path.display())]
+    /// The file is a safetensors file, but not a model of this library.
+    #[error("{}: is not a saved model: its metadata have no `{key}`", path.display())]
     NoModel {
         /// The file.
         path: PathBuf,
-        /// What is missing.
+        /// The missing key.
         key: &'static str,
     },
-    /// The file is of another version of this library.
-    #[error("{}: is a model of the version `{found}`, and this library reads {known}", path.display())]
+    /// The file has an unsupported version of the format.
+    #[error("{}: is a model of version `{found}`, but this library reads version {known}", path.display())]
     Version {
         /// The file.
         path: PathBuf,
-        /// What the file says.
+        /// The version of the file.
         found: String,
-        /// The version that is read.
+        /// The supported version.
         known: u32,
     },
-    /// The file is not what was written.
-    #[error("{}: is damaged: its checksum is {computed}, and should be {found}", path.display())]
+    /// The file is damaged: its checksum does not match.
+    #[error("{}: is damaged: its checksum is {computed}, but should be {found}", path.display())]
     Checksum {
         /// The file.
         path: PathBuf,
-        /// What the file says.
+        /// The checksum in the file.
         found: String,
-        /// What it should say.
+        /// The checksum of the content.
         computed: String,
     },
-    /// A part of the model is not what it must be.
+    /// A part of the model is invalid.
     #[error("{}: {part}: {reason}", path.display())]
     Part {
         /// The file.
         path: PathBuf,
         /// The tensor, or the key of the metadata.
         part: String,
-        /// What is wrong with it.
+        /// The defect.
         reason: String,
     },
 }

@@ -1,6 +1,6 @@
-//! The file of a model: safetensors, with all that is no tensor as JSON in the metadata.
+//! The file format of models: safetensors, with everything but tensors as JSON in the metadata.
 
-use super::{Precision, SavedError, SavedModel};
+use super::{ModelFileError, Precision, SavedModel};
 use crate::checkpoint::{CheckpointError, Disk, Tensor, TensorFile, Texts};
 use crate::regression::Scaling;
 use safetensors::Dtype;
@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// Changes when a file could be read as something else than was meant.
+/// Increased when old and new files could be misread as each other.
 const VERSION: u32 = 1;
 const VERSION_KEY: &str = "wgpu_optim_model";
 const CHECKSUM_KEY: &str = "checksum";
@@ -16,42 +16,41 @@ const CHECKSUM_KEY: &str = "checksum";
 type Tensors<'a> = BTreeMap<String, Tensor<'a>>;
 
 impl SavedModel {
-    /// Writes the model to a file, which has its name only once it is whole. The same model gives the same
-    /// bytes.
+    /// Writes the model to a file atomically. The output is deterministic.
     ///
     /// # Errors
-    /// [`SavedError::Part`] if the model is not one; [`SavedError::File`] if it cannot be written.
-    pub fn save(&self, path: &Path) -> Result<(), SavedError> {
+    /// [`ModelFileError::Part`] if the model is inconsistent; [`ModelFileError::File`] if it cannot be written.
+    pub fn save(&self, path: &Path) -> Result<(), ModelFileError> {
         self.check().map_err(|(part, reason)| part_error(path, part, reason))?;
         let tensors = self.tensors();
         let mut metadata = self.metadata();
         metadata.insert(CHECKSUM_KEY.into(), checksum(&metadata, &tensors));
         TensorFile { texts: metadata, tensors }.write(&Disk, path).map_err(|error| match error {
-            CheckpointError::File { path, error, .. } => SavedError::File { path, error },
+            CheckpointError::File { path, error, .. } => ModelFileError::File { path, error },
             other => part_error(path, "file", other.to_string()),
         })
     }
 
-    /// Reads a model from a file, all of which is checked.
+    /// Reads a model from a file, and validates it.
     ///
     /// # Errors
-    /// [`SavedError`], naming the file and the part that is wrong.
-    pub fn load(path: &Path) -> Result<Self, SavedError> {
+    /// [`ModelFileError`], naming the file and the invalid part.
+    pub fn load(path: &Path) -> Result<Self, ModelFileError> {
         let bytes = std::fs::read(path);
-        let bytes = bytes.map_err(|error| SavedError::File { path: path.into(), error })?;
-        let format = |reason| SavedError::Format { path: path.into(), reason };
+        let bytes = bytes.map_err(|error| ModelFileError::File { path: path.into(), error })?;
+        let format = |reason| ModelFileError::Format { path: path.into(), reason };
         let TensorFile { texts, tensors } = TensorFile::parse(&bytes).map_err(format)?;
         let mut file = File { path, metadata: texts, tensors };
         let version = file.text(VERSION_KEY)?;
         if version.parse() != Ok(VERSION) {
             let (path, found) = (path.into(), version.into());
-            return Err(SavedError::Version { path, found, known: VERSION });
+            return Err(ModelFileError::Version { path, found, known: VERSION });
         }
         let found = file.text(CHECKSUM_KEY)?.to_string();
         file.metadata.remove(CHECKSUM_KEY);
         let computed = checksum(&file.metadata, &file.tensors);
         if found != computed {
-            return Err(SavedError::Checksum { path: path.into(), found, computed });
+            return Err(ModelFileError::Checksum { path: path.into(), found, computed });
         }
         let (coef, precision) = file.numbers("coef")?;
         let optional =
@@ -132,21 +131,24 @@ struct File<'a> {
 }
 
 impl File<'_> {
-    fn text(&self, key: &'static str) -> Result<&str, SavedError> {
+    fn text(&self, key: &'static str) -> Result<&str, ModelFileError> {
         let text = self.metadata.get(key).map(String::as_str);
-        text.ok_or_else(|| SavedError::NoModel { path: self.path.into(), key })
+        text.ok_or_else(|| ModelFileError::NoModel { path: self.path.into(), key })
     }
 
-    fn json<T: DeserializeOwned>(&self, key: &'static str) -> Result<T, SavedError> {
+    fn json<T: DeserializeOwned>(&self, key: &'static str) -> Result<T, ModelFileError> {
         serde_json::from_str(self.text(key)?).map_err(|error| self.error(key, error.to_string()))
     }
 
-    fn optional_json<T: DeserializeOwned>(&self, key: &'static str) -> Result<Option<T>, SavedError> {
+    fn optional_json<T: DeserializeOwned>(
+        &self,
+        key: &'static str,
+    ) -> Result<Option<T>, ModelFileError> {
         self.metadata.contains_key(key).then(|| self.json(key)).transpose()
     }
 
-    /// A tensor's elements, and what they are stored as.
-    fn numbers(&self, name: &'static str) -> Result<(Vec<f64>, Precision), SavedError> {
+    /// The elements of a tensor, and their precision.
+    fn numbers(&self, name: &'static str) -> Result<(Vec<f64>, Precision), ModelFileError> {
         let Tensor { dtype, bytes, .. } = self.tensor(name)?;
         match dtype {
             Dtype::F64 => {
@@ -157,34 +159,34 @@ impl File<'_> {
                 let words = bytes.as_chunks().0.iter();
                 Ok((words.map(|&word| f32::from_le_bytes(word).into()).collect(), Precision::Single))
             }
-            other => Err(self.error(name, format!("is {other}, and must be F32 or F64"))),
+            other => Err(self.error(name, format!("has the type {other}, but must have F32 or F64"))),
         }
     }
 
-    fn has_shape(&self, name: &str, expected: &Tensor) -> Result<(), SavedError> {
+    fn has_shape(&self, name: &str, expected: &Tensor) -> Result<(), ModelFileError> {
         let Some(Tensor { dtype, shape, .. }) = self.tensors.get(name) else { return Ok(()) };
         if (dtype, shape) == (&expected.dtype, &expected.shape) {
             return Ok(());
         }
         let reason =
-            format!("is {dtype} {shape:?}, and must be {} {:?}", expected.dtype, expected.shape);
+            format!("is {dtype} {shape:?}, but must be {} {:?}", expected.dtype, expected.shape);
         Err(self.error(name, reason))
     }
 
-    fn tensor(&self, name: &'static str) -> Result<&Tensor<'_>, SavedError> {
-        self.tensors.get(name).ok_or_else(|| self.error(name, "the tensor is not there".into()))
+    fn tensor(&self, name: &'static str) -> Result<&Tensor<'_>, ModelFileError> {
+        self.tensors.get(name).ok_or_else(|| self.error(name, "the tensor is missing".into()))
     }
 
-    fn error(&self, part: &str, reason: String) -> SavedError {
+    fn error(&self, part: &str, reason: String) -> ModelFileError {
         part_error(self.path, part, reason)
     }
 }
 
-fn part_error(path: &Path, part: &str, reason: String) -> SavedError {
-    SavedError::Part { path: path.into(), part: part.into(), reason }
+fn part_error(path: &Path, part: &str, reason: String) -> ModelFileError {
+    ModelFileError::Part { path: path.into(), part: part.into(), reason }
 }
 
-/// Of all metadata but itself, and all tensors.
+/// The checksum of all tensors and all metadata except itself.
 fn checksum(metadata: &Texts, tensors: &Tensors) -> String {
     let mut hasher = crc32fast::Hasher::new();
     let mut add = |bytes: &[u8]| {

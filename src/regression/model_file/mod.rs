@@ -1,12 +1,13 @@
-//! Trained models in files: what predictions need, and how the model came about.
+//! Trained models in files, and predictions.
 
 mod error;
 mod file;
 mod prediction;
 
-pub use error::SavedError;
+pub use error::ModelFileError;
 
 use crate::regression::Scaling;
+use crate::regression::TargetKind;
 use crate::regression::data::Columns;
 use crate::{Loss, Model};
 use std::collections::{BTreeMap, HashSet};
@@ -14,34 +15,34 @@ use std::collections::{BTreeMap, HashSet};
 /// A trained model.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SavedModel {
-    /// What it computes.
+    /// The model: shape and loss.
     pub model: Model,
-    /// The weights of each output, `features` at a time: of scaled features where there is a scaling.
+    /// Weights, outputs × features, row-major; for scaled features if there is a scaling.
     pub coef: Vec<f64>,
-    /// The intercept of each output, or nothing where the model has none.
+    /// Intercept of each output; empty without intercepts.
     pub intercept: Vec<f64>,
-    /// What weights and intercepts are stored as.
+    /// Stored type of weights and intercepts.
     pub precision: Precision,
-    /// What the features are called.
+    /// Names of the features.
     pub names: Vec<String>,
-    /// What the targets are called.
+    /// Names of the targets.
     pub target_names: Vec<String>,
-    /// The values of the target that the classes stand for: 0, 1, … where there are none.
+    /// Target values of the classes; `None` for 0, 1, ….
     pub classes: Option<Vec<f64>>,
-    /// What the classes are called, where labels are words.
+    /// Names of the classes, if labels are words.
     pub class_names: Option<Vec<String>>,
-    /// What the columns were of the file that it was trained on, where that had no names.
+    /// Columns of the training file, if it had no names.
     pub columns: Option<Columns>,
-    /// How features are scaled ahead of the weights.
+    /// Scaling of the features.
     pub scaling: Option<Scaling>,
-    /// How the model was trained, in words of whoever did.
+    /// Description of the training, for people.
     pub training: BTreeMap<String, String>,
 }
 
-/// What a model's numbers are stored as.
+/// Stored type of a model's numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Precision {
-    /// `F32`, which is exact for what was trained as such.
+    /// `F32`, exact for models trained in f32.
     Single,
     /// `F64`.
     #[default]
@@ -49,29 +50,29 @@ pub enum Precision {
 }
 
 impl SavedModel {
-    /// The values of the target that the classes stand for, none if the model is no classifier.
+    /// Returns the target values of the classes; empty if the model is not a classifier.
     pub fn class_values(&self) -> Vec<f64> {
         self.classes.clone().unwrap_or_else(|| (0..self.class_count()).map(f64::from).collect())
     }
 
-    /// The labels of the classes as texts, none if the model is no classifier.
+    /// Returns the labels of the classes as text; empty if the model is not a classifier.
     pub fn class_labels(&self) -> Vec<String> {
         let of_values = || self.class_values().iter().map(f64::to_string).collect();
         self.class_names.clone().unwrap_or_else(of_values)
     }
 
     fn class_count(&self) -> u32 {
-        match self.model.loss {
-            Loss::Logistic => 2,
-            Loss::Softmax { classes } => classes,
+        match (self.model.loss, self.model.loss.target_kind()) {
+            (Loss::Softmax { classes }, _) => classes,
+            (_, TargetKind::Binary) => 2,
             _ => 0,
         }
     }
 
-    /// Checks that all parts are there, of one size, and numbers.
+    /// Checks that all parts are present, have consistent sizes and are finite.
     ///
     /// # Errors
-    /// The name of the part and what is wrong with it.
+    /// The name of the invalid part and the reason.
     fn check(&self) -> Result<(), (&'static str, String)> {
         let model = &self.model;
         model.validate().map_err(|error| ("model", error.to_string()))?;
@@ -112,7 +113,7 @@ impl SavedModel {
             within("mean", mean, f64::MAX)?;
             within("scale", scale, f64::MAX)?;
             if let Some(i) = scale.iter().position(|&scale| scale <= 0.0) {
-                return Err(("scale", format!("element {i} is {:?}, and must be above 0", scale[i])));
+                return Err(("scale", format!("element {i} is {:?}, but must be above 0", scale[i])));
             }
         }
         Ok(())
@@ -120,13 +121,13 @@ impl SavedModel {
 }
 
 fn length(name: &'static str, found: usize, expected: usize) -> Result<(), (&'static str, String)> {
-    let why = || (name, format!("there are {found}, and the model has {expected}"));
+    let why = || (name, format!("there are {found}, but the model has {expected}"));
     if found == expected { Ok(()) } else { Err(why()) }
 }
 
 fn within(name: &'static str, values: &[f64], limit: f64) -> Result<(), (&'static str, String)> {
     match values.iter().position(|value| !(-limit..=limit).contains(value)) {
-        Some(i) => Err((name, format!("element {i} is {:?}, and must be within ±{limit:e}", values[i]))),
+        Some(i) => Err((name, format!("element {i} is {:?}, but must be within ±{limit:e}", values[i]))),
         None => Ok(()),
     }
 }

@@ -1,11 +1,12 @@
 use super::SavedModel;
 use crate::Loss;
+use crate::regression::TargetKind;
 
 impl SavedModel {
-    /// The scores z of rows of features that are not scaled yet: for each row as many as outputs.
+    /// Computes the scores z of rows, rows × outputs, from unscaled features.
     ///
     /// # Panics
-    /// If `x` is not whole rows, or there is not an offset for each of them.
+    /// If `x` does not consist of whole rows, or the number of offsets is not the number of rows.
     pub fn scores(&self, x: &[f64], offsets: Option<&[f64]>) -> Vec<f64> {
         let (features, outputs) = (self.model.features, self.model.outputs);
         let rows = x.len() / features;
@@ -28,7 +29,7 @@ impl SavedModel {
         scores
     }
 
-    /// What is predicted of rows: [`SavedModel::means`] of their scores.
+    /// Computes the predictions of rows: the [means](SavedModel::means) of their scores.
     ///
     /// # Panics
     /// As [`SavedModel::scores`].
@@ -36,64 +37,58 @@ impl SavedModel {
         self.means(&self.scores(x, offsets))
     }
 
-    /// The means μ(z) that scores stand for: the score itself; the probability of the second class; the
-    /// probabilities of all; or e^z, and the largest f64 where that is larger.
+    /// Converts scores to means μ(z): the score itself; the probability of the second class; the probabilities of all
+    /// classes; or e^z, limited to the largest f64.
     pub fn means(&self, scores: &[f64]) -> Vec<f64> {
         match self.model.loss {
             Loss::Logistic => scores.iter().map(|&z| logistic(z)).collect(),
             Loss::Poisson => scores.iter().map(|&z| power(z)).collect(),
             Loss::Softmax { .. } => scores.chunks(self.model.outputs).flat_map(softmax).collect(),
-            Loss::Mse | Loss::SquaredError | Loss::Huber { .. } | Loss::Quantile { .. } => {
-                scores.to_vec()
-            }
+            _ => scores.to_vec(),
         }
     }
 
-    /// The probability of every class of each row; `None` if the model is no classifier.
+    /// Converts scores to the probabilities of all classes; `None` if the loss has none.
     pub fn probabilities(&self, scores: &[f64]) -> Option<Vec<f64>> {
         match self.model.loss {
-            // Not one less the other, of which nothing would be left where that is 1.
+            // 1 − p would lose all precision for p near 1.
             Loss::Logistic => Some(scores.iter().flat_map(|&z| [logistic(-z), logistic(z)]).collect()),
             Loss::Softmax { .. } => Some(self.means(scores)),
             _ => None,
         }
     }
 
-    /// The most probable class of each row, as the value of the target that it stands for; `None` if the
-    /// model is no classifier.
+    /// Returns the most probable class of each row as a target value; `None` if the model is not a classifier.
     pub fn labels(&self, scores: &[f64]) -> Option<Vec<f64>> {
         let values = self.class_values();
         Some(self.likeliest(scores)?.into_iter().map(|class| values[class]).collect())
     }
 
-    /// The most probable class of each row, as its place among the labels; `None` if the model is no
-    /// classifier.
+    /// Returns the most probable class of each row as an index of the labels; `None` if the model is not a classifier.
     pub fn likeliest(&self, scores: &[f64]) -> Option<Vec<usize>> {
-        match self.model.loss {
-            Loss::Logistic => Some(scores.iter().map(|&z| usize::from(z > 0.0)).collect()),
-            Loss::Softmax { .. } => {
-                Some(scores.chunks(self.model.outputs).map(first_of_largest).collect())
-            }
-            _ => None,
+        match self.model.loss.target_kind() {
+            TargetKind::Binary => Some(scores.iter().map(|&z| usize::from(z > 0.0)).collect()),
+            TargetKind::Class => Some(scores.chunks(self.model.outputs).map(first_of_largest).collect()),
+            TargetKind::Real | TargetKind::Count => None,
         }
     }
 }
 
-/// eᶻ, finite where z is.
+/// eᶻ, finite for finite z.
 fn power(z: f64) -> f64 {
     let power = z.exp();
     if power == f64::INFINITY { f64::MAX } else { power }
 }
 
-/// 1 / (1 + e⁻ᶻ), by a power that cannot overflow.
+/// 1 / (1 + e⁻ᶻ), without overflow.
 fn logistic(z: f64) -> f64 {
     let power = (-z.abs()).exp();
     if z < 0.0 { power / (1.0 + power) } else { 1.0 / (1.0 + power) }
 }
 
-/// Probabilities in proportion to e^z, by powers of which the largest is 1.
+/// The softmax of scores, relative to the largest score.
 fn softmax(z: &[f64]) -> Vec<f64> {
-    // A score that overflowed still has a distance from others.
+    // Differences from a score that overflowed are finite.
     let finite = |z: f64| z.clamp(f64::MIN, f64::MAX);
     let largest = z.iter().fold(f64::MIN, |largest, &z| largest.max(z)).min(f64::MAX);
     let powers: Vec<f64> = z.iter().map(|&z| (finite(z) - largest).exp()).collect();

@@ -1,14 +1,14 @@
-//! What evaluates a model on rows; the definition of the gradient kernels' metrics.
+//! Evaluation of a model on rows: the definition of the kernels' metrics.
 
 use super::gradient::{Rows, Side, class, score};
 use super::loss;
 use crate::cpu::Real;
 use crate::{Evaluation, Loss, Model};
 
-/// The sums of some rows.
+/// Evaluates a model on rows.
 ///
 /// # Panics
-/// If the lengths of rows and `params` are not those of the model.
+/// If the lengths of `rows` and `params` do not match the model.
 pub fn evaluate<R: Real>(model: &Model, rows: Rows<R>, params: &[R], shift: f64) -> Evaluation {
     let mut sums = Evaluation { outputs: vec![[0.0; 4]; model.outputs], shift, ..Default::default() };
     let mut scores = vec![R::zero(); model.outputs];
@@ -22,7 +22,7 @@ pub fn evaluate<R: Real>(model: &Model, rows: Rows<R>, params: &[R], shift: f64)
         sums.weight += weight;
         if let Loss::Softmax { .. } = model.loss {
             let own = class(model, side.targets[0]);
-            // The first of the largest, as on the device.
+            // The first maximum, as on the device.
             let largest = (1..scores.len()).fold(0, |a, b| if scores[b] > scores[a] { b } else { a });
             sums.correct += if largest == own { weight } else { 0.0 };
             sums.loss += weight * loss::row(&model.loss, &mut scores, side.targets, |_| own).f64();
@@ -31,11 +31,10 @@ pub fn evaluate<R: Real>(model: &Model, rows: Rows<R>, params: &[R], shift: f64)
         for ((&z, &y), output) in scores.iter().zip(side.targets).zip(&mut sums.outputs) {
             let correct = loss::is_correct(&model.loss, z, y);
             sums.correct += if correct { weight / model.outputs as f64 } else { 0.0 };
-            // Of the score as it is: what the loss of large counts is above a perfect model's is the small
-            // difference of the two.
+            // In f64: for large counts the deviance is a small difference of two losses.
             let (z, y) = (z.f64(), y.f64());
             let point = loss::point(&model.loss, z, y).loss;
-            // Beyond the range of the type that is trained in it is infinite, as it is on a device.
+            // Infinite beyond the range of `R`, as on a device.
             let rounded = R::of(point).f64();
             sums.loss += weight * if rounded.is_infinite() { rounded } else { point };
             sums.saturated += weight * loss::saturated(&model.loss, y);

@@ -1,58 +1,56 @@
 //! The gradient of a model's mean loss over a batch, and the loss; the definition of `shaders/gradient/`.
 //!
-//! For rows xᵢ: the scores zᵢₖ = xᵢ·wₖ + bₖ + offsetᵢ, what [`loss`] makes of them and the
-//! targets, loss = Σ sᵢ Lᵢ / Σ sᵢ, ∂loss/∂wₖⱼ = Σ sᵢ xᵢⱼ ∂Lᵢ/∂zᵢₖ / Σ sᵢ, ∂loss/∂bₖ without xᵢⱼ. The weights
-//! sᵢ are one where rows have none.
+//! For rows xᵢ: scores zᵢₖ = xᵢ·wₖ + bₖ + offsetᵢ; losses Lᵢ of scores and targets by [`loss`]; loss = Σ sᵢ Lᵢ / Σ sᵢ;
+//! ∂loss/∂wₖⱼ = Σ sᵢ xᵢⱼ ∂Lᵢ/∂zᵢₖ / Σ sᵢ; ∂loss/∂bₖ likewise without xᵢⱼ. Without sample weights, sᵢ = 1.
 
 use super::loss;
 use crate::cpu::Real;
 use crate::{Loss, Model};
 
-/// Rows that are summed serially before the tree begins; the shape of the sum depends on nothing else.
+/// Rows of a block, which is summed serially. Blocks are summed as a tree, so the order of the sum is fixed.
 pub const BLOCK: usize = 512;
-/// Rows whose blocks make one tree: of a larger batch there may be so many in memory at a time.
+/// Rows of a slice, whose blocks form one tree: larger batches are processed in slices of this size.
 pub const SLICE: usize = 1 << 18;
-/// Numbers of X that one thread goes through before another one would have begun.
+/// Elements of X up to which one thread is faster than several.
 #[cfg(feature = "cpu")]
 const SERIAL: usize = 1 << 17;
-/// Rows whose scores are in flight together.
+/// Rows whose scores are computed at once.
 pub(super) const GROUP: usize = 4;
-/// Partial sums of one dot product: as many as the widest SIMD register holds f32.
+/// Partial sums of a dot product: the f32 lanes of the widest SIMD register.
 pub(super) const LANES: usize = 16;
 
 /// Rows of a data set.
 #[derive(Clone, Copy, Debug)]
 pub struct Rows<'a, R> {
-    /// The features, row-major.
+    /// Features, rows × features, row-major.
     pub x: &'a [R],
-    /// What lies beside the features, [`Model::side`] values a row: the targets, then its weight, then its
-    /// offset, where the model has them.
+    /// Auxiliary columns, rows × [`Model::side`], row-major: targets, sample weight, offset.
     pub sides: &'a [R],
 }
 
 impl<'a, R: Real> Rows<'a, R> {
-    /// How many there are.
+    /// The number of rows.
     pub fn len(&self, model: &Model) -> usize {
         self.sides.len() / model.side()
     }
 
-    /// Whether there are none.
+    /// Whether there are no rows.
     pub fn is_empty(&self) -> bool {
         self.sides.is_empty()
     }
 
-    /// `rows` of them from the `first` on.
+    /// The rows `first .. first + rows`.
     pub fn part(&self, model: &Model, first: usize, rows: usize) -> Rows<'a, R> {
         let of = |all: &'a [R], width: usize| &all[first * width..][..rows * width];
         Rows { x: of(self.x, model.features), sides: of(self.sides, model.side()) }
     }
 
-    /// In slices of [`SLICE`].
+    /// Splits the rows into slices of [`SLICE`].
     pub fn slices(self, model: &Model) -> impl ExactSizeIterator<Item = Rows<'a, R>> {
         self.parts(model, SLICE)
     }
 
-    /// In blocks of [`BLOCK`].
+    /// Splits the rows into blocks of [`BLOCK`].
     fn blocks(self, model: &Model) -> impl ExactSizeIterator<Item = Rows<'a, R>> {
         self.parts(model, BLOCK)
     }
@@ -64,25 +62,25 @@ impl<'a, R: Real> Rows<'a, R> {
     }
 }
 
-/// The longest chain of additions behind one gradient element, for error bounds: a block serially, then
-/// the tree of a slice, then the slices.
+/// The longest chain of additions of a gradient element, for error bounds: a block serially, then the tree of a slice,
+/// then the slices.
 pub fn depth(rows: usize) -> u32 {
     let blocks = rows.min(SLICE).div_ceil(BLOCK);
     rows.min(BLOCK) as u32 + blocks.next_power_of_two().ilog2() + rows.div_ceil(SLICE).max(1) as u32 - 1
 }
 
-/// The longest chain of additions behind one score, for error bounds.
+/// The longest chain of additions of a score, for error bounds.
 pub fn dot_depth(features: usize) -> u32 {
     features.div_ceil(LANES) as u32 + LANES.ilog2() + 2
 }
 
 /// Writes the gradient of the batch's mean loss to `grads` and returns the loss.
 ///
-/// `params` and `grads` are [`Model::params`] long. A batch without rows, or of weight zero, has gradient
-/// and loss zero. A class that is none of the model's counts as the last one.
+/// `params` and `grads` have [`Model::params`] elements. A batch without rows, or of weight zero, has gradient and loss
+/// zero. An invalid class counts as the last one.
 ///
 /// # Panics
-/// If the lengths of rows, `params` and `grads` are not those of the model.
+/// If the lengths of `rows`, `params` and `grads` do not match the model.
 pub fn gradient<R: Real>(model: &Model, rows: Rows<R>, params: &[R], grads: &mut [R]) -> R {
     let mut sums = BatchSums::new(model);
     for slice in rows.slices(model) {
@@ -91,17 +89,17 @@ pub fn gradient<R: Real>(model: &Model, rows: Rows<R>, params: &[R], grads: &mut
     sums.finish(grads)
 }
 
-/// The sums behind a batch's gradient, from slices of its rows that need not be in memory together.
+/// The sums of a batch's gradient, from slices of its rows that need not be in memory at the same time.
 #[derive(Clone, Debug)]
 pub struct BatchSums<R> {
     model: Model,
     rows: usize,
-    /// A gradient for every weight and every output's intercept, then the loss and the weight.
+    /// Sums of the gradient of the weights and of the intercepts, the loss, and the weight of the rows.
     sums: Vec<R>,
 }
 
 impl<R: Real> BatchSums<R> {
-    /// Of no rows.
+    /// The sums of no rows.
     pub fn new(model: &Model) -> Self {
         let sums = vec![R::zero(); model.weights() + model.outputs + 2];
         BatchSums { model: *model, rows: 0, sums }
@@ -132,7 +130,7 @@ impl<R: Real> BatchSums<R> {
     /// Adds the batch's next rows: [`SLICE`] of them, or those that are left.
     ///
     /// # Panics
-    /// If the lengths of rows and `params` are not those of the model.
+    /// If the lengths of `rows` and `params` do not match the model.
     pub fn add(&mut self, rows: Rows<R>, params: &[R]) {
         let (model, width) = (self.model, self.sums.len());
         let mut partials = self.partials(&rows, params);
@@ -142,7 +140,7 @@ impl<R: Real> BatchSums<R> {
         self.take(rows.len(&model), &mut partials);
     }
 
-    /// [`add`](Self::add) with its blocks shared out among threads: the same bits.
+    /// [`add`](Self::add) with its blocks distributed among threads: the same bits.
     #[cfg(feature = "cpu")]
     pub(super) fn add_parallel(
         &mut self,
@@ -164,17 +162,21 @@ impl<R: Real> BatchSums<R> {
         self.take(rows.len(&model), &mut partials);
     }
 
-    /// Zeros for every block.
+    /// Zeroed sums for every block.
     fn partials(&self, rows: &Rows<R>, params: &[R]) -> Vec<R> {
         let model = &self.model;
-        assert_eq!(params.len(), model.params(), "there is a parameter for every weight and intercept");
+        assert_eq!(params.len(), model.params(), "one parameter per weight and intercept");
         let len = rows.len(model);
         let lengths = (rows.x.len(), rows.sides.len());
-        assert_eq!(lengths, (len * model.features, len * model.side()), "rows are of one length");
+        assert_eq!(
+            lengths,
+            (len * model.features, len * model.side()),
+            "x and sides have the same number of rows"
+        );
         vec![R::zero(); self.sums.len() * len.div_ceil(BLOCK)]
     }
 
-    /// Adds the blocks' sums as a tree, and to those of the slices before.
+    /// Sums the blocks as a tree, and adds the result to the earlier slices.
     fn take(&mut self, rows: usize, partials: &mut [R]) {
         let width = self.sums.len();
         let mut blocks = partials.len() / width;
@@ -186,7 +188,7 @@ impl<R: Real> BatchSums<R> {
             }
             blocks = half;
         }
-        // The first slice's are not added to zero, which would change a −0.
+        // The first slice is not added to zero, which would change a −0.
         if self.rows == 0 {
             self.sums.iter_mut().zip(partials).for_each(|(sum, &mut partial)| *sum = partial);
         } else {
@@ -198,10 +200,10 @@ impl<R: Real> BatchSums<R> {
     /// Writes the gradient and returns the loss.
     ///
     /// # Panics
-    /// If there is not a gradient for every parameter.
+    /// If `grads` has another length than the parameters.
     pub fn finish(self, grads: &mut [R]) -> R {
         let BatchSums { model, rows, sums } = self;
-        assert_eq!(model.params(), grads.len(), "there is a gradient for every parameter");
+        assert_eq!(model.params(), grads.len(), "one gradient per parameter");
         let (of_loss, of_gradient) = model.loss.factors();
         let [loss, weight] = [sums[sums.len() - 2], sums[sums.len() - 1]];
         let (mean, scale) = if model.weighted && weight > R::zero() {
@@ -218,13 +220,13 @@ impl<R: Real> BatchSums<R> {
     }
 }
 
-/// A class as an index.
+/// The index of a class.
 #[inline(always)]
 pub(crate) fn class<R: Real>(model: &Model, y: R) -> usize {
     (y.f64() as usize).min(model.outputs - 1)
 }
 
-/// What lies beside a row, apart.
+/// The auxiliary columns of a row.
 #[derive(Clone, Copy)]
 pub(super) struct Side<'a, R> {
     pub targets: &'a [R],
@@ -243,7 +245,7 @@ impl<'a, R: Real> Side<'a, R> {
         }
     }
 
-    /// One score's derivative, times the row's weight; adds to the row's sums.
+    /// Returns the derivative for a single score, times the row's weight, and adds loss and weight to `totals`.
     #[inline(always)]
     pub fn one(&self, loss: &Loss, z: R, totals: &mut [R]) -> R {
         let mut point = loss::point(loss, z + self.offset, self.targets[0]);
@@ -257,7 +259,7 @@ impl<'a, R: Real> Side<'a, R> {
         point.gradient
     }
 
-    /// All scores of a row become derivatives, times its weight; adds to the row's sums.
+    /// Replaces the scores of a row by derivatives, times its weight, and adds loss and weight to `totals`.
     #[inline(always)]
     pub fn all(&self, model: &Model, z: &mut [R], totals: &mut [R]) {
         if model.offset {
@@ -274,14 +276,14 @@ impl<'a, R: Real> Side<'a, R> {
     }
 }
 
-/// One score of a row, without its offset.
+/// A score of a row, without the offset.
 #[inline(always)]
 pub(super) fn score<R: Real>(model: &Model, x: &[R], params: &[R], output: usize) -> R {
     let z = dot(x, &params[output * x.len()..][..x.len()]);
     z + params.get(model.weights() + output).copied().unwrap_or(R::zero())
 }
 
-/// Adds one block's sums.
+/// Adds the sums of a block.
 #[inline(always)]
 pub(super) fn add_block<R: Real>(model: &Model, rows: Rows<R>, params: &[R], sums: &mut [R]) {
     let (weights, intercepts) = params.split_at(model.weights());
@@ -305,7 +307,7 @@ pub(super) fn add_block<R: Real>(model: &Model, rows: Rows<R>, params: &[R], sum
         return;
     }
     let intercept = intercepts.first().copied().unwrap_or(R::zero());
-    // Each row is read from memory once: its score first, then its share of the gradient out of cache.
+    // Each row is read from memory once: for its score, then from the cache for the gradient.
     let mut one = |i: usize| {
         let z = dot(row(i), weights) + intercept;
         Side::of(model, &rows, i).one(&model.loss, z, totals)
@@ -339,7 +341,7 @@ fn dot<R: Real>(x: &[R], w: &[R]) -> R {
     finish_dot(lanes, x_rest, w_rest)
 }
 
-/// Adds what fills no register, and then the lanes as a tree.
+/// Adds the remaining elements, then sums the lanes as a tree.
 #[inline(always)]
 fn finish_dot<R: Real>(mut lanes: [R; LANES], x_rest: &[R], w_rest: &[R]) -> R {
     for ((lane, &x), &w) in lanes.iter_mut().zip(x_rest).zip(w_rest) {
@@ -362,7 +364,7 @@ mod tests {
 
     const SOFTMAX: Loss = Loss::Softmax { classes: 3 };
 
-    /// Models of every loss; with weights, offsets, several outputs and without intercepts.
+    /// Models of every loss, with weights, offsets, several outputs, and without intercepts.
     fn models() -> Vec<Model> {
         let model = |loss| Model::new(5, loss);
         vec![
@@ -371,6 +373,7 @@ mod tests {
             model(Loss::Huber { epsilon: 0.7 }),
             Model { intercept: false, ..model(Loss::Quantile { quantile: 0.3 }) },
             Model { weighted: true, ..model(Loss::Logistic) },
+            Model { offset: true, ..model(Loss::SquaredHinge) },
             Model { offset: true, ..model(Loss::Poisson) },
             Model { weighted: true, offset: true, ..model(SOFTMAX) },
             Model { intercept: false, ..model(SOFTMAX) },
@@ -384,7 +387,7 @@ mod tests {
     fn sides(model: &Model, rows: usize) -> Vec<f64> {
         let side = |i: usize| {
             let target = |k: usize| match model.loss {
-                Loss::Logistic => (i % 2) as f64,
+                Loss::Logistic | Loss::SquaredHinge => (i % 2) as f64,
                 Loss::Poisson => (i * i % 5) as f64,
                 Loss::Softmax { classes } => (i % classes as usize) as f64,
                 _ => value(i * 3 + 1 + k * 5),
@@ -420,7 +423,7 @@ mod tests {
         }
     }
 
-    /// A row of weight two is two rows; one of weight zero is none.
+    /// A row of weight two counts as two rows, a row of weight zero as none.
     #[test]
     fn weights_are_repetitions() {
         let model = Model { weighted: true, ..Model::new(2, Loss::Logistic) };

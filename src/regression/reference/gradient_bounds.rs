@@ -1,9 +1,9 @@
-//! How far an f32 device may be from the gradient of a batch.
+//! Error bounds of a batch's gradient in f32.
 //!
-//! A sum of n rounded terms is off by at most 4u√n times the sum of their magnitudes, with u = 2⁻²⁴, save
-//! with a probability that is negligible (Higham & Mary 2019, λ = 4); that is what scores and sums over rows
-//! are held to. It assumes rounding to nearest, as every device does that is known to us. What a loss makes
-//! of a score with such an error comes from the loss itself, run over [`Bounded`].
+//! The error of a sum of n rounded terms is at most 4u√n times the sum of their magnitudes, u = 2⁻²⁴, except with
+//! negligible probability (Higham & Mary 2019, λ = 4). This bounds scores and sums over rows. It assumes rounding to
+//! nearest, which all known devices use. The propagation of a score's error through a loss follows from running the loss
+//! over [`Bounded`].
 
 use super::gradient::{Rows, class};
 use super::loss;
@@ -13,12 +13,12 @@ use crate::cpu::Bounded;
 const U: f64 = 1.0 / 16_777_216.0;
 pub(crate) const FLUSHED: f64 = f32::MIN_POSITIVE as f64;
 
-/// Sums over rows in f64, of what a device adds up in f32 and of the errors it may make. Those of parts of a
-/// batch add up to those of the batch.
+/// Sums over rows in f64: of the terms that a device sums in f32, and of their possible errors. Sums of disjoint rows can
+/// be added.
 #[derive(Clone, Debug)]
 pub struct BoundedSums {
     model: Model,
-    /// Of every weight's gradient and then of every intercept's.
+    /// Sums of the gradient of every weight, then of every intercept.
     columns: Vec<Column>,
     loss: Column,
     rows: u64,
@@ -30,7 +30,7 @@ struct Column {
     sum: f64,
     /// Σ |term|.
     terms: f64,
-    /// What the terms' own errors come to.
+    /// Sum of the errors of the terms.
     errors: f64,
 }
 
@@ -47,7 +47,7 @@ impl Column {
     }
 }
 
-/// The scores of a row; `dot_depth` is the longest chain of additions behind one.
+/// The scores of a row with bounds; `dot_depth` is the longest chain of additions of a score.
 pub(crate) fn score(
     model: &Model,
     (x, side): (&[f32], &[f32]),
@@ -70,20 +70,19 @@ pub(crate) fn score(
     }
 }
 
-/// The error of a sum with such a chain of additions, relative to its terms' magnitudes.
+/// The error of a sum with this chain of additions, relative to the sum of magnitudes.
 pub(crate) fn of_sum(depth: u32) -> f64 {
     4.0 * U * f64::from(depth).sqrt()
 }
 
 impl BoundedSums {
-    /// Of no rows.
+    /// The sums of no rows.
     pub fn zero(model: &Model) -> Self {
         let columns = vec![Column::default(); model.weights() + model.outputs];
         BoundedSums { model: *model, columns, loss: Column::default(), rows: 0, weight: 0.0 }
     }
 
-    /// Of the f32 rows and parameters that a device has; `dot_depth` is the longest chain of additions
-    /// behind one of its scores.
+    /// The sums for the f32 rows and parameters of a device; `dot_depth` is the longest chain of additions of a score.
     pub fn of(model: &Model, rows: Rows<f32>, params: &[f32], dot_depth: u32) -> Self {
         let mut sums = Self::zero(model);
         let (features, side) = (model.features, model.side());
@@ -113,7 +112,7 @@ impl BoundedSums {
         sums
     }
 
-    /// Of the rows of both.
+    /// The sums of the rows of both.
     #[must_use]
     pub fn with(mut self, other: Self) -> Self {
         self.columns.iter_mut().zip(&other.columns).for_each(|(a, b)| a.add(b));
@@ -123,12 +122,12 @@ impl BoundedSums {
         self
     }
 
-    /// The gradient of the batch and its loss; `depth` is the longest chain of additions behind an element.
+    /// The gradient of the batch and its loss, with bounds; `depth` is the longest chain of additions of an element.
     pub fn finish(&self, depth: u32) -> (Vec<Bounded>, Bounded) {
         let over = if self.model.weighted { self.weight } else { self.rows as f64 };
         let (of_loss, of_gradient) = self.model.loss.factors();
         let sum_error = of_sum(depth + 2);
-        // The weight is such a sum too, and divides.
+        // The divisor, the sum of weights, has an error too.
         let of_weight = if self.model.weighted { sum_error + 7.0 * U } else { 0.0 };
         let bounded = |column: &Column, factor: f64| {
             if over == 0.0 {

@@ -1,5 +1,5 @@
-//! [`gradient::add_block`] in f32 with explicit SIMD, operation for operation the same: the plain loops
-//! give compilers the idea to gather across rows, at a quarter of the speed.
+//! [`gradient::add_block`] in f32 with explicit SIMD and the same operations. Compilers vectorize the plain loops with
+//! gathers across rows, at a quarter of the speed.
 
 use super::gradient::{self, GROUP, LANES, Rows, Side};
 use super::loss;
@@ -7,10 +7,10 @@ use crate::Model;
 use crate::cpu::prefetch::prefetch;
 use pulp::{Simd, WithSimd};
 
-/// How far ahead of a row that is read for the first time memory is asked for, in elements.
+/// Prefetch distance in elements.
 const AHEAD: usize = 2048;
 
-/// One block's sums, added to `sums`.
+/// Adds the sums of a block to `sums`.
 pub struct AddBlock<'a> {
     pub model: &'a Model,
     pub rows: Rows<'a, f32>,
@@ -23,7 +23,7 @@ impl WithSimd for AddBlock<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        // However wide the registers are, a dot product has the same sixteen lanes.
+        // A dot product has sixteen lanes for every register width.
         match S::F32_LANES {
             16 => self.add::<S, 1>(simd),
             8 => self.add::<S, 2>(simd),
@@ -34,10 +34,10 @@ impl WithSimd for AddBlock<'_> {
 }
 
 impl AddBlock<'_> {
-    /// `N` registers hold the lanes of a dot product.
+    /// Adds the block, with the lanes of a dot product in `N` registers.
     #[inline(always)]
     fn add<S: Simd, const N: usize>(self, simd: S) {
-        // A copy of one's own: what a store through `sums` might change would be read again and again.
+        // Local copies, because the compiler would reload values that a store through `sums` might change.
         let (model, rows) = (&{ *self.model }, &{ self.rows });
         let features = model.features;
         let (weights, intercepts) = self.params.split_at(model.weights());
@@ -60,12 +60,12 @@ impl AddBlock<'_> {
             return;
         }
         let intercept = intercepts.first().copied().unwrap_or(0.0);
-        // In registers, and not stored behind every row.
+        // In registers, instead of a store after every row.
         let mut sums = [0.0; 3];
         let plain = !model.weighted && !model.offset;
         let whole = len / GROUP * GROUP;
         for first in (0..whole).step_by(GROUP) {
-            // Loops and no closures: a closure that is not inlined is compiled without the SIMD.
+            // Loops instead of closures: a closure that is not inlined is compiled without SIMD.
             let (mut x, mut z) = ([&[][..]; GROUP], [0.0; GROUP]);
             for k in 0..GROUP {
                 x[k] = row(first + k);
@@ -94,7 +94,7 @@ impl AddBlock<'_> {
     }
 }
 
-/// Adds K rows, each times its own factor, to the columns.
+/// Adds K rows, each times its factor, to the columns.
 #[inline(always)]
 fn add_rows<S: Simd, const K: usize>(simd: S, x: [&[f32]; K], factors: [f32; K], columns: &mut [f32]) {
     let features = columns.len();
@@ -127,7 +127,7 @@ fn dot<S: Simd, const N: usize>(simd: S, x: &[f32], w: &[f32]) -> f32 {
     let (w, _) = S::as_simd_f32s(w).0.as_chunks::<N>();
     let mut sums = [simd.splat_f32s(0.0); N];
     for (x, w) in x.iter().zip(w) {
-        // Line by line between the products: all of a row's at once keep its own from coming.
+        // Cache line by cache line between the products: prefetching a whole row at once would delay its own loads.
         prefetch(x, AHEAD / S::F32_LANES);
         for n in 0..N {
             sums[n] = simd.add_f32s(sums[n], simd.mul_f32s(x[n], w[n]));
@@ -136,13 +136,13 @@ fn dot<S: Simd, const N: usize>(simd: S, x: &[f32], w: &[f32]) -> f32 {
     if !x_rest.is_empty() {
         prefetch(x_rest, AHEAD);
     }
-    // What fills no register is filled up with zeros.
+    // Incomplete registers are padded with zeros.
     let rest = x_rest.chunks(S::F32_LANES).zip(w_rest.chunks(S::F32_LANES));
     for (sum, (x, w)) in sums.iter_mut().zip(rest) {
         let (x, w) = (simd.partial_load_f32s(x), simd.partial_load_f32s(w));
         *sum = simd.add_f32s(*sum, simd.mul_f32s(x, w));
     }
-    // The same tree, the upper half onto the lower until one is left, without leaving the registers.
+    // The same tree: adds the upper half to the lower half, within registers.
     let mut width = N / 2;
     while width > 0 {
         for n in 0..width {

@@ -1,7 +1,7 @@
 //! The gradient and synthetic rows in f32 on every thread, with the widest SIMD of this processor.
 //!
-//! The bits are those of the plain functions: the gradient's sum has a fixed shape. Threads are the caller's
-//! rayon pool.
+//! The bits are those of the plain functions, because the order of sums is fixed. Threads are those of the caller's rayon
+//! pool.
 
 use super::gradient::{BatchSums, Rows};
 use super::gradient_simd::AddBlock;
@@ -10,13 +10,13 @@ use crate::Model;
 use pulp::Arch;
 use rayon::prelude::*;
 
-/// Numbers of X that one task makes.
+/// Elements of X per task of the generator.
 const TASK: usize = 1 << 14;
 
-/// [`gradient`](crate::regression::reference::gradient::gradient) in parallel.
+/// Computes [`gradient`](crate::regression::reference::gradient::gradient) in parallel.
 ///
 /// # Panics
-/// As that one does.
+/// As the plain function.
 pub fn gradient(model: &Model, rows: Rows<f32>, params: &[f32], grads: &mut [f32]) -> f32 {
     let mut sums = BatchSums::new(model);
     for slice in rows.slices(model) {
@@ -25,10 +25,10 @@ pub fn gradient(model: &Model, rows: Rows<f32>, params: &[f32], grads: &mut [f32
     sums.finish(grads)
 }
 
-/// [`BatchSums::add`] in parallel.
+/// Computes [`BatchSums::add`] in parallel.
 ///
 /// # Panics
-/// As that one does.
+/// As the plain method.
 pub fn add(sums: &mut BatchSums<f32>, rows: Rows<f32>, params: &[f32]) {
     let arch = Arch::new();
     sums.add_parallel(rows, params, |model, rows, params, sums| {
@@ -36,10 +36,10 @@ pub fn add(sums: &mut BatchSums<f32>, rows: Rows<f32>, params: &[f32]) {
     });
 }
 
-/// Makes the rows of a synthetic problem from `first_row` on: as many as `targets` are of.
+/// Generates the rows of a synthetic problem from `first_row`, until `targets` is full.
 ///
 /// # Panics
-/// As [`Synthetic::fill_row`] does.
+/// As [`Synthetic::fill_row`].
 pub fn synthetic_rows(
     problem: &Synthetic,
     truth: &Truth,

@@ -2,7 +2,7 @@
 
 use super::state::{LoopState, Numbers, RunState, WorkerState};
 use super::{Batches, TrainPlan};
-use crate::checkpoint::{CheckpointError, ChecksummedFile, Files, Kind, Tensor, TensorFile, json};
+use crate::checkpoint::{CheckpointError, ChecksummedFile, FileKind, Files, Tensor, TensorFile, json};
 use crate::cpu::StepState;
 use crate::regression::{Problem, ProblemError};
 use serde::{Deserialize, Serialize};
@@ -10,7 +10,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-const KIND: Kind = Kind { name: "checkpoint of a run", key: "wgpu_optim_run", version: 1 };
+const KIND: FileKind = FileKind { name: "a checkpoint of a run", key: "wgpu_optim_run", version: 1 };
 const PARAMS: &str = "params";
 const AVERAGE: &str = "average";
 
@@ -171,12 +171,12 @@ impl RunState {
         let file = KIND.read(path, bytes)?;
         let there = Configuration { fields: file.json("configuration")? };
         if let Some((field, kept, asked)) = configuration.difference(&there) {
-            return Err(file.differs(&field, kept, asked));
+            return Err(file.mismatch(&field, kept, asked));
         }
         let progress: LoopState = file.json("progress")?;
         let updates = plan.batches.updates();
         if progress.update > updates {
-            return Err(file.differs(
+            return Err(file.mismatch(
                 "update",
                 progress.update.to_string(),
                 format!("at most {updates}"),
@@ -186,10 +186,10 @@ impl RunState {
         if let (Some(there), Some(here)) = (there, Position::of(plan, &progress))
             && there != here
         {
-            return Err(file.differs("position", format!("{there:?}"), format!("{here:?}")));
+            return Err(file.mismatch("position", format!("{there:?}"), format!("{here:?}")));
         }
         let state = RunState { worker: worker(&file, plan)?, progress };
-        state.check().map_err(|reason| file.no_such(reason))?;
+        state.check().map_err(|reason| file.kind_error(reason))?;
         Ok((state, file.json("made_by")?))
     }
 }
@@ -203,18 +203,18 @@ fn names(plan: &TrainPlan) -> Vec<&'static str> {
 fn worker(file: &ChecksummedFile, plan: &TrainPlan) -> Result<WorkerState, CheckpointError> {
     let (names, params) = (names(plan), plan.recipe.model.params());
     if let Some(other) = file.names().find(|name| !names.contains(name)) {
-        return Err(file.no_such(format!("`{other}` is no tensor of it")));
+        return Err(file.kind_error(format!("it has an unknown tensor `{other}`")));
     }
     let mut vectors = Vec::new();
     for name in names {
-        let missing = || file.no_such(format!("it has no tensor `{name}`"));
+        let missing = || file.kind_error(format!("it has no tensor `{name}`"));
         let tensor = file.tensor(name).ok_or_else(missing)?;
         let numbers =
             tensor.singles().map(Numbers::Single).or_else(|_| tensor.doubles().map(Numbers::Double));
-        let numbers = numbers.map_err(|reason| file.no_such(format!("`{name}` {reason}")))?;
+        let numbers = numbers.map_err(|reason| file.kind_error(format!("`{name}` {reason}")))?;
         if numbers.len() != params {
             let found = numbers.len();
-            return Err(file.no_such(format!("`{name}` has {found} elements, and not {params}")));
+            return Err(file.kind_error(format!("`{name}` has {found} elements, and not {params}")));
         }
         vectors.push(numbers);
     }

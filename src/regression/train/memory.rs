@@ -329,7 +329,7 @@ impl MemoryPlanner<'_> {
             _ => "are a batch, or what of one is summed at a time",
         };
         let hint = match self.problem.generator() {
-            Some(_) => ": --virtual needs none for rows".into(),
+            Some(_) => ": --on-the-fly needs none for rows".into(),
             None if place.is_empty() => String::new(),
             None => format!(": {together} rows {why}"),
         };

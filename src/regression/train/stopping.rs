@@ -3,6 +3,7 @@
 use super::state::exactly;
 use crate::Evaluation;
 use crate::Loss;
+use crate::regression::TargetKind;
 use serde::{Deserialize, Serialize};
 
 /// Early stopping by the rules of scikit-learn's `SGDRegressor` and `SGDClassifier`.
@@ -27,10 +28,10 @@ impl Default for EarlyStopping {
 
 /// scikit-learn's `score`: the accuracy of a classifier, D² of a Poisson regression, else R².
 pub fn score(loss: &Loss, evaluation: &Evaluation, null_deviance: f64) -> f64 {
-    match loss {
-        Loss::Logistic | Loss::Softmax { .. } => evaluation.accuracy(),
-        Loss::Poisson => 1.0 - evaluation.mean_deviance() / null_deviance,
-        _ => evaluation.r2(),
+    match loss.target_kind() {
+        TargetKind::Binary | TargetKind::Class => evaluation.accuracy(),
+        TargetKind::Count => 1.0 - evaluation.mean_deviance() / null_deviance,
+        TargetKind::Real => evaluation.r2(),
     }
 }
 
@@ -83,10 +84,10 @@ impl Basis {
         let Some(held_out) = held_out else {
             return Basis { criterion: Criterion::TrainingLoss, undefined: None };
         };
-        let constant = match loss {
-            Loss::Logistic | Loss::Softmax { .. } => false,
-            Loss::Poisson => held_out.null_poisson_deviance().is_nan(),
-            _ => held_out.has_constant_target(),
+        let constant = match loss.target_kind() {
+            TargetKind::Binary | TargetKind::Class => false,
+            TargetKind::Count => held_out.null_poisson_deviance().is_nan(),
+            TargetKind::Real => held_out.has_constant_target(),
         };
         let (criterion, undefined) = match (held_out.weight > 0.0, constant) {
             (false, _) => (Criterion::TrainingLoss, Some(Undefined::NoWeight)),

@@ -136,11 +136,13 @@ impl TrainingData {
         plan.validate(&self.problem)?;
         let model = self.recipes.first().map(|recipe| &recipe.model);
         let of = |batches: &Batches| (batches.max_rows(), batches.unit(), batches.shuffled());
-        let kept = format!("{:?}", (model, of(&self.batches)));
-        let asked = format!("{:?}", (Some(&plan.recipe.model), of(&plan.batches)));
-        match kept == asked {
+        let placed = format!("{:?}", (model, of(&self.batches)));
+        let given = format!("{:?}", (Some(&plan.recipe.model), of(&plan.batches)));
+        match placed == given {
             true => Ok(()),
-            false => Err(Error::Mismatch { field: "model and batches".into(), kept, asked }),
+            false => {
+                Err(Error::Mismatch { field: "model and batches".into(), saved: placed, current: given })
+            }
         }
     }
 

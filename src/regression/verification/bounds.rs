@@ -1,7 +1,7 @@
-//! The f64 definition of a step from f32 bits, and how far a device may be from it.
+//! The f64 definition of a step from f32 inputs, with error bounds.
 //!
-//! The bounds of an update come from [`Bounded`]: the rule itself, run with the error that WGSL allows
-//! each operation. Those of a gradient come from [`BoundedSums`].
+//! The bounds of an update come from running the rule over [`Bounded`], with the error that WGSL allows for each
+//! operation. Those of a gradient come from [`BoundedSums`].
 
 use super::Snapshot;
 use crate::cpu::{self, Bounded, Number, exact_step};
@@ -11,13 +11,13 @@ use crate::regression::train::Recipe;
 use crate::{Model, Penalty};
 use rayon::prelude::*;
 
-/// Values that a device holds.
+/// Converts values of a device, which have no error.
 pub fn exactly(values: &[f32]) -> Vec<Bounded> {
     values.iter().map(|&x| Bounded::exactly(x)).collect()
 }
 
-/// One update at step `t` with the learning rate `lr` by its definition, from the state and the gradient that
-/// a device had: the parameters and each moment.
+/// Computes the definition of an update at step `t` with the learning rate `lr`, from the state and the gradient of a
+/// device. Returns the parameters and each moment.
 pub fn update(
     recipe: &Recipe,
     (t, lr): (u64, f64),
@@ -28,7 +28,7 @@ pub fn update(
     let step = exact_step::<Bounded>(rule, t, lr);
     let (mut params, grads) = (exactly(&before.params), exactly(grads));
     let mut moments: Vec<Vec<Bounded>> = before.moments.iter().map(|m| exactly(m)).collect();
-    // Intercepts cost nothing.
+    // Intercepts are not penalised.
     let weights = model.weights();
     let (mut low, mut high): (Vec<&mut [Bounded]>, Vec<&mut [Bounded]>) =
         moments.iter_mut().map(|moment| moment.split_at_mut(weights)).unzip();
@@ -38,8 +38,8 @@ pub fn update(
     (params, moments)
 }
 
-/// The parameters' moving average behind step `t` by its definition, from the average ahead of the step and the
-/// parameters behind it. The first step takes the parameters as they are.
+/// Computes the definition of the parameters' moving average after step `t`, from the average before the step and the
+/// parameters after it. The first step copies the parameters.
 pub fn average(decay: f64, t: u64, before: &[f32], params: &[f32]) -> Vec<Bounded> {
     let (decay, rest) = (Bounded::of(decay), Bounded::of(1.0 - decay));
     let of = |(&average, &param): (&f32, &f32)| {
@@ -49,9 +49,9 @@ pub fn average(decay: f64, t: u64, before: &[f32], params: &[f32]) -> Vec<Bounde
     before.iter().zip(params).map(of).collect()
 }
 
-/// The gradient of a batch and its loss in f64, from the f32 rows and parameters that a device has.
+/// Computes the gradient of a batch and its loss in f64, from the f32 rows and parameters of a device.
 ///
-/// `depths` are the longest chains of additions behind an element and behind a score.
+/// `depths` are the longest chains of additions of an element and of a score.
 pub fn gradient(
     model: &Model,
     rows: Rows<f32>,
@@ -61,7 +61,7 @@ pub fn gradient(
     sums(model, rows, params, depths.1).finish(depths.0)
 }
 
-/// The sums behind it, of rows that may be a part of a batch.
+/// Computes the sums of the gradient over rows that may be a part of a batch.
 pub fn sums(model: &Model, rows: Rows<f32>, params: &[f32], dot_depth: u32) -> BoundedSums {
     let len = rows.len(model);
     let sums = (0..len.div_ceil(BLOCK)).into_par_iter().map(|block| {

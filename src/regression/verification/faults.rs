@@ -1,4 +1,4 @@
-//! What a device could get wrong, seeded into a step that was computed right: each must be caught.
+//! Tests that seed faults into a correct observed step: every fault must be detected.
 
 use super::{ObservedStep, Verification, check};
 use crate::regression::Batch;
@@ -31,7 +31,7 @@ fn recipe(rule: &Rule) -> Recipe {
     Recipe::new(Model::new(7, Loss::Mse), *rule)
 }
 
-/// The `t`-th step of a run with `rule`, as the processor computes it.
+/// Step `t` of a run with `rule`, computed on the processor.
 fn step(rule: &Rule, t: u64) -> ObservedStep {
     let problem = problem();
     let (x, y) = problem.materialize::<f32>().unwrap();
@@ -50,7 +50,7 @@ fn verify(rule: &Rule, step: &ObservedStep) -> Verification {
     report
 }
 
-/// Fails unless every rule's step with the fault is found wrong, in the quantity that is named.
+/// Fails unless the fault is detected for every rule, in the given quantity.
 fn assert_caught(quantity: &str, mut fault: impl FnMut(&Rule, &mut ObservedStep)) {
     for rule in rules() {
         let mut step = step(&rule, 5);
@@ -66,7 +66,7 @@ fn assert_caught(quantity: &str, mut fault: impl FnMut(&Rule, &mut ObservedStep)
     }
 }
 
-/// What `rule` makes of the step's own state and gradient.
+/// Recomputes the step with `rule`, from the step's state and gradient.
 fn redo(rule: &Rule, step: &mut ObservedStep, t: u64) {
     let (params, moments) =
         super::update(&recipe(rule), (t, rule.lr()), &step.before, &step.gradient.grads);
@@ -80,7 +80,7 @@ fn a_right_step_passes_and_uses_its_bounds() {
         for t in [1, 2, 5, 300] {
             let report = verify(&rule, &step(&rule, t));
             assert!(report.pass, "{}, step {t}: {report:?}", rule.name());
-            // A bound that nothing comes near is no bound.
+            // A bound far above the errors would not detect faults.
             assert!(report.worst_ratio > 0.05, "{}, step {t}: {report:?}", rule.name());
         }
     }

@@ -1,5 +1,5 @@
-//! Whether a step was computed right: the f64 definition starts from the device's own bits, makes the
-//! same step, and the difference is divided by a bound that was derived, not chosen.
+//! Verification of observed updates: the f64 definition repeats the step from the device's inputs, and every error is
+//! compared with a derived bound.
 
 mod bounds;
 #[cfg(test)]
@@ -17,52 +17,51 @@ use crate::regression::reference::gradient::Rows;
 use crate::regression::train::Recipe;
 use crate::regression::{Problem, ProblemError};
 
-/// Parameters and moments at one moment of a run, as the device has them.
+/// Parameters and moments of a device at one point of a run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Snapshot {
-    /// The parameters, as [`Model::params`](crate::Model::params) counts them.
+    /// Parameters, in the order of [`Model`](crate::Model).
     pub params: Vec<f32>,
-    /// One vector for each of [`Rule::moments`](crate::Rule::moments).
+    /// Moments, one vector for each of [`Rule::moments`](crate::Rule::moments).
     pub moments: Vec<Vec<f32>>,
 }
 
-/// A gradient as the device computed it.
+/// A gradient computed by a device.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ObservedGradient {
-    /// The rows it was made from.
+    /// Rows of the gradient.
     pub batch: Batch,
-    /// The longest chains of additions behind an element and behind a score.
+    /// Longest chains of additions of an element and of a score.
     pub depths: (u32, u32),
-    /// The gradient, the intercept's last.
+    /// Gradient, in the order of the parameters.
     pub grads: Vec<f32>,
-    /// The batch's loss.
+    /// Loss of the batch.
     pub loss: f32,
 }
 
-/// What one update read and wrote.
+/// The inputs and outputs of an update.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ObservedStep {
-    /// Which update of the run it was, from 1; the t of the rule.
+    /// Number of the update in the run, from 1; the t of the rule.
     pub t: u64,
-    /// Its learning rate.
+    /// Learning rate.
     pub lr: f64,
-    /// The state ahead of it.
+    /// State before the update.
     pub before: Snapshot,
-    /// The gradient that it applied.
+    /// Applied gradient.
     pub gradient: ObservedGradient,
-    /// The gradient of some of the batch's rows, from the same parameters by the same kernel, where the
-    /// whole batch is too large to be made again in f64.
+    /// Gradient of a sample of the batch's rows, from the same parameters and kernel, if the whole batch is too large to
+    /// recompute in f64.
     pub sample: Option<ObservedGradient>,
-    /// The state after it.
+    /// State after the update.
     pub after: Snapshot,
 }
 
-/// Products of numbers in X and weights that are made again in f64 for one check, and rows of them.
+// Maximum number of products of X and weights that one check recomputes in f64, and of rows.
 const SAMPLE: u64 = 1 << 21;
 const SAMPLE_ROWS: u64 = 1 << 17;
 
-/// The rows of `batch` to check in its stead, if it is a large one: a run of them whose place is drawn for
-/// update `t`.
+/// Returns a sample of a large batch to check instead: a contiguous range, drawn at random for update `t`.
 pub fn sample(batch: Batch, features: usize, t: u64) -> Option<Batch> {
     let rows = (SAMPLE / features.max(1) as u64).clamp(1, SAMPLE_ROWS);
     if batch.rows <= rows {
@@ -73,12 +72,12 @@ pub fn sample(batch: Batch, features: usize, t: u64) -> Option<Batch> {
     Some(Batch { first: batch.first + place, rows, ..batch })
 }
 
-/// Compares one update with the f64 definition, in two parts, each from the device's own bits: the
-/// gradient and loss from the parameters and the batch (or a sample of its rows), then parameters and
-/// moments from the state and the gradient. So neither part's bound has to allow for the other's error.
+/// Compares an update with the f64 definition in two parts, each from the device's inputs: gradient and loss from the
+/// parameters and the batch (or a sample of its rows), then parameters and moments from the state and the gradient.
+/// Thus neither bound includes the error of the other part.
 ///
 /// # Errors
-/// [`ProblemError`] if the rows cannot be read again.
+/// [`ProblemError`] if the rows cannot be read.
 pub fn check(
     report: &mut Verification,
     recipe: &Recipe,
@@ -101,8 +100,8 @@ pub fn check(
     Ok(())
 }
 
-/// Compares the parameters' moving average behind an update with its definition, from the average ahead of the
-/// update and the parameters behind it.
+/// Compares the parameters' moving average after an update with its definition, from the average before the update and
+/// the parameters after it.
 pub fn check_average(
     report: &mut Verification,
     decay: f64,

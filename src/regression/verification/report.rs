@@ -2,51 +2,51 @@ use super::Bounded;
 use num_traits::Float;
 use serde::{Deserialize, Deserializer, Serialize};
 
-/// What the checks of a run came to.
+/// Results of the checks of a run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Verification {
-    /// Updates that were checked.
+    /// Number of checked updates.
     pub checks: u64,
-    /// Values that were compared.
+    /// Number of compared values.
     pub values: u64,
-    /// The largest error as a share of its bound; 0 if every value was exact.
+    /// Largest error divided by its bound; 0 if every value was exact.
     pub worst_ratio: f64,
-    /// Where that was.
+    /// The value with the largest ratio.
     pub worst: Option<Worst>,
     /// Whether every error is within its bound.
     pub pass: bool,
-    /// The updates that were checked, of a run; of more than [`LISTED`](Self::LISTED) the first and the last.
+    /// Checked updates; of more than [`LISTED`](Self::LISTED) the first and the last.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub updates: Vec<u64>,
-    /// The terms of the update that a check could see, by PyTorch's names: their inputs were not zero.
+    /// Terms of the update that a check covered, by PyTorch's names: their inputs were not zero.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub terms: Vec<String>,
-    /// Those of the recipe that no check could see.
+    /// Terms of the recipe that no check covered.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub terms_not_seen: Vec<String>,
 }
 
-/// One compared value.
+/// A compared value.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Worst {
-    /// The update it belongs to, from 1.
+    /// Update, from 1.
     pub update: u64,
     /// `gradient`, `loss`, `params`, or a moment's name.
     pub quantity: String,
-    /// Its index; for parameters and gradients the last one is the intercept.
+    /// Index of the element, in the order of the parameters.
     pub element: usize,
-    /// What the device has.
+    /// Value of the device.
     #[serde(deserialize_with = "or_nan")]
     pub actual: f32,
-    /// What the f64 definition gives.
+    /// Value of the f64 definition.
     #[serde(deserialize_with = "or_nan")]
     pub expected: f64,
-    /// How far they may be apart.
+    /// Bound of their difference.
     #[serde(deserialize_with = "or_nan")]
     pub bound: f64,
 }
 
-/// A number, which JSON has no words for where it is not finite.
+/// Deserializes a number; `null` is NaN, because JSON has no non-finite numbers.
 fn or_nan<'de, D: Deserializer<'de>, T: Deserialize<'de> + Float>(
     deserializer: D,
 ) -> Result<T, D::Error> {
@@ -54,10 +54,10 @@ fn or_nan<'de, D: Deserializer<'de>, T: Deserialize<'de> + Float>(
 }
 
 impl Verification {
-    /// The most updates that are listed.
+    /// Maximum number of listed updates.
     pub const LISTED: usize = 64;
 
-    /// Counts a check of an update, which could see some of the terms there are.
+    /// Counts a check of an update, and the terms that it covered.
     pub(super) fn checked(
         &mut self,
         update: u64,
@@ -74,7 +74,7 @@ impl Verification {
         self.terms_not_seen = unseen.map(|term| term.to_string()).collect();
     }
 
-    /// Counts a term as one that a check could see.
+    /// Marks a term as covered.
     pub(super) fn see(&mut self, term: &str) {
         if !self.terms.iter().any(|known| known == term) {
             self.terms.push(term.into());
@@ -82,17 +82,20 @@ impl Verification {
         self.terms_not_seen.retain(|unseen| unseen != term);
     }
 
-    /// The last update that was checked; 0 for none.
+    /// Returns the last checked update; 0 for none.
     pub fn last_update(&self) -> u64 {
         self.updates.last().copied().unwrap_or(0)
     }
 
-    /// A report without checks yet.
+    /// Returns a report without checks.
     pub fn new() -> Self {
         Verification { pass: true, ..Self::default() }
     }
 
-    /// Compares values with their expectations, which are as many.
+    /// Compares values with the expected values.
+    ///
+    /// # Panics
+    /// If the lengths differ.
     pub fn compare(&mut self, update: u64, quantity: &str, actual: &[f32], expected: &[Bounded]) {
         assert_eq!(actual.len(), expected.len(), "a comparison of unequal lengths hides elements");
         self.values += actual.len() as u64;
@@ -100,10 +103,10 @@ impl Verification {
             actual.iter().zip(expected).enumerate()
         {
             let error = (f64::from(actual) - value).abs();
-            // What is not a number is not within any bound; equal values are, even where it is zero.
+            // NaN is not within any bound; equal values are within a bound of zero.
             let ratio = match error / bound {
                 _ if error == 0.0 => 0.0,
-                // Where f32 overflows WGSL promises nothing.
+                // WGSL does not specify results that overflow f32.
                 _ if bound == f64::INFINITY && !value.is_nan() => 0.0,
                 ratio if ratio.is_nan() => f64::MAX,
                 // JSON has no infinity.

@@ -1,4 +1,4 @@
-//! The terms of an update that a check covers: where the input of a term is zero, an error in it does not show.
+//! The terms of an update that a check covers: an error in a term whose input is zero would not be visible.
 
 use super::ObservedStep;
 use crate::Penalty;
@@ -20,7 +20,7 @@ fn terms(recipe: &Recipe) -> Vec<(&'static str, TermInput)> {
     terms
 }
 
-/// The terms of a recipe, the average among them.
+/// The terms of a recipe, including the average.
 pub fn names(recipe: &Recipe) -> Vec<&'static str> {
     let average = recipe.average.map(|_| AVERAGE);
     terms(recipe).into_iter().map(|(name, _)| name).chain(average).collect()
@@ -29,7 +29,7 @@ pub fn names(recipe: &Recipe) -> Vec<&'static str> {
 /// The name of the parameters' moving average.
 pub const AVERAGE: &str = "average";
 
-/// The terms that the check of an update could see; without the average.
+/// The terms that the check of an update covers, without the average.
 pub fn seen<'a>(recipe: &Recipe, step: &'a ObservedStep) -> impl Iterator<Item = &'static str> + 'a {
     let alive = |values: &[f32]| values.iter().any(|&value| value != 0.0);
     let moments = recipe.rule.moments();

@@ -1,4 +1,4 @@
-//! What a device gives plain streams, measured ahead of everything else and behind it.
+//! Calibration: the bandwidth of plain streams on a device, before and after the benchmarks.
 
 use super::device::Device;
 use super::processor::{self, Processor};
@@ -8,20 +8,20 @@ use super::{BenchError, streams};
 use std::time::Instant;
 use wgpu_optim::gpu::ReadBack;
 
-/// Of each, the median of so many.
+/// Number of measurements, of which the median is used.
 const ROUNDS: usize = 5;
-/// Bytes that are sent up and read back.
+/// Size of uploads and read-backs in bytes.
 const TRANSFER: u64 = 1 << 26;
 const EMPTY: u32 = 1000;
 
-/// The median of what a few calls return, the first of which does not count.
+/// The median of several calls, after a warm-up call.
 fn median(mut run: impl FnMut() -> Result<f64, BenchError>) -> Result<f64, BenchError> {
     run()?;
     let times = (0..ROUNDS).map(|_| run()).collect::<Result<Vec<f64>, BenchError>>()?;
     Ok(Summary::of(&times).map_or(f64::NAN, |summary| summary.median))
 }
 
-/// Of an adapter.
+/// Measures the rates of an adapter.
 pub fn of_device(device: &Device) -> Result<Rates, BenchError> {
     let gpu = device.gpu;
     let [source, target] = device.streams();
@@ -67,7 +67,7 @@ pub fn of_device(device: &Device) -> Result<Rates, BenchError> {
     })
 }
 
-/// Of so many threads.
+/// Measures the rates of the processor with its number of threads.
 pub fn of_processor(processor: &Processor) -> Result<Rates, BenchError> {
     processor.memory.with(|[source, target]| {
         let bytes = (4 * source.len()) as f64;

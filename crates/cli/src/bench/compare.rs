@@ -1,31 +1,31 @@
-//! What two runs of the benchmark tell of each other, row by row.
+//! Comparison of two benchmark reports, row by row.
 //!
-//! A shared machine gives one run twice the memory bandwidth of another, so medians of seconds cannot be compared.
-//! What can be are ratios: each sample was taken in turns with a copy of as many bytes on the same device, and what
-//! slowed one slowed the other. Nor does it help that samples of a run agree: they have the same neighbours in the
-//! caches and lie in the same memory, and those of another run have others. Therefore a run comes back to every work
-//! five times, minutes apart and in fresh memory, and of both runs
+//! On a shared machine the memory bandwidth of two runs may differ by a factor of two, so medians of seconds are not
+//! comparable. Ratios are: every sample is interleaved with a copy of as many bytes on the same device, and other load
+//! slows both. Nor is agreement of the samples of one run sufficient: they share memory locations and cache conflicts,
+//! which differ in another run. Therefore a run visits every benchmark five times, minutes apart and in fresh memory.
+//! From two runs follow:
 //!
-//! - a visit is worth the median of its ratios, and a run the median of its visits. The *effect* is B's by A's;
-//! - its *interval* goes from B's least visit by A's largest to B's largest by A's least: if both runs were of the
-//!   same thing, all five visits of one would be above all five of the other once in 252 times, and here they must be
-//!   so by a tenth. Nothing is assumed of how times are distributed;
-//! - the *threshold* is how far apart the visits of a run are, of the run where that is more, but no less than
-//!   [`FLOOR`] and no more than [`MOST`];
-//! - the *second opinion* is the quotient of first quartiles over all visits, each of work and copy by itself, which
-//!   are not paired and look at what the machine can do when it is left alone.
+//! - the *effect*: the value of a visit is the median of its ratios, the value of a run the median of its visits, and
+//!   the effect B's value divided by A's;
+//! - the *interval*: from B's smallest visit / A's largest to B's largest / A's smallest. For equal benchmarks all five
+//!   visits of one run exceed all five of the other with probability 1 / 252, and here they must do so by a tenth. This
+//!   assumes no distribution of times;
+//! - the *threshold*: the larger spread of the visits of a run, limited to [`FLOOR`] … [`MAX`];
+//! - the *second opinion*: the ratio of first quartiles over all visits, of benchmark and copy separately. It is not
+//!   paired, and estimates the speed of an undisturbed machine.
 //!
 //! A row is SLOWER if its whole interval is beyond [`FLOOR`], the effect beyond the threshold, and the second opinion
-//! at least half-way to the floor; FASTER likewise; SAME if the effect is within the threshold; and UNSURE otherwise:
-//! the effect is large, and the samples do not prove it.
+//! at least half-way to the floor; FASTER likewise; SAME if the effect is within the threshold; otherwise UNSURE: the
+//! effect is large, but not proved.
 //!
-//! In simulated runs whose visits scatter by a tenth (one standard deviation), 3 of 100 000 rows that are the same
-//! come out SLOWER and 4 of 1000 UNSURE, and of rows that are slower by half three quarters are found SLOWER and the rest
-//! UNSURE, save one in 13; if they scatter by 6 %, practically all are found.
+//! In simulations with visits that scatter by a tenth (one standard deviation), 3 of 100,000 equal rows are SLOWER and 4
+//! of 1000 UNSURE; of rows slower by half, three quarters are SLOWER and the rest UNSURE, except one in 13. With a
+//! scatter of 6 %, practically all are SLOWER.
 //!
-//! Fits are compared seed by seed, since seeds take different numbers of updates. Where another program's file is one
-//! of the two, or the machines differ, seconds are compared as they are: a copy of another program, or of another
-//! machine, is another copy. Samples without visits are taken for five of as many, in their order.
+//! Fits are compared seed by seed, because seeds take different numbers of updates. If a file is of another program or
+//! another machine, seconds are compared, because the copies are not comparable. Samples without visits are divided into
+//! five visits, in order.
 
 mod effect;
 mod file;
@@ -38,33 +38,33 @@ use serde::Serialize;
 use std::collections::HashMap;
 use std::fmt;
 
-/// A row that both files have.
+/// A row of both files.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Compared {
-    /// What it is.
+    /// Identity of the row.
     #[serde(flatten)]
     pub key: Key,
-    /// Its variant in A and in B.
+    /// Variants in A and in B.
     pub variants: [Option<String>; 2],
-    /// What its samples tell.
+    /// Effect and verdict.
     #[serde(flatten)]
     pub effect: Effect,
 }
 
-/// What rows have in common.
+/// Identity of a row.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct Key {
     /// `step`, `gradient`, `epoch` or `fit`.
     pub work: String,
     /// The rule.
     pub rule: Option<String>,
-    /// Parameters, or numbers of X.
+    /// Number of parameters, or of elements of X.
     pub size: u64,
-    /// Of X.
+    /// Shape of X.
     pub shape: Option<Shape>,
     /// `cpu`, or an adapter's name.
     pub device: String,
-    /// Of the processor.
+    /// Threads of the processor.
     pub threads: Option<usize>,
     /// `hot` or `cold`.
     pub cache: Option<String>,
@@ -109,21 +109,21 @@ impl fmt::Display for Key {
     }
 }
 
-/// What two files tell of each other.
+/// Comparison of two files.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Comparison {
-    /// Rows that both have.
+    /// Rows in both files.
     pub rows: Vec<Compared>,
-    /// Rows that only A has.
+    /// Rows only in A.
     pub only_a: Vec<Key>,
-    /// Rows that only B has.
+    /// Rows only in B.
     pub only_b: Vec<Key>,
-    /// Whether both were measured on a processor of the same name.
+    /// Whether both files name the same processor.
     pub same_machine: bool,
 }
 
 impl Comparison {
-    /// How many rows have a verdict.
+    /// The number of rows with a verdict.
     pub fn count(&self, verdict: Verdict) -> usize {
         self.rows.iter().filter(|row| row.effect.verdict == verdict).count()
     }
@@ -152,10 +152,10 @@ pub fn files(a: &File, b: &File) -> Comparison {
     Comparison { rows, only_a: alone(&a.rows, &of_b), only_b: alone(&b.rows, &of_a), same_machine }
 }
 
-/// What rows of two files have in common if they are compared, where it is of this program's files: the variant too.
+/// The criterion for comparing rows: the key and, if both files are of this program, the variant.
 type Match<'a> = (Key, Option<&'a str>);
 
-/// Another program's rows have variants of its own, each of which is compared; and no cache where it is not told.
+/// The criterion of a row. With another program's file, all variants are compared, and a missing cache state matches.
 fn match_of(row: &Row, with_peer: bool) -> Match<'_> {
     let mut key = Key::of(row);
     if with_peer && key.cache.as_deref() == Some("hot") {

@@ -1,9 +1,9 @@
-//! An adapter to measure on: memory, streams to compare with, and both clocks.
+//! Benchmarks on an adapter: memory, reference streams, and both clocks.
 
 use super::BenchError;
 use super::processor::Memory;
+use super::sampling::Timed;
 use super::streams::{self, Stream};
-use super::turns::Timed;
 use std::ops::Range;
 use std::time::Instant;
 use wgpu::{
@@ -14,31 +14,31 @@ use wgpu_optim::gpu::span::Limits;
 use wgpu_optim::gpu::{ReadBack, Span};
 use wgpu_optim::regression::device::Gpu;
 
-/// Bytes of a buffer at most: longer tensors come in parts, as they would have to somewhere.
+/// Maximum size of a buffer in bytes; longer tensors are split.
 const PART: u64 = 1 << 30;
-/// Differences of timestamps that are no longer than so many ticks tell nothing.
+/// Minimum difference of timestamps in ticks; shorter ones are discarded.
 const TICKS: f64 = 10.0;
 
-/// An adapter, with what its work is compared with.
+/// An adapter with its reference streams.
 pub struct Device<'a> {
     /// The adapter.
     pub gpu: &'a Gpu,
     clock: Option<Clock>,
-    /// The two ends of a copy, as long as the host's or as a binding of this device may be.
+    /// Source and target of a copy, as long as the host's, but at most one binding.
     streams: [Span; 2],
-    /// Of a software adapter it is the processor's caches that must be flushed.
+    /// The host's streams, whose copy flushes the processor's caches for a software adapter.
     memory: Option<&'a Memory>,
     flush: Stream,
 }
 
-/// What copies as many bytes as a work moves.
+/// A copy of as many bytes as a benchmark moves.
 pub struct Copy {
     whole: Option<(Stream, u64)>,
     rest: Stream,
 }
 
 impl Copy {
-    /// Records it.
+    /// Records the copy.
     pub fn record(&self, pass: &mut ComputePass) {
         if let Some((whole, times)) = &self.whole {
             (0..*times).for_each(|_| whole.record(pass));
@@ -48,7 +48,7 @@ impl Copy {
 }
 
 impl<'a> Device<'a> {
-    /// Allocates what is compared with, of so many bytes each.
+    /// Allocates reference streams of `bytes` bytes each.
     pub fn new(gpu: &'a Gpu, memory: &'a Memory, bytes: u64) -> Result<Self, BenchError> {
         let software = gpu.info.device_type == DeviceType::Cpu;
         let bytes = bytes.min(Limits::of(&gpu.device).max_binding) / 16 * 16;
@@ -64,25 +64,25 @@ impl<'a> Device<'a> {
         Ok(device)
     }
 
-    /// Whether the adapter is the processor by another name.
+    /// Whether the adapter is a software adapter, which runs on the processor.
     pub fn is_software(&self) -> bool {
         self.memory.is_some()
     }
 
-    /// The two streams, for measuring them alone.
+    /// The two streams, for calibration.
     pub fn streams(&self) -> &[Span; 2] {
         &self.streams
     }
 
-    /// Submits and waits.
+    /// Submits recorded commands, and waits.
     pub fn run(&self, record: impl FnOnce(&mut ComputePass)) -> Result<(), BenchError> {
         let mut encoder = self.encoder();
         record(&mut encoder.begin_compute_pass(&Default::default()));
         Ok(self.gpu.submit(encoder)?)
     }
 
-    /// One submission of `record`, that many times in a pass, by both clocks: from handing it over to the end
-    /// of waiting for it, and between the pass's timestamps.
+    /// Times one submission of `record`, `repeats` times in a pass, by both clocks: from the submission to the end of
+    /// the wait, and between the timestamps of the pass.
     pub fn time(&self, repeats: u32, record: impl Fn(&mut ComputePass)) -> Result<Timed, BenchError> {
         let mut encoder = self.encoder();
         let timestamp_writes = self.clock.as_ref().map(Clock::writes);
@@ -104,7 +104,7 @@ impl<'a> Device<'a> {
         Ok(Timed { wall: each(wall), device: device.map(each) })
     }
 
-    /// Goes through more than the last cache holds, as far as that is known.
+    /// Flushes the caches by a copy larger than the last-level cache, as far as its size is known.
     pub fn flush(&self) -> Result<(), BenchError> {
         match self.memory {
             Some(memory) => memory.flush(),
@@ -113,7 +113,7 @@ impl<'a> Device<'a> {
         Ok(())
     }
 
-    /// What moves `bytes` by copying: half of them read, half of them written.
+    /// Returns a copy that moves `bytes` bytes, half of them read, half written.
     pub fn copy_of(&self, bytes: u64) -> Copy {
         let [source, target] = &self.streams;
         let (most, half) = (source.len * 4, (bytes / 2).next_multiple_of(16));
@@ -126,7 +126,7 @@ impl<'a> Device<'a> {
         Copy { whole, rest: stream(half - times * most) }
     }
 
-    /// Fresh random numbers with magnitudes in [1, 2) · 2^exponent, in as many buffers as they need.
+    /// Generates random numbers with magnitudes in [1, 2) · 2^exponent, in as many buffers as needed.
     pub fn random(&self, len: u64, seed: u64, exponent: i32) -> Result<Vec<Span>, BenchError> {
         let limits = Limits::of(&self.gpu.device);
         let most = PART.min(self.gpu.device.limits().max_buffer_size) / limits.quantum()
@@ -144,7 +144,7 @@ impl<'a> Device<'a> {
         Ok(parts)
     }
 
-    /// The elements of these places of a tensor, which may be in parts.
+    /// Reads ranges of a tensor, which may be in parts.
     pub fn read(&self, parts: &[Span], places: &[Range<u64>]) -> Result<Vec<f32>, BenchError> {
         let mut encoder = self.encoder();
         let len: u64 = places.iter().map(|place| place.end - place.start).sum();
@@ -169,7 +169,7 @@ impl<'a> Device<'a> {
     }
 }
 
-/// A buffer of so many numbers, or what it would have taken.
+/// Allocates a buffer of `len` numbers. An out-of-memory error states the size.
 pub fn allocate(gpu: &Gpu, len: u64, what: &'static str) -> Result<Buffer, BenchError> {
     let memory = gpu.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
     let buffer = gpu.device.create_buffer(&BufferDescriptor {
@@ -187,7 +187,7 @@ pub fn allocate(gpu: &Gpu, len: u64, what: &'static str) -> Result<Buffer, Bench
     }
 }
 
-/// Timestamps at both ends of a pass.
+/// Timestamps at the beginning and end of a pass.
 struct Clock {
     queries: QuerySet,
     resolved: Buffer,
@@ -226,14 +226,14 @@ impl Clock {
         }
     }
 
-    /// The seconds between both, if the device wrote them and they are far enough apart. Apart from the pass,
-    /// so that this is in neither time.
+    /// Reads the time between the timestamps in seconds, if the device wrote them and they are far enough apart. A
+    /// separate submission, so that neither clock includes it.
     fn read(&self, device: &Device) -> Result<Option<f64>, BenchError> {
         let mut encoder = device.encoder();
         encoder.resolve_query_set(&self.queries, 0..2, &self.resolved, 0);
         encoder.copy_buffer_to_buffer(&self.resolved, 0, &self.read, 0, 16);
         device.gpu.queue.submit([encoder.finish()]);
-        // Whether it was mapped is seen when it is looked at.
+        // A failed mapping is noticed when the buffer is read.
         self.read.map_async(wgpu::MapMode::Read, .., |_| ());
         let done = device.gpu.device.poll(wgpu::PollType::wait_indefinitely());
         done.map_err(|error| wgpu_optim::Error::ReadBack(error.to_string()))?;

@@ -1,9 +1,9 @@
-//! The gradient of a linear regression over all rows at once.
+//! Benchmark of the gradient of a linear regression over all rows.
 
 use super::BenchError;
 use super::device::{Copy, Device};
 use super::processor::{Processor, random, read};
-use super::turns::{Timed, Turns};
+use super::sampling::{Interleaved, Timed};
 use std::hint::black_box;
 use wgpu_optim::gpu::Span;
 use wgpu_optim::regression::Batch;
@@ -17,21 +17,21 @@ use wgpu_optim::regression::reference::synthetic::Options;
 use wgpu_optim::regression::verification::{self, Verification};
 use wgpu_optim::{Loss, Model};
 
-/// Numbers of X that are gone through again in f64; of more, a drawn run of rows is.
+/// Maximum number of elements of X that are verified in f64; of larger X a random range of rows is verified.
 const CHECKED: u64 = 1 << 24;
 
-/// The data: the same on every device.
+/// The data, the same on every device.
 pub fn problem(rows: u64, features: u32, seed: u64) -> Result<Problem, BenchError> {
     let options = Options { features, noise: 0.1, seed, ..Options::default() };
     Ok(Problem::synthetic(rows, &options)?)
 }
 
-/// Bytes of memory that rows take.
+/// The size of rows in bytes.
 pub fn memory(rows: u64, features: u64) -> u64 {
     rows.saturating_mul(4 * (features + 1))
 }
 
-/// What is checked: all rows, or some of them.
+/// The verified rows: all, or a random range.
 fn checked(problem: &Problem) -> Batch {
     let all = Batch::new(0, problem.rows);
     if problem.rows * problem.features as u64 <= CHECKED {
@@ -66,7 +66,7 @@ fn model(problem: &Problem) -> Model {
     Model::new(problem.features, Loss::Mse)
 }
 
-/// On an adapter.
+/// The gradient on an adapter.
 pub struct OnDevice<'a> {
     device: &'a Device<'a>,
     gradient: Gradient,
@@ -74,7 +74,7 @@ pub struct OnDevice<'a> {
 }
 
 impl<'a> OnDevice<'a> {
-    /// Makes the rows on the device, and checks the gradient.
+    /// Generates the rows on the device, and verifies the gradient.
     pub fn new(
         device: &'a Device<'a>,
         problem: &Problem,
@@ -116,7 +116,7 @@ impl<'a> OnDevice<'a> {
     }
 }
 
-impl Turns for OnDevice<'_> {
+impl Interleaved for OnDevice<'_> {
     fn work(&mut self, repeats: u32) -> Result<Timed, BenchError> {
         self.device.time(repeats, |pass| self.gradient.record(pass, 0))
     }
@@ -130,7 +130,7 @@ impl Turns for OnDevice<'_> {
     }
 }
 
-/// On the processor.
+/// The gradient on the processor.
 pub struct OnProcessor<'a> {
     processor: &'a Processor<'a>,
     model: Model,
@@ -140,7 +140,7 @@ pub struct OnProcessor<'a> {
 }
 
 impl<'a> OnProcessor<'a> {
-    /// Checks the gradient of rows that lie in memory.
+    /// Verifies the gradient of rows in memory.
     pub fn new(
         processor: &'a Processor<'a>,
         problem: &Problem,
@@ -159,7 +159,7 @@ impl<'a> OnProcessor<'a> {
     }
 }
 
-impl Turns for OnProcessor<'_> {
+impl Interleaved for OnProcessor<'_> {
     fn work(&mut self, repeats: u32) -> Result<Timed, BenchError> {
         let OnProcessor { processor, model, rows, params, grads } = self;
         Ok(processor.time(repeats, || {

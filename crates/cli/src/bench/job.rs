@@ -1,11 +1,11 @@
-//! One work on one device, and what its visits come to.
+//! A benchmark on a device, and the results of its visits.
 
 use super::device::Device;
 use super::machine::cache_bytes;
 use super::processor::Processor;
 use super::report::{Rates, Row, Shape, Work};
+use super::sampling::{self, Interleaved, Samples, VISITS};
 use super::training::{self, TARGET};
-use super::turns::{self, Samples, Turns, VISITS};
 use super::{BenchError, Options, gradient, step, validation};
 use std::fmt;
 use wgpu_optim::Rule;
@@ -13,26 +13,26 @@ use wgpu_optim::regression::Problem;
 use wgpu_optim::regression::reference::gradient::Rows;
 use wgpu_optim::regression::verification::Verification;
 
-/// What an adapter's caches may hold: no more is known of them.
+/// Assumed maximum size of an adapter's caches in bytes.
 const DEVICE_CACHE: u64 = 1 << 28;
 const UNKNOWN_CACHE: u64 = 1 << 26;
 
-/// Each kind of data is drawn apart from the others.
+// Seeds, so that each kind of data is drawn independently.
 const STEP_SEED: u64 = 1;
 const GRADIENT_SEED: u64 = 2;
 const FIT_SEED: u64 = 3;
 
-/// Where jobs may run.
+/// Devices for benchmarks.
 pub struct Targets<'a> {
     /// The adapter.
     pub device: Option<&'a Device<'a>>,
-    /// One thread, then all.
+    /// The processor with one thread, then with all.
     pub processors: &'a [Processor<'a>],
-    /// What they gave a copy: the adapter first, then all threads, then one.
+    /// Bandwidths of a copy: the adapter's, then those of all threads and of one.
     pub rates: &'a [Rates],
 }
 
-/// One of them.
+/// One device.
 #[derive(Clone, Copy)]
 pub enum Target<'a> {
     Device(&'a Device<'a>),
@@ -40,7 +40,7 @@ pub enum Target<'a> {
 }
 
 impl<'a> Targets<'a> {
-    /// In the order of the rates.
+    /// All devices, in the order of the rates.
     pub fn all(&self) -> Vec<Target<'a>> {
         let device = self.device.into_iter().map(Target::Device);
         device.chain(self.processors.iter().rev().map(Target::Processor)).collect()
@@ -55,7 +55,7 @@ impl Target<'_> {
         }
     }
 
-    /// What a copy of data may find in a cache.
+    /// The size of the caches in bytes.
     fn cache(&self) -> u64 {
         match self {
             Target::Device(device) if !device.is_software() => DEVICE_CACHE,
@@ -63,7 +63,7 @@ impl Target<'_> {
         }
     }
 
-    /// Whether its memory is the host's.
+    /// Whether its memory is host memory.
     pub fn is_host(&self) -> bool {
         match self {
             Target::Device(device) => device.is_software(),
@@ -81,7 +81,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Bytes that must move.
+    /// The number of bytes that must be moved.
     pub fn bytes(&self) -> u64 {
         match *self {
             Kind::Step { rule, size } => rule.bytes_per_parameter().saturating_mul(size),
@@ -91,7 +91,7 @@ impl Kind {
         }
     }
 
-    /// The rule of a step, whose sizes go on without end.
+    /// The rule, if it is a step: only its sizes are unlimited.
     pub fn rule(&self) -> Option<&'static str> {
         match self {
             Kind::Step { rule, .. } => Some(rule.name()),
@@ -99,7 +99,7 @@ impl Kind {
         }
     }
 
-    /// Bytes of memory that it takes.
+    /// The required memory in bytes.
     pub fn memory(&self) -> u64 {
         match *self {
             Kind::Step { rule, size } => step::memory(&rule, size),
@@ -128,9 +128,9 @@ impl Kind {
     }
 }
 
-/// Something to be measured.
+/// A benchmark on a device.
 pub struct Job<'a> {
-    /// The work.
+    /// The benchmark.
     pub kind: Kind,
     /// The device.
     pub target: Target<'a>,
@@ -155,12 +155,12 @@ impl fmt::Display for Job<'_> {
 }
 
 impl Job<'_> {
-    /// Bytes of an adapter's own memory that it takes.
+    /// The required device memory in bytes.
     pub fn device_memory(&self) -> u64 {
         if self.target.is_host() { 0 } else { self.kind.memory() }
     }
 
-    /// Measures it in one visit: hot, and cold where that differs.
+    /// Measures one visit: hot, and cold if the caches matter.
     pub fn run(&self, options: &Options, visit: usize) -> Result<Vec<Part>, BenchError> {
         match self.kind {
             Kind::Step { rule, size } => {
@@ -196,7 +196,7 @@ impl Job<'_> {
             Kind::Epoch { rows, features, batch } => {
                 let problem =
                     gradient::problem(rows, features, options.seed.wrapping_add(GRADIENT_SEED))?;
-                let mut take = |pair: &mut dyn Turns| turns::take(options.visit(), false, pair);
+                let mut take = |pair: &mut dyn Interleaved| sampling::take(options.visit(), false, pair);
                 let (samples, report) = match self.target {
                     Target::Device(device) => {
                         training::epoch_on_device(device, &problem, batch, &mut take)?
@@ -221,22 +221,22 @@ impl Job<'_> {
     fn hot_and_cold(
         &self,
         options: &Options,
-        pair: &mut dyn Turns,
+        pair: &mut dyn Interleaved,
         report: Verification,
     ) -> Result<Vec<Part>, BenchError> {
         let report = validation::passed(&self.to_string(), report)?;
-        let samples = turns::take(options.visit(), false, pair)?;
+        let samples = sampling::take(options.visit(), false, pair)?;
         let mut parts = vec![Part::of(Some("hot"), samples, &report)];
         let cache = self.target.cache();
         if self.kind.memory() <= cache && cache < 2 * options.stream_bytes() {
-            let samples = turns::take(options.visit(), true, pair)?;
+            let samples = sampling::take(options.visit(), true, pair)?;
             parts.push(Part::of(Some("cold"), samples, &report));
         }
         Ok(parts)
     }
 
-    /// A problem for each seed, the same ones in every run: what it takes to solve them is compared. They are
-    /// shared out among the visits.
+    /// Fits one problem per seed. The problems are the same in every run, so that fits can be compared, and distributed
+    /// among the visits.
     fn fits(
         &self,
         options: &Options,
@@ -266,7 +266,7 @@ impl Job<'_> {
     }
 }
 
-/// What a visit came to.
+/// Results of a visit.
 pub struct Part {
     cache: Option<&'static str>,
     samples: Samples,
@@ -280,22 +280,22 @@ impl Part {
     }
 }
 
-/// A job, and what its visits came to.
+/// A job with the results of its visits.
 pub struct Measured<'a> {
     /// The job.
     pub job: Job<'a>,
-    /// Whether it turned out not to be possible.
+    /// Whether it turned out to be impossible.
     pub left_out: bool,
     parts: Vec<Part>,
 }
 
 impl<'a> Measured<'a> {
-    /// Not yet visited.
+    /// Creates a job without results.
     pub fn new(job: Job<'a>) -> Self {
         Measured { job, left_out: false, parts: Vec::new() }
     }
 
-    /// Adds what a visit came to.
+    /// Adds the results of a visit.
     pub fn add(&mut self, found: Vec<Part>) {
         for part in found {
             let Some(before) = self.parts.iter_mut().find(|before| before.cache == part.cache) else {
@@ -309,7 +309,7 @@ impl<'a> Measured<'a> {
         }
     }
 
-    /// A row for each state of the caches.
+    /// Returns a row for each state of the caches.
     pub fn rows(&self) -> Vec<Row> {
         let work = self.job.kind.work(self.job.target.name());
         let row = |part: &Part| {

@@ -1,4 +1,4 @@
-//! What was measured on, and with what.
+//! Description of the machine, the build and the settings of a measurement.
 
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -7,28 +7,28 @@ use wgpu::DeviceType;
 use wgpu_optim::cpu::parallel;
 use wgpu_optim::regression::device::Gpu;
 
-/// The machine, the adapter, the build, and what the measurement was set to.
+/// The machine, the adapter, the build and the settings of a measurement.
 #[derive(Clone, Debug, Serialize)]
 pub struct Machine {
-    /// What the processor calls itself.
+    /// Name of the processor.
     pub cpu: String,
-    /// Threads that it runs at once.
+    /// Number of hardware threads.
     pub threads: usize,
-    /// The widest SIMD that is used.
+    /// Widest SIMD instruction set in use.
     pub simd: String,
-    /// Its last cache, where the system tells.
+    /// Size of the last-level cache, if the system reports it.
     pub cache_bytes: Option<u64>,
-    /// Its memory.
+    /// Size of the memory.
     pub memory_bytes: u64,
-    /// The operating system.
+    /// Operating system.
     pub system: String,
-    /// Its kernel.
+    /// Kernel of the operating system.
     pub kernel: String,
-    /// The adapter, where one was measured.
+    /// Adapter, if one was measured.
     pub adapter: Option<Adapter>,
-    /// How this program was built.
+    /// Build of this program.
     pub build: Build,
-    /// Variables that change what drivers and threads do, where they are set.
+    /// Environment variables that affect drivers and threads, if they are set.
     pub environment: BTreeMap<String, String>,
     /// Constants of the measurement.
     pub settings: BTreeMap<String, serde_json::Value>,
@@ -37,32 +37,32 @@ pub struct Machine {
 /// An adapter and its device.
 #[derive(Clone, Debug, Serialize)]
 pub struct Adapter {
-    /// Its name.
+    /// Name.
     pub name: String,
-    /// PCI numbers.
+    /// PCI vendor number.
     pub vendor: u32,
-    /// PCI numbers.
+    /// PCI device number.
     pub device: u32,
-    /// What kind of device it is, as wgpu says.
+    /// Kind of device, by wgpu.
     #[serde(rename = "type")]
     pub kind: String,
-    /// Whether that is the processor by another name.
+    /// Whether it is a software adapter.
     pub software: bool,
-    /// What wgpu runs on.
+    /// wgpu's backend.
     pub backend: String,
-    /// The driver.
+    /// Driver.
     pub driver: String,
-    /// Its version.
+    /// Version of the driver.
     pub driver_info: String,
-    /// Whether there are timestamps.
+    /// Whether it has timestamps.
     pub timestamps: bool,
-    /// Nanoseconds of a tick of them.
+    /// Nanoseconds per tick of the timestamps.
     pub timestamp_period_ns: f32,
-    /// The limits that the device was asked for.
+    /// Limits of the device.
     pub limits: Limits,
 }
 
-/// The limits that matter to the kernels.
+/// Limits that the kernels use.
 #[derive(Clone, Debug, Serialize)]
 #[allow(missing_docs, reason = "wgpu's names")]
 pub struct Limits {
@@ -75,20 +75,20 @@ pub struct Limits {
     pub min_storage_buffer_offset_alignment: u32,
 }
 
-/// How a program was built.
+/// Build of a program.
 #[derive(Clone, Debug, Serialize)]
 pub struct Build {
-    /// The compiler.
+    /// Version of the compiler.
     pub rustc: String,
-    /// The commit, or `unknown`.
+    /// Commit, or `unknown`.
     pub git_revision: String,
-    /// Whether something was changed since, where that is known.
+    /// Whether the working tree had uncommitted changes, if known.
     pub git_dirty: Option<bool>,
     /// `release` or `debug`.
     pub profile: String,
-    /// What the compiler optimizes.
+    /// Optimization level.
     pub opt_level: String,
-    /// The target triple.
+    /// Target triple.
     pub target: String,
     /// Cargo features.
     pub features: Vec<String>,
@@ -109,7 +109,7 @@ const VARIABLES: [&str; 11] = [
 ];
 
 impl Machine {
-    /// This one.
+    /// Describes this machine.
     pub fn new(gpu: Option<&Gpu>, settings: BTreeMap<String, serde_json::Value>) -> Self {
         let mut system = System::new();
         system.refresh_memory();
@@ -171,13 +171,13 @@ impl Build {
     }
 }
 
-/// What the results depend on besides the machine.
+/// Versions of the libraries that affect results.
 pub fn versions() -> BTreeMap<String, String> {
     let versions = [("wgpu-optim", env!("CARGO_PKG_VERSION")), ("wgpu", env!("BUILD_WGPU"))];
     versions.into_iter().map(|(name, version)| (name.into(), version.into())).collect()
 }
 
-/// What the processor calls itself.
+/// The name of the processor.
 pub fn processor() -> String {
     let mut system = System::new();
     system.refresh_cpu_list(CpuRefreshKind::nothing());
@@ -187,12 +187,12 @@ pub fn processor() -> String {
     }
 }
 
-/// Threads that run at once.
+/// The number of hardware threads.
 pub fn threads() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// The processor's last cache, where the system tells: Linux does.
+/// The size of the processor's last-level cache, if the system reports it (Linux).
 pub fn cache_bytes() -> Option<u64> {
     let caches = std::fs::read_dir("/sys/devices/system/cpu/cpu0/cache").ok()?;
     let size = |entry: std::io::Result<std::fs::DirEntry>| {

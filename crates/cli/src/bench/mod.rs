@@ -1,9 +1,9 @@
-//! Measurement: optimizer steps, gradients, epochs and fits against a copy that takes turns with them, on an adapter
-//! and on the processor.
+//! Benchmarks: optimizer steps, gradients, epochs and fits against an interleaved copy, on an adapter and on the
+//! processor.
 //!
-//! What is measured is checked against its definition first, in the same buffers: a wrong answer has no speed. Each
-//! work and a copy of as many bytes on the same device take turns, so that what else the machine does meets both; the
-//! share of the copy is the median of their ratios. [`compare`] says what two such runs tell of each other.
+//! Every benchmark is first verified against its definition, in the same buffers: a wrong result reports no speed. Its
+//! samples are interleaved with a copy of as many bytes on the same device, so that other load affects both; the share
+//! of the copy is the median of their ratios. [`compare`] compares two runs.
 
 mod calibration;
 pub mod compare;
@@ -14,12 +14,12 @@ mod machine;
 mod plan;
 mod processor;
 mod report;
+mod sampling;
 mod size;
 mod statistics;
 mod step;
 mod streams;
 mod training;
-mod turns;
 mod validation;
 
 pub use machine::{Machine, processor as processor_name};
@@ -32,34 +32,35 @@ pub use wgpu_optim::regression::machine::available_memory;
 use device::Device;
 use job::{Measured, Targets};
 use processor::{Memory, Processor};
+use sampling::VISITS;
 use std::time::Duration;
-use turns::VISITS;
 use wgpu_optim::regression::ProblemError;
 use wgpu_optim::regression::device::{Gpu, OpenError};
 use wgpu_optim::regression::train::TrainError;
 use wgpu_optim::regression::verification::Worst;
 use wgpu_optim::{Error, Rule};
 
-/// Bytes of one end of a copy, which a longer one goes through again: both are more than any adapter's cache holds.
+/// Size of the source and of the target of a copy in bytes. Longer copies repeat it. Both together exceed the caches of
+/// adapters.
 const STREAM: u64 = 1 << 28;
 
-/// What to measure.
+/// Options of a measurement.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Which works.
+    /// Benchmarks to run.
     pub works: Works,
-    /// Which rules.
+    /// Rules to measure.
     pub rules: Vec<Rule>,
-    /// Which sizes, if not those that suit the machine.
+    /// Sizes; empty for sizes that suit the machine.
     pub sizes: Vec<Size>,
-    /// The time for the samples of a row.
+    /// Time for the samples of a row.
     pub budget: Duration,
-    /// Bytes of each of the two streams that are copied to calibrate and to flush caches, if not more than these
-    /// hold: where they are less, nothing is measured cold.
+    /// Size in bytes of each of the two streams that are copied to calibrate and to flush caches; `None` for more than
+    /// the caches hold. With smaller streams nothing is measured cold.
     pub stream: Option<u64>,
-    /// How many problems are fitted.
+    /// Number of problems to fit.
     pub seeds: u32,
-    /// What random data come from.
+    /// Seed of the random data.
     pub seed: u64,
 }
 
@@ -69,51 +70,51 @@ impl Options {
         self.budget / VISITS as u32
     }
 
-    /// Bytes of one end of a copy.
+    /// The size of one stream in bytes.
     fn stream_bytes(&self) -> u64 {
-        // Somewhat more than half of the last cache.
+        // Slightly more than half of the last-level cache.
         let default = || STREAM.max(machine::cache_bytes().unwrap_or(0) / 20 * 11);
         self.stream.unwrap_or_else(default)
     }
 }
 
-/// Why there is no report.
+/// An error of a measurement.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BenchError {
-    /// What was to be timed is wrong.
+    /// A benchmark failed its verification.
     #[error("{work}: verification failed, timing withheld: {}", wrong(.worst.as_deref()))]
     Wrong {
-        /// What it is.
+        /// The benchmark.
         work: String,
         /// The worst value.
         worst: Option<Box<Worst>>,
     },
     /// A size does not fit.
-    #[error("{what} needs {needed} bytes of {memory}, and {available} are available")]
+    #[error("{what} needs {needed} bytes of {memory}, but {available} are available")]
     Memory {
-        /// What was asked for.
+        /// The benchmark and size.
         what: String,
-        /// Bytes that it takes.
+        /// Required bytes.
         needed: u64,
-        /// Bytes that there are.
+        /// Available bytes.
         available: u64,
-        /// Whose.
+        /// The kind of memory.
         memory: &'static str,
     },
-    /// A size that is none of the work.
+    /// A size that does not apply to the benchmark.
     #[error("{0}")]
     Size(String),
     /// Threads could not be started.
     #[error("{0} threads: {1}")]
     Threads(usize, String),
-    /// There is no device.
+    /// The device could not be opened.
     #[error(transparent)]
     Open(#[from] OpenError),
     /// The device refused or failed.
     #[error(transparent)]
     Device(#[from] Error),
-    /// A problem could not be made.
+    /// A problem could not be created.
     #[error(transparent)]
     Problem(#[from] ProblemError),
     /// Training failed.
@@ -125,34 +126,34 @@ fn wrong(worst: Option<&Worst>) -> String {
     match worst {
         None => "nothing was compared".into(),
         Some(Worst { update, quantity, element, actual, expected, bound }) => format!(
-            "in step {update} {quantity}[{element}] is {actual:e} ({:#010x}), and {expected:e} ± {bound:e} by its \
-             definition",
+            "in step {update} {quantity}[{element}] is {actual:e} ({:#010x}), but its definition gives {expected:e} ± \
+             {bound:e}",
             actual.to_bits()
         ),
     }
 }
 
-/// What an observer is told.
+/// Progress of a measurement.
 #[derive(Clone, Debug)]
 pub struct Progress<'a> {
-    /// Visits that are done.
+    /// Number of completed visits.
     pub done: usize,
-    /// Of how many.
+    /// Number of all visits.
     pub of: usize,
-    /// What is next.
+    /// Next visit.
     pub next: &'a str,
 }
 
-/// Measures what `options` say on the adapter, if one is given, and on the processor, with one thread and with all.
+/// Runs the benchmarks of `options` on the adapter, if given, and on the processor, with one thread and with all.
 ///
 /// # Errors
-/// [`BenchError`]: a wrong answer, or sizes that do not fit.
+/// [`BenchError`], for example for a failed verification or sizes that do not fit.
 pub fn run(
     options: &Options,
     gpu: Option<&Gpu>,
     observer: &mut dyn FnMut(Progress),
 ) -> Result<Report, BenchError> {
-    // A software adapter has its streams in the same memory.
+    // The streams of a software adapter are also in host memory.
     let software = gpu.is_some_and(|gpu| gpu.info.device_type == wgpu::DeviceType::Cpu);
     let more = if software { options.stream_bytes().saturating_mul(2) } else { 0 };
     let memory = Memory::new(options.stream_bytes(), more)?;
@@ -163,14 +164,14 @@ pub fn run(
     let processors = processors.collect::<Result<Vec<_>, _>>()?;
     let calibrate = || {
         let of_device = device.iter().map(calibration::of_device);
-        // All threads first: what is first stands for the machine.
+        // All threads first: the first entry represents the machine.
         let of_processors = processors.iter().rev().map(calibration::of_processor);
         of_device.chain(of_processors).collect::<Result<Vec<_>, _>>()
     };
     let before = calibrate()?;
     let targets = Targets { device: device.as_ref(), processors: &processors, rates: &before };
     let (jobs, mut left_out) = plan::jobs(options, &targets)?;
-    // Bytes that the adapter did not have.
+    // Smallest size for which the adapter was out of memory.
     let mut too_much = u64::MAX;
     let mut works: Vec<Measured> = jobs.into_iter().map(Measured::new).collect();
     let of = works.len() * VISITS;
@@ -182,14 +183,14 @@ pub fn run(
             continue;
         }
         if job.device_memory() >= too_much {
-            let reason = format!("{too_much} bytes were too much for this adapter already");
+            let reason = format!("the adapter was already out of memory with {too_much} bytes");
             left_out.push(LeftOut { what: job.to_string(), reason });
             works[at].left_out = true;
             continue;
         }
         match job.run(options, visit) {
             Ok(found) => works[at].add(found),
-            // A size that nobody asked for by name may turn out not to fit the device.
+            // A default size that does not fit the device is skipped.
             Err(BenchError::Device(error @ (Error::OutOfMemory { .. } | Error::Limit { .. })))
                 if options.sizes.is_empty() =>
             {

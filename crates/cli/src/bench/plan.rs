@@ -1,10 +1,10 @@
-//! What is measured: which works at which sizes, on which devices, and whether they fit.
+//! The plan of a measurement: benchmarks, sizes and devices that fit.
 
 use super::job::{Job, Kind, Targets};
 use super::report::LeftOut;
-use super::size::{MOST, Size};
+use super::sampling::{self, VISITS};
+use super::size::{MAX, Size};
 use super::training::{self, EPOCH, EPOCH_BATCHES, FIT, TARGET};
-use super::turns::{self, VISITS};
 use super::{BenchError, Options, step};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -12,7 +12,7 @@ use std::time::Duration;
 use wgpu_optim::regression::device::Gpu;
 use wgpu_optim::regression::machine::available_memory;
 
-/// Which works.
+/// Benchmarks to run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Works {
     /// Optimizer steps.
@@ -25,22 +25,22 @@ pub enum Works {
     All,
 }
 
-/// Numbers in a row where a size is one number.
+/// Number of features if a size is one number.
 const FEATURES: u32 = 64;
-/// Parameters of the smallest step, the factor from each to the next, and up to where every device goes.
+// Parameters of the smallest step, the factor between sizes, and the size up to which every device is measured.
 const SMALLEST: u64 = 1 << 12;
 const FACTOR: u64 = 16;
 const ALWAYS: u64 = 1 << 24;
-/// A size that nobody named may take so many times the budget for its least number of samples.
+/// A default size is skipped if its minimum number of samples takes more than this multiple of the budget.
 const PATIENCE: f64 = 4.0;
 /// Shapes of X.
 const SHAPES: [(u64, u32); 5] =
     [(1 << 20, 16), (1 << 20, 64), (1 << 16, 256), (1 << 14, 1024), (1 << 12, 4096)];
 
-/// The jobs of a run, and what is left out of it.
+/// Returns the jobs of a run, and the benchmarks that are left out.
 ///
 /// # Errors
-/// [`BenchError::Memory`] and [`BenchError::Size`] for sizes that were asked for and cannot be.
+/// [`BenchError::Memory`] and [`BenchError::Size`] for requested sizes that are impossible.
 pub fn jobs<'a>(
     options: &Options,
     targets: &Targets<'a>,
@@ -48,9 +48,9 @@ pub fn jobs<'a>(
     let named = !options.sizes.is_empty();
     let kinds = if named { named_kinds(options)? } else { default_kinds(options) };
     let (mut jobs, mut left_out) = (Vec::new(), Vec::<LeftOut>::new());
-    // Of a rule on a device the first size that is left out stands for the larger ones.
+    // For each rule and device only the first size that is left out is reported.
     let mut refused = Vec::new();
-    // What is ahead of a job is freed by then.
+    // Earlier jobs have freed their memory.
     let available = available_memory() / 10 * 9;
     for kind in kinds {
         for (target, rates) in targets.all().into_iter().zip(targets.rates) {
@@ -61,8 +61,8 @@ pub fn jobs<'a>(
             }
             let needed = kind.memory();
             let (available, memory) = match target.is_host() {
-                true => (available, "the host's memory"),
-                false => (MOST, "an adapter's memory"),
+                true => (available, "host memory"),
+                false => (MAX, "device memory"),
             };
             if needed > available {
                 let what = job.to_string();
@@ -74,15 +74,15 @@ pub fn jobs<'a>(
                 refused.extend(which.0.is_some().then_some(which));
                 continue;
             }
-            // Three take turns, and each runs once ahead of being timed.
-            let passes = 6 * turns::LEAST * VISITS;
+            // Three interleaved kinds, each with an untimed run before every sample.
+            let passes = 6 * sampling::MIN_SAMPLES * VISITS;
             let seconds = kind.bytes() as f64 * passes as f64 / (1e9 * rates.copy_gb_s);
             let patience = PATIENCE * options.budget.max(Duration::from_secs(1)).as_secs_f64();
             let optional = matches!(kind, Kind::Step { size, .. } if size > ALWAYS);
             if !named && optional && seconds > patience {
                 let reason = format!(
-                    "{} samples and what they are compared with take about {seconds:.0} s: named by --sizes, it is measured",
-                    turns::LEAST * VISITS
+                    "{} samples and their copies take about {seconds:.0} s: request the size with --sizes",
+                    sampling::MIN_SAMPLES * VISITS
                 );
                 left_out.push(LeftOut { what: job.to_string(), reason });
                 refused.push(which);
@@ -99,7 +99,7 @@ fn default_kinds(options: &Options) -> Vec<Kind> {
     let (works, rules) = (options.works, &options.rules);
     if matches!(works, Works::Step | Works::All) {
         let sizes = std::iter::successors(Some(SMALLEST), |size| size.checked_mul(FACTOR));
-        let holds = |size: &u64| rules.iter().any(|rule| step::memory(rule, *size) <= MOST);
+        let holds = |size: &u64| rules.iter().any(|rule| step::memory(rule, *size) <= MAX);
         for size in sizes.take_while(holds) {
             kinds.extend(rules.iter().map(|&rule| Kind::Step { rule, size }));
         }
@@ -120,7 +120,7 @@ fn named_kinds(options: &Options) -> Result<Vec<Kind>, BenchError> {
             Size::Shape(rows, features) => {
                 if works == Works::Step {
                     let message = format!(
-                        "--sizes {rows}x{features} is a shape of X, and a step has parameters: one number"
+                        "--sizes {rows}x{features} is a shape of X, but the size of a step is one number"
                     );
                     return Err(BenchError::Size(message));
                 }
@@ -130,7 +130,7 @@ fn named_kinds(options: &Options) -> Result<Vec<Kind>, BenchError> {
                 if matches!(works, Works::Step | Works::All) {
                     kinds.extend(options.rules.iter().map(|&rule| Kind::Step { rule, size }));
                 }
-                // Less than a row is one row of them.
+                // Fewer elements than a row make one shorter row.
                 let features = FEATURES.min(size.try_into().unwrap_or(FEATURES));
                 (size / u64::from(features), features)
             }
@@ -166,12 +166,12 @@ pub fn settings(options: &Options, gpu: Option<&Gpu>) -> BTreeMap<String, Value>
     let settings = json!({
         "time_budget_s": options.budget.as_secs_f64(),
         "visits": VISITS,
-        "least_samples_of_a_visit": turns::LEAST,
-        "most_samples_of_a_visit": turns::MOST,
-        "sample_s": turns::SAMPLE.as_secs_f64(),
-        "least_clock_ticks": turns::TICKS,
-        "clock_tick_s": turns::tick(),
-        "relative_spread": turns::SPREAD,
+        "least_samples_of_a_visit": sampling::MIN_SAMPLES,
+        "most_samples_of_a_visit": sampling::MAX_SAMPLES,
+        "sample_s": sampling::SAMPLE.as_secs_f64(),
+        "least_clock_ticks": sampling::TICKS,
+        "clock_tick_s": sampling::tick(),
+        "relative_spread": sampling::SPREAD,
         "stream_bytes": options.stream_bytes(),
         "stream_workgroup": 64,
         "update_workgroup": gpu.map(|gpu| wgpu_optim::gpu::workgroup(&gpu.device)),
@@ -180,7 +180,7 @@ pub fn settings(options: &Options, gpu: Option<&Gpu>) -> BTreeMap<String, Value>
         "rules": Value::Object(rules.collect()),
         "fit_learning_rates": Value::Object(rates.collect()),
         "fit_target": TARGET,
-        "fit_most_epochs": training::MOST_EPOCHS,
+        "fit_most_epochs": training::MAX_EPOCHS,
     });
     match settings {
         Value::Object(map) => map.into_iter().collect(),

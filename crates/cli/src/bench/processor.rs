@@ -1,7 +1,7 @@
-//! The processor to measure on: so many threads, and streams to compare with.
+//! Benchmarks on the processor: threads and reference streams.
 
 use super::BenchError;
-use super::turns::Timed;
+use super::sampling::Timed;
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
@@ -12,17 +12,17 @@ use wgpu_optim::cpu::prefetch::{BLOCK, ahead};
 use wgpu_optim::cpu::random::philox;
 use wgpu_optim::regression::machine::available_memory;
 
-/// Elements that one task takes: their streams fit in a core's second-level cache.
+/// Elements per task: their streams fit into a core's second-level cache.
 const TASK: usize = 1 << 14;
 
-/// The two ends of a copy, that every number of threads shares. Together they are larger than the last cache,
-/// so that going through them flushes it.
+/// Source and target of a copy, shared by all numbers of threads. Together they exceed the last-level cache, so that a
+/// copy flushes it.
 pub struct Memory {
     streams: Mutex<[Vec<f32>; 2]>,
 }
 
 impl Memory {
-    /// Allocates and writes them, of so many bytes each. `more` bytes are to be available besides.
+    /// Allocates and initializes two streams of `bytes` bytes each. `more` further bytes must be available.
     ///
     /// # Errors
     /// [`BenchError::Memory`].
@@ -32,7 +32,7 @@ impl Memory {
             what: format!("a copy between streams of {bytes} bytes (--stream)"),
             needed,
             available,
-            memory: "the host's memory",
+            memory: "host memory",
         };
         if needed > available {
             return Err(error());
@@ -50,7 +50,7 @@ impl Memory {
         Ok(Memory { streams: Mutex::new([stream(1.0)?, stream(2.0)?]) })
     }
 
-    /// Goes through all of both.
+    /// Flushes the caches by a copy.
     pub fn flush(&self) {
         self.with(|[a, b]| {
             read(a);
@@ -58,16 +58,16 @@ impl Memory {
         });
     }
 
-    /// What nobody else uses meanwhile.
+    /// Runs a closure with exclusive access to the streams.
     pub fn with<T>(&self, run: impl FnOnce(&mut [Vec<f32>; 2]) -> T) -> T {
-        // Numbers cannot be left half-written.
+        // A panic cannot leave invalid numbers.
         run(&mut self.streams.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
     }
 }
 
-/// So many threads.
+/// The processor with a number of threads.
 pub struct Processor<'a> {
-    /// How many.
+    /// Number of threads.
     pub threads: usize,
     pool: ThreadPool,
     /// The streams.
@@ -82,12 +82,12 @@ impl<'a> Processor<'a> {
         Ok(Processor { threads, pool, memory })
     }
 
-    /// Runs on these threads.
+    /// Runs a closure on these threads.
     pub fn run<T: Send>(&self, run: impl FnOnce() -> T + Send) -> T {
         self.pool.install(run)
     }
 
-    /// The time that `run` takes on these threads, repeated, without waking them.
+    /// Times `run` on these threads, repeated, without the time for waking them.
     pub fn time(&self, repeats: u32, mut run: impl FnMut() + Send) -> Timed {
         let wall = self.run(|| {
             let started = Instant::now();
@@ -97,17 +97,17 @@ impl<'a> Processor<'a> {
         Timed { wall: wall / f64::from(repeats), device: None }
     }
 
-    /// Moves `bytes` by copying, repeated: half of them read, half of them written.
+    /// Times a copy that moves `bytes` bytes, half of them read, half written.
     pub fn copy(&self, bytes: u64, repeats: u32) -> Timed {
         self.over(bytes / 8, repeats, copy)
     }
 
-    /// Moves `bytes` by an in-place triad, repeated: a third of them written.
+    /// Times an in-place triad that moves `bytes` bytes, a third of them written.
     pub fn triad(&self, bytes: u64, repeats: u32) -> Timed {
         self.over(bytes / 12, repeats, triad)
     }
 
-    /// Goes through so many elements of the two streams, and through the same again where they have not so many.
+    /// Times `go` over `len` elements of the streams, repeating them if they are shorter.
     fn over(&self, len: u64, repeats: u32, go: fn(&[f32], &mut [f32])) -> Timed {
         self.memory.with(|[source, target]| {
             let most = source.len();
@@ -123,7 +123,7 @@ impl<'a> Processor<'a> {
     }
 }
 
-/// Fresh random numbers of either sign, with magnitudes in [1, 2) · 2^exponent.
+/// Generates random numbers of either sign with magnitudes in [1, 2) · 2^exponent.
 pub fn random(len: usize, seed: u64, exponent: i32) -> Vec<f32> {
     let key = [seed as u32, (seed >> 32) as u32];
     let mut values = vec![0.0; len];
@@ -137,19 +137,19 @@ pub fn random(len: usize, seed: u64, exponent: i32) -> Vec<f32> {
     values
 }
 
-/// One stream read, one written.
+/// Copies a stream.
 pub fn copy(source: &[f32], target: &mut [f32]) {
     let parts = target.par_chunks_mut(TASK).zip(source.par_chunks(TASK));
     parts.for_each(|(target, source)| target.copy_from_slice(source));
 }
 
-/// `target ← target + ½ · source`: two streams read, one of them written.
+/// Computes `target ← target + ½ · source`: two streams read, one of them written.
 pub fn triad(source: &[f32], target: &mut [f32]) {
     let parts = target.par_chunks_mut(TASK).zip(source.par_chunks(TASK));
     parts.for_each(|(target, source)| Arch::new().dispatch(Triad { source, target }));
 }
 
-/// A type of its own rather than a closure: only a method that is always inlined is compiled for the SIMD that was found.
+/// A type instead of a closure, because only an always-inlined method is compiled for the detected SIMD.
 struct Triad<'a> {
     source: &'a [f32],
     target: &'a mut [f32],
@@ -173,7 +173,7 @@ impl WithSimd for Triad<'_> {
     }
 }
 
-/// The fastest thing that looks at every byte: no order to keep, no rounding.
+/// Reads every byte with the fastest order-independent reduction.
 pub fn read(values: &[f32]) {
     let sums = values.par_chunks(TASK).map(|values| Arch::new().dispatch(Read(values)));
     black_box(sums.reduce(|| 0, u32::wrapping_add));

@@ -1,8 +1,8 @@
-//! What a benchmark comes to, as JSON has it and `compare` reads it.
+//! Benchmark reports, as written to JSON and read by `compare`.
 
 use super::machine::Machine;
+use super::sampling::Samples;
 use super::statistics::{Summary, trimmed_mean};
-use super::turns::Samples;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use wgpu_optim::regression::verification::Verification;
@@ -15,77 +15,77 @@ pub const SCHEMA: u32 = 1;
 pub struct Report {
     /// [`SCHEMA`].
     pub schema: u32,
-    /// Whose program this is; none for this one.
+    /// Name of another program; `None` for this one.
     pub peer: Option<String>,
-    /// Of what was measured with.
+    /// Versions of libraries.
     pub versions: BTreeMap<String, String>,
-    /// What it was measured on.
+    /// Machine, build and settings.
     pub machine: Machine,
-    /// What the machine gives plain streams.
+    /// Bandwidths of plain streams.
     pub calibration: Calibration,
-    /// A work each.
+    /// Results, one row per benchmark.
     pub rows: Vec<Row>,
-    /// What was not measured, and why.
+    /// Benchmarks that were not measured.
     pub left_out: Vec<LeftOut>,
 }
 
-/// Something that was not measured.
+/// A benchmark that was not measured.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct LeftOut {
-    /// What it is.
+    /// The benchmark.
     pub what: String,
-    /// Why not.
+    /// The reason.
     pub reason: String,
 }
 
-/// Plain streams, ahead of everything and behind it.
+/// Bandwidths of plain streams, before and after the benchmarks.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Calibration {
-    /// Ahead.
+    /// Before the benchmarks.
     pub before: Calibrated,
-    /// Behind.
+    /// After the benchmarks.
     pub after: Calibrated,
-    /// How far apart the copies of a device are at most, as a share of the larger.
+    /// Largest change of a device's copy bandwidth, relative to the larger value.
     pub drift: f64,
-    /// Whether that is at most 5 %.
+    /// Whether the drift is at most 5 %.
     pub stable: bool,
 }
 
-/// The first device's rates, and those of every one.
+/// The rates of the first device, and of all devices.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Calibrated {
-    /// Of the device that is first in `devices`.
+    /// Rates of the first device in `devices`.
     #[serde(flatten)]
     pub first: Rates,
-    /// Of every device.
+    /// Rates of all devices.
     pub devices: Vec<Rates>,
 }
 
-/// What a device gives plain streams of its largest size: the medians of several.
+/// Rates of a device for plain streams of the largest size: medians of several measurements.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Rates {
     /// `cpu`, or the adapter's name.
     pub device: String,
-    /// Of the processor.
+    /// Threads of the processor.
     pub threads: Option<usize>,
-    /// One stream read, one written.
+    /// Copy: one stream read, one written.
     pub copy_gb_s: f64,
-    /// Two streams read, one of them written in place.
+    /// Triad: two streams read, one of them written in place.
     pub triad_gb_s: f64,
-    /// One stream read; of the processor.
+    /// One stream read (processor).
     pub read_gb_s: Option<f64>,
-    /// One of a thousand dispatches that do nothing.
+    /// Time of an empty dispatch, the mean of a thousand.
     pub empty_dispatch_s: Option<f64>,
-    /// A submission of nothing, and the wait for it.
+    /// Time of an empty submission and the wait for it.
     pub submit_and_wait_s: Option<f64>,
-    /// From the host to the device.
+    /// Transfers from the host to the device.
     pub upload_gb_s: Option<f64>,
-    /// And back.
+    /// Transfers from the device to the host.
     pub readback_gb_s: Option<f64>,
 }
 
 impl Calibration {
-    /// Of both ends of a run.
+    /// Compares the rates before and after a run.
     pub fn new(before: Vec<Rates>, after: Vec<Rates>) -> Self {
         let apart =
             |(a, b): (&Rates, &Rates)| (a.copy_gb_s - b.copy_gb_s).abs() / a.copy_gb_s.max(b.copy_gb_s);
@@ -98,123 +98,123 @@ impl Calibration {
     }
 }
 
-/// Rows of X, numbers in each, and rows of a batch.
+/// Shape of X: rows, features, and rows of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Shape {
-    /// Rows.
+    /// Number of rows.
     pub rows: u64,
-    /// Numbers in a row.
+    /// Number of features.
     pub features: u64,
-    /// Rows of a batch, where there are batches.
+    /// Rows of a batch, if there are batches.
     #[serde(default)]
     pub batch: Option<u64>,
 }
 
-/// One work on one device, as it is written and as it is read: what other programs need not say has a default.
+/// A benchmark on a device, as written and read. Fields that other programs may omit have defaults.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Row {
     /// `step`, `gradient`, `epoch` or `fit`.
     pub work: String,
-    /// The rule; a gradient has none.
+    /// Rule; `None` for gradients.
     #[serde(default)]
     pub rule: Option<String>,
-    /// What else tells it apart.
+    /// Variant, which distinguishes rows with the same other fields.
     #[serde(default)]
     pub variant: Option<String>,
-    /// Parameters of a step, numbers of X otherwise.
+    /// Number of parameters of a step, else of elements of X.
     pub size: u64,
-    /// Of X, where there is one.
+    /// Shape of X, unless it is a step.
     #[serde(default)]
     pub shape: Option<Shape>,
     /// `cpu`, or the adapter's name.
     pub device: String,
-    /// Of the processor.
+    /// Threads of the processor.
     #[serde(default)]
     pub threads: Option<usize>,
-    /// `hot` on data that the last repetition has used too, `cold` on such as no cache has.
+    /// `hot` if the last repetition used the same data, `cold` if the caches were flushed.
     #[serde(default)]
     pub cache: Option<String>,
-    /// Seconds by the wall's clock; of fits those of each seed, none where the loss was not reached.
+    /// Wall-clock times in seconds; for fits one per seed, `None` if the loss was not reached.
     pub samples: Vec<Option<f64>>,
-    /// Those of the copy that took turns with it.
+    /// Wall-clock times of the interleaved copies.
     #[serde(default)]
     pub beside: Vec<f64>,
-    /// How many of the samples each visit took: a run comes back to a work, minutes apart and in fresh memory.
+    /// Number of samples of each visit; visits are minutes apart and in fresh memory.
     #[serde(default)]
     pub visits: Vec<usize>,
-    /// Repetitions that a sample is the mean of, in the last visit.
+    /// Number of repetitions averaged in a sample, in the last visit.
     #[serde(default)]
     pub repeats: u32,
-    /// Seconds by the device's clock.
+    /// Times by the device's timestamps in seconds.
     #[serde(default)]
     pub gpu_samples: Vec<f64>,
-    /// Those of the copy.
+    /// Times of the copies by the device's timestamps.
     #[serde(default)]
     pub gpu_beside: Vec<f64>,
-    /// The least sample.
+    /// Smallest sample.
     #[serde(default)]
     pub min_s: Option<f64>,
     /// The first quartile.
     #[serde(default)]
     pub q1_s: Option<f64>,
-    /// The median; none where that is infinite.
+    /// Median; `None` if it is infinite.
     pub median_s: Option<f64>,
     /// The third quartile.
     #[serde(default)]
     pub q3_s: Option<f64>,
-    /// Where the median lies with a probability of 95 %.
+    /// Confidence interval of the median, 95 %.
     #[serde(default)]
     pub interval: Option<[f64; 2]>,
-    /// Of fits, the mean without the fastest and the slowest.
+    /// For fits the mean without the fastest and the slowest.
     #[serde(default)]
     pub trimmed_mean_s: Option<f64>,
-    /// Bytes that must move.
+    /// Bytes that must be moved.
     #[serde(default)]
     pub bytes: u64,
-    /// Those, a second.
+    /// Bandwidth: these bytes per second.
     #[serde(default)]
     pub gb_s: Option<f64>,
-    /// The time that a copy of as many bytes takes, as a share of the work's: the median of pairs.
+    /// Time of a copy of as many bytes, as a share of the benchmark's: the median of pairs.
     #[serde(default)]
     pub percent_of_copy: Option<f64>,
-    /// A plain stream of the kind that bounds the work, besides a copy: `triad`, `read` or `same streams`.
+    /// Kind of plain stream that limits the benchmark, other than a copy: `triad`, `read` or `same streams`.
     #[serde(default)]
     pub limit: Option<String>,
-    /// Seconds of as many bytes of that, in turns with the samples.
+    /// Times of that stream for as many bytes, interleaved with the samples.
     #[serde(default)]
     pub limit_beside: Vec<f64>,
-    /// Its time as a share of the work's: the median of pairs.
+    /// Time of that stream as a share of the benchmark's: the median of pairs.
     #[serde(default)]
     pub percent_of_limit: Option<f64>,
-    /// The median by the device's clock.
+    /// Median by the device's timestamps.
     #[serde(default)]
     pub gpu_median_s: Option<f64>,
-    /// Bytes a second by it.
+    /// Bandwidth by the device's timestamps.
     #[serde(default)]
     pub gpu_gb_s: Option<f64>,
-    /// The share of the copy by it.
+    /// Share of the copy by the device's timestamps.
     #[serde(default)]
     pub gpu_percent_of_copy: Option<f64>,
-    /// Of a step.
+    /// Parameters per second, for steps.
     #[serde(default)]
     pub params_per_s: Option<f64>,
-    /// Of everything that reads X.
+    /// Elements of X per second, for benchmarks that read X.
     #[serde(default)]
     pub features_per_s: Option<f64>,
-    /// Updates that each fit made.
+    /// Number of updates of each fit.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub updates: Vec<u64>,
-    /// What was checked ahead of it.
+    /// Verification before the timing.
     #[serde(default)]
     pub validation: Option<Validation>,
 }
 
-/// What the check of a work came to.
+/// Result of the verification of a benchmark.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Validation {
-    /// Values that were compared.
+    /// Number of compared values.
     pub values: u64,
-    /// The largest error as a share of its bound.
+    /// Largest error divided by its bound.
     pub worst_ratio: f64,
 }
 
@@ -224,28 +224,27 @@ impl From<&Verification> for Validation {
     }
 }
 
-/// What tells one row from another.
+/// The identity of a row.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Work {
     /// `step`, `gradient`, `epoch` or `fit`.
     pub name: &'static str,
-    /// The rule, where there is one.
+    /// Rule, if there is one.
     pub rule: Option<&'static str>,
-    /// Parameters of a step, numbers of X otherwise.
+    /// Number of parameters of a step, else of elements of X.
     pub size: u64,
-    /// Of X, where there is one.
+    /// Shape of X, unless it is a step.
     pub shape: Option<Shape>,
-    /// Bytes that must move.
+    /// Bytes that must be moved.
     pub bytes: u64,
     /// `cpu`, or the adapter's name.
     pub device: String,
-    /// Of the processor.
+    /// Threads of the processor.
     pub threads: Option<usize>,
 }
 
 impl Work {
-    /// What moves as many bytes in the way of this work: parameters and moments are read and written in place, X is
-    /// read.
+    /// The plain stream with the same pattern: steps read and write parameters and moments in place, gradients read X.
     fn limit(&self) -> &'static str {
         match (self.name, self.threads) {
             ("step", None) => "same streams",
@@ -254,7 +253,7 @@ impl Work {
         }
     }
 
-    /// Its row.
+    /// Builds its row.
     pub fn row(&self, cache: Option<&str>, samples: Samples, validation: &Verification) -> Row {
         let times = samples.work;
         let summary = Summary::of(&times);
@@ -285,9 +284,9 @@ impl Work {
                 .flatten()
                 .and_then(finite),
             bytes: self.bytes,
-            // A fit's bytes depend on its updates.
+            // The bytes of a fit depend on its updates.
             gb_s: gb_s(median).filter(|_| self.name != "fit"),
-            // The copy beside a fit has no size in common with it.
+            // The copies of a fit have another size than the fit.
             percent_of_copy: percent(&times, &samples.copy).filter(|_| self.name != "fit"),
             limit: (!samples.limit.is_empty()).then(|| self.limit().to_string()),
             percent_of_limit: percent(&times, &samples.limit),
@@ -310,7 +309,7 @@ impl Work {
     }
 }
 
-/// The share of the copy, of pairs that took turns.
+/// The share of the copy: the median of interleaved pairs, in percent.
 fn percent(work: &[f64], copy: &[f64]) -> Option<f64> {
     let shares: Vec<f64> = work.iter().zip(copy).map(|(work, copy)| 100.0 * copy / work).collect();
     Summary::of(&shares).map(|summary| summary.median)
@@ -352,7 +351,7 @@ mod tests {
         assert_eq!(row.median_s, Some(2e-6));
         assert!((row.gb_s.unwrap() - 14.0).abs() < 1e-9);
         assert!((row.params_per_s.unwrap() - 5e8).abs() < 1e-3);
-        // Of 100, 50 and 150 %.
+        // The median of 100, 50 and 150 %.
         assert_eq!(row.percent_of_copy, Some(100.0));
     }
 }

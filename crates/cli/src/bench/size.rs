@@ -1,18 +1,18 @@
-//! Sizes as they are asked for.
+//! Parsing of sizes.
 
 use std::str::FromStr;
 
-/// A size as it is asked for.
+/// A requested size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Size {
-    /// Parameters of a step; numbers of X at 64 features.
+    /// Number of parameters of a step, or of elements of X with 64 features.
     Numbers(u64),
     /// Rows and features of X.
     Shape(u64, u32),
 }
 
-/// No device has more memory, in bytes, and no work more numbers.
-pub const MOST: u64 = 1 << 40;
+/// Maximum memory of a device in bytes, and maximum number of elements of a benchmark.
+pub const MAX: u64 = 1 << 40;
 
 impl FromStr for Size {
     type Err = String;
@@ -25,22 +25,21 @@ impl FromStr for Size {
                 let (rows, features) = (number(rows)?, number(features)?);
                 let least = u64::from(wgpu_optim::regression::kernels::GradientLayout::MAX_FEATURES);
                 let features = u32::try_from(features).ok().filter(|&f| u64::from(f) <= least);
-                let features = features.ok_or_else(|| {
-                    format!("`{text}`: rows of more than {least} features are none of a problem's")
-                })?;
+                let features = features
+                    .ok_or_else(|| format!("`{text}`: more than {least} features are not supported"))?;
                 Ok(Size::Shape(rows, features))
             }
         }
     }
 }
 
-/// `4096`, `2^12` or `1e6`.
+/// Parses a number such as `4096`, `2^12` or `1e6`.
 ///
 /// # Errors
-/// A sentence that names it.
+/// A message with the text.
 pub fn number(text: &str) -> Result<u64, String> {
     let text = text.trim();
-    let not = || format!("`{text}` is no size: 4096, 2^12, 1e6 and 2^20x64 (rows x features) are");
+    let not = || format!("`{text}` is not a size: write 4096, 2^12, 1e6 or 2^20x64 (rows x features)");
     let value = match text.split_once('^') {
         Some((base, exponent)) => {
             let base: u64 = base.parse().map_err(|_| not())?;
@@ -50,13 +49,13 @@ pub fn number(text: &str) -> Result<u64, String> {
             Ok(value) => Some(value),
             Err(_) => {
                 let value: f64 = text.parse().map_err(|_| not())?;
-                // A u64 that a float has exactly.
+                // Only integers that f64 represents exactly.
                 (value.fract() == 0.0 && (0.0..1e18).contains(&value)).then_some(value as u64)
             }
         },
     };
-    let in_range = value.filter(|value| (1..=MOST).contains(value));
-    in_range.ok_or_else(|| format!("`{text}` is out of range: sizes are from 1 to 2^40"))
+    let in_range = value.filter(|value| (1..=MAX).contains(value));
+    in_range.ok_or_else(|| format!("`{text}` is out of range: a size must be from 1 to 2^40"))
 }
 
 #[cfg(test)]

@@ -1,25 +1,25 @@
-//! What is told of samples. Nothing is dropped, and nothing is assumed of how they are distributed.
+//! Statistics of samples, without dropping outliers or assuming a distribution.
 
 use serde::{Deserialize, Serialize};
 
-/// Order statistics of samples; infinite ones, of what never ended, are the largest.
+/// Order statistics of samples; infinite samples, of fits that did not reach the loss, are the largest.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
-    /// The least.
+    /// Minimum.
     pub min: f64,
-    /// A quarter is below it.
+    /// First quartile.
     pub q1: f64,
-    /// Half is below it.
+    /// Median.
     pub median: f64,
-    /// Three quarters are below it.
+    /// Third quartile.
     pub q3: f64,
-    /// The median of what was sampled from lies in it with a probability of at least 95 %; of fewer than six
-    /// samples it is their range, which is less sure.
+    /// Confidence interval of the median, at least 95 %; for fewer than six samples their range, which has a lower
+    /// confidence.
     pub interval: [f64; 2],
 }
 
 impl Summary {
-    /// Of at least one sample.
+    /// Computes the summary of samples; `None` for no samples.
     pub fn of(samples: &[f64]) -> Option<Self> {
         let mut sorted = samples.to_vec();
         sorted.sort_by(f64::total_cmp);
@@ -32,14 +32,14 @@ impl Summary {
         Some(Summary { min, q1: at(0.25), median: at(0.5), q3: at(0.75), interval })
     }
 
-    /// How far the quartiles are apart, as a share of the median.
+    /// The interquartile range, divided by the median.
     pub fn spread(&self) -> f64 {
         (self.q3 - self.q1) / self.median
     }
 }
 
-/// The largest r for which the r-th smallest and the r-th largest of n samples have the median between them with a
-/// probability of at least 95 %, 0 if there is none: a sample is below it or not, as a coin falls.
+/// The largest r for which the median is between the r-th smallest and the r-th largest of n samples with a probability
+/// of at least 95 %; 0 if there is none. The number of samples below the median has a binomial distribution, p = ½.
 fn rank(n: usize) -> usize {
     // P(fewer than r of n) ≤ 2.5 %.
     let mut probability = 0.5f64.powi(n.min(1000) as i32);
@@ -55,14 +55,14 @@ fn rank(n: usize) -> usize {
     r
 }
 
-/// Between the two samples that are next to it.
+/// A quantile, interpolated between the two nearest samples.
 fn quantile(sorted: &[f64], share: f64) -> f64 {
     let at = share * (sorted.len() - 1) as f64;
     let (low, high) = (sorted[at.floor() as usize], sorted[at.ceil() as usize]);
     if low == high { low } else { low + (high - low) * at.fract() }
 }
 
-/// The mean without the fastest and the slowest, infinite if one of the others is.
+/// The mean without the fastest and the slowest sample; infinite if another sample is.
 pub fn trimmed_mean(samples: &[f64]) -> Option<f64> {
     let mut sorted = samples.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -96,7 +96,7 @@ mod tests {
         let mut state = 1u32;
         let mut random = || {
             state = state.wrapping_mul(747_796_405).wrapping_add(2_891_336_453);
-            // Skewed, as times are.
+            // Skewed, like times.
             1.0 / (0.05 + f64::from(state >> 8) / f64::from(1 << 24))
         };
         let held = (0..2000).filter(|_| {

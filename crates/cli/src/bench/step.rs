@@ -1,10 +1,10 @@
-//! The optimizer step: random parameters and gradients, moments that a first step has filled.
+//! Benchmark of the optimizer step: random parameters and gradients, and moments from a first step.
 
 use super::BenchError;
 use super::device::{Copy, Device};
 use super::processor::{Processor, random};
+use super::sampling::{Interleaved, Timed};
 use super::streams::{self, Stream};
-use super::turns::{Timed, Turns};
 use super::validation::{self, places};
 use std::ops::Range;
 use wgpu::ComputePass;
@@ -13,17 +13,17 @@ use wgpu_optim::cpu::{RuleConstants, StepState, parallel};
 use wgpu_optim::gpu::{Optimizer, Span};
 use wgpu_optim::regression::verification::{Snapshot, Verification};
 
-/// Parameters are about one, gradients about a thousandth.
+/// Binary exponents of parameters (about 1) and gradients (about 0.001).
 const EXPONENTS: (i32, i32) = (0, -10);
-/// Steps that are checked: the first, and one from moments that are not zero.
+/// Number of verified steps: the first, and one from non-zero moments.
 const CHECKED: u64 = 2;
 
-/// Bytes of memory that a step of so many parameters takes.
+/// The memory in bytes of a step with `size` parameters.
 pub fn memory(rule: &Rule, size: u64) -> u64 {
     size.saturating_mul(4 * (2 + rule.moments().len() as u64))
 }
 
-/// On an adapter.
+/// The step on an adapter.
 pub struct OnDevice<'a> {
     device: &'a Device<'a>,
     optimizer: Optimizer,
@@ -32,7 +32,7 @@ pub struct OnDevice<'a> {
 }
 
 impl<'a> OnDevice<'a> {
-    /// Makes everything, and checks its first steps.
+    /// Allocates the data, and verifies the first steps.
     pub fn new(
         device: &'a Device<'a>,
         rule: &Rule,
@@ -83,7 +83,7 @@ impl<'a> OnDevice<'a> {
     }
 }
 
-impl Turns for OnDevice<'_> {
+impl Interleaved for OnDevice<'_> {
     fn work(&mut self, repeats: u32) -> Result<Timed, BenchError> {
         self.device.time(repeats, |pass| self.optimizer.record(pass))
     }
@@ -102,12 +102,12 @@ impl Turns for OnDevice<'_> {
     }
 }
 
-/// The step's own gradients, parameters and moments, cut wherever one of them is.
+/// Streams over the step's gradients, parameters and moments, split wherever one of them is split.
 fn same_streams(device: &Device, optimizer: &Optimizer, grads: &[Span]) -> Vec<Stream> {
     let tensor = &optimizer.tensors()[0];
     let all: Vec<&[Span]> =
         [grads, &tensor.params].into_iter().chain(tensor.moments.iter().map(Vec::as_slice)).collect();
-    // Where each part begins, and the part.
+    // Pairs of the start of a part and the part.
     let placed = |parts: &[Span]| -> Vec<(u64, Span)> {
         let mut next = 0;
         let place = |part: &Span| {
@@ -133,7 +133,7 @@ fn same_streams(device: &Device, optimizer: &Optimizer, grads: &[Span]) -> Vec<S
     cuts.windows(2).map(piece).collect()
 }
 
-/// On the processor.
+/// The step on the processor.
 pub struct OnProcessor<'a> {
     processor: &'a Processor<'a>,
     rule: Rule,
@@ -144,7 +144,7 @@ pub struct OnProcessor<'a> {
 }
 
 impl<'a> OnProcessor<'a> {
-    /// Makes everything, and checks its first steps.
+    /// Allocates the data, and verifies the first steps.
     pub fn new(processor: &'a Processor<'a>, rule: &Rule, size: u64, seed: u64) -> (Self, Verification) {
         let len = size as usize;
         let mut work = OnProcessor {
@@ -190,7 +190,7 @@ impl<'a> OnProcessor<'a> {
     }
 }
 
-impl Turns for OnProcessor<'_> {
+impl Interleaved for OnProcessor<'_> {
     fn work(&mut self, repeats: u32) -> Result<Timed, BenchError> {
         Ok(self.step(repeats))
     }

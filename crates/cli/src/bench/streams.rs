@@ -1,4 +1,4 @@
-//! The kernels of `shaders/bench/streams.wgsl`: what is compared with, and random numbers.
+//! The kernels of `streams.wgsl`: reference streams and random numbers.
 
 use wgpu::util::DeviceExt;
 use wgpu::{
@@ -8,7 +8,7 @@ use wgpu::{
 use wgpu_optim::gpu::span::{Limits, grid};
 use wgpu_optim::gpu::{Span, workgroup};
 
-/// One of the kernels over a stream or two, in pieces that a binding takes.
+/// A kernel over one or several streams, in pieces that fit a binding.
 pub struct Stream {
     pipeline: ComputePipeline,
     pieces: Vec<(BindGroup, [u32; 2])>,
@@ -17,7 +17,7 @@ pub struct Stream {
 const VECTOR: u64 = 16;
 
 impl Stream {
-    /// Records it once.
+    /// Records the kernel once.
     pub fn record(&self, pass: &mut ComputePass) {
         pass.set_pipeline(&self.pipeline);
         for (bindings, [x, y]) in &self.pieces {
@@ -26,12 +26,12 @@ impl Stream {
         }
     }
 
-    /// Of spans that are equally long, at these bindings.
+    /// Creates a kernel over spans of equal length, at these bindings.
     fn new(device: &Device, entry_point: &str, spans: &[(u32, &Span)], drawn: Option<[u32; 4]>) -> Self {
         let pipeline = pipeline(device, entry_point);
         let layout = pipeline.get_bind_group_layout(0);
         let limits = Limits::of(device);
-        // Offsets stay multiples of what a binding's offset must be one of.
+        // Offsets remain multiples of the alignment.
         let most = limits.max_binding / limits.quantum() * limits.quantum();
         let len = spans.first().map_or(0, |(_, span)| span.len);
         let bytes = (4 * len).next_multiple_of(VECTOR);
@@ -68,31 +68,31 @@ impl Stream {
     }
 }
 
-/// A copy of `source`, which is as long as `target`: one stream read, one written.
+/// Creates a copy from `source` to `target`, which have equal lengths: one stream read, one written.
 pub fn copy(device: &Device, source: &Span, target: &Span) -> Stream {
     Stream::new(device, "copy", &[(0, source), (1, target)], None)
 }
 
-/// `target ← target + ½ · source`: two streams read, one of them written.
+/// Creates a triad `target ← target + ½ · source`: two streams read, one of them written.
 pub fn triad(device: &Device, source: &Span, target: &Span) -> Stream {
     Stream::new(device, "triad", &[(0, source), (1, target)], None)
 }
 
-/// What an optimizer's step reads and writes, without its arithmetic: one stream read, up to four others read and
-/// written in place, all of one length.
+/// Creates the memory accesses of an optimizer step without its arithmetic: one stream read, up to four others read and
+/// written in place, all of equal length.
 pub fn same_streams(device: &Device, grads: &Span, others: &[&Span]) -> Stream {
     let others = (0..).zip(others).map(|(i, &span)| (if i == 0 { 1 } else { 2 + i }, span));
     let spans: Vec<_> = std::iter::once((0, grads)).chain(others).collect();
     Stream::new(device, &format!("in_place_{}", spans.len() - 1), &spans, None)
 }
 
-/// Random numbers of either sign with magnitudes in [1, 2) · 2^exponent.
+/// Creates a generator of random numbers of either sign with magnitudes in [1, 2) · 2^exponent.
 pub fn fill(device: &Device, target: &Span, seed: u64, exponent: i32) -> Stream {
     let drawn = [seed as u32, (seed >> 32) as u32, exponent as u32, 0];
     Stream::new(device, "fill", &[(1, target)], Some(drawn))
 }
 
-/// The pipeline of a kernel that does nothing.
+/// Creates the pipeline of an empty kernel.
 pub fn empty(device: &Device) -> ComputePipeline {
     pipeline(device, "empty")
 }

@@ -1,13 +1,13 @@
-// What memory-bound kernels are measured against, and what fills their buffers: a vector a thread.
+// Reference streams for memory-bound kernels, and random numbers for their buffers: one vector per thread.
 
-override WORKGROUP: u32 = 64u; // as the updates have
+override WORKGROUP: u32 = 64u; // the same as in updates
 
 @group(0) @binding(0) var<storage, read> source: array<vec4f>;
 @group(0) @binding(1) var<storage, read_write> destination: array<vec4f>;
-// A seed, and the exponent of two that random numbers are scaled by.
+// A seed, and the binary exponent of the random numbers.
 @group(0) @binding(2) var<uniform> drawn: vec4u;
 
-// What a step of a rule with so many moments goes through.
+// The streams of a step, by number of moments.
 @group(0) @binding(3) var<storage, read_write> second: array<vec4f>;
 @group(0) @binding(4) var<storage, read_write> third: array<vec4f>;
 @group(0) @binding(5) var<storage, read_write> fourth: array<vec4f>;
@@ -34,8 +34,8 @@ fn triad(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) grou
     }
 }
 
-// The streams of a step without its arithmetic: one read, so many others read and written in place. What has been
-// positive stays so.
+// The streams of a step without its arithmetic: one read, the others read and written in place. Positive values stay
+// positive.
 @compute @workgroup_size(WORKGROUP)
 fn in_place_1(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
     let i = index(id, groups);
@@ -78,7 +78,7 @@ fn in_place_4(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups)
     }
 }
 
-// Either sign, and a magnitude in [1, 2) · 2^exponent: bits that are put together, the same on every device.
+// Random numbers of either sign with a magnitude in [1, 2) · 2^exponent, composed from bits: the same on every device.
 @compute @workgroup_size(WORKGROUP)
 fn fill(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
     let i = index(id, groups);
@@ -104,6 +104,6 @@ fn pcg4d(seed: vec4u) -> vec4u {
     return v;
 }
 
-// What a dispatch costs that does nothing.
+// An empty kernel, to measure the cost of a dispatch.
 @compute @workgroup_size(WORKGROUP)
 fn empty() {}

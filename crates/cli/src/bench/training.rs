@@ -1,8 +1,8 @@
-//! Epochs of training, and the time to a given loss.
+//! Benchmarks of training: epochs, and the time to a given loss.
 
 use super::device::{Copy, Device};
 use super::processor::{Processor, read};
-use super::turns::{Samples, Timed, Turns};
+use super::sampling::{Interleaved, Samples, Timed};
 use super::{BenchError, validation};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -14,23 +14,23 @@ use wgpu_optim::regression::train::{
 use wgpu_optim::regression::verification::{self, Verification};
 use wgpu_optim::{Adam, Loss, Model, Rule, Schedule};
 
-/// The epochs that other programs are compared by.
+/// Rows and features of the epoch benchmark, which is also run in other programs.
 pub const EPOCH: (u64, u32) = (200_000, 100);
-/// Rows of their batches.
+/// Batch sizes of the epoch benchmark.
 pub const EPOCH_BATCHES: [u64; 2] = [4096, 256];
-/// The problem that is fitted.
+/// Rows and features of the fit benchmark.
 pub const FIT: (u64, u32) = (1 << 17, 64);
-/// The loss of a fit to be reached, where the noise alone makes one of 0.01.
+/// Target loss of a fit; the noise alone has a loss of 0.01.
 pub const TARGET: f64 = 0.012;
-/// Epochs after which it is missed.
-pub const MOST_EPOCHS: u64 = 20;
-/// Updates of an epoch of a fit, and of those between two losses over all rows.
+/// Maximum number of epochs; a fit that needs more has missed the loss.
+pub const MAX_EPOCHS: u64 = 20;
+/// Updates per epoch of a fit, and updates between evaluations over all rows.
 const UPDATES: u64 = 64;
 const EVERY: u64 = 16;
-/// Times that X is copied ahead of a fit, and again behind it.
+/// Number of copies of X before a fit, and after it.
 const COPIES: u32 = 3;
 
-/// The learning rate that a rule fits with: one that reaches the loss, not the best.
+/// The learning rate of a rule in fits: one that reaches the loss, not the best one.
 pub fn learning_rate(rule: &Rule) -> f64 {
     match rule {
         Rule::Sgd(sgd) if sgd.momentum != 0.0 => 0.02,
@@ -50,7 +50,7 @@ fn start(problem: &Problem) -> Vec<f64> {
     vec![0.0; Model::new(problem.features, Loss::Mse).params()]
 }
 
-/// Rows of a batch of a fit.
+/// The batch size of a fit.
 pub fn fit_batch(rows: u64) -> u64 {
     (rows / UPDATES).max(1)
 }
@@ -60,7 +60,7 @@ fn batches(rows: u64, size: u64, epochs: u64) -> Batches {
     Batches::Epochs { rows, size, updates: epochs * rows.div_ceil(size), shuffle: None }
 }
 
-/// One update by a worker, compared with its definition.
+/// Verifies one update of a worker against its definition.
 fn check(
     problem: &Problem,
     recipe: &Recipe,
@@ -108,7 +108,7 @@ struct EpochOnDevice<'a> {
     copy: Copy,
 }
 
-impl Turns for EpochOnDevice<'_> {
+impl Interleaved for EpochOnDevice<'_> {
     fn work(&mut self, repeats: u32) -> Result<Timed, BenchError> {
         let started = Instant::now();
         for _ in 0..repeats {
@@ -133,7 +133,7 @@ struct EpochOnProcessor<'a> {
     epoch: Epoch,
 }
 
-impl Turns for EpochOnProcessor<'_> {
+impl Interleaved for EpochOnProcessor<'_> {
     fn work(&mut self, repeats: u32) -> Result<Timed, BenchError> {
         let EpochOnProcessor { processor, worker, epoch, .. } = self;
         let mut outcome = Ok(());
@@ -160,10 +160,10 @@ impl Turns for EpochOnProcessor<'_> {
     }
 }
 
-/// What takes the samples of a work, once that is known to be right.
-pub type Take<'a> = &'a mut dyn FnMut(&mut dyn Turns) -> Result<Samples, BenchError>;
+/// A function that takes the samples of a verified benchmark.
+pub type Take<'a> = &'a mut dyn FnMut(&mut dyn Interleaved) -> Result<Samples, BenchError>;
 
-/// Epochs of Adam on an adapter, in batches of `size`.
+/// Measures epochs of Adam on an adapter, in batches of `size`.
 pub fn epoch_on_device(
     device: &Device,
     problem: &Problem,
@@ -181,7 +181,7 @@ pub fn epoch_on_device(
     Ok((samples, report))
 }
 
-/// Epochs of Adam on the processor, on rows that lie in memory.
+/// Measures epochs of Adam on the processor, with rows in memory.
 pub fn epoch_on_processor(
     processor: &Processor,
     problem: &Problem,
@@ -199,18 +199,18 @@ pub fn epoch_on_processor(
     Ok((samples, report))
 }
 
-/// One fit to a loss.
+/// Result of a fit.
 #[derive(Clone, Copy, Debug)]
 pub struct Fitted {
-    /// Seconds, infinite where the loss was not reached.
+    /// Time in seconds, infinite if the loss was not reached.
     pub seconds: f64,
-    /// Updates until it was, or all.
+    /// Number of updates until the loss was reached, or of all updates.
     pub updates: u64,
-    /// Seconds of a copy of as many bytes as X has, ahead of it and behind it.
+    /// Time of a copy of X in seconds, before and after the fit.
     pub copy: f64,
 }
 
-/// Trains until the loss over all rows is at most `target`, which is looked at every few updates; both are timed.
+/// Trains until the loss over all rows is at most `target`. The time includes the evaluations every few updates.
 fn time_to_loss(
     problem: &Problem,
     recipe: &Recipe,
@@ -243,7 +243,7 @@ fn time_to_loss(
     let outcome = trainer.stop(&stop).observer(&mut observe).run();
     match (outcome, reached) {
         (Ok(_) | Err(TrainError::Interrupted { .. }), Some(reached)) => Ok(reached),
-        // A rule that diverges has missed the loss too.
+        // A run that diverges has missed the loss.
         (Ok(_) | Err(TrainError::Diverged { .. } | TrainError::Overflow { .. }), None) => {
             Ok((f64::INFINITY, batches.updates()))
         }
@@ -251,7 +251,7 @@ fn time_to_loss(
     }
 }
 
-/// The time to a loss on an adapter; the data are there.
+/// Measures the time to the loss on an adapter, with the data on the device.
 pub fn fit_on_device(
     device: &Device,
     problem: &Problem,
@@ -259,7 +259,7 @@ pub fn fit_on_device(
     target: f64,
 ) -> Result<(Fitted, Verification), BenchError> {
     let recipe = recipe(problem, rule.with_lr(learning_rate(rule)));
-    let batches = batches(problem.rows, fit_batch(problem.rows), MOST_EPOCHS);
+    let batches = batches(problem.rows, fit_batch(problem.rows), MAX_EPOCHS);
     let data = GpuData::new(device.gpu, problem, &recipe.model, &batches, Placement::Resident)?;
     let fresh = || GpuWorker::new(&data, &recipe, &start(problem), &batches);
     let report = validation::passed("a fit", check(problem, &recipe, &batches, &mut fresh()?)?)?;
@@ -278,7 +278,7 @@ pub fn fit_on_device(
     Ok((Fitted { seconds, updates, copy }, report))
 }
 
-/// The time to a loss on the processor, from rows that lie in memory.
+/// Measures the time to the loss on the processor, with rows in memory.
 pub fn fit_on_processor(
     processor: &Processor,
     problem: &Problem,
@@ -287,7 +287,7 @@ pub fn fit_on_processor(
     target: f64,
 ) -> Result<(Fitted, Verification), BenchError> {
     let recipe = recipe(problem, rule.with_lr(learning_rate(rule)));
-    let batches = batches(problem.rows, fit_batch(problem.rows), MOST_EPOCHS);
+    let batches = batches(problem.rows, fit_batch(problem.rows), MAX_EPOCHS);
     let fresh = || CpuWorker::new(HostRows::Resident { x, sides }, &recipe, &start(problem));
     let report = processor.run(|| check(problem, &recipe, &batches, &mut fresh()?))?;
     let report = validation::passed("a fit", report)?;

@@ -1,4 +1,4 @@
-//! Whether what is about to be timed is right: no speed is told of a wrong answer.
+//! Verification before timing: a benchmark with a wrong result reports no speed.
 
 use super::BenchError;
 use std::ops::Range;
@@ -7,12 +7,12 @@ use wgpu_optim::cpu::random::philox;
 use wgpu_optim::cpu::{self, Bounded, exact_step};
 use wgpu_optim::regression::verification::{Snapshot, Verification, exactly};
 
-/// Elements of a tensor that are made again in f64, save where it has no more than twice as many.
+/// Number of elements of a tensor that are verified; a tensor of at most twice as many is verified as a whole.
 const DRAWN: u64 = 1 << 14;
-/// They are drawn in runs of so many.
+/// Length of the contiguous ranges in which elements are drawn.
 const RUN: u64 = 1 << 9;
 
-/// Places of a tensor: all of a small one; else its first elements, its last, and runs drawn in between.
+/// The verified ranges of a tensor: all of a small one; else its first and last elements, and random ranges between.
 pub fn places(len: u64, seed: u64) -> Vec<Range<u64>> {
     if len <= 2 * DRAWN {
         return std::iter::once(0..len).collect();
@@ -28,7 +28,7 @@ pub fn places(len: u64, seed: u64) -> Vec<Range<u64>> {
     std::iter::once(0..RUN).chain(drawn).chain(std::iter::once(len - RUN..len)).collect()
 }
 
-/// Compares step `t` of a rule with its definition, from the state and the gradient that the device had.
+/// Compares step `t` of a rule with its definition, from the state and the gradient of the device.
 pub fn step(
     report: &mut Verification,
     rule: &Rule,
@@ -48,7 +48,7 @@ pub fn step(
     }
 }
 
-/// The report, if every value is within its bound.
+/// Returns the report if every value is within its bound.
 pub fn passed(work: &str, report: Verification) -> Result<Verification, BenchError> {
     match (report.pass, &report.worst) {
         (true, _) => Ok(report),
@@ -65,7 +65,7 @@ mod tests {
     use wgpu_optim::cpu::{RuleConstants, StepState, parallel};
     use wgpu_optim::{Adam, Sgd};
 
-    /// A right first step of `rule`, and what it starts from.
+    /// A correct first step of `rule`: gradients, state before and state after.
     fn taken(rule: &Rule) -> (Vec<f32>, Snapshot, Snapshot) {
         let (params, grads) = (random(1000, 1, 0), random(1000, 2, -10));
         let moments = vec![vec![0.0; 1000]; rule.moments().len()];

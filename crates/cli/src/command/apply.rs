@@ -1,4 +1,4 @@
-//! `apply`: optimizer steps from files to files.
+//! `apply`: optimizer steps on safetensors files.
 
 mod device;
 mod files;
@@ -6,7 +6,7 @@ mod passed;
 mod state;
 mod steps;
 
-use super::device::{Choice, Chosen, Description, DeviceArguments};
+use super::device::{Choice, Description, DeviceArguments, SelectedDevice};
 use super::rules::{Optimizer, RuleArguments};
 use super::{Failure, output};
 use clap::{Args, ValueEnum};
@@ -24,34 +24,38 @@ use wgpu_optim::regression::train::Float;
 use wgpu_optim::rule::{ClipNorm, Conditioning};
 
 #[derive(Args)]
+#[command(after_help = "\
+Example:
+  wgpu-optim apply --optimizer adam --params model.safetensors --grads grads.safetensors --out stepped.safetensors \\
+      --state-out state.safetensors")]
 pub struct Arguments {
-    /// The optimizer
+    /// Optimizer
     #[arg(long, value_name = "NAME")]
     optimizer: Optimizer,
-    /// The parameters: a safetensors file, F32 where there is a gradient (--device f64: or F64); a tensor of another
-    /// type, such as a counter, comes out as it went in
+    /// Parameters, a safetensors file. Tensors with a gradient must be F32 (with --device f64 also F64); tensors of other
+    /// types, such as counters, are copied unchanged
     #[arg(long, value_name = "FILE")]
     params: PathBuf,
-    /// The gradients, one file a step, in this order; a parameter that a file lacks is not stepped
+    /// Gradients, one safetensors file per step, in order. A parameter without a gradient in a file skips that step
     #[arg(long, value_name = "FILE", required = true, num_args = 1..)]
     grads: Vec<PathBuf>,
-    /// The optimizer's state: tensors `<parameter>.exp_avg` and so on, under PyTorch's names, and
-    /// `<parameter>.step`, which sgd and lion can do without; nadam's `<parameter>.mu_product` follows from the
-    /// step, and is written but not read [default: none, every parameter starts at step 0]
+    /// Optimizer state, a safetensors file with PyTorch's names: `<parameter>.exp_avg` and so on, and
+    /// `<parameter>.step`, which is optional for sgd and lion. nadam's `<parameter>.mu_product` follows from the step: it
+    /// is written and ignored on reading [default: no state, every parameter starts at step 0]
     #[arg(long, value_name = "FILE")]
     state: Option<PathBuf>,
-    /// Where the parameters go
+    /// Write the updated parameters to this file
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
-    /// Where the state goes
+    /// Write the optimizer state to this file
     #[arg(long, value_name = "FILE")]
     state_out: Option<PathBuf>,
-    /// Where to compute: `auto` takes a hardware GPU if there is one, else the processor; `gpu` also
-    /// takes a software adapter; `f64` is the definition
+    /// Device to compute on: `auto` uses a hardware GPU if there is one, else the processor; `gpu` also accepts a
+    /// software adapter; `f64` computes the definition on the processor
     #[arg(long, value_enum, default_value_t = Where::Auto, value_name = "KIND")]
     device: Where,
-    /// The adapter whose name contains this (see `devices`); implies `--device gpu` [default: WGPU_ADAPTER_NAME of
-    /// the environment]
+    /// Adapter to use, by a part of its name (see `devices`). Implies `--device gpu` [default: the environment variable
+    /// WGPU_ADAPTER_NAME]
     #[arg(long, value_name = "NAME")]
     adapter: Option<String>,
     /// Print JSON
@@ -59,25 +63,24 @@ pub struct Arguments {
     json: bool,
     #[command(flatten)]
     rule: RuleArguments,
-    /// Learning rates, one a line and step; the last one holds
+    /// Learning rates, a text file with one line per step; further steps use the last one
     #[arg(long, value_name = "FILE", conflicts_with = "lr")]
     lr_file: Option<PathBuf>,
 
-    /// What the gradients were multiplied by [default: 1]
+    /// Loss scale: divide the gradients by S [default: 1]
     #[arg(long, value_name = "S", help_heading = "Gradients", allow_negative_numbers = true)]
     grad_scale: Option<f64>,
-    /// The largest norm that all gradients may have together; `inf` measures it, and clips nothing
+    /// Clip the gradients to this global norm; `inf` only measures the norm [default: no clipping]
     #[arg(long, value_name = "MAX", help_heading = "Gradients", allow_negative_numbers = true)]
     clip_norm: Option<f64>,
-    /// Whose formula --clip-norm is: torch multiplies by min(1, MAX / (norm + 1e-6)), optax by MAX / norm
-    /// unless norm < MAX
+    /// Formula of --clip-norm: torch multiplies by min(1, MAX / (norm + 1e-6)), optax by MAX / norm unless norm < MAX
     #[arg(long, value_enum, default_value_t = ClipNormAs::Torch, value_name = "LIBRARY", help_heading = "Gradients")]
     #[arg(requires = "clip_norm")]
     clip_norm_as: ClipNormAs,
-    /// The largest absolute value of an element; `inf` is no limit
+    /// Clip every element of the gradients to ±MAX; `inf` clips nothing [default: no clipping]
     #[arg(long, value_name = "MAX", help_heading = "Gradients", allow_negative_numbers = true)]
     clip_value: Option<f64>,
-    /// Skips a step with a gradient that is infinite or not a number
+    /// Skip steps with a non-finite gradient
     #[arg(long, help_heading = "Gradients")]
     skip_nonfinite: bool,
 }
@@ -96,23 +99,23 @@ enum ClipNormAs {
     Optax,
 }
 
-/// For each parameter its gradient, if it has one in the step.
+/// The gradients of a step, one entry per parameter; `None` where the parameter has no gradient.
 type Grads<R> = Vec<Option<Vec<R>>>;
 
-/// What is to be done in every step.
+/// The rule, conditioning and learning rates of the steps.
 struct Plan {
     rule: Rule,
     conditioning: Conditioning,
-    /// One for every step that is taken; the last one holds.
+    /// Learning rates by steps taken; further steps use the last one.
     rates: Vec<f64>,
 }
 
-/// What became of the steps.
+/// Counts of steps.
 #[derive(Default)]
 struct Counters {
     taken: u64,
     skipped: u64,
-    /// That of the last step's gradients ahead of clipping, where something asks for it.
+    /// Norm of the last step's gradients before clipping, if the conditioning measures it.
     norm: Option<f64>,
 }
 
@@ -122,7 +125,7 @@ struct Report {
     optimizer: &'static str,
     steps_taken: u64,
     steps_skipped: u64,
-    /// `null` also where it is not finite.
+    /// `null` if it is not measured or not finite.
     last_norm: Option<f64>,
     tensors: Vec<Row>,
 }
@@ -155,7 +158,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     if arguments.json { output::json(&report) } else { output::text(&report.table()) }
 }
 
-/// What was chosen.
+/// The selected device.
 enum On {
     Gpu(Box<Gpu>),
     Cpu,
@@ -174,8 +177,8 @@ impl On {
 }
 
 impl Arguments {
-    /// A file may take the place of the one that it goes on from, since it has its name only once it is
-    /// whole.
+    /// Checks the output files. An output may replace the input that it continues, because it is renamed only when
+    /// complete.
     fn check_outputs(&self) -> Result<(), Failure> {
         let inputs = self.grads.iter().chain(&self.lr_file);
         let mut others: Vec<PathBuf> = inputs.filter_map(|path| path.canonicalize().ok()).collect();
@@ -215,7 +218,7 @@ impl Arguments {
     fn open(&self) -> Result<On, Failure> {
         let device = match self.device {
             Where::F64 if self.adapter.is_some() => {
-                let message = "--adapter names a GPU adapter, and --device f64 uses none";
+                let message = "--adapter selects a GPU: it cannot be used with --device f64";
                 return Err(Failure::Input(message.into()));
             }
             Where::F64 => return Ok(On::F64),
@@ -223,8 +226,8 @@ impl Arguments {
             Where::Gpu => Choice::Gpu,
             Where::Cpu => Choice::Cpu,
         };
-        let chosen: Chosen = DeviceArguments { device, adapter: self.adapter.clone() }.open()?;
-        Ok(chosen.map_or(On::Cpu, |gpu| On::Gpu(Box::new(gpu))))
+        let device: SelectedDevice = DeviceArguments { device, adapter: self.adapter.clone() }.open()?;
+        Ok(device.map_or(On::Cpu, |gpu| On::Gpu(Box::new(gpu))))
     }
 
     fn on_gpu(&self, plan: &Plan, gpu: &Gpu) -> Result<(Counters, Vec<Row>), Failure> {
@@ -265,7 +268,7 @@ impl Arguments {
         Ok((files, parameters))
     }
 
-    /// One step's gradients, for parameters of these names and shapes.
+    /// Reads one step's gradients, for parameters of these names and shapes.
     fn read_grads<R: Element>(
         &self,
         path: &Path,
@@ -278,7 +281,7 @@ impl Arguments {
             let refuse = |passed: &Passed| passed.refuse::<R>(&self.params, path);
             let passed = passed.iter().find(|passed| passed.name() == name);
             return Err(
-                passed.map_or_else(|| file.error(name, "is the gradient of no parameter"), refuse)
+                passed.map_or_else(|| file.error(name, "is a gradient without a parameter"), refuse)
             );
         }
         let read = |(name, shape): &(String, Vec<usize>)| {
@@ -287,7 +290,7 @@ impl Arguments {
         shapes.iter().map(read).collect()
     }
 
-    /// Both files get their names when both are whole.
+    /// Writes both output files, and renames them only when both are complete.
     fn write<R: Element>(
         &self,
         plan: &Plan,
@@ -306,17 +309,17 @@ impl Arguments {
     }
 }
 
-/// What the files hold besides the parameters that may be stepped.
+/// Content of the input files other than the parameters to step.
 struct Files {
     params: Metadata,
     state: Metadata,
-    /// Of all tensors, in their order.
+    /// Names of all tensors, in file order.
     names: Vec<String>,
     passed: Vec<Passed>,
 }
 
 impl Files {
-    /// A row for each tensor of the file, in its order.
+    /// A row for each tensor, in file order.
     fn rows<R>(&self, parameters: Vec<Parameter<R>>) -> Vec<Row> {
         let of_parameter =
             |p: Parameter<R>| Row { name: p.name, shape: p.shape, steps_taken: p.taken, step: p.step };
@@ -345,13 +348,14 @@ fn read_rates(path: &Path) -> Result<Vec<f64>, Failure> {
     let text = std::fs::read_to_string(path).map_err(|e| error(e.to_string()))?;
     let rate = |(line, text): (usize, &str)| {
         let rate = text.trim().parse().ok().filter(|lr| (0.0..=f64::from(f32::MAX)).contains(lr));
-        let why =
-            || error(format!("line {line} is `{text}`, and must be a learning rate: 0 ≤ lr ≤ 3.4e38"));
+        let why = || {
+            error(format!("line {line} is `{text}`: a learning rate must be a number from 0 to 3.4e38"))
+        };
         rate.ok_or_else(why)
     };
     let rates = (1..).zip(text.lines()).map(rate).collect::<Result<Vec<f64>, _>>()?;
     if rates.is_empty() {
-        return Err(error("line 1 is missing: there must be a learning rate".into()));
+        return Err(error("is empty: it must have a learning rate in line 1".into()));
     }
     Ok(rates)
 }

@@ -1,4 +1,4 @@
-//! `bench`: how fast, as a share of what the hardware can do.
+//! `bench`: speeds, as shares of the memory bandwidth of the hardware.
 
 mod csv;
 mod page;
@@ -15,36 +15,40 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 #[derive(Args)]
+#[command(after_help = "\
+Example:
+  wgpu-optim bench step --rule adam,sgd --sizes 2^16,2^24 --json > before.json")]
 pub struct Arguments {
-    /// What to measure
-    #[arg(value_enum, default_value_t = Works::All)]
+    /// Benchmarks to run
+    #[arg(value_enum, default_value_t = Works::All, value_name = "BENCHMARKS")]
     works: Works,
     #[command(flatten)]
     device: DeviceArguments,
-    /// Rules, by the names of `fit --optimizer` [default: every one]
+    /// Rules to measure, separated by commas [default: all]
     #[arg(long = "rule", value_delimiter = ',', value_name = "RULE,…")]
     rules: Vec<Optimizer>,
-    /// Sizes: 4096, 2^24 or 1e6 parameters of a step and numbers of X at 64 features, or 2^20x64 rows x features
-    /// of X [default: 2^12, 2^16 … as far as they fit; five shapes of a gradient]
+    /// Sizes, separated by commas: parameters of a step, as in 4096, 2^24 or 1e6 (for gradients the elements of X, with
+    /// 64 features), or rows x features of X, as in 2^20x64 [default: 2^12, 2^16 … up to the memory; five shapes for
+    /// gradients]
     #[arg(long, value_delimiter = ',', value_name = "SIZE,…")]
     sizes: Vec<Size>,
-    /// Seconds for the samples of a row; at least fifteen are taken, in five visits
+    /// Time for the samples of one row, in seconds; at least fifteen samples are taken, in five visits
     #[arg(long, default_value = "0.5", value_parser = seconds, value_name = "SECONDS", allow_negative_numbers = true)]
     time_budget: Duration,
-    /// Problems that each fit is repeated on
+    /// Problems on which each fit is repeated
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(5..=1000), value_name = "N")]
     seeds: u32,
-    /// Bytes of each of the two streams that are copied to calibrate and to flush caches [default: 2^28, or more
-    /// than half of the last cache; less measures nothing cold]
+    /// Size of each of the two buffers that are copied to calibrate and to flush caches, in bytes [default: 2^28, or
+    /// more than half of the last-level cache]. Smaller buffers cannot measure cold caches
     #[arg(long, value_parser = stream, value_name = "BYTES")]
     stream: Option<u64>,
-    /// Print JSON, with all samples
+    /// Print JSON, with every sample
     #[arg(long)]
     json: bool,
-    /// Write a page with the table, the machine and charts
+    /// Write an HTML page with the table, charts and the machine
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
-    /// Write the table as CSV
+    /// Write the table to this CSV file
     #[arg(long, value_name = "FILE")]
     csv: Option<PathBuf>,
 }
@@ -64,14 +68,14 @@ enum Works {
 fn seconds(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text.parse().map_err(|error| format!("{error}"))?;
     if !(0.0..=3600.0).contains(&seconds) {
-        return Err("the seconds must be from 0 to 3600".into());
+        return Err("must be from 0 to 3600 seconds".into());
     }
     Ok(Duration::from_secs_f64(seconds))
 }
 
 fn stream(text: &str) -> Result<u64, String> {
     match bench::number(text)? {
-        bytes if bytes < 1 << 16 => Err("the least that tells something is 2^16".into()),
+        bytes if bytes < 1 << 16 => Err("must be at least 2^16 bytes".into()),
         bytes => Ok(bytes),
     }
 }
@@ -99,7 +103,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         budget: arguments.time_budget,
         stream: arguments.stream,
         seeds: arguments.seeds,
-        // Fresh data in every run; the seed is told.
+        // Every run draws fresh data; the report has the seed.
         seed: SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |time| time.as_nanos() as u64),
     };
     let gpu = arguments.device.open()?;
@@ -127,30 +131,33 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     Failure::of_all([page, csv, printed].into_iter().filter_map(Result::err).collect())
 }
 
-/// What a reader of the numbers must know.
+/// Warnings that readers of the numbers need.
 pub fn remarks(report: &Report) -> Vec<String> {
     let mut remarks = Vec::new();
     if let Some(adapter) = report.machine.adapter.as_ref().filter(|adapter| adapter.software) {
         remarks.push(format!(
-            "{} is a SOFTWARE adapter: it is the processor by another name, and says nothing of a GPU.",
+            "{} is a SOFTWARE adapter: it runs on the processor, and its speed says nothing about a GPU.",
             adapter.name
         ));
     }
     if !report.calibration.stable {
         remarks.push(format!(
             "UNSTABLE: the copy of the same streams differs by {:.0} % between the start and the end of the run. \
-             Seconds and GB/s are those of a machine that does something else besides; shares of the copy were \
-             taken in turns.",
+             Other processes distort seconds and GB/s; shares of the copy are more reliable, because work and copy \
+             alternate.",
             100.0 * report.calibration.drift
         ));
     }
     let build = &report.machine.build;
     if build.opt_level != "3" {
         let level = &build.opt_level;
-        remarks.push(format!("This program was built with opt-level {level}: cargo build --release."));
+        remarks.push(format!(
+            "This program was built with opt-level {level}: rebuild it with cargo build --release."
+        ));
     }
     if build.git_dirty == Some(true) {
-        remarks.push(format!("It was built from changes to {}.", build.git_revision));
+        remarks
+            .push(format!("This program was built from uncommitted changes to {}.", build.git_revision));
     }
     remarks
 }
@@ -160,6 +167,9 @@ fn remark(report: &Report) {
     let left_out = report.left_out.len();
     if left_out > 0 {
         let first = &report.left_out[0];
-        output::note(&format!("{left_out} works are left out, as {}: {}", first.what, first.reason));
+        output::note(&format!(
+            "{left_out} benchmarks were left out, the first being {}: {}",
+            first.what, first.reason
+        ));
     }
 }

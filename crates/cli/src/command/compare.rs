@@ -1,4 +1,4 @@
-//! `compare`: what two benchmarks tell of each other.
+//! `compare`: the differences between two benchmark reports.
 
 use super::{Failure, output};
 use crate::bench::compare::{self, Compared, Comparison, File, Key, Verdict};
@@ -6,17 +6,23 @@ use clap::Args;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
-/// SLOWER needs more than a difference of medians. Each sample was taken in turns with a copy of as many bytes, and
-/// what is compared are the ratios to it: a machine that gives one run less memory bandwidth than the other gives the
-/// copy less too. A run comes back to every work five times, in fresh memory; SLOWER are rows whose every visit in B
-/// is slower than every one in A, by a tenth, whose medians differ by more than the visits of either run do, and whose
-/// first quartiles agree. UNSURE is a difference that this does not prove. Fits are compared seed by seed; rows of
-/// another program, or of another machine, by their seconds.
+const METHOD: &str = "\
+Example:
+  wgpu-optim compare before.json after.json
+
+Method:
+  Samples are compared as ratios to a copy of equal size that was measured next to them, so that a change of the
+  machine's memory bandwidth cancels. Every benchmark is visited five times, in fresh memory. A row is SLOWER if every
+  visit in B is at least a tenth slower than every visit in A, the medians differ by more than the visits within either
+  report, and the first quartiles agree. A difference without this proof is UNSURE. Fits are compared seed by seed; rows
+  of another program or another machine are compared in seconds.";
+
 #[derive(Args)]
+#[command(after_help = METHOD)]
 pub struct Arguments {
-    /// What `bench --json` printed, or a peer's script
+    /// Baseline report, from `bench --json` or a script of benches/peers
     a: PathBuf,
-    /// Another: SLOWER means that this one is
+    /// Report to judge: SLOWER means that B is slower than A
     b: PathBuf,
     /// Print JSON
     #[arg(long)]
@@ -42,11 +48,13 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         [Verdict::Same, Verdict::Faster, Verdict::Slower, Verdict::Unsure].map(count);
     for (file, path) in [(&a, &arguments.a), (&b, &arguments.b)] {
         if !file.is_stable() {
-            output::note(&format!("{}: the machine was not stable during that run", path.display()));
+            output::note(&format!("{}: the machine was not stable during this run", path.display()));
         }
     }
     if !comparison.same_machine {
-        output::note("These are two machines: seconds are compared, and not shares of a copy.");
+        output::note(
+            "The reports are from different machines: comparing seconds instead of ratios to the copy.",
+        );
     }
     if comparison.rows.is_empty() {
         let message =

@@ -1,4 +1,4 @@
-//! How files of rows are read, in whatever command takes them.
+//! Options for reading data files, shared by the commands that read them.
 
 use super::{Failure, output};
 use crate::bench::available_memory;
@@ -10,18 +10,18 @@ use wgpu_optim::regression::data::{
     ZeroBased,
 };
 
-/// The files that are taken, for the help of the commands that take them.
+/// Supported file formats, for the help of the commands that read data.
 pub const FILES: &str = "\
-Files of rows:
-  format     recognised by              what is read
+Data files:
+  format     recognised by              content
   csv        .csv .tsv .txt, any text   separator , ; tab | or blanks; decimal mark . or ,; names in the first line
-                                        (--no-header for none); lines that begin with # ahead of it are comments
+                                        (unless --no-header); lines before it that begin with # are comments
   npy        .npy, first bytes          float16, 32, 64, integers, booleans; either byte order; C or Fortran order
   npz        .npz, first bytes          the arrays X and y, or one array
   svmlight   .svm .svmlight .libsvm     indices from 1, or from 0 if one of them is 0
   parquet    .parquet, first bytes      flat columns of numbers, booleans, or labels; all codecs but LZO
-  Each may be compressed with gzip or Zstandard (.csv.gz, .svm.zst). `-`, pipes and named pipes are read once and whole.
-  The target is the last column that is nothing else. Labels of a classification may be words.";
+  Every format may be compressed with gzip or Zstandard (.csv.gz, .svm.zst). Standard input (`-`) and named pipes are
+  read once, into memory. The target is the last column that no other option names. Class labels may be words.";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 #[value(rename_all = "lowercase")]
@@ -47,31 +47,31 @@ enum ZeroBasedName {
     No,
 }
 
-/// How a file is written.
+/// Format of a data file.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Data in a file")]
 pub struct ReadArguments {
-    /// Format of the file [default: by its first bytes and its extension]
+    /// File format [default: detected from the first bytes and the extension]
     #[arg(long, value_enum, value_name = "FORMAT")]
     format: Option<FormatName>,
-    /// Separator of CSV cells: a character, `tab` or `blank` [default: the one of , ; tab | blank that the
-    /// first lines agree on]
+    /// Separator of CSV cells: a character, `tab` or `blank` [default: detected from the first lines, one of
+    /// , ; tab | blank]
     #[arg(long, value_name = "C", value_parser = separator)]
     separator: Option<Separator>,
-    /// Decimal mark of CSV numbers, `.` or `,` [default: `.`; in a file separated by `;` the first mark found]
+    /// Decimal mark of CSV numbers, `.` or `,` [default: `.`, or the first mark found if the separator is `;`]
     #[arg(long, value_name = "C", value_parser = decimal)]
     decimal: Option<DecimalMark>,
-    /// Take the first line of a CSV file for names, even if it holds numbers
+    /// Read column names from the first line of a CSV file, even if it holds numbers
     #[arg(long, conflicts_with = "no_header")]
     header: bool,
-    /// The CSV file has no line of names: its columns are x1, x2, …
+    /// Read the first line of a CSV file as data, and name the columns x1, x2, …
     #[arg(long)]
     no_header: bool,
-    /// Whether svmlight indices begin at 0 [default: auto, if one of them is 0; for predict as in training]
+    /// Count svmlight indices from 0; `auto`: if any index is 0 [default: auto, in predict as in training]
     #[arg(long, value_enum, value_name = "WHEN")]
     zero_based: Option<ZeroBasedName>,
-    /// What to do with a row that cannot be used: `skip` leaves it out and says so [default: error]
-    #[arg(long, value_enum, value_name = "WHAT")]
+    /// Handling of a malformed row: stop with an error, or skip and report it [default: error]
+    #[arg(long, value_enum, value_name = "ACTION")]
     on_bad_row: Option<BadRow>,
 }
 
@@ -84,7 +84,7 @@ fn separator(text: &str) -> Result<Separator, String> {
         (_, &[byte]) if !byte.is_ascii_alphanumeric() && !b"\"\r\n.+-".contains(&byte) => {
             Ok(Separator::Byte(byte))
         }
-        _ => Err("must be one character that is no part of a number, `tab` or `blank`".into()),
+        _ => Err("must be `tab`, `blank`, or one character that does not occur in numbers".into()),
     }
 }
 
@@ -139,7 +139,7 @@ impl ReadArguments {
     }
 }
 
-/// Reports the rows that were left out of a file, and what was found out about it.
+/// Reports the rows that were skipped and the notes of a reader on standard error.
 pub fn report_reading(name: &str, skipped: &Skipped, notes: &[Note]) {
     if skipped.count > 0 {
         output::note(&format!("{name}: {skipped}"));
@@ -147,39 +147,40 @@ pub fn report_reading(name: &str, skipped: &Skipped, notes: &[Note]) {
     notes.iter().for_each(|note| output::note(&format!("{name}: {note}")));
 }
 
-/// What a command knows of a file besides.
+/// Settings of a data file that do not come from [`FileArguments`].
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Rest<'a> {
-    /// The names of the features, if not all other columns are.
+    /// Names of the features; empty for all columns without another role.
     pub features: &'a [String],
-    /// The file of the targets.
+    /// A separate file of targets.
     pub y: Option<&'a Path>,
-    /// Whether the target is a class, which may be a word.
+    /// Whether the target is a class label, which may be a word.
     pub labels: bool,
-    /// The bytes that rows may take, if that is not what there is.
+    /// Memory limit for rows, in bytes; `None` for the available memory.
     pub memory: Option<u64>,
 }
 
-/// What the columns of a file are.
+/// Roles of the columns of a data file.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Data in a file")]
 pub struct FileArguments {
-    /// A column to predict; several for a squared loss [default: the last one that is nothing else]
+    /// Target column; repeat it for several targets of a squared loss [default: the last column that no other option
+    /// names]
     #[arg(long, value_name = "NAME")]
     target: Vec<String>,
-    /// Columns that are not used, by name
+    /// Columns to ignore, by name
     #[arg(long, value_name = "NAMES")]
     exclude: Vec<String>,
-    /// The column with the weights of the rows
+    /// Column of sample weights
     #[arg(long, value_name = "NAME")]
     sample_weight: Option<String>,
-    /// The column that is added to the scores
+    /// Column of offsets, which are added to the scores
     #[arg(long, value_name = "NAME", conflicts_with = "exposure")]
     offset: Option<String>,
-    /// The column whose logarithm is added to the scores
+    /// Column of exposures, whose logarithms are added to the scores
     #[arg(long, value_name = "NAME")]
     exposure: Option<String>,
-    /// Scale every feature to mean 0 and standard deviation 1
+    /// Standardize every feature to mean 0 and standard deviation 1
     #[arg(long)]
     pub standardize: bool,
     #[command(flatten)]
@@ -199,7 +200,7 @@ impl FileArguments {
         own.into_iter().chain(self.read.given()).collect()
     }
 
-    /// Reads the rows.
+    /// Opens the file as a problem, and reports skipped rows and notes.
     pub fn problem(&self, path: &Path, rest: Rest) -> Result<Problem, Failure> {
         let targets = match &self.target[..] {
             [] => Targets::Last,
@@ -208,7 +209,7 @@ impl FileArguments {
         let offset = self.offset.clone().map(Offset::Column);
         let exposure = self.exposure.clone().map(Offset::Exposure);
         if rest.y.is_some_and(|y| y == path && y == Path::new("-")) {
-            return Err(Failure::Input("--y -: standard input is the data already".into()));
+            return Err(Failure::Input("--y -: standard input already provides the data".into()));
         }
         let options = FileOptions {
             targets,

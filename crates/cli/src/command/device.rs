@@ -1,4 +1,4 @@
-//! `--device` and `--adapter`.
+//! The options `--device` and `--adapter`.
 
 use super::{Failure, output};
 use crate::bench::processor_name;
@@ -8,16 +8,16 @@ use wgpu_optim::cpu::parallel;
 use wgpu_optim::regression::device::{Gpu, OpenError};
 use wgpu_optim::wgpu::DeviceType;
 
-/// Where to compute.
+/// Device to compute on.
 #[derive(Args, Debug)]
 pub struct DeviceArguments {
-    /// Where to compute: `auto` takes a hardware GPU if there is one, else the processor; `gpu` also
-    /// takes a software adapter
+    /// Device to compute on: `auto` uses a hardware GPU if there is one, else the processor; `gpu` also
+    /// accepts a software adapter
     #[arg(long, value_enum, default_value_t = Choice::Auto, value_name = "KIND")]
     pub device: Choice,
-    /// The adapter whose name contains this (see `devices`), or the best one of a backend, `vulkan`, `metal`,
-    /// `dx12` or `gl`, or both as in `gl:llvmpipe`; implies `--device gpu` [default: WGPU_ADAPTER_NAME of the
-    /// environment, where WGPU_BACKEND says which backends there are, as for every program that uses wgpu]
+    /// Adapter to use: a part of its name (see `devices`), a backend (`vulkan`, `metal`, `dx12` or `gl`), or both as
+    /// in `gl:llvmpipe`. Implies `--device gpu` [default: the environment variable WGPU_ADAPTER_NAME, among the
+    /// backends of WGPU_BACKEND]
     #[arg(long, value_name = "NAME")]
     pub adapter: Option<String>,
 }
@@ -29,10 +29,10 @@ pub enum Choice {
     Cpu,
 }
 
-/// What was chosen; `None` is the processor.
-pub type Chosen = Option<Gpu>;
+/// The selected GPU; `None` is the processor.
+pub type SelectedDevice = Option<Gpu>;
 
-/// What a device is called in reports.
+/// A device as reports describe it.
 #[derive(Clone, Debug, Serialize)]
 pub struct Description {
     pub kind: &'static str,
@@ -42,10 +42,10 @@ pub struct Description {
 }
 
 impl DeviceArguments {
-    /// Opens the device, and says on standard error which one `auto` took.
-    pub fn open(&self) -> Result<Chosen, Failure> {
+    /// Opens the device, and reports the choice of `auto` on standard error.
+    pub fn open(&self) -> Result<SelectedDevice, Failure> {
         if self.device == Choice::Cpu && self.adapter.is_some() {
-            let message = "--adapter names a GPU adapter, and --device cpu uses none";
+            let message = "--adapter selects a GPU: it cannot be used with --device cpu";
             return Err(Failure::Input(message.into()));
         }
         if self.adapter.is_some() || self.device == Choice::Gpu {
@@ -64,7 +64,7 @@ impl DeviceArguments {
         match &hardware {
             Some(gpu) => output::note(&format!("Using the GPU: {}", gpu.info.name)),
             None => output::note(
-                "No hardware GPU found: using the processor (--device gpu takes a software adapter).",
+                "No hardware GPU found: using the processor (--device gpu accepts a software adapter).",
             ),
         }
         Ok(hardware)
@@ -72,8 +72,8 @@ impl DeviceArguments {
 }
 
 impl Description {
-    pub fn of(chosen: &Chosen) -> Self {
-        match chosen {
+    pub fn of(device: &SelectedDevice) -> Self {
+        match device {
             Some(gpu) => Self::of_gpu(gpu),
             None => Description {
                 kind: "cpu",
@@ -93,7 +93,7 @@ impl Description {
         }
     }
 
-    /// One line for a table.
+    /// The description in one line.
     pub fn line(&self) -> String {
         match self.kind {
             "cpu" => format!("{} ({})", self.name, self.driver),
@@ -102,7 +102,7 @@ impl Description {
     }
 }
 
-/// A device type in the words of this command.
+/// The name of a device type in reports.
 pub fn type_name(kind: DeviceType) -> &'static str {
     match kind {
         DeviceType::DiscreteGpu => "discrete",

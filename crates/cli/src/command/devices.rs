@@ -1,4 +1,4 @@
-//! `devices`: what there is to compute on.
+//! `devices`: lists the adapters.
 
 use super::device::{Description, type_name};
 use super::{Failure, output};
@@ -8,6 +8,9 @@ use wgpu_optim::regression::device::{OpenError, adapters, check_adapter};
 use wgpu_optim::wgpu::{Adapter, Features};
 
 #[derive(Args)]
+#[command(after_help = "\
+Example:
+  wgpu-optim devices --json")]
 pub struct Arguments {
     /// Print JSON
     #[arg(long)]
@@ -35,7 +38,7 @@ struct Row {
     max_storage_buffers_per_shader_stage: u32,
     min_storage_buffer_offset_alignment: u32,
     features: Vec<&'static str>,
-    /// What the adapter lacks, so that it cannot run the kernels.
+    /// The reason why the adapter cannot run the kernels.
     refused: Option<String>,
 }
 
@@ -44,9 +47,9 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let adapters: Vec<Row> = found.iter().map(row).collect();
     if found.is_empty() {
         let why = OpenError::no_adapter(None, &[]);
-        // To a program the empty list says as much, unless it is the environment that leaves everything out.
+        // With --json the empty list is enough, unless the environment hides the adapters.
         if !arguments.json || matches!(why, OpenError::Environment { .. }) {
-            output::note(&format!("{why}. Everything also runs on the processor."));
+            output::note(&format!("{why}. All commands except verify also run on the processor."));
         }
     }
     let cpu = Description::of(&None);
@@ -79,7 +82,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
 
 fn row(adapter: &Adapter) -> Row {
     let (info, limits) = (adapter.get_info(), adapter.limits());
-    // What later steps can use if it is there; nothing depends on them.
+    // Optional features: nothing requires them.
     let named = [
         (Features::TIMESTAMP_QUERY, "timestamps"),
         (Features::IMMEDIATES, "immediates"),

@@ -1,14 +1,14 @@
-//! What the libraries under a driver take from the environment.
+//! Environment variables that libraries of graphics drivers read.
 
-/// Starts this program anew with `XDG_RUNTIME_DIR` where that is not set, as on a server without a desktop.
+/// Restarts this program with `XDG_RUNTIME_DIR` if the variable is not set, as on a server without a desktop.
 ///
-/// Mesa's device selection, a layer that every Vulkan program gets, asks libwayland for a display each time adapters
-/// are listed. Without the variable libwayland writes lines like `error: XDG_RUNTIME_DIR is invalid` to standard
-/// error, which read as if this program had failed. With a folder that does not exist it finds no display either, and
-/// is silent. The variable has to be there before the first thread is; a program's own environment cannot be changed
-/// later without unsafe code, but that of a new one can.
+/// Mesa's device-selection layer, which every Vulkan program loads, asks libwayland for a display whenever adapters are
+/// listed. Without the variable libwayland prints lines like `error: XDG_RUNTIME_DIR is invalid`, which look like a
+/// failure of this program. With a directory that does not exist it finds no display and prints nothing. The variable
+/// must be set before the first thread starts; a running program cannot change its environment without unsafe code, but
+/// it can set that of a new process.
 ///
-/// Returns where there is nothing to do, and where it is not possible: then the lines are printed.
+/// Returns if the variable is set, or if the restart is not possible; then the lines are printed.
 #[cfg(all(unix, not(target_vendor = "apple")))]
 pub fn provide_runtime_folder() {
     use std::os::unix::process::CommandExt;
@@ -20,12 +20,12 @@ pub fn provide_runtime_folder() {
     }
     let mut arguments = std::env::args_os();
     let (Some(name), Ok(program)) = (arguments.next(), std::env::current_exe()) else { return };
-    // Under a loader that was called by its name, the program is another file than the one that runs.
+    // If an explicit loader runs the program, the current executable is the loader.
     if program.file_name() != Path::new(&name).file_name() {
         return;
     }
     let mut again = std::process::Command::new(program);
-    // It returns only where the program cannot be started.
+    // `exec` returns only if it fails.
     let _ = again.arg0(name).args(arguments).env(VARIABLE, "/nonexistent").exec();
 }
 

@@ -7,27 +7,27 @@ use wgpu_optim::regression::data::DataError;
 use wgpu_optim::regression::device::OpenError;
 use wgpu_optim::regression::train::TrainError;
 
-/// Why the command ends with something other than 0.
+/// The reason for an exit code other than 0.
 #[derive(Debug)]
 pub enum Failure {
     /// A check failed, or training diverged.
     Check(String),
-    /// Bad usage or bad input, or nothing to run it on.
+    /// Bad usage, bad input, no device, or a result that could not be written.
     Input(String),
-    /// Somebody pressed Ctrl-C, or the like; with the exit code that says what.
+    /// A signal interrupted the command; with the exit code of the signal.
     Interrupted(String, u8),
-    /// More than one of these.
+    /// Several failures.
     Several(Vec<Failure>),
 }
 
 impl Failure {
-    /// Says what is wrong on standard error, and gives the exit code.
+    /// Reports the failure on standard error, and returns the exit code.
     pub fn report(self) -> ExitCode {
         self.each().into_iter().for_each(|failure| output::note(&format!("error: {failure}")));
         ExitCode::from(self.code())
     }
 
-    /// Of several failures one for all of them. Each part of the work has then been done for itself.
+    /// Combines the failures of independent parts of the work; none is `Ok`.
     pub fn of_all(mut failures: Vec<Failure>) -> Result<(), Failure> {
         match failures.len() {
             0 => Ok(()),
@@ -36,8 +36,8 @@ impl Failure {
         }
     }
 
-    /// Of several failures bad input or a result that cannot be written comes before an interruption, and that before
-    /// a failed check: who runs the program again must first see to it that the results can be written.
+    /// The exit code. Of several failures, bad input or a result that could not be written (2) takes precedence over an
+    /// interruption, and that over a failed check: a second run makes sense only once its results can be written.
     fn code(&self) -> u8 {
         match self {
             Failure::Check(_) => 1,
@@ -57,12 +57,12 @@ impl Failure {
         }
     }
 
-    /// The same, with the name of what failed.
+    /// Prefixes the message with a name.
     pub fn of(self, name: &str) -> Self {
         self.with(|message| format!("{name}: {message}"))
     }
 
-    /// The same, and this to say besides.
+    /// Appends a text to the message.
     pub fn and(self, more: &str) -> Self {
         self.with(|message| format!("{message}; {more}"))
     }
@@ -125,8 +125,8 @@ impl From<ProblemError> for Failure {
     }
 }
 
-impl From<wgpu_optim::regression::model_file::SavedError> for Failure {
-    fn from(error: wgpu_optim::regression::model_file::SavedError) -> Self {
+impl From<wgpu_optim::regression::model_file::ModelFileError> for Failure {
+    fn from(error: wgpu_optim::regression::model_file::ModelFileError) -> Self {
         Failure::Input(error.to_string())
     }
 }

@@ -116,7 +116,7 @@ impl<'a> Fit<'a> {
             mark: Mark::Line,
             points: run.points.clone(),
         });
-        let loss = report::loss_name(&self.model.loss);
+        let loss = self.model.loss.title();
         let Problem { name, rows, features, .. } = &self.problem;
         let chart = Chart {
             title: format!("{name}: {rows} rows × {features} features"),

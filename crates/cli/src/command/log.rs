@@ -8,28 +8,28 @@ use std::path::{Path, PathBuf};
 use wgpu_optim::checkpoint::{Disk, Files};
 use wgpu_optim::regression::train::Progress;
 
-/// A CSV file that has its name only once it is whole: until then it is `NAME.partial`, which is well-formed after
-/// every line, and locked against other runs.
+/// A CSV log that is renamed to its path only when it is complete. Until then it is `NAME.partial`, which is well-formed
+/// after every line, and locked against other runs.
 pub struct Log {
     file: File,
     path: PathBuf,
     partial: PathBuf,
     with_line: bool,
-    /// Bytes of whole lines.
+    /// Length of the complete lines in bytes.
     length: u64,
-    /// Why lines are missing.
+    /// The error that ended the log.
     error: Option<String>,
 }
 
-/// What an earlier run wrote of an update.
+/// A line of an earlier run's log.
 pub struct Logged {
-    /// The optimizer.
+    /// Optimizer.
     pub optimizer: String,
-    /// The update.
+    /// Update.
     pub update: u64,
-    /// The loss of its batch.
+    /// Loss of its batch.
     pub batch_loss: f64,
-    /// The loss over all rows, where it was taken.
+    /// Loss over all rows, if it was evaluated.
     pub loss: Option<f64>,
 }
 
@@ -39,24 +39,24 @@ impl Log {
         Self::with(path, with_line, line(&header(with_line))?)
     }
 
-    /// Goes on with the log of an earlier run, or starts one where there is none: of the lines that it has, those
-    /// that `keeps` wants stay, and are returned.
-    pub fn go_on(
+    /// Resumes the log of an earlier run, or starts a new one if there is none. Keeps and returns the lines that satisfy
+    /// `keeps`.
+    pub fn resume(
         path: &Path,
         with_line: bool,
         keeps: impl Fn(&Logged) -> bool,
     ) -> Result<(Self, Vec<Logged>), Failure> {
         let header = header(with_line);
         let (mut lines, mut kept) = (line(&header)?, Vec::new());
-        // A run that came to its end has given the log its name.
+        // A finished run has renamed its log.
         let partial = partial(path);
-        // One that is empty was made to be locked, and no more.
+        // An empty partial file was only created for its lock.
         let holds_lines =
             |path: &&Path| path.metadata().is_ok_and(|file| file.is_file() && file.len() > 0);
         if let Some(earlier) = [&*partial, path].into_iter().find(holds_lines) {
             let error = |error: &dyn Display| Failure::Input(format!("{}: {error}", earlier.display()));
             let mut bytes = std::fs::read(earlier).map_err(|e| error(&e))?;
-            // The last line may have been cut off, and look whole.
+            // The last line may be truncated and still look complete.
             bytes.truncate(bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1));
             let mut reader = csv::ReaderBuilder::new();
             for record in reader.flexible(true).from_reader(&*bytes).records() {
@@ -82,7 +82,7 @@ impl Log {
             .and_then(|file| file.name());
         if let Err(failure) = written {
             if partial.metadata().is_ok_and(|file| file.len() == 0) {
-                // It was made to be locked.
+                // It was created for its lock.
                 let _ = std::fs::remove_file(&partial);
             }
             return Err(failure);
@@ -90,20 +90,20 @@ impl Log {
         let file = Disk.open_own(&partial, File::options().append(true)).map_err(error)?;
         lock(&file, &partial)?;
         drop(locked);
-        // What a log replaces may be for its owner alone.
+        // The replaced log may be private.
         Disk.copy_permissions(path, &file).map_err(error)?;
         let (path, length) = (path.into(), lines.len() as u64);
         Ok(Log { file, path, partial, with_line, length, error: None })
     }
 
-    /// Adds a line. A log that cannot be written does not end a run: it is told once, and the log ends there.
+    /// Adds a line. A write error does not end the run: it is reported once, and the log ends there.
     pub fn add(&mut self, optimizer: &str, progress: &Progress, loss: Option<f64>) {
         if self.error.is_some() {
             return;
         }
         if let Err(error) = self.try_to_add(optimizer, progress, loss) {
-            output::note(&format!("warning: {error}: the run goes on without its log"));
-            // Half a line may have been written.
+            output::note(&format!("warning: {error}: the run continues without its log"));
+            // A part of the line may have been written.
             let _ = self.file.set_len(self.length);
             self.error = Some(error);
         }
@@ -126,24 +126,24 @@ impl Log {
         }
         let error = |error: &dyn Display| format!("{}: {error}", self.partial.display());
         let line = line(&record).map_err(|failure| failure.to_string())?;
-        // In one write, so that there is never half a line.
+        // In one write, to avoid partial lines.
         self.file.write_all(&line).map_err(|e| error(&e))?;
         self.length += line.len() as u64;
         Ok(())
     }
 
-    /// Why the log has not all lines, if it has not.
+    /// The error that ended the log, if any.
     pub fn error(&self) -> Option<Failure> {
         let error = self.error.as_ref()?;
         Some(Failure::Input(format!("{error}: the log ends before the run does")))
     }
 
-    /// The file, for whoever brings it to the disk.
+    /// A handle to the file, for syncing.
     pub fn file(&self) -> std::io::Result<File> {
         self.file.try_clone()
     }
 
-    /// Gives the file its name, if it has all lines.
+    /// Renames the file to its path, if the log is complete.
     pub fn finish(self) -> Result<(), Failure> {
         if let Some(error) = self.error() {
             return Err(error);
@@ -155,39 +155,39 @@ impl Log {
     }
 }
 
-/// Locks the file that is under the name of an unfinished log, which is made where there is none.
+/// Opens and locks the partial file of a log, and creates it if it does not exist.
 fn lock_partial(partial: &Path) -> Result<Option<File>, Failure> {
-    // Elsewhere a file that is open cannot be replaced.
+    // Other systems cannot replace an open file.
     if !cfg!(unix) {
         return Ok(None);
     }
     let error = |error| Failure::Input(format!("{}: {error}", partial.display()));
     loop {
         if partial.is_symlink() {
-            // Links are replaced, and not followed.
+            // Links are replaced, not followed.
             std::fs::remove_file(partial).map_err(error)?;
         }
         let file = Disk.open_own(partial, File::options().create(true).append(true)).map_err(error)?;
         lock(&file, partial)?;
-        // Whoever had it locked may have given it its name, or replaced it.
+        // The previous holder of the lock may have renamed or replaced it.
         if is_at(&file, partial) {
             return Ok(Some(file));
         }
     }
 }
 
-/// Keeps other runs from writing a log.
+/// Locks a log against other runs.
 fn lock(file: &File, path: &Path) -> Result<(), Failure> {
     match file.try_lock() {
         Err(TryLockError::WouldBlock) if cfg!(unix) => {
             Err(Failure::Input(format!("{}: is being written by another run", path.display())))
         }
-        // Not every file system has locks.
+        // Some file systems have no locks.
         _ => Ok(()),
     }
 }
 
-/// Whether a file is the one of that name.
+/// Whether an open file is still the file at this path.
 #[cfg(unix)]
 fn is_at(file: &File, path: &Path) -> bool {
     use std::os::unix::fs::MetadataExt;
@@ -201,7 +201,7 @@ fn is_at(_: &File, _: &Path) -> bool {
     true
 }
 
-/// What the file is called until it is whole.
+/// The path of an incomplete log.
 pub fn partial(path: &Path) -> PathBuf {
     let mut partial = path.as_os_str().to_owned();
     partial.push(".partial");

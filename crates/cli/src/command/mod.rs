@@ -35,42 +35,43 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Train a regression, verified against the f64 definition as it goes
+    /// Train a regression, and verify its updates against the f64 definition
     Fit(Box<fit::Arguments>),
-    /// Train every combination of hyper-parameters, many at a time, and compare them
+    /// Train every combination of hyper-parameters at once, and compare their losses
     Sweep(Box<sweep::Arguments>),
-    /// Predict rows of a file with a trained model
+    /// Predict the rows of a file with a trained model
     Predict(predict::Arguments),
     /// Verify every kernel on this machine against its f64 definition
     Verify(verify::Arguments),
     /// Apply optimizer steps to parameters and gradients in safetensors files
     Apply(Box<apply::Arguments>),
-    /// Run the blog series this project grew out of, as published and corrected
+    /// Reproduce the blog series that this project grew out of, as published and as corrected
     Reproduce(reproduce::Arguments),
-    /// Measure steps, gradients, epochs and fits against a memory copy, verified before they are timed
+    /// Benchmark steps, gradients, epochs and fits against a memory copy; each is verified before it is timed
     Bench(bench::Arguments),
     /// Compare two benchmark reports row by row: SAME, FASTER, SLOWER or UNSURE
     Compare(compare::Arguments),
-    /// Write the kernels as WGSL files, with a manifest of what they bind
+    /// Export the kernels as WGSL files, with a manifest of their bindings
     Shaders(shaders::Arguments),
-    /// List the adapters of this machine with the limits and features that matter here
+    /// List the adapters of this machine, with the limits and features that the kernels use
     Devices(devices::Arguments),
 }
 
 impl Command {
-    /// Whether it may look for adapters.
+    /// Whether the command may enumerate adapters.
     fn lists_adapters(&self) -> bool {
         !matches!(self, Command::Predict(_) | Command::Compare(_) | Command::Shaders(_))
     }
 }
 
-/// A value of an option, as it is typed.
+/// The name of an option's value on the command line.
 fn value_name(value: &impl ValueEnum) -> String {
     value.to_possible_value().map_or_else(String::new, |value| value.get_name().into())
 }
 
-/// Runs the command. Exits with 0 when all is well, 1 when a check failed or training diverged, 2 for
-/// bad usage, bad input or a result that could not be written, 128 and the signal's number when interrupted: 130 by Ctrl-C, 143 by SIGTERM.
+/// Runs the command and returns its exit code: 0 for success, 1 if a check failed or training diverged, 2 for bad
+/// usage, bad input or a result that could not be written, and 128 plus the signal's number after an interruption
+/// (130 for Ctrl-C, 143 for SIGTERM).
 pub fn run() -> ExitCode {
     let command = Cli::parse().command;
     if command.lists_adapters() {

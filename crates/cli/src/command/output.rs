@@ -1,4 +1,4 @@
-//! Data goes to standard output, talk to standard error.
+//! Results to standard output and to files, messages to standard error.
 
 use super::Failure;
 use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use wgpu_optim::checkpoint::{Disk, Files, PendingFile, remove_unfinished};
 use wgpu_optim::regression::data::text::{printable_json, printable_lines};
 
-/// Writes text and a new line to standard output. Control characters of names are escaped.
+/// Writes text and a newline to standard output, with control characters escaped. A broken pipe is not an error.
 pub fn text(text: &str) -> Result<(), Failure> {
     write(&printable_lines(text))
 }
@@ -17,7 +17,7 @@ fn write(text: &str) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
     let written = writeln!(out, "{text}").and_then(|()| out.flush());
     match written {
-        // Whoever was reading has seen enough; what the command found stands.
+        // The reader has closed the pipe; the command's verdict is unaffected.
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
         Err(error) => Err(Failure::Input(format!("standard output: {error}"))),
         Ok(()) => Ok(()),
@@ -30,10 +30,10 @@ pub fn json(value: &impl Serialize) -> Result<(), Failure> {
     write(&printable_json(&json.map_err(|error| Failure::Input(format!("JSON: {error}")))?))
 }
 
-/// A table with a header; columns of numbers are aligned to the right.
+/// Formats a table with a header. Columns after the first `left` are aligned to the right.
 pub fn table(header: &[&str], left: usize, rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let mut table = Table::new();
-    // One line under the header; nothing between rows.
+    // One line under the header, none between rows.
     let line = LineStyle::none().fill('─').junction('─');
     table.load_style(TableStyle::new().header_separator(line));
     table.set_header(header.to_vec());
@@ -44,17 +44,19 @@ pub fn table(header: &[&str], left: usize, rows: impl IntoIterator<Item = Vec<St
     table.to_string()
 }
 
-/// Refuses, ahead of the work, a file that could not be written after it or would overwrite one of
-/// `others`, which it then belongs to. What programs that were killed have left in its folder is removed.
+/// Checks before the work that an output file can be written and is none of `others`, to which it is then added.
+/// Removes temporary files that killed processes left in its directory.
 pub fn check_file(flag: &str, path: &Path, others: &mut Vec<PathBuf>) -> Result<(), Failure> {
     let refuse = |why: &str| Err(Failure::Input(format!("{flag} {}: {why}", path.display())));
     if path.exists() && !path.is_file() {
-        return refuse("is there and is not a regular file");
+        return refuse("exists and is not a regular file");
     }
     let full = match full_path(path) {
         Ok(Some(full)) => full,
         Ok(None) => return refuse("is not the name of a file"),
-        Err(error) if error.kind() == ErrorKind::NotFound => return refuse("there is no such folder"),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            return refuse("its directory does not exist");
+        }
         Err(error) => return refuse(&error.to_string()),
     };
     if others.contains(&full) || path.canonicalize().is_ok_and(|path| others.contains(&path)) {
@@ -63,15 +65,16 @@ pub fn check_file(flag: &str, path: &Path, others: &mut Vec<PathBuf>) -> Result<
     if let Err(error) = try_to_write(&full) {
         return refuse(&error.to_string());
     }
-    // Nobody waits for it.
+    // A failed clean-up is harmless.
     let _ = remove_unfinished(&Disk, folder_of(&full));
     others.push(full);
     Ok(())
 }
 
-/// The path of a file that need not be there, in its real folder; `None` where the path has no file's name.
+/// The path of a file in its canonical directory; the file need not exist. `None` if the path does not end in a file
+/// name.
 pub fn full_path(path: &Path) -> std::io::Result<Option<PathBuf>> {
-    // A path's file name is found ahead of these.
+    // `Path::file_name` ignores these endings.
     let text = path.as_os_str().as_encoded_bytes();
     let separator = |byte: &u8| std::path::is_separator(char::from(*byte));
     let is_folder = text.last().is_some_and(separator)
@@ -80,7 +83,7 @@ pub fn full_path(path: &Path) -> std::io::Result<Option<PathBuf>> {
     Ok(path.file_name().filter(|_| !is_folder).map(|name| folder.join(name)))
 }
 
-/// Whether a file could be made in the folder of `path`, and be given that name.
+/// Checks that a file can be created in the directory of `path`, and that `path` can be replaced.
 fn try_to_write(path: &Path) -> std::io::Result<()> {
     let made = Disk.begin_with_suffix(folder_of(path), "")?;
     #[cfg(unix)]
@@ -96,14 +99,14 @@ fn try_to_write(path: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-/// A file that is whole but for its name.
+/// A complete temporary file that [`AtomicFile::name`] renames to its path.
 pub struct AtomicFile<'a> {
     file: Box<dyn PendingFile>,
     path: &'a Path,
 }
 
 impl<'a> AtomicFile<'a> {
-    /// Writes what is to be called `path`.
+    /// Writes and syncs the temporary file for `path`.
     pub fn write(
         path: &'a Path,
         write: impl FnOnce(&mut dyn Write) -> std::io::Result<()>,
@@ -113,7 +116,7 @@ impl<'a> AtomicFile<'a> {
             write(&mut buffered)?;
             buffered.flush()?;
             drop(buffered);
-            // A name must not be on the disk ahead of what it names.
+            // The content must be on the disk before the name.
             file.sync()?;
             Ok(file)
         });
@@ -121,7 +124,7 @@ impl<'a> AtomicFile<'a> {
         Ok(AtomicFile { file, path })
     }
 
-    /// Gives it its name.
+    /// Renames the file to its path.
     pub fn name(self) -> Result<(), Failure> {
         let named = self.file.rename(self.path);
         named
@@ -134,8 +137,8 @@ pub fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Tells the user something that is no data. Control characters of names are escaped.
+/// Writes a message to standard error, with control characters escaped.
 pub fn note(text: &str) {
-    // Nobody may be listening.
+    // Standard error may be closed.
     let _ = writeln!(std::io::stderr(), "{}", printable_lines(text));
 }

@@ -1,10 +1,10 @@
-//! One HTML page that needs nothing but itself: no script, no network, no font.
+//! Self-contained HTML pages: no script, no network, no font.
 
 use super::plot::{Picture, PlotError, svg};
 use std::fmt::Write;
 use wgpu_optim::regression::data::text::printable_lines;
 
-/// Charts are drawn black on white; on dark paper the same colours are exchanged for others.
+/// Charts are black on white; a dark colour scheme replaces the colours.
 const STYLE: &str = "
 :root { color-scheme: light dark; --paper: #fff; --ink: #1b1b1b; --faint: #666; --line: #d9d9d9; --bad: #b3261e; }
 body { background: var(--paper); color: var(--ink); font: 15px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 76rem; padding: 1rem 1.5rem 4rem; }
@@ -24,14 +24,14 @@ figure { margin: 1rem 0; } svg { display: block; height: auto; max-width: 100%; 
   svg [fill='#0072B2'] { fill: #4ea3dd; } svg [stroke='#0072B2'] { stroke: #4ea3dd; }
 }";
 
-/// A page as it is written, from the top to the bottom. Text is given plain, and escaped here.
+/// A page, written from top to bottom. Its methods escape text.
 pub struct Page {
     title: String,
     body: String,
 }
 
 impl Page {
-    /// A page with a title and nothing else yet.
+    /// Creates a page with a title.
     pub fn new(title: &str) -> Self {
         let title = escape(title);
         Page { body: format!("<h1>{title}</h1>\n"), title }
@@ -45,12 +45,12 @@ impl Page {
         self.add("p", "", text);
     }
 
-    /// A paragraph that nobody is to overlook.
+    /// Adds a highlighted paragraph.
     pub fn warning(&mut self, text: &str) {
         self.add("p", " class=\"warning\"", text);
     }
 
-    /// A table with a header, whose columns behind the first `left` are aligned to the right.
+    /// Adds a table with a header. Columns after the first `left` are aligned to the right.
     pub fn table(&mut self, header: &[&str], left: usize, rows: impl IntoIterator<Item = Vec<String>>) {
         self.body.push_str("<div class=\"wide\"><table>\n");
         self.row("th", left, header.iter().map(|text| escape(text)));
@@ -60,13 +60,13 @@ impl Page {
         self.body.push_str("</table></div>\n");
     }
 
-    /// A picture, in its place on the page.
+    /// Adds a picture as inline SVG.
     ///
     /// # Errors
     /// [`PlotError`] if it cannot be drawn.
     pub fn picture(&mut self, picture: &impl Picture) -> Result<(), PlotError> {
         let svg = svg(picture)?;
-        // A page takes the element as it is, without an XML header.
+        // Inline SVG has no XML header.
         let start = svg.find("<svg").unwrap_or(0);
         self.body.push_str("<figure>");
         self.body.push_str(&svg[start..]);
@@ -74,7 +74,7 @@ impl Page {
         Ok(())
     }
 
-    /// The whole page.
+    /// Returns the page as HTML.
     pub fn finish(self) -> String {
         let Page { title, body } = self;
         format!(
@@ -85,7 +85,7 @@ impl Page {
     }
 
     fn add(&mut self, element: &str, attributes: &str, text: &str) {
-        // Writing into a String does not fail.
+        // Writing to a String cannot fail.
         let _ = writeln!(self.body, "<{element}{attributes}>{}</{element}>", escape(text));
     }
 
@@ -101,7 +101,7 @@ impl Page {
 
 fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
-    // XML has no control characters, and a browser none to show.
+    // XML does not allow control characters.
     for c in printable_lines(text).chars() {
         match c {
             '&' => escaped.push_str("&amp;"),

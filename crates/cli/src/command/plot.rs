@@ -1,4 +1,4 @@
-//! Charts of a run as SVG or PNG, drawn without any font or library of the system.
+//! Charts as SVG or PNG, without fonts or libraries of the system.
 
 mod axis;
 mod canvas;
@@ -14,13 +14,12 @@ use axis::Axis;
 pub use canvas::{Picture, PlotError, check_extension, svg};
 use canvas::{SCALE, font, px};
 
-/// About how many points of a series are drawn.
+/// Approximate maximum number of points of a series.
 const MAX_POINTS: usize = 2000;
-/// Larger values are dropped, since the length of an axis could overflow.
+/// Values beyond this are dropped, because the length of an axis could overflow.
 const HUGE: f64 = 1e300;
 
-/// Okabe and Ito's palette without its yellow, told apart with every common kind of colour
-/// blindness.
+/// Okabe and Ito's palette without yellow, distinguishable with every common kind of colour blindness.
 const PALETTE: [(u8, u8, u8); 7] = [
     (0, 114, 178),
     (213, 94, 0),
@@ -33,27 +32,27 @@ const PALETTE: [(u8, u8, u8); 7] = [
 const GRID: RGBColor = RGBColor(217, 217, 217);
 const MINOR_GRID: RGBColor = RGBColor(240, 240, 240);
 
-/// How a series is drawn.
+/// Style of a series.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mark {
-    /// A line through the points in their order, broken where y is not finite.
+    /// A line through the points in order, interrupted where y is not finite.
     Line,
     /// A dot for each point.
     Points,
-    /// Such a line with a dot for each point.
+    /// A line with a dot for each point.
     Joined,
-    /// A thin line with rings, in the colour of the series ahead of it, and not in the legend.
+    /// A thin line with rings, in the colour of the previous series, not in the legend.
     Faint,
-    /// Dashes in black, which the others are measured against.
+    /// Black dashes, as a reference for the other series.
     Reference,
 }
 
-/// One set of points of a chart.
+/// A series of points.
 #[derive(Clone, Debug)]
 pub struct Series {
-    /// Its name in the legend.
+    /// Name in the legend.
     pub label: String,
-    /// How it is drawn.
+    /// Style.
     pub mark: Mark,
     /// The points, as (x, y).
     pub points: Vec<(f64, f64)>,
@@ -62,29 +61,28 @@ pub struct Series {
 /// A chart of any number of series over common axes.
 #[derive(Clone, Debug)]
 pub struct Chart {
-    /// The line above the chart.
+    /// Title above the chart.
     pub title: String,
-    /// What x is.
+    /// Label of the x axis.
     pub x_label: String,
-    /// What y is.
+    /// Label of the y axis.
     pub y_label: String,
-    /// Whether x is on a logarithmic axis, which points at or below zero are not on.
+    /// Whether the x axis is logarithmic; points with x ≤ 0 are then dropped.
     pub log_x: bool,
-    /// Whether y is on a logarithmic axis. Values at or below zero are then drawn at the smallest
-    /// positive one, since a loss that reached zero should not vanish from the chart.
+    /// Whether the y axis is logarithmic. Values ≤ 0 are then drawn at the smallest positive value, so that a loss that
+    /// reaches zero stays visible.
     pub log_y: bool,
-    /// What is drawn, in this order. A single series gets no legend.
+    /// Series, in drawing order. A single series gets no legend.
     pub series: Vec<Series>,
 }
 
 impl Chart {
-    /// Writes the chart as SVG or PNG by the extension of `path`, whole or not at all.
+    /// Writes the chart atomically, as SVG or PNG by the extension of `path`.
     pub fn save(&self, path: &Path) -> Result<(), PlotError> {
         canvas::save(self, path)
     }
 
-    /// The points of a series as they are drawn: y as its logarithm on a log axis, NaN where a line
-    /// breaks.
+    /// The coordinates of a series: on a log axis y is the logarithm; NaN interrupts a line.
     fn drawn_points(&self, series: &Series) -> Vec<(f64, f64)> {
         let all = self.series.iter().flat_map(|s| &s.points).map(|p| p.1);
         let floor = all.filter(|y| *y > 0.0).fold(HUGE, f64::min);
@@ -133,7 +131,7 @@ impl Picture for Chart {
             .draw()?;
 
         let mut fresh = 0;
-        // What is measured against is black, and nothing else then.
+        // Black is reserved for a reference.
         let colours = PALETTE.len() - usize::from(self.series.iter().any(|s| s.mark == Mark::Reference));
         for (series, points) in self.series.iter().zip(&points) {
             let faint = series.mark == Mark::Faint;
@@ -144,7 +142,7 @@ impl Picture for Chart {
             let width = if faint { SCALE } else { 3 * SCALE / 2 };
             let line = colour.stroke_width(width);
             let dot_style = if faint { line } else { colour.filled() };
-            // Where colours come again, dots are triangles.
+            // When colours repeat, dots become triangles.
             let (round, half) = (which < colours, px(4));
             let dot = |p: &(f64, f64)| match round {
                 true => Circle::new(*p, half, dot_style).into_dyn(),
@@ -160,7 +158,7 @@ impl Picture for Chart {
             let joined = series.mark != Mark::Points;
             let dotted = matches!(series.mark, Mark::Joined | Mark::Faint);
             let marks = points.split(|p| p.1.is_nan()).flat_map(|run| match run {
-                // A point between two gaps is no line and would not be seen.
+                // A point between two gaps would be invisible as a line.
                 [_, _, ..] if joined => {
                     let piece = if series.mark == Mark::Reference { usize::MAX } else { piece };
                     let lines = run.windows(piece.min(run.len())).map(path);
@@ -190,7 +188,7 @@ impl Picture for Chart {
             use SeriesLabelPosition::{LowerLeft, LowerRight, UpperLeft, UpperRight};
             let mut corner = if to_the_right > 0.0 { UpperLeft } else { UpperRight };
             if self.series.len() > PALETTE.len() {
-                // As high as half of the chart: where it hides the fewest points.
+                // The legend goes into the corner where it hides the fewest points.
                 let hidden = |right: bool, upper: bool| {
                     let in_it = finite().filter(|p| {
                         let (x, y) = (x_axis.fraction(p.0), y_axis.fraction(p.1));
@@ -215,8 +213,8 @@ impl Picture for Chart {
     }
 }
 
-/// The lowest and the highest of each of [`MAX_POINTS`] / 2 groups of points, so that a spike stays
-/// visible. NaN counts as the highest, so that a gap does too.
+/// Reduces points to the lowest and the highest of each of [`MAX_POINTS`] / 2 groups, so that spikes stay visible. NaN
+/// counts as the highest, so that gaps stay visible.
 fn thin(points: Vec<(f64, f64)>) -> Vec<(f64, f64)> {
     if points.len() <= MAX_POINTS {
         return points;

@@ -1,4 +1,4 @@
-//! `predict`: what a trained model makes of other rows.
+//! `predict`: predictions of a trained model.
 
 use super::data::{FILES, ReadArguments, report_reading};
 use super::{Failure, output};
@@ -10,34 +10,38 @@ use wgpu_optim::regression::data::text::printable;
 use wgpu_optim::regression::data::{FileData, FileOptions, Offset, Skipped, Targets, ZeroBased, open};
 use wgpu_optim::regression::model_file::SavedModel;
 
-/// Numbers of X that are held at once.
+/// Elements of X in memory at once.
 const CHUNK: usize = 1 << 18;
 
+const EXAMPLE: &str = "\
+Example:
+  wgpu-optim predict model.safetensors new.csv --out predictions.csv";
+
 #[derive(Args)]
-#[command(after_long_help = FILES)]
+#[command(after_help = EXAMPLE, after_long_help = format!("{EXAMPLE}\n\n{FILES}"))]
 pub struct Arguments {
-    /// The trained model
+    /// Model file, as written by `fit --out`
     #[arg(value_name = "MODEL")]
     model: PathBuf,
-    /// The rows: a file as `fit` takes it, or `-` for standard input. Features go by their names where the file
-    /// has names, and by the places that they had in training where it has none
+    /// Data file, in any format of `fit`, or `-` for standard input. Features are matched by name, or by position if
+    /// the file has no names
     #[arg(value_name = "DATA")]
     data: PathBuf,
-    /// Where the predictions go, as CSV [default: standard output]
+    /// Write the predictions to this CSV file [default: standard output]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
-    /// Print the probability of every class too
+    /// Also write the probability of every class
     #[arg(long)]
     probabilities: bool,
-    /// The column with the offset, for a model that was trained with one
+    /// Column of offsets, for a model that was trained with offsets
     #[arg(long, value_name = "COLUMN", conflicts_with = "exposure")]
     offset: Option<String>,
-    /// The column whose logarithm is the offset
+    /// Column of exposures, whose logarithms are the offsets
     #[arg(long, value_name = "COLUMN")]
     exposure: Option<String>,
     #[command(flatten)]
     read: ReadArguments,
-    /// Print as JSON what was done
+    /// Print a summary as JSON
     #[arg(long, requires = "out")]
     json: bool,
 }
@@ -61,7 +65,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let mut columns = arguments.columns(&saved)?;
     let mut labels = saved.class_labels();
     if arguments.out.is_none() && std::io::stdout().is_terminal() {
-        // A file and a program get the labels as they are, and a terminal what it can show.
+        // Labels are escaped for a terminal only.
         for text in columns.iter_mut().chain(&mut labels) {
             *text = printable(text).into_owned();
         }
@@ -87,17 +91,17 @@ impl Arguments {
         let model = self.model.display();
         match (saved.model.offset, &offset) {
             (true, None) => {
-                let why = "was trained with an offset, whose column --offset or --exposure names";
+                let why = "was trained with offsets: --offset or --exposure must name their column";
                 return Err(Failure::Input(format!("{model}: {why}")));
             }
             (false, Some(_)) => {
-                let why = "was trained without an offset, and --offset or --exposure is given";
+                let why = "was trained without offsets: --offset and --exposure do not apply";
                 return Err(Failure::Input(format!("{model}: {why}")));
             }
             _ => {}
         }
         let asked = self.read.options();
-        // As in training: whether there is an index 0 in these rows says nothing of the others.
+        // As in training: these rows may lack the index 0 that the training rows have.
         let svmlight =
             saved.columns.as_ref().and_then(|columns| Some((columns.width, columns.first_index?)));
         let zero_based = match (svmlight, asked.zero_based) {
@@ -115,7 +119,7 @@ impl Arguments {
         })
     }
 
-    /// What the columns of predictions are called.
+    /// The names of the output columns.
     fn columns(&self, saved: &SavedModel) -> Result<Vec<String>, Failure> {
         let mut columns = match saved.target_names.len() {
             1 => vec!["prediction".to_string()],
@@ -125,7 +129,7 @@ impl Arguments {
         if self.probabilities && classes.is_empty() {
             let (model, loss) = (self.model.display(), saved.model.loss.name());
             return Err(Failure::Input(format!(
-                "{model}: --probabilities needs classes, and {loss} has none"
+                "{model}: --probabilities requires a classifier, and its loss is {loss}"
             )));
         }
         if self.probabilities {
@@ -154,7 +158,7 @@ impl Predictions<'_> {
             let rows = most.min(data.rows - first) as usize;
             let (mut x, mut sides) = (vec![0.0; rows * features], vec![0.0; rows * side]);
             data.read(first, &mut x, &mut sides).map_err(std::io::Error::other)?;
-            // Beside the features there is the offset, or nothing.
+            // The offset is the only auxiliary column.
             let scores = saved.scores(&x, data.offset.then_some(&sides));
             let number = |number: &f64| format!("{number:?}");
             match (saved.likeliest(&scores), saved.probabilities(&scores)) {
@@ -178,7 +182,7 @@ impl Predictions<'_> {
     }
 }
 
-/// The error of what is written to, whose kind the crate's own conversion loses.
+/// The I/O error inside a CSV error. The crate's own conversion loses its kind.
 fn io_error(error: csv::Error) -> std::io::Error {
     match error.into_kind() {
         csv::ErrorKind::Io(error) => error,
@@ -186,7 +190,7 @@ fn io_error(error: csv::Error) -> std::io::Error {
     }
 }
 
-/// Writes to standard output, whose reader may have seen enough.
+/// Writes predictions to standard output; a broken pipe is not an error.
 fn print(predictions: &Predictions) -> Result<(), Failure> {
     let mut out = BufWriter::new(std::io::stdout().lock());
     match predictions.write(&mut out).and_then(|()| out.flush()) {

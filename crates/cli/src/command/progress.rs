@@ -1,10 +1,10 @@
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::time::{Duration, Instant};
 
-/// Runs shorter than this need no bar.
+/// Runs shorter than this show no bar.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// A bar on standard error, if that is a terminal and the run is not over within a second.
+/// A progress bar on standard error, shown if that is a terminal and the run takes more than a second.
 pub struct Bar {
     bar: ProgressBar,
     shown: bool,
@@ -16,7 +16,7 @@ impl Bar {
         Self::of(name, updates, "updates")
     }
 
-    /// A bar of so many of something.
+    /// Creates a bar of `count` units, named `what`.
     pub fn of(name: &str, count: u64, what: &str) -> Self {
         let bar = ProgressBar::with_draw_target(Some(count), ProgressDrawTarget::hidden());
         let template =
@@ -32,7 +32,7 @@ impl Bar {
         self.tell(update, || format!("loss {loss:.4e}, {:.1} M rows/s", rows_per_second / 1e6));
     }
 
-    /// So many are done, and there is this to say.
+    /// Sets the number of completed units, and the message.
     pub fn tell(&mut self, done: u64, message: impl FnOnce() -> String) {
         if !self.shown && self.started.elapsed() > PATIENCE {
             self.bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(10));
@@ -44,7 +44,7 @@ impl Bar {
         }
     }
 
-    /// There are so many, as is known by now.
+    /// Sets the total number of units.
     pub fn lengthen(&self, count: u64) {
         self.bar.set_length(count);
     }

@@ -1,4 +1,4 @@
-//! `reproduce`: the blog series.
+//! `reproduce`: the algorithms of the blog series.
 
 use super::device::{Choice, Description, DeviceArguments};
 use super::plot::{Chart, Mark, Series};
@@ -13,13 +13,16 @@ use wgpu_optim::regression::reference::gradient::{Rows, gradient};
 use wgpu_optim::{Loss, Model};
 
 #[derive(Args)]
+#[command(after_help = "\
+Example:
+  wgpu-optim reproduce --plot pictures")]
 pub struct Arguments {
     #[command(flatten)]
     device: DeviceArguments,
     /// Print JSON
     #[arg(long)]
     json: bool,
-    /// Draw the series' pictures into this folder: the data, and the loss of each algorithm
+    /// Plot the data and the loss of each algorithm into this directory
     #[arg(long, value_name = "DIR")]
     plot: Option<PathBuf>,
 }
@@ -79,16 +82,20 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     } else {
         print(&report)?;
     }
-    if pass { Ok(()) } else { Err(Failure::Check("a row is not where it must be".into())) }
+    if pass {
+        Ok(())
+    } else {
+        Err(Failure::Check("a result differs from the series by more than the tolerance".into()))
+    }
 }
 
-/// A GPU is part of the question here, so a software adapter will do.
+/// Opens a GPU for `auto` too, software included: this command tests the kernels.
 fn open(device: &DeviceArguments) -> Result<Option<Gpu>, Failure> {
     match (device.device, &device.adapter) {
         (Choice::Auto, None) => match Gpu::open(None) {
             Ok(gpu) => Ok(Some(gpu)),
             Err(error) => {
-                output::note(&format!("Without the rows of a GPU: {error}."));
+                output::note(&format!("The GPU rows are omitted: {error}."));
                 Ok(None)
             }
         },
@@ -106,7 +113,7 @@ fn row(
     let (m, b) = *path.last().unwrap_or(&algorithm.start());
     let expected = algorithm.expected(variant);
     let published = algorithm.published(variant);
-    // f32 steps differ from f64 in the seventh digit, and by how much the rule amplifies that.
+    // f32 differs from f64 in the seventh digit, and the rule amplifies the difference.
     let tolerance = if matches!(device, Device::F64) { 1e-12 } else { 5e-5 };
     let error = (m - expected.0).abs().max((b - expected.1).abs());
     Ok(Row {
@@ -126,7 +133,7 @@ fn row(
     })
 }
 
-/// Over the whole data set, as the series logs it.
+/// The mean squared error over the whole data set, as the series logs it.
 fn mse((m, b): Line) -> Result<f64, Failure> {
     let (x, y) = Problem::blog().materialize::<f64>()?;
     let model = Model::new(1, Loss::Mse);
@@ -166,8 +173,8 @@ fn print(report: &Report) -> Result<(), Failure> {
     });
     output::text(&output::table(&header, 3, rows))?;
     output::text(
-        "The difference is to the published number, or where the series prints none, to the same \
-         algorithm in f64 under NumPy; it must be within 1e-12 in f64 and 5e-5 in f32.",
+        "Differences are from the published number or, if the series prints none, from the same algorithm in f64 \
+         in NumPy. The tolerance is 1e-12 in f64 and 5e-5 in f32.",
     )?;
     for defect in &report.defects {
         output::text(&format!("- {defect}"))?;
@@ -178,7 +185,7 @@ fn print(report: &Report) -> Result<(), Failure> {
     }
 }
 
-/// The series' pictures, of the f64 runs: every device's would look the same.
+/// Plots the data and the f64 runs; those of other devices look the same.
 fn draw(folder: &Path) -> Result<(), Failure> {
     let (x, y) = Problem::blog().materialize::<f64>()?;
     let data = Chart {
@@ -219,6 +226,6 @@ fn draw(folder: &Path) -> Result<(), Failure> {
         chart.save(&folder.join(format!("{}.svg", algorithm.name())))?;
         pictures += 1;
     }
-    output::note(&format!("Drew {pictures} pictures into {}", folder.display()));
+    output::note(&format!("Wrote {pictures} plots to {}", folder.display()));
     Ok(())
 }

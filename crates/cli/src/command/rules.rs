@@ -1,4 +1,4 @@
-//! `--optimizer` and the hyper-parameters of the rules: one place for every command that has them.
+//! The option `--optimizer` and the hyper-parameters of the rules, shared by all commands.
 
 use super::Failure;
 use clap::builder::{
@@ -66,17 +66,17 @@ impl From<Preset> for rule::Preset {
     }
 }
 
-/// Without one, muₜ is beta1 from the first step on. A type of its own because clap reads an option of an
-/// option as something else.
+/// NAdam's momentum decay; without one, muₜ is beta1 from the first step on. A newtype because clap gives
+/// `Option<Option<_>>` another meaning.
 #[derive(Clone, Copy, Debug)]
 pub struct MomentumDecay(Option<f64>);
 
-/// Hyper-parameters; each stands for every optimizer that has it. Those that are switches take `true` or
-/// `false` behind `=`, so that what a preset switches on can be switched off.
+/// Hyper-parameters. Each applies to every optimizer that has it. Switches accept `=true` and `=false`, so that an
+/// option of a preset can be switched off.
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Hyper-parameters (default: PyTorch's)")]
 pub struct RuleArguments {
-    /// Whose defaults hold for all that is not given
+    /// Library whose defaults apply to the hyper-parameters
     #[arg(long, value_enum, default_value_t, value_name = "LIBRARY")]
     preset: Preset,
     /// Learning rate [default: sgd, momentum, nesterov, adam, adamw, amsgrad and radam 1e-3, rmsprop and adagrad 1e-2,
@@ -86,71 +86,71 @@ pub struct RuleArguments {
     /// Weight decay [default: adamw 1e-2, others 0]
     #[arg(long, value_name = "W", allow_negative_numbers = true)]
     pub weight_decay: Option<f64>,
-    /// Keeps the weight decay out of the gradient [default: adamw and lion true, others false]
+    /// Decouple the weight decay from the gradient [default: adamw and lion true, others false]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     decoupled: Option<bool>,
-    /// Climbs instead of descending [default: false]
+    /// Maximize instead of minimizing [default: false]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     maximize: Option<bool>,
 
     /// Decay of the momentum buffer (sgd, momentum, nesterov, rmsprop) [default: momentum and nesterov
-    /// 0.9, others 0: none]
+    /// 0.9, others 0, no momentum]
     #[arg(long, value_name = "M", allow_negative_numbers = true)]
     pub momentum: Option<f64>,
-    /// Share of the gradient kept out of the momentum buffer (sgd, momentum) [default: 0]
+    /// Dampening: the gradient enters the momentum buffer times 1 − D (sgd, momentum) [default: 0]
     #[arg(long, value_name = "D", allow_negative_numbers = true)]
     dampening: Option<f64>,
-    /// Nesterov momentum (sgd, momentum) [default: false]
+    /// Use Nesterov momentum (sgd, momentum) [default: false]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     nesterov: Option<bool>,
-    /// Holds steps already multiplied by lr in the momentum buffer (sgd, momentum, nesterov, rmsprop)
+    /// Multiply by lr before the momentum buffer, as Keras does (sgd, momentum, nesterov, rmsprop)
     /// [default: false]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     lr_in_momentum: Option<bool>,
 
-    /// Decay of the two moments (adam, adamw, nadam, radam, adamax, lion) [default: 0.9,0.999, lion 0.9,0.99]
+    /// Decays of the two moments (adam, adamw, amsgrad, nadam, radam, adamax, lion) [default: 0.9,0.999, lion 0.9,0.99]
     #[arg(long, value_name = "B1,B2", value_parser = betas, allow_hyphen_values = true)]
     #[arg(conflicts_with_all = ["beta1", "beta2"])]
     betas: Option<(f64, f64)>,
-    /// The first of --betas alone
+    /// Decay of the first moment alone [default: as --betas]
     #[arg(long, value_name = "B1", allow_negative_numbers = true)]
     pub beta1: Option<f64>,
-    /// The second of --betas alone
+    /// Decay of the second moment alone [default: as --betas]
     #[arg(long, value_name = "B2", allow_negative_numbers = true)]
     pub beta2: Option<f64>,
-    /// Added to the root (all but sgd and lion) [default: 1e-8, adagrad 1e-10]
+    /// Constant added to the denominator (all but sgd and lion) [default: 1e-8, adagrad 1e-10]
     #[arg(long, value_name = "EPS", allow_negative_numbers = true)]
     pub eps: Option<f64>,
-    /// Where eps is added (adam, adamw; rmsprop; adamax, adagrad without hat; radam without inside) [default: outside,
-    /// adamax inside, radam hat]
+    /// Place of eps relative to the root (adam, adamw, amsgrad, rmsprop; adamax and adagrad without `hat`, radam
+    /// without `inside`) [default: outside, adamax inside, radam hat]
     #[arg(long, value_name = "PLACE", value_parser = eps_placements())]
     eps_placement: Option<EpsPlacement>,
-    /// Divides by the root of the largest second moment so far (adam, adamw) [default: false]
+    /// Use the AMSGrad variant: divide by the root of the largest second moment so far (adam, adamw) [default: false]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     amsgrad: Option<bool>,
-    /// Which second moment that is the largest of (adam, adamw) [default: raw]
+    /// Second moment whose maximum AMSGrad takes (adam, adamw) [default: raw]
     #[arg(long, value_name = "MOMENT", value_parser = amsgrads())]
     amsgrad_of: Option<AmsgradOf>,
-    /// How soon the momentum reaches beta1, or `none`: at once (nadam) [default: 4e-3]
+    /// Momentum decay: how fast the momentum rises to beta1, or `none` for a constant beta1 (nadam) [default: 4e-3]
     #[arg(long, value_name = "D", value_parser = momentum_decay, allow_hyphen_values = true)]
     momentum_decay: Option<MomentumDecay>,
 
-    /// Decay of the squared gradient's average (rmsprop) [default: 0.99]
+    /// Decay of the average of squared gradients (rmsprop) [default: 0.99]
     #[arg(long, value_name = "A", allow_negative_numbers = true)]
     pub alpha: Option<f64>,
-    /// Divides by the root of the variance (rmsprop) [default: false]
+    /// Use the centered variant: divide by the root of the variance (rmsprop) [default: false]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     centered: Option<bool>,
-    /// Counts a variance that rounding made negative as 0 (rmsprop); PyTorch does not [default: true]
+    /// Clamp a variance that rounding made negative to 0, unlike PyTorch (rmsprop) [default: true]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     clamp_variance: Option<bool>,
-    /// Divides the averages by 1 − alphaᵗ (rmsprop) [default: false]
+    /// Divide the averages by 1 − alphaᵗ (rmsprop) [default: false]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     bias_correction: Option<bool>,
-    /// What the squares' average or sum is before the first step (rmsprop, adagrad) [default: 0]
+    /// Initial average or sum of squared gradients (rmsprop, adagrad) [default: 0]
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     initial_accumulator: Option<f64>,
-    /// How fast the learning rate falls (adagrad) [default: 0]
+    /// Decay of the learning rate: lr / (1 + (t − 1) · D) (adagrad) [default: 0]
     #[arg(long, value_name = "D", allow_negative_numbers = true)]
     lr_decay: Option<f64>,
 }
@@ -167,7 +167,7 @@ fn number(text: &str) -> Result<f64, String> {
 fn betas(text: &str) -> Result<(f64, f64), String> {
     match text.split_once(',') {
         Some((first, second)) => Ok((number(first)?, number(second)?)),
-        None => Err("two numbers are needed, as in 0.9,0.999".into()),
+        None => Err("must be two numbers, as in 0.9,0.999".into()),
     }
 }
 
@@ -189,12 +189,12 @@ fn amsgrads() -> impl TypedValueParser<Value = AmsgradOf> {
 }
 
 impl RuleArguments {
-    /// Nothing but whose defaults hold.
+    /// Arguments with the defaults of a preset.
     pub fn of(preset: Preset) -> Self {
         RuleArguments { preset, ..Self::default() }
     }
 
-    /// The names of the given hyper-parameters that an optimizer has.
+    /// The given options that an optimizer has.
     pub fn used_by(&self, optimizer: Optimizer) -> Vec<&'static str> {
         let mut used = Vec::new();
         let mut rule =
@@ -203,12 +203,12 @@ impl RuleArguments {
         used
     }
 
-    /// `--alpha`, which a command may have another use for.
+    /// The value of `--alpha`, which `fit` also uses for penalties.
     pub fn alpha_mut(&mut self) -> &mut Option<f64> {
         &mut self.alpha
     }
 
-    /// The rules of these optimizers, valid.
+    /// The validated rules of the optimizers.
     pub fn rules(&self, optimizers: &[Optimizer]) -> Result<Vec<Rule>, Failure> {
         let mut used = Vec::new();
         let rules: Vec<Rule> =
@@ -216,7 +216,7 @@ impl RuleArguments {
         // A hyper-parameter that nothing uses is a mistake of the user's that must not pass in silence.
         if let Some(flag) = self.given().into_iter().find(|flag| !used.contains(flag)) {
             let flag = flag.replace('_', "-");
-            let message = format!("--{flag} is a hyper-parameter of none of the optimizers chosen");
+            let message = format!("--{flag} is not a hyper-parameter of any selected optimizer");
             return Err(Failure::Input(message));
         }
         for rule in &rules {
@@ -270,11 +270,11 @@ impl RuleArguments {
         }
     }
 
-    /// The names of what is given.
+    /// The names of the given options.
     fn given(&self) -> Vec<&'static str> {
         macro_rules! given {
             ($($flag:ident)+) => {{
-                // All of them, or this does not compile.
+                // The pattern does not compile if an option is missing.
                 let RuleArguments { preset: _, $($flag),+ } = self;
                 let all = [$((stringify!($flag), $flag.is_some())),+];
                 all.into_iter().filter(|(_, given)| *given).map(|(flag, _)| flag).collect()

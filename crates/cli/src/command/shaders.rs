@@ -1,4 +1,4 @@
-//! `shaders`: the kernels as files, for programs in other languages.
+//! `shaders`: exports the kernels, for programs in other languages.
 
 mod manifest;
 mod words;
@@ -15,9 +15,12 @@ use wgpu_optim::gpu::shader::{self, Composed};
 use wgpu_optim::regression::kernels::shader as over_rows;
 
 #[derive(Args)]
+#[command(after_help = "\
+Example:
+  wgpu-optim shaders --out kernels")]
 pub struct Arguments {
-    /// The folder that the kernels go into, a .wgsl file each, with a manifest.json of what they bind; it
-    /// is made if it is not there
+    /// Directory for the kernels, one .wgsl file each, and manifest.json with their bindings, overrides and entry points;
+    /// created if missing
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
 }
@@ -33,7 +36,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let folder = &arguments.out;
     let error = |why: String| Failure::Input(format!("--out {}: {why}", folder.display()));
     if folder.exists() && !folder.is_dir() {
-        return Err(error("is there and is not a folder".into()));
+        return Err(error("exists and is not a directory".into()));
     }
     let composed = all();
     let kernel = |composed: &Composed| {
@@ -48,17 +51,17 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     for Composed { name, module, .. } in &composed {
         write(&folder.join(format!("{name}.wgsl")), &module.source())?;
     }
-    // Last: where there is a manifest, there is all that it names.
+    // Last, so that a manifest implies that all its files exist.
     write(&folder.join("manifest.json"), &(manifest + "\n"))?;
     output::note(&format!(
-        "Wrote {} kernels and their manifest into {}",
+        "Wrote {} kernels and their manifest to {}",
         composed.len(),
         folder.display()
     ));
     Ok(())
 }
 
-/// The library's kernels, and the one that `reproduce` has of its own.
+/// The library's kernels, and the kernel of `reproduce`.
 fn all() -> Vec<Composed> {
     let module = over_rows::gradient_descend("rmsprop", RMSPROP_AS_PUBLISHED);
     let name = "descend_rmsprop_as_published".into();

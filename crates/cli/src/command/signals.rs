@@ -1,4 +1,4 @@
-//! Ctrl-C and its like.
+//! Ctrl-C, SIGTERM, SIGHUP, and the file size limit.
 
 use super::Failure;
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -6,21 +6,21 @@ use signal_hook::flag;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-/// Lets a write past the limit on the length of files (`ulimit -f`) fail with an error, as on a full disk, instead of
-/// having the signal end the program.
+/// Catches the signal of the file size limit (`ulimit -f`), so that a write past the limit fails with an error, as on a
+/// full disk.
 #[cfg(unix)]
 pub fn survive_file_size_limit() -> Result<(), Failure> {
     let registered = flag::register(signal_hook::consts::SIGXFSZ, Arc::default());
     registered.map(drop).map_err(|error| Failure::Input(format!("signals: {error}")))
 }
 
-/// Elsewhere there is no such signal.
+/// Does nothing: only Unix has this signal.
 #[cfg(not(unix))]
 pub fn survive_file_size_limit() -> Result<(), Failure> {
     Ok(())
 }
 
-/// Whether the program was asked to end.
+/// Signals that ask the program to stop.
 #[derive(Clone, Debug, Default)]
 pub struct Signals {
     /// Set by the first signal.
@@ -30,8 +30,8 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// From here on the first signal asks for an end in good order, and the next one ends the program at once. A
-    /// handler does nothing but set flags: what must be saved is saved between two updates.
+    /// Installs the handlers: the first signal sets `stop`, and the second ends the program at once. Handlers only set
+    /// flags, because state is saved between two updates.
     pub fn listen(&self) -> Result<(), Failure> {
         if self.listening.swap(true, Ordering::Relaxed) {
             return Ok(());
@@ -41,7 +41,7 @@ impl Signals {
         #[cfg(not(unix))]
         let hangup = None;
         for signal in [SIGINT, SIGTERM].into_iter().chain(hangup) {
-            // In this order: what ends the program looks whether the flag was set by an earlier one.
+            // The shutdown handler first: it must see the flag of an earlier signal, not of this one.
             flag::register_conditional_shutdown(signal, 128 + signal, self.stop.clone())
                 .and_then(|_| flag::register_usize(signal, self.which.clone(), signal as usize))
                 .and_then(|_| flag::register(signal, self.stop.clone()))
@@ -50,7 +50,7 @@ impl Signals {
         Ok(())
     }
 
-    /// What the program exits with after the signal, as a shell has it: 130 after Ctrl-C.
+    /// The exit code after the signal, by the convention of shells: 130 after Ctrl-C.
     pub fn exit_code(&self) -> u8 {
         match self.which.load(Ordering::Relaxed) {
             0 => 130,

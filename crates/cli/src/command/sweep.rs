@@ -1,4 +1,4 @@
-//! `sweep`: train every combination of hyper-parameters at once.
+//! `sweep`: trains every combination of hyper-parameters at once.
 
 mod draw;
 mod grid;
@@ -21,18 +21,23 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 use train::Plan;
 use wgpu_optim::regression::Problem;
+use wgpu_optim::regression::TargetKind;
 use wgpu_optim::regression::reference::evaluate;
 use wgpu_optim::regression::reference::gradient::Rows;
 use wgpu_optim::regression::train::{Batches, Shuffle};
 use wgpu_optim::{Loss, Model};
 
-/// More models than this are a mistake.
-const MOST_FITS: usize = 1 << 24;
+/// Maximum number of models; more are considered a mistake.
+const MAX_FITS: usize = 1 << 24;
+
+const EXAMPLE: &str = "\
+Example:
+  wgpu-optim sweep data.csv --optimizer adam --lr 1e-4:1:41 --beta2 0.9:0.9999:21 --plot losses.svg";
 
 #[derive(Args)]
-#[command(after_long_help = FILES)]
+#[command(after_help = EXAMPLE, after_long_help = format!("{EXAMPLE}\n\n{FILES}"))]
 pub struct Arguments {
-    /// The data: `blog` (100 rows of y = 2.5 x + 1), or a file as `fit` takes it; `-` is standard input
+    /// Data: `blog` (100 rows of y = 2.5 x + 1), a file in any format of `fit`, or `-` for standard input
     #[arg(default_value = "blog", value_name = "DATA")]
     data: String,
     #[command(flatten)]
@@ -44,36 +49,36 @@ pub struct Arguments {
     /// Rows of a mini-batch [default: blog 10, file 32]
     #[arg(long, value_name = "ROWS", value_parser = clap::value_parser!(u64).range(1..))]
     batch_size: Option<u64>,
-    /// Passes over the data
+    /// Number of passes over the data
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
     epochs: u64,
-    /// Orders of the rows that every setting is trained in: the first is that of the data, the others are
-    /// shuffled anew in every epoch
+    /// Row orders in which every setting is trained: the first is the order of the data, the others are reshuffled every
+    /// epoch
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     seeds: u32,
-    /// What a row costs
+    /// Loss function
     #[arg(long, value_name = "LOSS", default_value = "mse", value_parser = losses())]
     loss: Loss,
     #[command(flatten)]
     grid: GridArguments,
 
-    /// The names of the features of a file, with commas between them [default: every column that is nothing else]
+    /// Feature columns of a file, separated by commas [default: every column that no other option names]
     #[arg(long, value_name = "NAMES", help_heading = "Data")]
     features: Vec<String>,
     #[command(flatten)]
     file: FileArguments,
 
-    /// Write every fit to this CSV file
+    /// Write the loss of every fit to this CSV file
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     csv: Option<PathBuf>,
-    /// Draw the loss over two hyper-parameters, the lowest over all others, to this file, .svg or .png
+    /// Plot the loss against two hyper-parameters, minimized over all others, to this file, .svg or .png
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     plot: Option<PathBuf>,
-    /// What the plot has from left to right: a hyper-parameter, or `optimizer`
+    /// Horizontal axis of the plot: a hyper-parameter, or `optimizer`
     #[arg(long, value_name = "NAME", default_value = "lr", requires = "plot", help_heading = "Output")]
     #[arg(value_parser = side)]
     x: Side,
-    /// And from the bottom to the top [default: the first that has several values]
+    /// Vertical axis of the plot [default: the first other hyper-parameter with several values]
     #[arg(long, value_name = "NAME", requires = "plot", help_heading = "Output", value_parser = side)]
     y: Option<Side>,
     /// Print JSON
@@ -81,24 +86,17 @@ pub struct Arguments {
     json: bool,
 }
 
-/// Losses of one output, those with a parameter with its default.
+/// Losses with one output, with default parameters.
 fn losses() -> impl TypedValueParser<Value = Loss> {
-    PossibleValuesParser::new(["mse", "squared_error", "huber", "quantile", "logistic", "poisson"]).map(
-        |name| match &name[..] {
-            "squared_error" => Loss::SquaredError,
-            "huber" => Loss::Huber { epsilon: 0.1 },
-            "quantile" => Loss::Quantile { quantile: 0.5 },
-            "logistic" => Loss::Logistic,
-            "poisson" => Loss::Poisson,
-            _ => Loss::Mse,
-        },
-    )
+    let of_one_output = Loss::ALL.into_iter().filter(|loss| loss.target_kind() != TargetKind::Class);
+    PossibleValuesParser::new(of_one_output.map(|loss| loss.name()))
+        .map(|name| Loss::named(&name).expect("a possible value"))
 }
 
 fn side(name: &str) -> Result<Side, String> {
     Side::named(name).ok_or_else(|| {
         let names = Dimension::ALL.map(Dimension::name).join(", ");
-        format!("it is none of {names}, optimizer")
+        format!("must be one of {names}, optimizer")
     })
 }
 
@@ -106,9 +104,10 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     arguments.check_outputs()?;
     let settings = arguments.grid.settings(&arguments.optimizers)?;
     let seeds = arguments.seeds as usize;
-    if settings.len().saturating_mul(seeds) > MOST_FITS {
-        let (settings, most) = (settings.len(), MOST_FITS);
-        let message = format!("{settings} settings in {seeds} orders are more than {most} fits");
+    if settings.len().saturating_mul(seeds) > MAX_FITS {
+        let (settings, most) = (settings.len(), MAX_FITS);
+        let message =
+            format!("{settings} settings times {seeds} orders exceed the limit of {most} fits");
         return Err(Failure::Input(message));
     }
     let (problem, model) = arguments.problem()?;
@@ -140,7 +139,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let device = Description::of(&device);
     let shown: Vec<Dimension> =
         Dimension::ALL.into_iter().filter(|&d| d == Dimension::Lr || arguments.grid.varies(d)).collect();
-    // Each for itself: one that cannot be written takes no other with it.
+    // Independent outputs: one failure does not prevent the others.
     let written = arguments.csv.as_ref().map_or(Ok(()), |path| results.csv(path));
     let drawn = arguments.plot.as_ref().map_or(Ok(()), |path| {
         let map = results.map(arguments.sides())?;
@@ -151,14 +150,14 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         false => output::text(&results.table(&device, &effort, &checks, &shown)),
     };
     let verdict = checks.verdict().and_then(|()| match results.all_diverged() {
-        true => Err(Failure::Check("every fit diverged: lower learning rates may help".into())),
+        true => Err(Failure::Check("every fit diverged: try lower learning rates".into())),
         false => Ok(()),
     });
     Failure::of_all([written, drawn, printed, verdict].into_iter().filter_map(Result::err).collect())
 }
 
 impl Arguments {
-    /// Refuses, ahead of the work, what could not be written after it or would overwrite something else.
+    /// Checks before the work that the outputs can be written and overwrite nothing else.
     fn check_outputs(&self) -> Result<(), Failure> {
         let data = Path::new(&self.data).canonicalize().ok();
         let mut seen: Vec<PathBuf> = data.into_iter().collect();
@@ -178,7 +177,7 @@ impl Arguments {
             let mut given = self.file.given();
             given.push(("--features", !self.features.is_empty()));
             if let Some((flag, _)) = given.iter().find(|(_, given)| *given) {
-                let message = format!("{flag} goes with a file, and the data are `blog`");
+                let message = format!("{flag} requires a data file, and the data are `blog`");
                 return Err(Failure::Input(message));
             }
             Problem::blog()
@@ -188,13 +187,13 @@ impl Arguments {
         };
         let model = problem.model(self.loss, true)?;
         if model.outputs > 1 {
-            let message = format!("{} targets: a sweep has models of one", model.outputs);
+            let message = format!("{} targets: sweep supports one target", model.outputs);
             return Err(Failure::Input(message));
         }
         Ok((problem, model))
     }
 
-    /// The batches of every order of the rows.
+    /// The batches of every row order.
     fn orders(&self, problem: &Problem) -> Result<Vec<Batches>, Failure> {
         let rows = problem.rows;
         let default = if self.data == "blog" { 10 } else { 32 };
@@ -206,7 +205,7 @@ impl Arguments {
         }
         let too_many = || Failure::Input(format!("--epochs {}: too many updates", self.epochs));
         let updates = self.epochs.checked_mul(rows.div_ceil(size)).ok_or_else(too_many)?;
-        // One window of all rows.
+        // One window for all rows.
         let shuffle = |seed| Shuffle { seed, window: rows.next_multiple_of(size) };
         let order = |seed: u32| {
             let shuffle = (seed > 0).then(|| shuffle(seed.into()));
@@ -215,11 +214,11 @@ impl Arguments {
         Ok((0..self.seeds).map(order).collect())
     }
 
-    /// Refuses what does not fit, before it is allocated: the rows in f32 and in f64, and what is trained on them.
+    /// Checks before any allocation that the rows in f32 and f64 and the models fit into memory.
     fn check_memory(&self, problem: &Problem, model: &Model, fits: usize) -> Result<(), Failure> {
         let (rows, numbers) = (problem.rows, (problem.features + problem.side()) as u64);
         let of_rows = rows.saturating_mul(numbers).saturating_mul(12);
-        // Parameters, their gradient and two moments at the most, and the list that they are in.
+        // Parameters, gradient and at most two moments, and the list entry.
         let of_fits = (fits as u64).saturating_mul(16 * model.params() as u64 + 64);
         let (needed, available) = (of_rows.saturating_add(of_fits), available_memory());
         if needed <= available {
@@ -231,7 +230,7 @@ impl Arguments {
         )))
     }
 
-    /// What the plot is over.
+    /// The axes of the plot.
     fn sides(&self) -> [Side; 2] {
         let y = self.y.unwrap_or_else(|| {
             let order = [

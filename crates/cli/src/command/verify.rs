@@ -1,4 +1,4 @@
-//! `verify`: whether the numbers of this machine's adapters are right.
+//! `verify`: compares every kernel with its definition on the adapters of this machine.
 
 mod page;
 mod report;
@@ -14,30 +14,34 @@ use wgpu_optim::regression::device::{Gpu, OpenError, adapters, check_adapter};
 use wgpu_optim::verify::{self, Depth, FAULTS, FaultSeeder, GROUPS, Group};
 
 #[derive(Args)]
+#[command(after_help = "\
+Examples:
+  wgpu-optim verify --quick
+  wgpu-optim verify --adapter all --faults --html verification.html")]
 pub struct Arguments {
-    /// What is checked: `auto` and `gpu` take the best adapter, software too
+    /// Device to verify: `auto` and `gpu` use the best adapter, including software adapters
     #[arg(long, value_enum, default_value_t = Choice::Auto, value_name = "KIND")]
     device: Choice,
-    /// The adapter whose name contains this (see `devices`), a backend, both as in `gl:llvmpipe`, or `all`
-    /// [default: WGPU_ADAPTER_NAME of the environment, else the best one, software too]
+    /// Adapter to verify: a part of its name (see `devices`), a backend, both as in `gl:llvmpipe`, or `all`
+    /// [default: the environment variable WGPU_ADAPTER_NAME, else the best adapter]
     #[arg(long, value_name = "NAME")]
     adapter: Option<String>,
-    /// Fewer sizes and shorter runs: half a minute on a software adapter instead of minutes
+    /// Check fewer sizes and shorter runs: half a minute on a software adapter instead of minutes
     #[arg(long)]
     quick: bool,
-    /// Also seeds faults into the kernels, each of which the checks must catch
+    /// Also seed faults into the kernels, each of which a check must detect
     #[arg(long)]
     faults: bool,
-    /// Only these groups of checks
+    /// Run only these groups of checks, separated by commas [default: all groups]
     #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = group_names())]
     group: Vec<String>,
-    /// What the inputs are drawn from, to repeat a run [default: the clock]
+    /// Seed of the random inputs, to repeat a run [default: from the clock]
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
     /// Print JSON
     #[arg(long)]
     json: bool,
-    /// Write a page with every check and a chart of their ratios
+    /// Write an HTML page with every check and a chart of their ratios
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
 }
@@ -93,7 +97,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     Failure::of_all([page, printed, verdict].into_iter().filter_map(Result::err).collect())
 }
 
-/// The adapters asked for; of all those that can run the kernels, and why not is said of the others.
+/// Opens the adapters with this name. For `all`, opens every adapter that can run the kernels, and reports the others.
 fn open(name: Option<&str>) -> Result<Vec<Gpu>, Failure> {
     if name != Some("all") {
         return Ok(vec![Gpu::open(name)?]);
@@ -114,14 +118,14 @@ fn open(name: Option<&str>) -> Result<Vec<Gpu>, Failure> {
     Ok(gpus)
 }
 
-/// Other inputs every time: what fails once in a hundred runs is found by somebody.
+/// A seed from the clock: every run checks other inputs, so that rare failures are found.
 fn from_clock() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     now.map_or(0, |since| since.as_millis() as u64)
 }
 
 fn bar(steps: usize) -> ProgressBar {
-    // Nothing is drawn where standard error is no terminal.
+    // The bar is hidden if standard error is not a terminal.
     let bar = ProgressBar::new(steps as u64);
     match ProgressStyle::with_template("{wide_bar} {pos}/{len} {msg}") {
         Ok(style) => bar.with_style(style),

@@ -1,12 +1,12 @@
-//! The blog series that this project grew out of: every algorithm with the settings it was published
-//! with, as published and corrected, on any device.
+//! The blog series that this project grew out of: every algorithm with its published settings, as published and as
+//! corrected, on any device.
 //!
-//! Data, start, batches and settings are the series' own: 100 rows of y = 2.5·x + 1, mini-batches of 10
-//! in file order, from (m, b) = (0.5, 0.5) unless said otherwise. Three of its algorithms have a defect,
-//! which is kept in the published variant alone: see [`Algorithm::defect`].
+//! Data, initial parameters, batches and settings are those of the series: 100 rows of y = 2.5·x + 1, mini-batches of 10
+//! in file order, from (m, b) = (0.5, 0.5) by default. Three of its algorithms have a defect, which only the published
+//! variant has: see [`Algorithm::defect`].
 //!
-//! The numbers of epochs are those of the series' repository. The figures in the articles about RMSprop and Adam
-//! were made with other ones, which are algorithms of their own here.
+//! The numbers of epochs are those of the series' repository. The figures in the articles about RMSprop and Adam used
+//! other numbers, which are separate algorithms here.
 
 mod published;
 mod runs;
@@ -17,16 +17,16 @@ use wgpu_optim::regression::Batch;
 use wgpu_optim::regression::BlogRandom;
 use wgpu_optim::{Adam, RmsProp, Rule, Sgd};
 
-/// RMSprop as the series published it, in the place of the rule's shader file.
+/// The shader file of RMSprop as the series published it.
 pub const RMSPROP_AS_PUBLISHED: &str = include_str!("rmsprop_as_published.wgsl");
 
 /// Rows of the series' data.
 const ROWS: u64 = 100;
-/// The rate of the published stochastic descent, whose gradients are a hundred times too small.
+/// The learning rate of the published stochastic descent, whose gradients are a hundred times too small.
 const SGD_LR: f64 = 0.85;
 /// Rows of a mini-batch.
 const BATCH: u64 = 10;
-/// Those of Adam in its article.
+/// Rows of a mini-batch of Adam in its article.
 const ADAM_ARTICLE_BATCH: u64 = 5;
 
 /// One of the series' algorithms.
@@ -39,9 +39,9 @@ pub enum Algorithm {
     Sgd,
     /// Gradient descent on mini-batches.
     MinibatchGd,
-    /// With momentum.
+    /// Mini-batch descent with momentum.
     Momentum,
-    /// With Nesterov momentum.
+    /// Mini-batch descent with Nesterov momentum.
     Nesterov,
     /// RMSprop.
     #[serde(rename = "rmsprop")]
@@ -55,13 +55,13 @@ pub enum Algorithm {
     AdamArticle,
 }
 
-/// As the series has it, or as its formulas say.
+/// The published or the corrected variant of an algorithm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Variant {
-    /// What the published code does.
+    /// The published code.
     Published,
-    /// What the algorithm is.
+    /// The algorithm according to its formulas.
     Corrected,
 }
 
@@ -69,7 +69,7 @@ pub enum Variant {
 pub type Line = (f64, f64);
 
 impl Algorithm {
-    /// In the series' order, and then those of the articles.
+    /// All algorithms, in the series' order, then those of the articles.
     pub const ALL: [Algorithm; 9] = [
         Algorithm::BatchGd,
         Algorithm::Sgd,
@@ -97,7 +97,7 @@ impl Algorithm {
         }
     }
 
-    /// What the published code does wrong, in a sentence.
+    /// The defect of the published code, in a sentence.
     pub fn defect(self) -> Option<&'static str> {
         match self {
             Algorithm::Sgd => Some(
@@ -123,7 +123,7 @@ impl Algorithm {
     /// The rule of the corrected algorithm, with the series' settings.
     pub fn rule(self) -> Rule {
         let sgd = |lr| Sgd { lr, ..Sgd::default() };
-        // The series scales this rate by 1 − beta.
+        // The series scales this learning rate by 1 − beta.
         let momentum = Sgd { momentum: 0.9, ..sgd(0.05 * (1.0 - 0.9)) };
         match self {
             Algorithm::BatchGd => sgd(0.1).into(),
@@ -138,7 +138,7 @@ impl Algorithm {
         }
     }
 
-    /// Where the series starts.
+    /// The initial parameters.
     pub fn start(self) -> Line {
         if self == Algorithm::BatchGd { (0.33, 0.48) } else { (0.5, 0.5) }
     }
@@ -152,7 +152,7 @@ impl Algorithm {
         match self {
             Algorithm::BatchGd => in_order(ROWS, 75),
             Algorithm::Sgd => {
-                // The series' stream of random numbers goes on where its data end.
+                // The series continues the random numbers after those of its data.
                 let mut random = BlogRandom::new();
                 for _ in 0..ROWS {
                     random.uniform();
@@ -167,8 +167,8 @@ impl Algorithm {
         }
     }
 
-    /// What the series prints at the end, where it prints anything of this variant: a corrected variant
-    /// has the published number only if there was nothing to correct.
+    /// The final parameters that the series prints for this variant, if it does: a corrected variant has them only if the
+    /// algorithm has no defect.
     pub fn published(self, variant: Variant) -> Option<Line> {
         if variant == Variant::Corrected && self.defect().is_some() {
             return None;
@@ -178,14 +178,13 @@ impl Algorithm {
             Algorithm::Nesterov => Some((2.4883666557187394, 0.9970348560917996)),
             Algorithm::RmsProp => Some((2.500000366541509, 0.9999980870880228)),
             Algorithm::Adam => Some((2.513850200823342, 0.9979734270328469)),
-            // The articles show where these two end, and print no number.
+            // The articles show these results in figures only.
             Algorithm::RmsPropArticle | Algorithm::AdamArticle => None,
             Algorithm::BatchGd | Algorithm::Sgd | Algorithm::MinibatchGd => None,
         }
     }
 
-    /// Where the run must end: at what was published, or else where the same algorithm ended in f64
-    /// under NumPy 2.4.6.
+    /// The expected final parameters: the published ones, or else those of the same algorithm in f64 in NumPy 2.4.6.
     pub fn expected(self, variant: Variant) -> Line {
         self.published(variant).unwrap_or(match self {
             Algorithm::RmsPropArticle if variant == Variant::Published => {
@@ -197,7 +196,7 @@ impl Algorithm {
             Algorithm::Sgd => (2.405_290_537_384_743, 0.993_429_392_876_042_6),
             Algorithm::Nesterov => (2.499_356_972_088_573, 1.0000274866609207),
             Algorithm::RmsProp => (2.503_034_334_777_378, 0.956_743_643_504_765_8),
-            // Exact: this one has converged to the last bit.
+            // Exact: this algorithm converges to the last bit.
             _ => (2.5, 1.0),
         })
     }

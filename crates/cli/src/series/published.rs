@@ -1,4 +1,4 @@
-//! The published algorithms that are no rule of this library, defects included.
+//! The published algorithms with a defect, which are not rules of this library.
 
 use wgpu_optim::cpu::Real;
 
@@ -37,10 +37,9 @@ impl<R: Real> RmsProp<R> {
     }
 }
 
-/// Nesterov momentum as published: the look-ahead is written into the parameters and never taken back.
+/// Nesterov momentum as published: the look-ahead is written into the parameters and never reverted.
 ///
-/// At the point where the gradient is taken this is ordinary momentum with lr · (1 + beta): that is how
-/// the GPU runs it.
+/// At the point of the gradient this is ordinary momentum with lr · (1 + beta), which the GPU runs.
 pub struct Nesterov<R> {
     pub lr: R,
     pub beta: R,

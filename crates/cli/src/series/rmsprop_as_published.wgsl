@@ -1,6 +1,6 @@
 // RMSprop as the blog series published it: the intercept's gradient is divided by the root of the
 // slope's square_avg. The model is (m, b, 0, 0) in one vector, so the slope's is x.
-// `reproduce` puts this in the place of update/rmsprop.wgsl.
+// `reproduce` uses this file instead of update/rmsprop.wgsl.
 
 struct Hyper {
     alpha: f32,

@@ -1,4 +1,4 @@
-//! Running one of the series' algorithms on a device.
+//! Runs of the series' algorithms on a device.
 
 use super::RMSPROP_AS_PUBLISHED;
 use super::{Algorithm, Line, ROWS, Variant, published};
@@ -10,7 +10,7 @@ use wgpu_optim::regression::train::{
 use wgpu_optim::regression::{Problem, ProblemError};
 use wgpu_optim::{Loss, Model, Rule, Sgd};
 
-/// Where a run is computed.
+/// Device of a run.
 #[derive(Clone, Copy, Debug)]
 pub enum Device<'a> {
     /// The f32 kernels.
@@ -21,10 +21,10 @@ pub enum Device<'a> {
     F64,
 }
 
-/// (m, b) after every update, from the start on.
+/// (m, b) before the first and after every update.
 pub type Trajectory = Vec<Line>;
 
-/// Runs an algorithm and returns the path of its parameters; the first entry is the start.
+/// Runs an algorithm, and returns its trajectory from the initial parameters.
 ///
 /// # Errors
 /// [`ProblemError`] if the device fails.
@@ -71,7 +71,7 @@ fn on_cpu<R: Float>(
     follow(&mut worker, algorithm, &rule, look_ahead(&rule))
 }
 
-/// The path of an update that takes its own gradients.
+/// The trajectory of an update that computes its own gradients.
 fn walk<R: Float>(
     algorithm: Algorithm,
     x: &[R],
@@ -108,7 +108,7 @@ fn on_gpu(
     let rule = algorithm.rule();
     match (variant, algorithm, rule) {
         (Variant::Published, Algorithm::RmsProp | Algorithm::RmsPropArticle, _) => {
-            // What is published looks from the intercept at the slope: here both are weights, of x and of 1.
+            // The published kernel reads the slope for the intercept, so both are weights here: of x and of 1.
             let (x, y) = problem.materialize::<f64>()?;
             let x = x.into_iter().flat_map(|x| [x, 1.0]).collect();
             let problem = Problem::table("blog", 2, x, y);
@@ -141,8 +141,8 @@ fn recipe(rule: Rule) -> Recipe {
     Recipe::new(Model::new(1, Loss::Mse), rule)
 }
 
-/// PyTorch's Nesterov keeps the parameters at the look-ahead point, where gradients are taken; the
-/// series prints the point it looked from, lr · momentum · momentum_buffer behind.
+/// The look-ahead in units of the momentum buffer. PyTorch's Nesterov keeps the parameters at the look-ahead point,
+/// where gradients are computed; the series prints the point lr · momentum · momentum_buffer before it.
 fn look_ahead(rule: &Rule) -> f64 {
     match rule {
         Rule::Sgd(sgd) if sgd.nesterov => sgd.lr * sgd.momentum,
@@ -150,7 +150,7 @@ fn look_ahead(rule: &Rule) -> f64 {
     }
 }
 
-/// The path of a worker, with `look_ahead` times its momentum buffer taken back.
+/// The trajectory of a worker, with `look_ahead` times its momentum buffer subtracted.
 fn follow(
     worker: &mut dyn Worker,
     algorithm: Algorithm,

@@ -1,4 +1,4 @@
-//! `apply` as a user runs it: other people's steps through files, and what is refused.
+//! Tests of `apply`: recorded steps of other libraries through files, and errors.
 
 mod pytorch;
 
@@ -20,11 +20,11 @@ use wgpu_optim::cpu::{Bounded, Number, exact_step};
 use wgpu_optim::rule::{AmsgradOf, EpsPlacement};
 use wgpu_optim::{Rule, Sgd};
 
-/// Elements of a case's tensor go into these, so that a run has several: names and shapes.
+/// Names and shapes of the tensors among which a case's elements are divided.
 const SPLIT: [(&str, &[usize]); 4] =
     [("layer.weight", &[2, 2]), ("scale", &[]), ("layer.bias", &[3]), ("none", &[2, 0])];
 
-/// Where to run: on the GPU too, unless there is none and that is allowed.
+/// Devices to run on: including the GPU, unless there is none and the tests may skip it.
 static DEVICES: LazyLock<Vec<&str>> = LazyLock::new(|| {
     let listing = json(Path::new("."), "devices --json");
     if !listing["adapters"].as_array().unwrap().is_empty() {
@@ -42,7 +42,7 @@ fn folder() -> TempDir {
     TempDir::new().unwrap()
 }
 
-/// The tensors of a file, widened.
+/// The tensors of a file, converted to f64.
 fn load(path: &Path) -> Tensors {
     let bytes = std::fs::read(path).unwrap();
     let file = SafeTensors::deserialize(&bytes).unwrap();
@@ -62,7 +62,7 @@ fn load(path: &Path) -> Tensors {
     file.iter().map(tensor).collect()
 }
 
-/// Writes tensors of one type: `f32`, or what `dtype` says.
+/// Writes tensors of the type `dtype`.
 fn save(path: &Path, dtype: Dtype, tensors: &[(&str, &[usize], &[f64])]) {
     save_with(path, &tensors.iter().map(|&(n, s, v)| (n, dtype, s, v)).collect::<Vec<_>>(), None);
 }
@@ -91,7 +91,7 @@ fn save_with(
     std::fs::write(path, safetensors::serialize(views, metadata).unwrap()).unwrap();
 }
 
-/// The arguments that make a rule, every hyper-parameter but the learning rate given.
+/// The arguments for a rule, with every hyper-parameter.
 fn flags(rule: &Rule) -> String {
     let names = rule.hyper_parameters().iter().filter(|name| **name != "lr");
     let given = names.map(|name| {
@@ -141,7 +141,7 @@ fn join(tensors: &Tensors, suffix: &str, dtype: Dtype) -> Vec<f64> {
     SPLIT.into_iter().flat_map(take).collect()
 }
 
-/// Runs a case through the command: parameters and then each moment after its last step.
+/// Runs a case through the command, and returns the parameters, then each moment, after its last step.
 fn apply(case: &Case, device: &str) -> Vec<Vec<f64>> {
     let folder = folder();
     let path = |name: &str| folder.path().join(name);
@@ -192,8 +192,7 @@ fn apply(case: &Case, device: &str) -> Vec<Vec<f64>> {
     std::iter::once(join(&load(&path("o")), "", dtype)).chain(moments).collect()
 }
 
-/// The largest size that each element of each value has had, and its changes: what rounding errors are
-/// relative to.
+/// The largest magnitude of each element of each value so far, and of its changes, to which rounding errors are relative.
 fn sizes(case: &Case) -> Vec<Vec<f64>> {
     let mut before = case.before(0);
     let mut sizes: Vec<Vec<f64>> = before.iter().map(|v| v.iter().map(|x| x.abs()).collect()).collect();
@@ -229,7 +228,7 @@ fn f64_steps_are_those_of_the_frameworks() {
     }
 }
 
-/// The steps of a case with what WGSL allows every operation, from what the files hold.
+/// The steps of a case with WGSL's error bounds, from the content of the files.
 fn bounded(case: &Case) -> Vec<Vec<Bounded>> {
     let exactly = |values: &Vec<f64>| values.iter().map(|&x| Bounded::exactly(x as f32)).collect();
     let mut values: Vec<Vec<Bounded>> = case.before(0).iter().map(exactly).collect();
@@ -392,7 +391,7 @@ fn the_last_learning_rate_holds() {
     }
 }
 
-/// Every operation on the way is exact.
+/// Every operation is exact.
 #[test]
 fn gradients_are_unscaled_and_limited() {
     for device in DEVICES.iter() {
@@ -415,7 +414,7 @@ fn gradients_are_clipped_to_the_norm_of_those_there_are() {
             let report = json(folder.path(), &format!("{apply} {clip} --out o --json"));
             let (params, grads) = ([1.0, 2.0, 0.5, -0.5, 8.0], [0.5, -1.5, 3.0, 0.0, -4.0]);
 
-            // As the kernels do it: elements below one and others apart, scaled by 2⁴⁶ and 2⁻⁴⁶.
+            // Like the kernels: elements below one and others separately, scaled by 2⁴⁶ and 2⁻⁴⁶.
             let of = Bounded::of;
             let (up, down) = (of(2f64.powi(46)), of(2f64.powi(-46)));
             let square = |x: f64, by| (of(x) * by) * (of(x) * by);
@@ -437,7 +436,7 @@ fn gradients_are_clipped_to_the_norm_of_those_there_are() {
             for (i, actual) in actual.enumerate() {
                 let mut expected = of(params[i]) - of(grads[i]) * (of(0.5) * scale);
                 if *device == "f64" {
-                    // No more than 32 roundings, here and there together.
+                    // At most 32 roundings in both computations.
                     expected.error = 16.0 * f64::EPSILON * params[i].abs().max(grads[i].abs());
                 }
                 assert_within(&format!("{device}, {formula} {max}, element {i}"), *actual, expected);
@@ -453,7 +452,11 @@ fn f64_takes_f32_and_other_devices_do_not_take_f64() {
     json(folder.path(), &format!("{apply} f64"));
     assert_eq!(load(&folder.path().join("o"))["a"].0, Dtype::F64);
     let again = "apply --optimizer adam --params o --grads g0 --out o2 --device";
-    refused(folder.path(), &format!("{again} cpu"), &["o: `a` is F64", "F32 is needed", "--device f64"]);
+    refused(
+        folder.path(),
+        &format!("{again} cpu"),
+        &["o: `a` has the type F64", "F32 is required", "--device f64"],
+    );
 }
 
 #[test]
@@ -536,9 +539,9 @@ fn files_that_do_not_belong_together_are_refused() {
     std::fs::write(path("short"), &bytes(&folder, "g0")[..100]).unwrap();
     let apply = "apply --optimizer adam --device cpu --params p --out o --state-out t --grads g0";
     for (grads, parts) in [
-        ("unknown", &["unknown: `c`", "no parameter"][..]),
+        ("unknown", &["unknown: `c`", "without a parameter"][..]),
         ("shape", &["shape: `b`", "[3]", "[1, 3]"]),
-        ("half", &["half: `a`", "F16", "F32 is needed"]),
+        ("half", &["half: `a`", "F16", "F32 is required"]),
         ("text", &["text: ", "safetensors"]),
         ("short", &["short: ", "safetensors"]),
         ("missing", &["missing: "]),
@@ -556,11 +559,11 @@ fn files_that_do_not_belong_together_are_refused() {
     let square = [("a.exp_avg_sq", Dtype::F32, &[2][..], &[0.0, 0.0][..])];
     let moments = [avg, square].concat();
     for (state, parts) in [
-        (step.to_vec(), &["state: `a.step` is there without `a.exp_avg`, `a.exp_avg_sq`"][..]),
-        (moments.clone(), &["`a.exp_avg` is there without `a.step`"]),
+        (step.to_vec(), &["state: `a.step` is present without `a.exp_avg`, `a.exp_avg_sq`"][..]),
+        (moments.clone(), &["`a.exp_avg` is present without `a.step`"]),
         ([avg, step].concat(), &["without `a.exp_avg_sq`"]),
-        (vec![("c.step", Dtype::F64, &[][..], &[1.0][..])], &["`c.step`", "no parameter"]),
-        (vec![("step", Dtype::F64, &[][..], &[1.0][..])], &["`step`", "no parameter"]),
+        (vec![("c.step", Dtype::F64, &[][..], &[1.0][..])], &["`c.step`", "without a parameter"]),
+        (vec![("step", Dtype::F64, &[][..], &[1.0][..])], &["`step`", "without a parameter"]),
         (
             vec![("a.sum", Dtype::F32, &[2][..], &[1.0, 1.0][..])],
             &["`a.sum`", "adam", "exp_avg, exp_avg_sq, step"],
@@ -578,7 +581,10 @@ fn files_that_do_not_belong_together_are_refused() {
             [&moments[..], &[("a.step", Dtype::F64, &[2][..], &[1.0, 1.0][..])]].concat(),
             &["`a.step`", "[2]"],
         ),
-        ([&moments[..], &[("a.step", Dtype::F16, &[][..], &[1.0][..])]].concat(), &["`a.step` is F16"]),
+        (
+            [&moments[..], &[("a.step", Dtype::F16, &[][..], &[1.0][..])]].concat(),
+            &["`a.step` has the type F16"],
+        ),
     ] {
         save_with(&path("state"), &state, None);
         refused(folder.path(), &format!("{apply} --state state"), parts);
@@ -633,10 +639,10 @@ fn learning_rates_that_are_none_are_refused_by_their_line() {
 fn outputs_that_cannot_be_written_are_refused_before_anything_is_read() {
     let folder = two();
     let apply = "apply --optimizer adam --device cpu --params p --grads g0 g1 --out";
-    // Neither is a file of tensors: no input is looked at.
+    // The inputs do not exist: outputs are checked first.
     std::fs::create_dir(folder.path().join("dir")).unwrap();
     let unread = "apply --optimizer adam --device cpu --params none --grads none --out";
-    refused(folder.path(), &format!("{unread} no/o"), &["--out no/o", "no such folder"]);
+    refused(folder.path(), &format!("{unread} no/o"), &["--out no/o", "its directory does not exist"]);
     refused(folder.path(), &format!("{unread} dir"), &["--out dir"]);
     refused(folder.path(), &format!("{unread} o --state-out no/s"), &["--state-out no/s"]);
     refused(folder.path(), &format!("{apply} g1"), &["--out g1", "overwrite"]);

@@ -1,11 +1,11 @@
-//! The commands `bench` and `compare` as a user runs them, on sizes that take no time.
+//! Tests of `bench` and `compare`, with small sizes.
 
 use crate::command;
 
 use command::{Outcome, devices, folder, json, names, number, numbers, refused, refused_whole, run};
 use serde_json::{Value, json};
 
-/// Everything, on as little as there is.
+/// All benchmarks, with the smallest sizes.
 const TINY: &str = "--sizes 1000,64x5 --rule adam,sgd --time-budget 0 --stream 2^20";
 
 #[test]
@@ -101,9 +101,12 @@ fn page_and_table_are_files_of_their_own() {
 fn bad_sizes_and_numbers_are_refused_with_what_is_wrong() {
     let refusals: [(&str, &[&str]); 11] = [
         ("bench step --sizes 0", &["`0`", "1 to 2^40"]),
-        ("bench step --sizes 12q", &["`12q` is no size"]),
+        ("bench step --sizes 12q", &["`12q` is not a size"]),
         ("bench step --sizes 2^99", &["2^99"]),
-        ("bench step --sizes 8x8 --stream 2^20 --device cpu", &["8x8", "a step has parameters"]),
+        (
+            "bench step --sizes 8x8 --stream 2^20 --device cpu",
+            &["8x8", "the size of a step is one number"],
+        ),
         ("bench gradient --sizes 8x2^30", &["8x2^30"]),
         (
             "bench step --device cpu --rule adam --sizes 2^40",
@@ -120,10 +123,10 @@ fn bad_sizes_and_numbers_are_refused_with_what_is_wrong() {
     }
     let folder = folder(&[]);
     refused_whole(&folder, "bench step --html a --csv a", &["--csv a", "overwrite"]);
-    refused_whole(&folder, "bench step --csv none/a", &["none/a", "folder"]);
+    refused_whole(&folder, "bench step --csv none/a", &["none/a", "directory"]);
 }
 
-/// A file of one row, whose samples are `by` times as long.
+/// A report with one row, whose samples are `by` times as long.
 fn file(by: f64) -> String {
     let samples: Vec<f64> = (0..20).map(|i| by * 1e-3 * (1.0 + 0.002 * f64::from(i % 5))).collect();
     let row = |work: &str, samples: &[f64]| {
@@ -163,7 +166,7 @@ fn other_files_are_refused() {
     refused(&folder, "compare folder a", &["folder: "]);
 }
 
-/// The same file, changed.
+/// The same report, modified.
 fn changed(change: impl FnOnce(&mut serde_json::Value)) -> String {
     let mut value: serde_json::Value = serde_json::from_str(&file(1.0)).unwrap();
     change(&mut value);
@@ -181,7 +184,11 @@ fn times_that_no_clock_measured_are_refused() {
             "{what}: row 2 (epoch adam of 4096, cpu, 1 thread, hot): number 1 of `samples` is {said}, "
         );
         for arguments in [format!("{what} a"), format!("a {what}"), format!("{what} {what} --json")] {
-            refused(&folder, &format!("compare {arguments}"), &[&row, "a time is above 0 s and finite"]);
+            refused(
+                &folder,
+                &format!("compare {arguments}"),
+                &[&row, "a time must be above 0 s and finite"],
+            );
         }
     }
     let copies = changed(|file| file["rows"][0]["beside"] = json!(vec![0.0; 20]));
@@ -189,7 +196,7 @@ fn times_that_no_clock_measured_are_refused() {
     refused(&folder, "compare a copies", &["copies: row 1 (step", "number 1 of `beside` is 0.0"]);
 }
 
-/// A thousand rows of the same work against a thousand would be a million lines.
+/// Comparing a thousand rows of the same benchmark with a thousand would give a million lines.
 #[test]
 fn a_row_is_there_once() {
     let many = changed(|file| {
@@ -198,7 +205,7 @@ fn a_row_is_there_once() {
     });
     let folder = folder(&[("a", &file(1.0)), ("many", &many)]);
     for arguments in ["many many", "a many", "many a"] {
-        let parts = ["many: rows 1 and 3 are of the same work (step adam of 4096, cpu, 1 thread, hot)"];
+        let parts = ["many: rows 1 and 3 are both of step adam of 4096, cpu, 1 thread, hot"];
         refused(&folder, &format!("compare {arguments}"), &parts);
     }
 }
@@ -222,7 +229,7 @@ fn many_works_are_compared_in_no_time() {
     );
 }
 
-/// What a row says of its visits is not believed where it does not add up.
+/// Inconsistent visits in a row are not trusted.
 #[test]
 fn visits_that_do_not_add_up_are_not_believed() {
     let visits = changed(|file| file["rows"][0]["visits"] = json!([u64::MAX, 21]));

@@ -1,4 +1,4 @@
-//! Which column is what: in training, and of other files in predictions.
+//! Roles of columns: in training, and in files for predictions.
 
 use crate::command::{Outcome, folder, json, names, number, numbers, refused, run, wait_until};
 use serde_json::json;
@@ -6,7 +6,7 @@ use std::path::Path;
 
 const FIT: &str = "--device cpu --optimizer adam --lr 0.05 --epochs 500";
 
-/// A column of a file, made of y, a and b.
+/// A column of a file, computed from y, a and b.
 type Column<'a> = &'a dyn Fn(&[f64; 3]) -> f64;
 
 /// y = 2 a − b + 1.
@@ -56,7 +56,7 @@ fn predictions_of_a_file_without_names_know_the_places_of_training() {
     let (one, zero) = (|_: &[f64; 3]| 1.0, |_: &[f64; 3]| 0.0);
     let at = |name: &str| path.join(name);
     npy(&at("features.npy"), &[&a, &b]);
-    // The columns that it was trained on, the options, and files that lack some of them with what they need.
+    // The training columns, the options, and files that lack some columns, with their options.
     let cases: &[(&[Column], &str)] = &[
         (&[&y, &a, &b], "--target x1"),
         (&[&a, &y, &b], "--target x2"),
@@ -72,7 +72,7 @@ fn predictions_of_a_file_without_names_know_the_places_of_training() {
         close(&predictions(path, "m.safetensors d.npy"), rows().iter().map(y));
         close(&predictions(path, "m.safetensors features.npy"), rows().iter().map(y));
     }
-    // Which column is missing is not certain.
+    // It is ambiguous which column is missing.
     npy(&at("d.npy"), &[&y, &a, &b, &one]);
     json(path, &format!("fit d.npy --target x1 --sample-weight x4 {FIT} --out m.safetensors --json"));
     npy(&at("d.npy"), &[&a, &b, &one]);
@@ -96,7 +96,7 @@ fn an_offset_may_be_anywhere_in_a_file_without_names() {
     close(&predictions(path, "m.safetensors e.npy --offset x1"), rows().iter().map(target));
     npy(&path.join("e.npy"), &[&a, &b, &offset]);
     close(&predictions(path, "m.safetensors e.npy --offset x3"), rows().iter().map(target));
-    refused(path, "predict m.safetensors d.npy", &["was trained with an offset"]);
+    refused(path, "predict m.safetensors d.npy", &["was trained with offsets"]);
 }
 
 #[test]
@@ -150,8 +150,8 @@ fn the_target_is_the_last_column_that_is_nothing_else() {
     let fit = "fit d.csv --device cpu --epochs 1";
     let outcome = run(&folder, &format!("{fit} --sample-weight w"));
     assert!(outcome.stdout.contains("target y; features x; weight w"), "{}", outcome.stdout);
-    refused(&folder, &format!("{fit} --exclude y --target y"), &["`y` cannot be two things"]);
-    refused(&folder, &format!("{fit} --features z"), &["0 columns are called `z`"]);
+    refused(&folder, &format!("{fit} --exclude y --target y"), &["`y` is named for two roles"]);
+    refused(&folder, &format!("{fit} --features z"), &["0 columns are named `z`"]);
     refused(&folder, &format!("{fit} --exclude x,y,w"), &["has no target"]);
 }
 
@@ -159,7 +159,7 @@ fn the_target_is_the_last_column_that_is_nothing_else() {
 fn columns_of_one_name_are_refused_where_they_are_used() {
     let folder = folder(&[("d.csv", "a,a,b,y\n1,2,3,4\n2,3,4,5\n"), ("e.csv", "a,,,y\n1,2,3,4\n")]);
     let fit = "--device cpu --optimizer adam --epochs 1 --out m.safetensors";
-    refused(&folder, &format!("fit d.csv {fit}"), &["2 columns are called `a`"]);
+    refused(&folder, &format!("fit d.csv {fit}"), &["2 columns are named `a`"]);
     refused(&folder, &format!("fit e.csv {fit}"), &["column 2 has no name"]);
     json(&folder, &format!("fit d.csv --features b {fit} --json"));
     assert_eq!(predictions(folder.path(), "m.safetensors d.csv").len(), 2);
@@ -223,9 +223,9 @@ fn a_header_is_recognised_or_refused_by_rule() {
     refused(
         &folder,
         &format!("fit h.csv {fit}"),
-        &["the first line holds numbers", "`63,,145,1`", "--no-header"],
+        &["the first line has numbers", "`63,,145,1`", "--no-header"],
     );
-    refused(&folder, &format!("fit h.csv --on-bad-row skip {fit}"), &["the first line holds numbers"]);
+    refused(&folder, &format!("fit h.csv --on-bad-row skip {fit}"), &["the first line has numbers"]);
     refused(
         &folder,
         &format!("fit h.csv --no-header {fit}"),
@@ -237,7 +237,7 @@ fn a_header_is_recognised_or_refused_by_rule() {
     assert_eq!(report["data"]["target"], "x4");
     let predicted = run(&folder, "predict m.safetensors h.csv --no-header --on-bad-row skip");
     assert_eq!((predicted.code, predicted.stdout.lines().count()), (0, 5), "{}", predicted.stderr);
-    refused(&folder, &format!("fit years.csv {fit}"), &["the first line holds numbers"]);
+    refused(&folder, &format!("fit years.csv {fit}"), &["the first line has numbers"]);
     let report = json(&folder, &format!("fit years.csv --header {fit}"));
     assert_eq!(report["data"]["feature_names"], json!(["2019", "2020"]));
     assert_eq!(numbers(&report["runs"][0]["weights"]).len(), 2);
@@ -287,7 +287,7 @@ fn a_file_that_changes_while_it_is_streamed_ends_the_run_with_its_checkpoint() {
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(2), "{stderr}");
     assert!(stderr.contains("rows.npy: was changed while it was read"), "{stderr}");
-    // The last checkpoint is of the rows that it began with alone: with these it goes on to the same bits.
+    // The last checkpoint belongs to the original rows: with these the run resumes to the same bits.
     ramp(&path.join("rows.npy"), 1.0);
     let steps = saved().unwrap() + 20;
     let resumed = json(path, &format!("{} {saving} --resume", fit(steps)));

@@ -1,4 +1,4 @@
-//! The command as a user runs it.
+//! Helpers that run the command.
 
 #![allow(dead_code, reason = "every test file uses its own part of this")]
 
@@ -9,10 +9,10 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// Longer than anything here takes on a machine that has much else to do: it only ends a test that hangs.
+/// Timeout for tests that hang: longer than any test takes on a busy machine.
 pub const HANG: Duration = Duration::from_secs(30 * 60);
 
-/// How a run of the command ended.
+/// The result of a run of the command.
 pub struct Outcome {
     pub code: i32,
     pub stdout: String,
@@ -39,7 +39,7 @@ pub fn json(folder: impl AsRef<Path>, arguments: &str) -> Value {
     serde_json::from_str(&stdout).unwrap_or_else(|error| panic!("{arguments}: {error}: {stdout}"))
 }
 
-/// Runs the command, which must refuse what it was given, print nothing, and say each of `parts`.
+/// Runs the command, which must fail with exit code 2, print nothing to standard output, and report each of `parts`.
 #[track_caller]
 pub fn refused(folder: impl AsRef<Path>, arguments: &str, parts: &[&str]) {
     let outcome = run(folder, arguments);
@@ -49,7 +49,7 @@ pub fn refused(folder: impl AsRef<Path>, arguments: &str, parts: &[&str]) {
     }
 }
 
-/// Those of [`refused`], in which the folder must stay as it was.
+/// Like [`refused`], and the directory must stay unchanged.
 #[track_caller]
 pub fn refused_whole(folder: impl AsRef<Path>, arguments: &str, parts: &[&str]) {
     let before = names(&folder);
@@ -57,7 +57,7 @@ pub fn refused_whole(folder: impl AsRef<Path>, arguments: &str, parts: &[&str]) 
     assert_eq!(names(&folder), before, "{arguments}");
 }
 
-/// Waits for what must happen.
+/// Waits for a condition.
 #[track_caller]
 pub fn wait_until(what: &str, mut happened: impl FnMut() -> bool) {
     let started = Instant::now();
@@ -67,7 +67,7 @@ pub fn wait_until(what: &str, mut happened: impl FnMut() -> bool) {
     }
 }
 
-/// What a folder holds.
+/// The names in a directory.
 pub fn names(folder: impl AsRef<Path>) -> Vec<String> {
     let entries = folder.as_ref().read_dir().unwrap();
     let mut names: Vec<String> =
@@ -92,9 +92,9 @@ pub fn devices() -> Vec<&'static str> {
 }
 
 pub fn number(value: &Value) -> f64 {
-    value.as_f64().unwrap_or_else(|| panic!("{value} is no number"))
+    value.as_f64().unwrap_or_else(|| panic!("{value} is not a number"))
 }
 
 pub fn numbers(value: &Value) -> Vec<f64> {
-    value.as_array().unwrap_or_else(|| panic!("{value} is no list")).iter().map(number).collect()
+    value.as_array().unwrap_or_else(|| panic!("{value} is not a list")).iter().map(number).collect()
 }

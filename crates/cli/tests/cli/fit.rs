@@ -1,5 +1,4 @@
-//! `fit` as a user runs it: what each flag does, which do not go together, and that `predict` gives what
-//! was fitted.
+//! Tests of `fit`: every flag, conflicting flags, and agreement with `predict`.
 
 use crate::{command, common};
 
@@ -9,10 +8,10 @@ use serde_json::Value;
 use std::fmt::Write;
 use tempfile::TempDir;
 
-/// The folder of the package, which Cargo runs tests in.
+/// The directory of the package, in which Cargo runs tests.
 const HERE: &str = ".";
 
-/// A file of features `a`, `b` on scales of their own, and what depends on them.
+/// A file of features `a` and `b` with different scales, and columns that depend on them.
 fn data() -> TempDir {
     let mut random = Random(5);
     let mut text = "a,b,y,z,label,count,days,weight\n".to_string();
@@ -40,7 +39,7 @@ fn cells(text: &str, name: &str) -> Vec<f64> {
     text.lines().skip(1).map(|line| line.split(',').nth(at).unwrap().parse().unwrap()).collect()
 }
 
-/// The scores of rows of `a` and `b` by the weights that were printed, of one output.
+/// The scores of the rows of `a` and `b` for one output, by the printed weights.
 fn scores(report: &Value, weights: &[f64], intercept: f64, x: [&[f64]; 2]) -> Vec<f64> {
     let scaling = &report["data"]["scaling"];
     let (mean, scale) = match scaling.is_null() {
@@ -51,7 +50,7 @@ fn scores(report: &Value, weights: &[f64], intercept: f64, x: [&[f64]; 2]) -> Ve
     (0..x[0].len()).map(|i| weights[0] * scaled(0, i) + weights[1] * scaled(1, i) + intercept).collect()
 }
 
-/// What `predict` says of a file with the model `m`, without the header.
+/// The output of `predict` for a file with the model `m`, without the header.
 #[track_caller]
 fn predicted(folder: &TempDir, flags: &str) -> String {
     let outcome = run(folder, &format!("predict m data.csv {flags}"));
@@ -77,7 +76,7 @@ fn a_logistic_model_predicts_the_labels_of_its_file() {
         let folder = data();
         let fit = "fit data.csv --loss logistic --target label --standardize --optimizer adam --lr 0.1";
         let flags = "--epochs 60 --out m --json";
-        // Only the features that the target is made of.
+        // Only the features on which the target depends.
         let text = std::fs::read_to_string(folder.path().join("data.csv")).unwrap();
         let columns = |line: &str| {
             let cells: Vec<&str> = line.split(',').collect();
@@ -124,7 +123,7 @@ fn a_poisson_model_predicts_counts_of_an_exposure() {
         assert_near(device, &cells(&predicted(&folder, "--exposure days"), "prediction"), &expected);
         let metrics = &report["runs"][0]["metrics"];
         assert!(number(&metrics["d2"]) > 0.5, "{device}: {metrics}");
-        refused(&folder, "predict m data.csv", &["was trained with an offset"]);
+        refused(&folder, "predict m data.csv", &["was trained with offsets"]);
     }
 }
 
@@ -219,7 +218,7 @@ fn rows_that_are_never_stored_lead_to_the_same_weights() {
             let fit = format!("{SYNTHETIC} --device {device} {flags}");
             for fit in [fit.replace("--samples 12000", "--samples 500"), fit] {
                 assert_eq!(
-                    json(HERE, &format!("{fit} --virtual"))["runs"][0]["weights"],
+                    json(HERE, &format!("{fit} --on-the-fly"))["runs"][0]["weights"],
                     json(HERE, &fit)["runs"][0]["weights"],
                     "{fit}"
                 );
@@ -304,7 +303,7 @@ fn a_device_needs_memory_for_what_is_there_at_a_time() {
 #[test]
 fn what_no_memory_holds_is_refused_with_numbers() {
     let fit = "fit --device cpu --samples 10000000000 --steps 1";
-    refused(HERE, fit, &["10000000000 rows × 64 features need", "GB are available", "--virtual"]);
+    refused(HERE, fit, &["10000000000 rows × 64 features need", "GB are available", "--on-the-fly"]);
 }
 
 #[test]
@@ -313,7 +312,7 @@ fn a_report_tells_of_submissions() {
         return;
     }
     let report =
-        json(HERE, "fit --device gpu --virtual --samples 300000 --steps 20 --optimizer sgd --json");
+        json(HERE, "fit --device gpu --on-the-fly --samples 300000 --steps 20 --optimizer sgd --json");
     let submissions = &report["runs"][0]["submissions"];
     let [count, longest, budget] =
         ["count", "longest_seconds", "budget_seconds"].map(|key| number(&submissions[key]));
@@ -327,8 +326,7 @@ fn a_row_that_cannot_be_used_is_left_out_and_told_of() {
     refused(&folder, fit, &["data.csv: line 3, row 2, column `b`: `x`"]);
     let outcome = run(&folder, &format!("{fit} --on-bad-row skip --json"));
     assert_eq!(outcome.code, 0, "{}", outcome.stderr);
-    for part in ["2 rows were left out:", "line 3, row 2, column `b`: `x`", "line 6, row 5, column `b`"]
-    {
+    for part in ["2 rows were skipped:", "line 3, row 2, column `b`: `x`", "line 6, row 5, column `b`"] {
         assert!(outcome.stderr.contains(part), "{part}: {}", outcome.stderr);
     }
     let report: Value = serde_json::from_str(&outcome.stdout).unwrap();
@@ -359,7 +357,7 @@ fn a_penalty_makes_weights_small_or_zero() {
         assert!(size(&weights) < size(&free), "{flags}: {weights:?}");
         assert_eq!(weights.contains(&0.0), l1 > 0.01, "{flags}: {weights:?}");
     }
-    // RMSprop has an alpha of its own.
+    // RMSprop has its own alpha.
     json(
         HERE,
         &format!("{SYNTHETIC} --device cpu --optimizer rmsprop --penalty l1 --rmsprop-alpha 0.9"),
@@ -392,7 +390,7 @@ fn schedules_average_and_order_change_what_is_learned() {
             assert!(!seen.contains(&weights), "{device}: {flags} changes nothing");
             seen.push(weights);
         }
-        // A constant rate is the default, and the seed is that of an order that was not asked for.
+        // A constant learning rate is the default, and the seed belongs to an order that was not requested.
         for flags in ["--learning-rate constant", "--shuffle-seed 1"] {
             assert_eq!(json(HERE, &format!("{fit} {flags}"))["runs"][0]["weights"], seen[0], "{flags}");
         }
@@ -418,7 +416,7 @@ fn training_stops_early_where_asked() {
             assert_eq!(run["validation"].is_object(), flags.contains("early"), "{flags}");
             assert_eq!(report["data"]["samples"], rows);
         }
-        // Nine batches of the rows that are left are an epoch, or five.
+        // An epoch has nine batches of the remaining rows, or five.
         for (flags, epoch) in [("", 9), ("--validation-fraction 0.5", 5)] {
             let report = of(&format!("--early-stopping {flags}"));
             assert_eq!(report["runs"][0]["updates"].as_u64().unwrap() % epoch, 0, "{flags}: {report}");
@@ -490,7 +488,7 @@ fn what_does_not_go_together_is_named() {
         ("--tol -1", &["--tol is -1"]),
         ("--average 1", &["decay is 1"]),
         ("--epochs 1 --steps 1", &["--epochs", "--steps"]),
-        ("--virtual", &["--virtual goes with synthetic data", "`data.csv`"]),
+        ("--on-the-fly", &["--on-the-fly goes with synthetic data", "`data.csv`"]),
         ("--samples 5", &["--samples goes with synthetic data"]),
         ("--offset a --exposure b", &["--offset", "--exposure"]),
         ("--offset y", &["`y`", "two things"]),
@@ -516,7 +514,7 @@ fn what_does_not_go_together_is_named() {
     ] {
         refused(HERE, &format!("fit --samples 10 --device cpu {flags}"), parts);
     }
-    refused(HERE, "fit --virtual --device-memory 100", &["--virtual", "--device-memory"]);
+    refused(HERE, "fit --on-the-fly --device-memory 100", &["--on-the-fly", "--device-memory"]);
     refused(HERE, "fit blog --device cpu --seed 1", &["--seed goes with", "`blog`"]);
 }
 

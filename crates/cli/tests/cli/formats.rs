@@ -1,5 +1,5 @@
-//! The same rows in every format, compressed or not, from a file or a pipe: `fit`, `predict` and `sweep` come
-//! to the same numbers.
+//! The same rows in every format, compressed or not, from a file or a pipe: `fit`, `predict` and `sweep` give the same
+//! numbers.
 
 use crate::command::{HANG, folder, json, number};
 use assert_cmd::Command;
@@ -7,7 +7,7 @@ use serde_json::Value;
 use std::io::{Cursor, Write};
 use std::path::Path;
 
-/// y = 2 a − b + 1, of numbers that every format has exactly.
+/// y = 2 a − b + 1, with numbers that are exact in every format.
 fn rows() -> Vec<[f64; 3]> {
     let row = |i: i32| {
         let (a, b) = (f64::from(i * 7 % 23) / 8.0, f64::from(i * 5 % 17) / 4.0 - 2.0);
@@ -43,7 +43,7 @@ fn table() -> Vec<u8> {
     npy("(60, 3)", rows().as_flattened())
 }
 
-/// X and y apart, as `numpy.savez_compressed` has them.
+/// Separate X and y, as written by `numpy.savez_compressed`.
 fn npz() -> Vec<u8> {
     let x: Vec<f64> = rows().iter().flat_map(|row| row[..2].to_vec()).collect();
     let y: Vec<f64> = rows().iter().map(|row| row[2]).collect();
@@ -85,7 +85,7 @@ fn gzip(bytes: impl AsRef<[u8]>) -> Vec<u8> {
 
 fn files() -> Vec<(&'static str, Vec<u8>)> {
     let csv = text(",", ".");
-    // Members of gzip one after the other are one file.
+    // Concatenated gzip members are one file.
     let (start, end) = csv.split_at(csv.len() / 2);
     let mut files = vec![
         ("d.csv", csv.clone().into_bytes()),
@@ -121,7 +121,7 @@ fn files() -> Vec<(&'static str, Vec<u8>)> {
 const FIT: &str =
     "--device cpu --optimizer adam --lr 0.05 --epochs 30 --batch-size 10 --json --out m.safetensors";
 
-/// What a fit comes to.
+/// The result of a fit.
 fn fitted(report: &Value) -> Vec<Value> {
     let run = &report["runs"][0];
     ["updates", "initial_loss", "loss", "weights", "intercept"].map(|key| run[key].clone()).into()
@@ -158,7 +158,7 @@ fn rows_come_to_the_same_numbers_in_every_format_and_through_a_pipe() {
         let whole = from(name, b"");
         let expected = expected.get_or_insert_with(|| whole.clone());
         assert_eq!(whole, *expected, "{name}");
-        // What is compressed or binary says itself what it is; svmlight looks like nothing else.
+        // Compressed and binary formats are recognised by their first bytes, svmlight by its lines.
         assert_eq!(from("-", &bytes), *expected, "{name} as -");
         if cfg!(target_os = "linux") {
             assert_eq!(from("/dev/stdin", &bytes), *expected, "{name} as /dev/stdin");

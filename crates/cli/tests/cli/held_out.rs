@@ -1,4 +1,4 @@
-//! Rows that are held out: which they are, and what early stopping goes by where they have no score.
+//! Held-out rows: their selection, and early stopping if their score is undefined.
 
 use crate::command;
 
@@ -9,7 +9,7 @@ const CLAIMS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/data/clai
 const WEIGHTED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/data/weighted.csv");
 const SORTED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/data/sorted.csv");
 
-/// A fit that must succeed: its first run, and what it said beside it.
+/// Runs a fit that must succeed: its first run, and standard error.
 #[track_caller]
 fn fitted(arguments: &str) -> (Value, String) {
     let outcome = run(folder(&[]), arguments);
@@ -29,7 +29,7 @@ fn training_goes_on_by_the_loss_where_held_out_counts_are_all_zero() {
             assert_eq!(run["early_stopping"]["criterion"], "held_out_loss", "{device} {seed}: {run}");
             assert_eq!(run["early_stopping"]["undefined"], "constant_target", "{device} {seed}: {run}");
             assert_eq!(said.matches("d2 is undefined").count(), 1, "{said}");
-            // The optimum of all rows has 0.197; five epochs come to 0.52.
+            // The optimum over all rows is 0.197; five epochs reach 0.52.
             assert!(number(&run["updates"]) > 60.0, "{device} {seed}: {run}");
             assert!(number(&run["loss"]) < 0.3, "{device} {seed}: {run}");
             let validation = &run["validation"];
@@ -50,7 +50,7 @@ fn two_optimizers_say_once_what_they_go_by() {
 #[test]
 fn training_goes_on_where_rows_held_out_weigh_nothing() {
     for device in devices() {
-        // With the first seed no row held out has a weight, with the second one has.
+        // With the first seed all held-out rows have weight 0, with the second one row has a weight.
         for (seed, criterion, undefined) in
             [(1, "training_loss", "no_weight"), (0, "held_out_loss", "constant_target")]
         {
@@ -90,7 +90,7 @@ fn one_row_or_one_value_held_out_has_a_loss() {
 
 #[test]
 fn a_class_alone_has_an_accuracy() {
-    // Of 200 rows 20 are of class 1: one row is of one class.
+    // 20 of 200 rows are of class 1; a single held-out row has one class.
     for device in devices() {
         let (run, said) = fitted(&format!(
             "fit {SORTED} --loss logistic --optimizer adam --lr 0.1 --epochs 50 --early-stopping \
@@ -101,7 +101,7 @@ fn a_class_alone_has_an_accuracy() {
     }
 }
 
-/// In memory, read from the file again and again, and begun by the one and gone on with by the other.
+/// In memory, streamed, and started in one way and resumed in the other.
 #[test]
 fn held_out_rows_are_those_of_the_seed_wherever_rows_are() {
     for device in devices() {

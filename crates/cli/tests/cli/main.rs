@@ -1,19 +1,20 @@
-//! The command as a user runs it.
+//! Tests of the command as a program.
 
 mod apply;
 mod bench;
+mod checkpoints;
 mod columns;
 mod command;
 #[path = "../../../../tests/common/mod.rs"]
 mod common;
 #[path = "../../../../tests/common/damage.rs"]
 mod damage;
+mod degenerate;
 mod fit;
 mod formats;
 #[path = "../../../../tests/common/golden.rs"]
 mod golden;
 mod held_out;
-mod keeping;
 mod memory;
 mod outputs;
 mod predict;
@@ -21,5 +22,4 @@ mod scales;
 mod shaders;
 mod streams;
 mod sweep;
-mod unusual;
 mod verify;

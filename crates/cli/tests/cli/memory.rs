@@ -1,11 +1,11 @@
-//! Limits of memory that are not the machine's.
+//! Memory limits of the process.
 
 #![cfg(target_os = "linux")]
 
 use crate::command::{devices, folder};
 use std::process::Command;
 
-/// Runs the command with so many kB of address space: it must be refused, with what is needed and what there is.
+/// Runs the command with limited address space: it must fail, and report the required and the available memory.
 #[track_caller]
 fn refused(kb: u64, arguments: &str, parts: &[&str]) {
     let folder = folder(&[]);
@@ -21,11 +21,12 @@ fn refused(kb: u64, arguments: &str, parts: &[&str]) {
 #[test]
 fn what_a_limit_of_the_process_does_not_allow_is_refused_with_both_numbers() {
     let fit = "fit synthetic --samples 4000000 --optimizer adam --steps 20";
-    let parts = ["4000000 rows × 64 features need 1.0 GB of memory, and ", " are available: --virtual"];
+    let parts =
+        ["4000000 rows × 64 features need 1.0 GB of memory, and ", " are available: --on-the-fly"];
     refused(1_000_000, &format!("{fit} --device cpu"), &parts);
     if devices().contains(&"gpu") {
-        // Of the address space a driver takes a part, which decides what is counted first.
-        let parts = [" bytes of memory, and ", " available", "--virtual needs none for rows"];
+        // A driver uses a part of the address space, which determines the check that fails first.
+        let parts = [" bytes of memory, and ", " available", "--on-the-fly needs none for rows"];
         refused(1_000_000, &format!("{fit} --device gpu"), &parts);
     }
     let bench =

@@ -1,4 +1,4 @@
-//! Results of which one cannot be written: all others are there and whole.
+//! If one result cannot be written, all others are written completely.
 
 #![cfg(target_os = "linux")]
 
@@ -12,7 +12,7 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_wgpu-optim");
 /// A log of 6 KB, and a plot, a model and a checkpoint of less.
 const FIT: &str = "fit blog --device cpu --optimizer adam --epochs 20 --json";
 
-/// Runs a script that has the program as `$P` and the fit as `$FIT`, where file systems can be mounted if `mounts`.
+/// Runs a script with the program as `$P` and the fit as `$FIT`; with `mounts`, in a namespace that can mount file systems.
 fn shell(folder: &Path, mounts: bool, script: &str) -> Outcome {
     let mut command = match mounts {
         true => Command::new("unshare"),
@@ -34,7 +34,7 @@ fn shell(folder: &Path, mounts: bool, script: &str) -> Outcome {
     Outcome { code: output.status.code().unwrap_or(-1), stdout, stderr }
 }
 
-/// Where the results of a run go, apart from what is to fail.
+/// The directory of all results except the failing one.
 const RESULTS: [(&str, &str); 4] = [
     ("log", "--log FOLDER/log.csv"),
     ("plot", "--plot FOLDER/plot.svg"),
@@ -48,7 +48,7 @@ fn flags(failing: &str, bad: &str) -> String {
     RESULTS.map(|(name, flag)| flag.replace("FOLDER", place(name))).join(" ")
 }
 
-/// Whether each result but the failing one is there and whole.
+/// Whether each result except the failing one is complete.
 fn check_others(folder: &Path, failing: &str, stdout: Option<&str>) {
     let read = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap();
     if failing != "log" {
@@ -86,7 +86,7 @@ fn a_full_disk_under_one_result_takes_no_other_with_it() {
     let mounts = can_mount();
     for (failing, _) in RESULTS.iter().filter(|_| mounts) {
         let folder = folder(&[]);
-        // The log begins: there is room for its first page.
+        // The first page of the log still fits.
         let room = if *failing == "log" { 60 } else { 64 };
         let script = format!(
             "mkdir full; mount -t tmpfs -o size=64k none full; head -c {room}k /dev/zero >full/fill; \
@@ -112,7 +112,7 @@ fn a_full_or_closed_standard_output_takes_no_file_with_it() {
     assert_eq!(outcome.code, 2, "{}", outcome.stderr);
     assert_eq!(outcome.stderr, "error: standard output: No space left on device (os error 28)\n");
     check_others(full.path(), "stdout", None);
-    // The reader is gone before anything is written; nothing can be written to what is open for reading alone.
+    // The reader has closed the pipe; standard output is open for reading only.
     let gone = "(sleep 0; exec $P $FIT FLAGS; ) 2>err | exec true; cat err >&2; test ! -s err";
     for script in [gone, "exec $P $FIT FLAGS </dev/null 1</dev/null"] {
         let folder = folder(&[]);
@@ -125,9 +125,9 @@ fn a_full_or_closed_standard_output_takes_no_file_with_it() {
 #[test]
 fn a_named_pipe_in_the_place_of_a_result_is_refused_before_training() {
     for (failing, part) in [
-        ("log", "log.csv: is there and is not a regular file"),
-        ("plot", "plot.svg: is there and is not a regular file"),
-        ("model", "model.safetensors: is there and is not a regular file"),
+        ("log", "log.csv: exists and is not a regular file"),
+        ("plot", "plot.svg: exists and is not a regular file"),
+        ("model", "model.safetensors: exists and is not a regular file"),
         ("checkpoint", "kept/lock: it is not a regular file"),
     ] {
         let folder = folder(&[]);
@@ -159,7 +159,7 @@ fn what_cannot_be_written_is_found_before_training() {
     let cases = [
         ("--out m/", "--out m/: is not the name of a file"),
         ("--out ./m/.", "is not the name of a file"),
-        ("--out none/m", "there is no such folder"),
+        ("--out none/m", "its directory does not exist"),
         ("--log a.svg --plot a.svg", "would overwrite the data or another output"),
         ("--log a --out a.partial", "would overwrite the data or another output"),
         ("--checkpoint c --out c/lock", "has a name that the checkpoints in this folder use"),
@@ -174,11 +174,7 @@ fn what_cannot_be_written_is_found_before_training() {
         command::refused_whole(&folder, &format!("{long} {flags}"), &[part]);
     }
     std::fs::create_dir_all(folder.path().join("run/report.json")).unwrap();
-    command::refused(
-        &folder,
-        &format!("{long} --run-dir run"),
-        &["run/report.json: is there and is not"],
-    );
+    command::refused(&folder, &format!("{long} --run-dir run"), &["run/report.json: exists and is not"]);
 }
 
 #[test]
@@ -213,7 +209,7 @@ fn a_folder_with_an_unfinished_file_of_another_program_is_left_as_it_is() {
     let unfinished = names(&folder).into_iter().filter(|name| name.starts_with(".wgpu-optim-"));
     assert_eq!(unfinished.count(), 1);
     begun.rename(&folder.path().join("predictions.csv")).unwrap();
-    // Beside a log alone it is looked for too.
+    // It is also detected with a log alone.
     std::fs::write(folder.path().join(".wgpu-optim-left"), "").unwrap();
     assert_eq!(run(&folder, &format!("{FIT} --log other.csv")).code, 0);
     assert!(!names(&folder).iter().any(|name| name.starts_with(".wgpu-optim-")));
@@ -240,7 +236,7 @@ fn a_log_has_one_writer_at_a_time() {
         "{}",
         second.stderr
     );
-    // Of a run that is gone the log is begun anew.
+    // The partial log of an ended run is replaced.
     assert_eq!(run(&folder, &format!("{FIT} --log log.csv")).code, 0);
     assert_eq!(names(&folder), ["log.csv"]);
 }

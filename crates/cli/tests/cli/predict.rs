@@ -1,4 +1,4 @@
-//! `predict` as a user runs it.
+//! Tests of `predict`.
 
 use crate::command;
 
@@ -11,7 +11,7 @@ use wgpu_optim::regression::Scaling;
 use wgpu_optim::regression::model_file::{Precision, SavedModel};
 use wgpu_optim::{Loss, Model};
 
-/// The lines of standard output of a run that must succeed and have nothing else to say.
+/// The lines of standard output of a run that must succeed with an empty standard error.
 #[track_caller]
 fn lines(folder: &TempDir, arguments: &str) -> Vec<String> {
     let Outcome { code, stdout, stderr } = run(folder, arguments);
@@ -39,7 +39,7 @@ fn model(loss: Loss, coef: &[f64], intercept: &[f64]) -> SavedModel {
     }
 }
 
-/// A folder with files and the model `m`.
+/// A directory with files and the model `m`.
 fn folder(model: &SavedModel, files: &[(&str, &str)]) -> TempDir {
     let folder = TempDir::new().unwrap();
     model.save(&folder.path().join("m")).unwrap();
@@ -64,7 +64,7 @@ fn features_go_by_their_names() {
     );
     assert_eq!(lines(&folder, "predict m d.csv"), ["prediction", "30.5", "-38.5"]);
     refused(&folder, "predict m other.csv", &["other.csv: there is no column `x1`"]);
-    refused(&folder, "predict m twice.csv", &["2 columns are called `x1`"]);
+    refused(&folder, "predict m twice.csv", &["2 columns are named `x1`"]);
 }
 
 #[test]
@@ -77,12 +77,12 @@ fn a_file_is_written_whole_or_not_at_all() {
     );
     refused(&folder, "predict m d.csv --out d.csv", &["--out d.csv", "overwrite"]);
     refused(&folder, "predict m d.csv --out m", &["--out m", "overwrite"]);
-    refused(&folder, "predict m d.csv --out no/o.csv", &["no such folder"]);
+    refused(&folder, "predict m d.csv --out no/o.csv", &["its directory does not exist"]);
     refused(&folder, "predict m d.csv --json", &["--out"]);
 
     let outcome = run(&folder, "predict m d.csv --on-bad-row skip --out o.csv --json");
     assert_eq!(outcome.code, 0, "{}", outcome.stderr);
-    assert!(outcome.stderr.contains("1 rows were left out:\n  line 3, row 2"), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("1 rows were skipped:\n  line 3, row 2"), "{}", outcome.stderr);
     let report: Value = serde_json::from_str(&outcome.stdout).unwrap();
     assert_eq!((&report["rows"], &report["skipped"]["count"]), (&2.into(), &1.into()));
     assert_eq!(report["skipped"]["first"][0]["line"], 3);
@@ -122,7 +122,7 @@ fn classes_have_labels_and_probabilities() {
     refused(
         &folder,
         "predict m d.csv --probabilities",
-        &["m: --probabilities needs classes", "poisson"],
+        &["m: --probabilities requires a classifier", "poisson"],
     );
 }
 
@@ -134,11 +134,11 @@ fn an_offset_is_added_to_the_scores() {
     assert_eq!(lines(&folder, "predict m d.csv --exposure days"), ["prediction", "1.0", "0.5"]);
     let e2 = 2f64.exp().to_string();
     assert_eq!(lines(&folder, "predict m d.csv --offset ln"), ["prediction", e2.as_str(), "1.0"]);
-    refused(&folder, "predict m d.csv", &["m: was trained with an offset"]);
-    refused(&folder, "predict m d.csv --exposure x1", &["`x1` cannot be two things"]);
-    refused(&folder, "predict m d.csv --exposure none", &["0 columns are called `none`"]);
+    refused(&folder, "predict m d.csv", &["m: was trained with offsets"]);
+    refused(&folder, "predict m d.csv --exposure x1", &["`x1` is named for two roles"]);
+    refused(&folder, "predict m d.csv --exposure none", &["0 columns are named `none`"]);
     model(Loss::Poisson, &[1.0], &[0.0]).save(&folder.path().join("m")).unwrap();
-    refused(&folder, "predict m d.csv --exposure days", &["m: was trained without an offset"]);
+    refused(&folder, "predict m d.csv --exposure days", &["m: was trained without offsets"]);
 }
 
 #[test]
@@ -147,7 +147,7 @@ fn files_without_names_go_by_the_order_of_columns() {
     let folder = folder(&several, &[("d.svm", "9 2:3\n9 1:1\n"), ("wide.svm", "9 3:1\n")]);
     let expected = ["prediction_y1,prediction_y2", "0.0,3.5", "1.0,0.5"];
     assert_eq!(lines(&folder, "predict m d.svm"), expected);
-    refused(&folder, "predict m wide.svm", &["line 1:3", "the index 3 is not in 1 … 2"]);
+    refused(&folder, "predict m wide.svm", &["line 1:3", "the index 3 is outside 1 … 2"]);
     for (name, width) in [("d.npy", 2), ("with_target.npy", 3)] {
         let header = format!("{{'descr': '|i1', 'fortran_order': False, 'shape': (2, {width}), }}\n");
         let rows = if width == 2 { [0, 3, 1, 0].to_vec() } else { [0, 3, 9, 1, 0, 9].to_vec() };
@@ -188,7 +188,7 @@ fn a_reader_may_have_seen_enough() {
 fn what_is_no_model_is_refused() {
     let folder =
         folder(&model(Loss::Mse, &LINEAR, &[0.5]), &[("d.csv", "x1,x2\n1,2\n"), ("text", "no model")]);
-    refused(&folder, "predict text d.csv", &["text: is no safetensors file"]);
+    refused(&folder, "predict text d.csv", &["text: is not a safetensors file"]);
     refused(&folder, "predict none d.csv", &["none: "]);
     refused(&folder, "predict m none.csv", &["none.csv: "]);
     let mut bytes = std::fs::read(folder.path().join("m")).unwrap();

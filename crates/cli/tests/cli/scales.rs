@@ -1,4 +1,4 @@
-//! Numbers far from one: large counts, timestamps, weights in any unit; and runs that diverge for a reason.
+//! Numbers far from one: large counts, timestamps, weights in any unit; and advice for runs that diverge.
 
 use crate::command;
 
@@ -139,7 +139,7 @@ fn a_run_that_diverges_names_its_cause() {
         for (fit, says, never) in [
             ("plain.csv --lr 5", "a lower learning rate than 5 may help", scale),
             ("features.csv --lr 0.1", "feature `speed` reaches 3e4", "targets"),
-            // What was done is not advised.
+            // The advice does not repeat an option that is set.
             ("features.csv --lr 5 --standardize", "a lower learning rate than 5 may help", scale),
             ("targets.csv --lr 0.1", "targets are too large for f32: they reach 2e25", scale),
         ] {

@@ -1,4 +1,4 @@
-//! `shaders`: every file is a kernel, and the manifest says what it binds.
+//! Tests of `shaders`: every file is a valid kernel, and the manifest describes its bindings.
 
 use assert_cmd::Command;
 use rayon::prelude::*;
@@ -23,7 +23,7 @@ fn list<'a>(value: &'a Value, field: &str) -> &'a Vec<Value> {
     value[field].as_array().unwrap_or_else(|| panic!("no {field} in {value}"))
 }
 
-/// That the text of `field` says something.
+/// Asserts that `field` has a text.
 #[track_caller]
 fn assert_said(value: &Value, field: &str) {
     assert!(value[field].as_str().is_some_and(|text| !text.is_empty()), "no {field} in {value}");
@@ -65,7 +65,7 @@ fn the_manifest_names_all_that_is_bound_and_set() {
             let binding = bindings.iter().find(of_name).unwrap_or_else(|| panic!("{file}: {name}"));
             assert_eq!((&binding["group"], &binding["binding"]), (&at.group.into(), &at.binding.into()));
             ["meaning", "type", "buffer"].iter().for_each(|field| assert_said(binding, field));
-            // The regression's kernels share their bindings, and not each uses all.
+            // The kernels over rows share their bindings, and some do not use all.
             let shares = ["gradient_", "descend_", "epochs_"].iter().any(|of| file.starts_with(of));
             let shares = shares && !file.starts_with("gradient_norm");
             assert!(shares || !list(binding, "used_by").is_empty(), "{file}: {binding}");
@@ -115,7 +115,7 @@ fn the_manifest_lays_out_what_lies_in_buffers() {
     );
 }
 
-/// Browsers' compiler is stricter than naga: above all about barriers, which all threads must reach.
+/// The compiler of browsers is stricter than naga, mainly about barriers, which all threads must reach.
 #[test]
 fn every_kernel_passes_tint_where_there_is_one() {
     match Program::new("tint").arg("--help").output() {
@@ -129,7 +129,7 @@ fn every_kernel_passes_tint_where_there_is_one() {
     let complaints = |Composed { name, module, .. }: &Composed| {
         let file = folder.path().join(format!("{name}.wgsl"));
         std::fs::write(&file, module.source()).unwrap();
-        // WGSL again is what every build of it can write; the source is resolved and analysed first.
+        // Every build can output WGSL; the source is resolved and analysed first.
         let arguments = ["--format", "wgsl", "--validate", "true"];
         let output = Program::new("tint").args(arguments).arg(&file).output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr);

@@ -1,4 +1,4 @@
-//! The command as a user runs it: exit codes, what goes to which stream, and what is left on disk.
+//! Exit codes, output streams, and files of the command.
 
 mod environment;
 
@@ -10,11 +10,11 @@ use serde_json::Value;
 use std::path::Path;
 use tempfile::TempDir;
 
-/// The folder of the package, which Cargo runs tests in.
+/// The directory of the package, in which Cargo runs tests.
 const HERE: &str = ".";
 const DIABETES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/data/diabetes.csv");
-/// The mean squared error of the least-squares fit to [`DIABETES`], and that fit for standardized
-/// features, the intercept last: from its normal equations in exact arithmetic.
+/// The mean squared error of the least-squares fit to [`DIABETES`], and its parameters for standardized features, the
+/// intercept last: from the normal equations in exact arithmetic.
 const DIABETES_LOSS: f64 = 2859.69634758675;
 const DIABETES_FIT: [f64; 11] =
     [-0.476, -11.407, 24.727, 15.429, -37.680, 22.676, 4.806, 8.422, 35.734, 3.217, 152.133];
@@ -22,7 +22,7 @@ const RULES: [&str; 5] = ["adam", "sgd", "nesterov", "rmsprop", "momentum"];
 /// A fit that takes no time.
 const SMALL: &str = "fit --device cpu --samples 2000 --features 4 --batch-size 100";
 
-/// How a run of the command ended.
+/// The result of a run of the command.
 struct Outcome {
     code: i32,
     stdout: String,
@@ -48,7 +48,7 @@ fn json(folder: impl AsRef<Path>, arguments: &str) -> Value {
     serde_json::from_str(&stdout).unwrap_or_else(|error| panic!("{arguments}: {error}: {stdout}"))
 }
 
-/// Runs the command, which must end with `code`, print nothing, and say each of `parts`.
+/// Runs the command, which must end with `code`, print nothing to standard output, and report each of `parts`.
 #[track_caller]
 fn fails(folder: impl AsRef<Path>, arguments: &str, code: i32, parts: &[&str]) {
     let outcome = run(folder, arguments);
@@ -87,7 +87,7 @@ fn csv(text: &str) -> TempDir {
 }
 
 fn number(value: &Value) -> f64 {
-    value.as_f64().unwrap_or_else(|| panic!("{value} is no number"))
+    value.as_f64().unwrap_or_else(|| panic!("{value} is not a number"))
 }
 
 #[track_caller]
@@ -236,7 +236,7 @@ fn reproduce_arrives_where_the_series_does() {
             _ => None,
         };
         assert_eq!(row["pass"], true, "{row}");
-        // Of the figures in the articles, with the loss over all rows.
+        // The figures in the articles, with the loss over all rows.
         let figure = match (row["algorithm"].as_str().unwrap(), row["variant"].as_str().unwrap()) {
             ("rmsprop_article", "published") => {
                 Some((20, 1.7328788754733273, 0.9588054014593544, 0.204399151))
@@ -309,7 +309,7 @@ fn a_file_that_cannot_be_learned_from_is_refused() {
 #[test]
 fn unusual_files_are_trained_on() {
     for text in [
-        // As a spreadsheet writes it; one row; a constant feature; a target of zeros.
+        // Written by a spreadsheet; one row; a constant feature; a target of zeros.
         "\u{feff}\"a\",\"b,c\"\r\n\"1\", 2 \r\n2,3\r\n",
         "a,y\n1,2\n",
         "a,k,y\n1,5,1\n2,5,2\n3,5,3\n",
@@ -328,7 +328,7 @@ fn sizes_that_make_no_sense_are_refused() {
     fails(HERE, "fit --epochs 0", 2, &["--epochs"]);
     fails(HERE, "fit --batch-size 0", 2, &["--batch-size"]);
     fails(HERE, "fit --device cpu --samples 1000000000000", 2, &["memory", "1000000000000"]);
-    fails(HERE, "fit --virtual --samples 10000000000000", 2, &["samples is 1", "1099511627776"]);
+    fails(HERE, "fit --on-the-fly --samples 10000000000000", 2, &["samples is 1", "1099511627776"]);
 }
 
 #[test]
@@ -363,7 +363,7 @@ fn arguments_are_checked() {
 
 #[test]
 fn output_that_cannot_be_written_is_refused() {
-    // Training would go on for hours.
+    // Training would take hours.
     let endless = format!("{SMALL} --steps 100000000000");
     for (fit, parts) in [
         (format!("{endless} --plot x.pdf"), &["x.pdf", ".svg or .png"][..]),
@@ -391,7 +391,7 @@ mod unix {
 
     #[test]
     fn a_reader_who_goes_away_causes_no_panic() {
-        // 5000 weights are more than a pipe holds.
+        // 5000 weights exceed the capacity of a pipe.
         let fit = "fit --device cpu --samples 20 --features 5000 --json";
         let mut child = spawn(Path::new(HERE), fit);
         let mut line = String::new();
@@ -406,7 +406,7 @@ mod unix {
         let folder = folder();
         let fit = "fit --device cpu --steps 100000000 --samples 5000 --features 4 --log log.csv";
         let child = spawn(folder.path(), fit);
-        // A line below the header is there once training has begun, and with it the handling of signals.
+        // A line below the header means that training has begun and signals are handled.
         let partial = folder.path().join("log.csv.partial");
         let lines = || std::fs::read_to_string(&partial).map_or(0, |text| text.lines().count());
         wait_until("a line of the log", || lines() > 1);

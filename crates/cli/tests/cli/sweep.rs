@@ -1,4 +1,4 @@
-//! `sweep` as a user runs it.
+//! Tests of `sweep`.
 
 use crate::command::HANG;
 use crate::common;
@@ -30,7 +30,7 @@ fn json(arguments: &str) -> Value {
     serde_json::from_str(&stdout).unwrap()
 }
 
-/// Fails to run, prints nothing, and says each of `parts`.
+/// Runs `sweep`, which must fail, print nothing to standard output, and report each of `parts`.
 #[track_caller]
 fn fails(arguments: &str, code: i32, parts: &[&str]) {
     let (actual, stdout, stderr) = run(arguments);
@@ -38,7 +38,7 @@ fn fails(arguments: &str, code: i32, parts: &[&str]) {
     parts.iter().for_each(|part| assert!(stderr.contains(part), "{arguments}: no `{part}` in {stderr}"));
 }
 
-/// The columns of a row of a CSV file by their names.
+/// The cells of a row of a CSV file by column name.
 fn read(path: &Path) -> Vec<HashMap<String, String>> {
     let mut reader = csv::Reader::from_path(path).unwrap();
     reader.deserialize().map(Result::unwrap).collect()
@@ -48,7 +48,7 @@ fn number(row: &HashMap<String, String>, name: &str) -> f64 {
     row[name].parse().unwrap_or_else(|_| panic!("{name}: {:?}", row[name]))
 }
 
-/// One fit by its definition in f64: the blog's problem, batches of 10 in order, ten epochs of Adam.
+/// The definition of one fit in f64: the blog's problem, batches of 10 in order, ten epochs of Adam.
 fn adam_on_blog(lr: f64, beta2: f64) -> f64 {
     use wgpu_optim::cpu::{exact_step, update};
     use wgpu_optim::regression::reference::gradient::{Rows, gradient};
@@ -90,7 +90,7 @@ fn every_fit_of_the_file_is_that_of_its_definition() {
             best.push(loss);
             let exact = adam_on_blog(lr, beta2);
             if row["seed"] == "0" {
-                // f32 follows f64 as long as the fit has not nearly reached the minimum.
+                // f32 follows f64 until the fit is close to the minimum.
                 assert!((loss - exact).abs() < 2e-4 * exact + 1e-7, "{row:?} for {exact}");
             } else {
                 assert_ne!(loss, exact);
@@ -141,7 +141,7 @@ fn gpu_and_cpu_agree() {
     }
 }
 
-/// A thousand times too large a step, and steps in the right direction.
+/// Learning rates that are too large, and one that converges.
 #[test]
 fn what_diverged_is_counted_and_no_best() {
     let folder = tempfile::tempdir().unwrap();
@@ -197,21 +197,21 @@ fn what_cannot_be_is_named() {
     }
     fails("--lr -1,0.1", 2, &["adam: lr is -1.0"]);
     fails("--beta2 0.9,1.5", 2, &["adam: ", "1.5"]);
-    fails("--optimizer sgd --beta2 0.9", 2, &["--beta2 is a hyper-parameter of none"]);
+    fails("--optimizer sgd --beta2 0.9", 2, &["--beta2 is not a hyper-parameter of any"]);
     fails("--lr 1e-9:1:4000000 --beta1 0:0.9:1000", 2, &["the grid has 4000000000 settings"]);
-    fails("--lr 1e-3:1:4000000 --seeds 1000", 2, &["4000000 settings in 1000 orders"]);
+    fails("--lr 1e-3:1:4000000 --seeds 1000", 2, &["4000000 settings times 1000 orders"]);
     fails("--batch-size 101", 2, &["--batch-size 101 is more than the 100 rows of blog"]);
-    fails("--standardize", 2, &["--standardize goes with a file"]);
+    fails("--standardize", 2, &["--standardize requires a data file"]);
     fails("--loss logistic", 2, &["blog", "different values"]);
     fails("--plot a.pdf", 2, &[".svg"]);
-    fails("--plot nowhere/a.svg", 2, &["--plot nowhere/a.svg: there is no such folder"]);
+    fails("--plot nowhere/a.svg", 2, &["--plot nowhere/a.svg: its directory does not exist"]);
     fails("--csv tests", 2, &["--csv tests", "not a regular file"]);
     fails(&format!("{DIABETES} --csv {DIABETES}"), 2, &["would overwrite the data"]);
     fails("--x lr", 2, &["--plot"]);
     fails("--plot a.svg --y depth", 2, &["it is none of lr, beta1"]);
     if Gpu::get().is_some() {
         let large = format!("{BREAST_CANCER} --batch-size 569 --device gpu");
-        fails(&large, 2, &["a batch of 569 rows × 30 features is too large to sweep on a GPU"]);
+        fails(&large, 2, &["a batch of 569 rows × 30 features is too large for a sweep on a GPU"]);
     }
 }
 

@@ -1,4 +1,4 @@
-//! `verify`: what programs may rely on, and how it ends.
+//! Tests of `verify`: its JSON, and its exit code.
 
 use assert_cmd::Command;
 use serde_json::Value;

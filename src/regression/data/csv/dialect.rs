@@ -1,4 +1,4 @@
-//! How a CSV file is written: where its rows begin, what separates cells, whether a line of names comes first.
+//! Detection of a CSV dialect: start of the rows, separator, header.
 
 use super::super::input::{Input, Reader};
 use super::super::source::number;
@@ -6,14 +6,14 @@ use super::super::{DataError, Separator};
 use super::quotes;
 use std::io::{Read, Seek, SeekFrom};
 
-/// The bytes, and the lines, that separators are told by.
+/// Number of bytes, and of lines, from which separators are detected.
 const SAMPLE: usize = 1 << 16;
 const LINES: usize = 32;
 
-/// What stands for a value that is missing.
+/// Texts that stand for a missing value.
 const MISSING: [&str; 11] = ["", "NA", "N/A", "n/a", "NaN", "nan", "?", "null", "NULL", "-", "."];
 
-/// Separators that are looked for, in this order where several fit alike.
+/// Detectable separators, in order of preference.
 pub const SEPARATORS: [Separator; 5] = [
     Separator::Byte(b','),
     Separator::Byte(b';'),
@@ -22,21 +22,21 @@ pub const SEPARATORS: [Separator; 5] = [
     Separator::Blanks,
 ];
 
-/// What the beginning of a file says of all of it.
+/// The detected properties of a file.
 pub struct Sniffed {
-    /// The byte at which the first row, or the line of names, begins.
+    /// Offset of the header, or of the first row, in bytes.
     pub start: u64,
     pub separator: Separator,
-    /// Whether that line begins with a mark of comments, and is the line of names all the same.
+    /// Whether the header begins with a comment mark.
     pub commented: bool,
 }
 
-/// Looks at the first lines of a file. A separator fits if it divides the first line, and fits better the more
-/// of the next lines it divides into as many cells.
+/// Detects the dialect from the first lines of a file. The separator is the one that divides the first line, and the
+/// most of the next lines into the same number of cells.
 ///
-/// Lines at the beginning that start with `#` are comments; but the last of them is the line of names if it has
-/// as many cells as the row below it, and that is numbers.
-pub fn sniff(input: &Input, asked: Option<Separator>) -> Result<Sniffed, DataError> {
+/// Leading lines that start with `#` are comments. The last of them is the header if it has as many cells as the row
+/// below it, and that row has numbers.
+pub fn sniff(input: &Input, requested: Option<Separator>) -> Result<Sniffed, DataError> {
     let failed = |error| DataError::file(input.path(), error);
     let bom = if input.head().starts_with(b"\xEF\xBB\xBF") { 3 } else { 0 };
     let mut reader = input.reader();
@@ -51,7 +51,7 @@ pub fn sniff(input: &Input, asked: Option<Separator>) -> Result<Sniffed, DataErr
     };
     let bytes = sample(start.rows).map_err(failed)?;
     let lines = lines(&bytes, input.len() - start.rows > SAMPLE as u64);
-    let separator = asked.unwrap_or_else(|| separator(&lines));
+    let separator = requested.unwrap_or_else(|| separator(&lines));
     let mut sniffed = Sniffed { start: start.rows, separator, commented: false };
     if let Some(last) = start.last_comment {
         let above = sample(last).map_err(failed)?;
@@ -67,7 +67,7 @@ pub fn sniff(input: &Input, asked: Option<Separator>) -> Result<Sniffed, DataErr
     Ok(sniffed)
 }
 
-/// A line of names without the mark of a comment, unless that is all there is of the first name.
+/// Removes the comment mark from a header, unless the mark is the whole first name.
 pub fn uncommented(line: &[u8]) -> &[u8] {
     let rest = line.trim_ascii_start().strip_prefix(b"#").unwrap_or(line).trim_ascii_start();
     if rest.first().is_none_or(|&first| SEPARATORS.contains(&Separator::Byte(first))) {
@@ -78,9 +78,9 @@ pub fn uncommented(line: &[u8]) -> &[u8] {
 }
 
 struct Start {
-    /// Where the lines end that begin with `#`.
+    /// End of the comment lines.
     rows: u64,
-    /// Where the last of them begins.
+    /// Start of the last comment line.
     last_comment: Option<u64>,
 }
 
@@ -107,7 +107,7 @@ fn comments_end(reader: &mut Reader, from: u64) -> std::io::Result<Start> {
     Ok(start)
 }
 
-/// The first lines that are not empty, without the last one if it may be cut off.
+/// The first non-empty lines, without the last one if the sample truncates it.
 fn lines(sample: &[u8], cut: bool) -> Vec<&[u8]> {
     let mut lines: Vec<&[u8]> = sample
         .split(|byte| matches!(byte, b'\n' | b'\r'))
@@ -126,7 +126,7 @@ fn separator(lines: &[&[u8]]) -> Separator {
     let fit = |separator: Separator| {
         let width = separator.count(first).filter(|&width| width > 1)?;
         let alike = others.iter().filter(|line| separator.count(line) == Some(width)).count();
-        // Names may have blanks in them.
+        // Names may contain blanks.
         (separator != Separator::Blanks || alike > 0).then_some(alike)
     };
     let mut best = (comma, fit(comma));
@@ -140,12 +140,12 @@ fn separator(lines: &[&[u8]]) -> Separator {
 }
 
 impl Separator {
-    /// How many cells a line has; `None` if a quote is open at its end.
+    /// The number of cells of a line; `None` if a quote is open at its end.
     fn count(self, line: &[u8]) -> Option<usize> {
         quotes::check(line, self).is_ok().then(|| self.cells(line).count())
     }
 
-    /// The cells of a line that is not too odd.
+    /// The cells of a line, approximately: for detection only.
     fn cells(self, line: &[u8]) -> impl Iterator<Item = &[u8]> {
         let mut quoted = false;
         let separates = move |&byte: &u8| {
@@ -156,7 +156,7 @@ impl Separator {
     }
 }
 
-/// Whether a line is of names: not if more cells of it are numbers than are words.
+/// Whether a line is a header: not if it has more numbers than words.
 pub fn is_header<'a>(cells: impl Iterator<Item = &'a [u8]>) -> bool {
     let (mut numbers, mut words) = (0, 0);
     for cell in cells {

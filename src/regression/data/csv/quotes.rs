@@ -1,17 +1,17 @@
-//! Quotes in the bytes of one record, for messages: the reader of records takes any use of them.
+//! Misplaced quotes in a record, for messages: the reader of records accepts any quotes.
 
 use super::super::Separator;
 
-/// A quote that opens and does not close as it should; both are places of bytes.
+/// A quote that is not closed properly, with byte offsets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stray {
     /// It is never closed.
     Open { opens: usize },
-    /// Something stands between the quote that closes it and the end of its cell.
+    /// Text follows the closing quote within the cell.
     Closed { opens: usize, closes: usize },
 }
 
-/// Looks at the quotes of a record.
+/// Checks the quotes of a record.
 pub fn check(record: &[u8], separator: Separator) -> Result<(), Stray> {
     let ends = |byte: u8| byte == separator.byte() || byte == b'\n' || byte == b'\r';
     let (mut at, mut begins) = (0, true);
@@ -42,7 +42,7 @@ pub fn check(record: &[u8], separator: Separator) -> Result<(), Stray> {
     Ok(())
 }
 
-/// How many lines end in these bytes: at a carriage return, a line feed, or both.
+/// The number of line ends in these bytes: carriage returns, line feeds, or both together.
 pub fn line_ends(bytes: &[u8]) -> u64 {
     let feeds = bytes.iter().filter(|&&byte| byte == b'\n').count();
     let returns = bytes.iter().zip(bytes.iter().skip(1).chain([&0]));

@@ -19,16 +19,11 @@ pub fn all() -> Vec<Composed> {
     all
 }
 
-/// A loss of every file.
-fn losses() -> [Loss; 6] {
-    [
-        Loss::SquaredError,
-        Loss::Huber { epsilon: 0.1 },
-        Loss::Quantile { quantile: 0.5 },
-        Loss::Logistic,
-        Loss::Poisson,
-        Loss::Softmax { classes: 2 },
-    ]
+/// A loss for every file of `shaders/loss/`.
+fn losses() -> Vec<Loss> {
+    let mut losses = Loss::ALL.to_vec();
+    losses.dedup_by_key(|loss| loss.shader());
+    losses
 }
 
 /// Whether a loss is one of a single score; the others' kernels are those of several outputs.

@@ -1,6 +1,6 @@
 use super::{Number, Point};
 
-/// ½ r² within ±epsilon, epsilon · (|r| − ½ epsilon) beyond: g · (r − ½ g) with g = r held within ±epsilon.
+/// ½ r² within ±epsilon, epsilon · (|r| − ½ epsilon) beyond: g · (r − ½ g) with g = r clamped to ±epsilon.
 #[inline(always)]
 pub fn point<N: Number>(z: N, y: N, epsilon: N) -> Point<N> {
     let residual = z - y;

@@ -1,6 +1,6 @@
 use super::{Number, Point};
 
-/// From e^−|z|, which never overflows: both probabilities to full precision, however small.
+/// Uses e^−|z|, which never overflows and gives both probabilities to full precision.
 #[inline(always)]
 pub fn point<N: Number>(z: N, y: N) -> Point<N> {
     let (zero, one) = (N::of(0.0), N::of(1.0));

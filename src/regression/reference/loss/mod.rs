@@ -1,4 +1,4 @@
-//! What each [`Loss`] means: its value and its derivative by the score, a file each; the twins of
+//! The definition of each [`Loss`]: its value and its derivative by the score, one file each, with the names of
 //! `shaders/loss/`.
 
 mod huber;
@@ -7,12 +7,13 @@ mod poisson;
 mod quantile;
 mod softmax;
 mod squared;
+mod squared_hinge;
 
 use crate::Loss;
 use crate::cpu::{Number, Real};
+use crate::regression::TargetKind;
 
-/// What one score of one row costs, and the derivative of that by the score; both before
-/// [`Loss`]'s constant factor.
+/// The loss of one score and its derivative by the score, both without [`Loss`]'s constant factor.
 #[derive(Clone, Copy, Debug)]
 pub struct Point<N> {
     /// ∂L/∂z.
@@ -21,10 +22,10 @@ pub struct Point<N> {
     pub loss: N,
 }
 
-/// The loss of a row with one output; of one output of several, where they are independent.
+/// The loss of one output of a row, for losses with independent outputs.
 ///
 /// # Panics
-/// For a softmax, whose outputs are not.
+/// For a softmax.
 #[inline(always)]
 pub fn point<N: Number>(loss: &Loss, z: N, y: N) -> Point<N> {
     match *loss {
@@ -32,12 +33,13 @@ pub fn point<N: Number>(loss: &Loss, z: N, y: N) -> Point<N> {
         Loss::Huber { epsilon } => huber::point(z, y, N::of(epsilon)),
         Loss::Quantile { quantile } => quantile::point(z, y, N::of(quantile), N::of(1.0 - quantile)),
         Loss::Logistic => logistic::point(z, y),
+        Loss::SquaredHinge => squared_hinge::point(z, y),
         Loss::Poisson => poisson::point(z, y),
         Loss::Softmax { .. } => unreachable!("a softmax takes all scores of a row"),
     }
 }
 
-/// [`point`] for each of a few scores, with the loss asked for once where it is squared.
+/// [`point`] for each of several scores, with one match on the loss if it is squared.
 #[inline(always)]
 pub fn points<N: Number, const K: usize>(loss: &Loss, z: [N; K], y: &[N]) -> [Point<N>; K] {
     let y: [N; K] = std::array::from_fn(|k| y[k]);
@@ -47,7 +49,7 @@ pub fn points<N: Number, const K: usize>(loss: &Loss, z: [N; K], y: &[N]) -> [Po
     std::array::from_fn(|k| point(loss, z[k], y[k]))
 }
 
-/// The loss of a row, whose scores are replaced by the derivatives.
+/// Returns the loss of a row, and replaces its scores by the derivatives.
 #[inline(always)]
 pub fn row<N: Number>(loss: &Loss, z: &mut [N], y: &[N], class: impl Fn(N) -> usize) -> N {
     if let Loss::Softmax { .. } = loss {
@@ -72,7 +74,7 @@ pub fn mean<N: Number>(loss: &Loss, z: N) -> N {
     }
 }
 
-/// The loss of a model that knows y.
+/// The loss of the saturated model, which predicts y exactly.
 #[inline(always)]
 pub fn saturated<N: Number>(loss: &Loss, y: N) -> N {
     match loss {
@@ -81,8 +83,8 @@ pub fn saturated<N: Number>(loss: &Loss, y: N) -> N {
     }
 }
 
-/// Whether a score's class is y.
+/// Whether the class of a score is y.
 #[inline(always)]
 pub fn is_correct<R: Real>(loss: &Loss, z: R, y: R) -> bool {
-    matches!(loss, Loss::Logistic) && (z > R::zero()) == (y > R::of(0.5))
+    loss.target_kind() == TargetKind::Binary && (z > R::zero()) == (y > R::of(0.5))
 }

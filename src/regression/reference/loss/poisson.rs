@@ -1,7 +1,7 @@
 use super::{Number, Point};
 use crate::Loss;
 
-/// μ − y z with μ = eᶻ, and the straight line that goes on from z = 38.
+/// μ − y z with μ = eᶻ, continued by its tangent from z = 38.
 #[inline(always)]
 pub fn point<N: Number>(z: N, y: N) -> Point<N> {
     let held = z.smaller(N::of(Loss::MAX_LOG_MEAN));
@@ -9,7 +9,7 @@ pub fn point<N: Number>(z: N, y: N) -> Point<N> {
     Point { gradient: mean - y, loss: (mean - y * z) + mean * (z - held) }
 }
 
-/// eᶻ, held at z = 38.
+/// eᶻ with z limited to 38.
 #[inline(always)]
 pub fn mean<N: Number>(z: N) -> N {
     z.smaller(N::of(Loss::MAX_LOG_MEAN)).exponential()
@@ -18,7 +18,7 @@ pub fn mean<N: Number>(z: N) -> N {
 /// The loss of μ = y.
 #[inline(always)]
 pub fn saturated<N: Number>(y: N) -> N {
-    // y ln y is 0 for y = 0, and its logarithm never taken there.
+    // y ln y is 0 for y = 0, where the logarithm is not defined.
     let positive = y.larger(N::of(f64::from(f32::MIN_POSITIVE)));
     y - y * positive.logarithm()
 }

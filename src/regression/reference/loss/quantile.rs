@@ -6,7 +6,7 @@ pub fn point<N: Number>(z: N, y: N, quantile: N, above: N) -> Point<N> {
     let residual = z - y;
     let sign = residual.sign();
     let half = N::of(0.5);
-    // (1 − q) where z is above y, −q where it is below: the mean of the two, and half their distance.
+    // (1 − q) for z > y, −q for z < y: the mean of the two, plus or minus half their distance.
     let gradient = half * (above - quantile) * (sign * sign) + half * (above + quantile) * sign;
     Point { gradient, loss: (above * residual).larger(-(quantile * residual)) }
 }

@@ -1,6 +1,6 @@
 use super::Number;
 
-/// Relative to the largest score, so that nothing overflows and the sum is at least one.
+/// Computed relative to the largest score, so that nothing overflows and the sum is at least one.
 #[inline(always)]
 pub fn row<N: Number>(z: &mut [N], class: usize) -> N {
     let mut largest = z[0];

@@ -1,11 +1,12 @@
-//! What a synthetic problem can be asked for.
+//! Options of a synthetic problem.
 
 use super::Synthetic;
 use crate::check::Check;
+use crate::regression::TargetKind;
 use crate::regression::kernels::GradientLayout;
 use crate::{Error, Loss};
 
-/// How a row's target comes of its scores.
+/// Distribution of a row's targets given its scores.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub enum Response {
     /// y = z + noise, for each output.
@@ -32,45 +33,43 @@ impl Response {
 }
 
 impl From<&Loss> for Response {
-    /// The response whose truth the loss finds. A quantile other than the median finds another intercept:
-    /// it lies that quantile of the noise away from the truth's.
+    /// The response whose true parameters minimize the loss. A quantile other than the median finds another intercept,
+    /// which differs from the true one by that quantile of the noise. A
+    /// squared hinge finds the direction of the true parameters, not their length.
     fn from(loss: &Loss) -> Self {
-        match loss {
-            Loss::Mse | Loss::SquaredError | Loss::Huber { .. } | Loss::Quantile { .. } => {
-                Response::Linear
-            }
-            Loss::Logistic => Response::Bernoulli,
-            Loss::Poisson => Response::Poisson,
-            Loss::Softmax { .. } => Response::Categorical,
+        match loss.target_kind() {
+            TargetKind::Real => Response::Linear,
+            TargetKind::Binary => Response::Bernoulli,
+            TargetKind::Count => Response::Poisson,
+            TargetKind::Class => Response::Categorical,
         }
     }
 }
 
-/// What a synthetic problem is made of; the default is one feature, one linear target, and nothing else.
+/// Options of a synthetic problem; the default is one feature and one linear target without noise.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
 pub struct Options {
-    /// Columns of X, from 1 to 2²⁰.
+    /// Number of features, from 1 to 2²⁰.
     pub features: u32,
-    /// Scores of a row: the targets of a linear response (1 to 4096), the classes of a categorical one
-    /// (2 to 4096), else 1. Features × outputs are at most 2²³.
+    /// Number of scores of a row: the targets of a linear response (1 to 4096), the classes of a categorical one (2 to
+    /// 4096), else 1. Features × outputs is at most 2²³.
     pub outputs: u32,
-    /// How targets come of scores.
+    /// Distribution of the targets.
     pub response: Response,
-    /// Standard deviation of a linear target's noise, in the target's units, from 0 to
-    /// [`Synthetic::MAX_NOISE`]. Other responses have a noise of their own, and this is 0.
+    /// Standard deviation of a linear target's noise, in the target's units, from 0 to [`Synthetic::MAX_NOISE`]; 0 for
+    /// other responses, which are random by themselves.
     pub noise: f64,
-    /// Which share of the linear targets has [`Synthetic::OUTLIER_FACTOR`] times that noise, in [0, 1].
+    /// Share of the linear targets with [`Synthetic::OUTLIER_FACTOR`] times that noise, in [0, 1].
     pub outliers: f64,
-    /// The probability with which a true weight is zero, in [0, 1).
+    /// Probability that a true weight is zero, in [0, 1).
     pub sparsity: f64,
     /// Condition number of the covariance of the features, from 1 (independent) to
-    /// [`Synthetic::MAX_CONDITION`]; 1 for a single feature. What it is after rounding is
-    /// [`Synthetic::condition`].
+    /// [`Synthetic::MAX_CONDITION`]; 1 for a single feature. [`Synthetic::condition`] is the rounded value.
     pub condition: f64,
-    /// The share of rows with y = 1 of a Bernoulli response, in [0.001, 0.999]: the true intercept is
-    /// chosen for it. `None` leaves the intercept to chance.
+    /// Share of rows with y = 1 for a Bernoulli response, in [0.001, 0.999], which determines the true intercept. `None`
+    /// draws the intercept at random.
     pub balance: Option<f64>,
-    /// What all of it is drawn from.
+    /// Seed.
     pub seed: u64,
 }
 
@@ -91,13 +90,13 @@ impl Default for Options {
 }
 
 impl Options {
-    /// The most weights of a problem: a thread of a device goes through a few thousand of them at most.
+    /// Maximum number of weights: a thread of a device reads at most a few thousand.
     pub const MAX_WEIGHTS: u64 = 1 << 23;
 
-    /// Checks every option.
+    /// Checks all options.
     ///
     /// # Errors
-    /// [`Error::HyperParameter`] naming the first one that is outside its range.
+    /// [`Error::HyperParameter`] naming the first option that is outside its range.
     pub fn validate(&self) -> Result<(), Error> {
         let check = Check("synthetic");
         let holds = (1..=GradientLayout::MAX_FEATURES).contains(&self.features);
@@ -115,9 +114,9 @@ impl Options {
 
         let linear = self.response == Response::Linear;
         let within = |most: f64, value: f64| value == 0.0 || linear && (0.0..=most).contains(&value);
-        let range = if linear { "0 ≤ value ≤ 65536" } else { "0 where the response is not linear" };
+        let range = if linear { "0 ≤ value ≤ 65536" } else { "0 if the response is not linear" };
         check.that(within(Synthetic::MAX_NOISE, self.noise), "noise", self.noise, range)?;
-        let range = if linear { "0 ≤ value ≤ 1" } else { "0 where the response is not linear" };
+        let range = if linear { "0 ≤ value ≤ 1" } else { "0 if the response is not linear" };
         check.that(within(1.0, self.outliers), "outliers", self.outliers, range)?;
 
         check.decay("sparsity", self.sparsity)?;
@@ -129,7 +128,7 @@ impl Options {
         let Some(balance) = self.balance else { return Ok(()) };
         let (holds, range) = match self.response {
             Response::Bernoulli => ((0.001..=0.999).contains(&balance), "0.001 ≤ value ≤ 0.999"),
-            _ => (false, "none where the response is not Bernoulli"),
+            _ => (false, "none if the response is not Bernoulli"),
         };
         check.that(holds, "balance", balance, range)
     }

@@ -1,19 +1,19 @@
-//! How targets come of scores; the twin of `shaders/synthetic/response.wgsl`.
+//! Generation of targets from scores; equals `shaders/synthetic/response.wgsl`.
 
 use super::table::Grid;
 use super::{FEATURE_UNIT, NOISE, RESPONSE, Response, Synthetic, Truth};
 
-/// Outliers have a noise that is larger by this power of two.
+/// Binary exponent of the factor of the outliers' noise.
 pub(super) const OUTLIER_BITS: u32 = 4;
 
-/// `a · 2^exponent` as f32, rounded to nearest even; the twin of the function in `shaders/integer.wgsl`.
+/// `a · 2^exponent` as f32, rounded to nearest even; equals the function in `shaders/integer.wgsl`.
 pub(super) fn float_from_int64(a: i64, exponent: i32) -> f32 {
     // The conversion rounds once; scaling by a power of two is exact in f64 and stays a normal f32.
     (f64::from(a as f32) * f64::from(exponent).exp2()) as f32
 }
 
 impl Synthetic {
-    /// The targets of the row whose features are `x`.
+    /// Generates the targets of the row with the features `x`.
     #[inline(always)]
     pub(super) fn fill_targets(&self, truth: &Truth, row: u64, x: &[f32], targets: &mut [f32]) {
         match self.response {
@@ -30,12 +30,12 @@ impl Synthetic {
         }
     }
 
-    /// A row's score: exact, in units of 2⁻²⁹ and of what the weights are divided by.
+    /// A row's score, exact, in units of 2⁻²⁹ divided by the divisor of the weights.
     #[inline(always)]
     pub(super) fn score(&self, truth: &Truth, output: u32, x: &[f32]) -> i64 {
         let features = self.features as usize;
         let weights = &truth.weights[output as usize * features..][..features];
-        // Features are integers below 2¹⁶ times their unit, and f32 tells them all.
+        // Features are integers below 2¹⁶ times their unit, exact in f32.
         let product = |(&x, &w): (&f32, &i32)| i64::from((x / FEATURE_UNIT) as i32 * w);
         let dot: i64 = x.iter().zip(weights).map(product).sum();
         dot + (i64::from(truth.intercepts[output as usize]) << self.intercept_shift())
@@ -54,24 +54,24 @@ impl Synthetic {
         if self.is_outlier(row, output) { noise << OUTLIER_BITS } else { noise }
     }
 
-    /// The third word of what the noise is made of, which has no other use.
+    /// Whether a target is an outlier, from the third random word of its noise, which is otherwise unused.
     pub(super) fn is_outlier(&self, row: u64, output: u32) -> bool {
         self.random(row, 2 * output + 1, NOISE)[2] < self.outliers
     }
 
-    /// How many of a point's probabilities a number that is uniform reaches.
+    /// The count drawn from a grid point's cumulative probabilities.
     pub(super) fn count(&self, truth: &Truth, row: u64, score: i64) -> u32 {
         let [up, uniform, ..] = self.random(row, 0, RESPONSE);
         let grid = Grid::of(self.response);
         let shift = self.grid_shift();
-        // To the next point with the probability that is the share of the way to it.
+        // Rounds up with a probability equal to the fractional part.
         let step = (score + i64::from(up >> (32 - shift))) >> shift;
         let point = (step - i64::from(grid.first)).clamp(0, grid.last.into()) as usize;
         let above = &truth.table[point * grid.width as usize..][..grid.width as usize];
         above.partition_point(|&probability| uniform < probability) as u32
     }
 
-    /// The class that is drawn with a share of the sum of all e^z.
+    /// The class, drawn with a probability proportional to e^z.
     fn class(&self, truth: &Truth, row: u64, x: &[f32]) -> u32 {
         let (mut total, mut chosen) = (0u64, 0);
         for first in (0..self.outputs).step_by(4) {

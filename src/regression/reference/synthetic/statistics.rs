@@ -1,5 +1,5 @@
-//! Tests that problems are what is said of them. Every bound is five standard errors, which follow from
-//! what is said: a test that fails has found a difference, and not bad luck.
+//! Statistical tests of the documented distributions. Every bound is five standard errors, which follow from the
+//! distributions, so a failure is not chance.
 
 use super::*;
 
@@ -28,19 +28,18 @@ fn rows(problem: &Synthetic, first: u64, n: usize) -> Vec<Row> {
         .collect()
 }
 
-/// Checks that a sum of terms with expectation 0 is within five times the root of its variance, and of what
-/// the sum may be off by.
+/// Checks that a sum of terms with expectation 0 is within five standard deviations plus a permitted offset.
 #[track_caller]
 fn assert_zero(what: &str, sum: f64, variance: f64, off: f64) {
     let bound = 5.0 * variance.sqrt() + off;
     assert!(sum.abs() <= bound, "{what}: {sum} is beyond {bound}");
 }
 
-/// Checks mean, variance and kurtosis of values that should be distributed as Σ `parts`ᵢ uᵢ, uᵢ uniform on
-/// ±√3, where the squares of the parts add up to 1.
+/// Checks mean, variance and kurtosis of values with the distribution of Σ `parts`ᵢ uᵢ, uᵢ uniform on ±√3, where the
+/// squares of the parts sum to 1.
 ///
-/// The cumulants of such a sum are those of a uniform, −6/5, 48/7 and −432/5 of the orders 4, 6 and 8,
-/// times Σ partsᵢ to that power; moments follow from them.
+/// The cumulants of such a sum are those of a uniform (−6/5, 48/7 and −432/5 for the orders 4, 6 and 8) times Σ partsᵢ to
+/// that power; moments follow from them.
 #[track_caller]
 fn assert_moments(what: &str, values: impl Iterator<Item = f64>, parts: &[f64]) {
     let values: Vec<f64> = values.collect();
@@ -55,7 +54,7 @@ fn assert_moments(what: &str, values: impl Iterator<Item = f64>, parts: &[f64]) 
     assert_zero(&format!("{what}: excess kurtosis"), mean(4) - fourth, variance, 0.0);
 }
 
-/// That values of mean 0 and variance 1 know nothing of those that come `lag` later.
+/// Checks that values of mean 0 and variance 1 are uncorrelated with later values.
 #[track_caller]
 fn assert_independent(what: &str, values: &[f64]) {
     for lag in [1, 2, 3, 8, 64] {
@@ -65,7 +64,7 @@ fn assert_independent(what: &str, values: &[f64]) {
     }
 }
 
-/// A feature with mean 0 and variance 1, from what its parts' mean −1/2 and rounding down take off.
+/// A feature standardized to mean 0 and variance 1, given the mean −1/2 of its parts and the rounding down.
 fn standard(problem: &Synthetic, x: f32) -> f64 {
     let [factor, own] = problem.mix.map(|part| f64::from(part) / 32_768.0);
     let down = if factor == 0.0 { 0.0 } else { 0.5 };
@@ -102,8 +101,8 @@ fn columns_are_correlated_as_they_should_be() {
             along += mean * mean * d;
             across += x.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / (d - 1.0);
         }
-        // The eigenvalues: one along (1, 1, …), and all others across. No kurtosis is above a
-        // Gaussian's, so their relative variances are at most these.
+        // One eigenvalue along (1, 1, …), all others across. The kurtosis is at most that of a Gaussian, which bounds
+        // the relative variances.
         let n = n as f64;
         let (of_along, of_across) = (2.0 / n, 2.0 / (d - 1.0) / n);
         let ratio = along / across;
@@ -162,7 +161,7 @@ fn truths_have_their_share_of_zeros() {
         assert!(sparse.weights.iter().zip(&all.weights).all(kept));
         let n = sparse.weights.len() as f64;
         let zeros = sparse.weights.iter().filter(|&&w| w == 0).count() as f64;
-        // A weight is zero by itself now and then.
+        // A random weight may also be zero.
         assert_zero("zeros", zeros - n * share, n * share * (1.0 - share), n / 65_536.0);
     }
     let deviation = (2f64.powi(32) / 12.0).sqrt();
@@ -191,7 +190,7 @@ fn y_is_the_exact_sum_rounded_once() {
     let params = problem.true_params();
     for first in [0, 99, 1 << 32, (1 << 40) + 3] {
         for row in rows(&problem, first, 3) {
-            // Thirty-bit products and few terms: f64 holds the sum exactly.
+            // Thirty-bit products and few terms: the sum is exact in f64.
             let dot: f64 = row.x.iter().zip(&params).map(|(&x, &w)| f64::from(x) * f64::from(w)).sum();
             assert_eq!(row.y[0], (dot + f64::from(params[11])) as f32);
         }
@@ -212,9 +211,8 @@ fn scores_have_about_unit_variance() {
     }
 }
 
-/// That the truth is one: residuals y − μ have mean 0, whatever they are multiplied by that was known
-/// ahead. `moments` are
-/// the mean and the variance of y given the scores, and `off` is a share of the mean.
+/// Checks that the true parameters are correct: residuals y − μ have mean 0, also times any function of the scores and
+/// features. `moments` are the mean and the variance of y given the scores, and `off` is a share of the mean.
 #[track_caller]
 fn assert_residuals(
     what: &str,
@@ -234,7 +232,7 @@ fn assert_residuals(
     assert_zero(what, sum, variance, bias);
 }
 
-/// 1 where a row's first score is in the bin.
+/// 1 if a row's first score is in the bin, else 0.
 fn in_bin(row: &Row, bin: i32) -> f64 {
     if (row.scores[0] * 2.0).floor() as i32 == bin { 1.0 } else { 0.0 }
 }
@@ -276,8 +274,8 @@ fn counts_have_the_mean_and_variance_of_their_score() {
         for bin in -8..8 {
             let (what, known) = (format!("bin {bin}"), |row: &Row| in_bin(row, bin));
             assert_residuals(&what, &rows, known, |row| [mean(row); 2], y, 2e-6);
-            // Of a Poisson variable (y − μ)² has the mean μ and the variance μ + 2 μ². Rounding the score
-            // at random adds (μ h / 2)² at most to the first.
+            // For a Poisson variable, (y − μ)² has mean μ and variance μ + 2 μ². Random rounding of the score adds at
+            // most (μ h / 2)² to the mean.
             let moments = |row: &Row| [mean(row), mean(row) + 2.0 * mean(row).powi(2)];
             let off = 54.6 / 262_144.0;
             assert_residuals(&format!("{what}: variance"), &rows, known, moments, squared, off);
@@ -294,7 +292,7 @@ fn probabilities_are_interpolated_between_points() {
     let problem = problem(Options { response: Response::Poisson, ..Options::default() });
     let truth = problem.truth();
     let unit = 0.5f64.powi(problem.score_bits() as i32);
-    // Large means have small relative errors: less than from one point to the next.
+    // Large means have relative errors smaller than the difference between neighbouring points.
     for fraction in [0.0, 0.3, 0.5, 0.9] {
         let score = ((3.5 + fraction / 256.0) / unit) as i64;
         let mean = (score as f64 * unit).exp();
@@ -315,7 +313,7 @@ fn masses_are_interpolated_between_points() {
         let score = (f64::from(i) / 171.0 / unit) as i64;
         let expected = (score as f64 * unit).clamp(-16.0, 16.0).exp() * f64::from(1 << 24);
         let mass = problem.mass(&truth, score) as f64;
-        // Rounded twice, and the share of the way is cut to 16 bits.
+        // Two roundings, and a fractional part with 16 bits.
         let bound = expected * (2e-6 + 2f64.powi(-24)) + 1.5;
         assert!((mass - expected).abs() <= bound, "{score}: {mass} for {expected}");
     }
@@ -354,7 +352,7 @@ fn classes_have_the_share_that_was_asked_for() {
         let rows = rows(&problem, 1 << 20, 60_000);
         let n = rows.len() as f64;
         let p = |row: &Row| 1.0 / (1.0 + (-row.scores[0]).exp());
-        // The intercept is right for the first 4096 rows, whose mean probability has an error of its own.
+        // The intercept is computed from the first 4096 rows, whose mean probability has a sampling error.
         let spread = rows.iter().map(|row| (p(row) - share).powi(2)).sum::<f64>() / n;
         let ones = rows.iter().map(|row| f64::from(row.y[0])).sum::<f64>();
         assert_zero("share", ones / n - share, share * (1.0 - share) / n + spread / 4096.0, 1e-5);

@@ -1,21 +1,20 @@
-//! What is known of a response ahead: its probabilities at the points of a grid of scores.
+//! Tables of a response: its probabilities at the points of a grid of scores.
 //!
-//! The tables are made of sums, products and quotients in f64, which are the same on every machine.
+//! They are computed with sums, products and quotients in f64, which give the same bits on every machine.
 
 use super::Response;
 
-/// Points of the grid to a unit of the score are 2⁸.
+/// The grid has 2⁸ points per unit of the score.
 pub const GRID_BITS: u32 = 8;
 
-/// The points that a response has a table for, as integers in units of 2⁻⁸; scores count as the nearest of
-/// these where they are outside.
+/// The grid of a response's table, as integers in units of 2⁻⁸; scores outside it are clamped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Grid {
-    /// The first point.
+    /// First point.
     pub first: i32,
-    /// How many points come after it.
+    /// Number of points after the first.
     pub last: u32,
-    /// Words of the table to a point; a power of two.
+    /// Words of the table per point, a power of two.
     pub width: u32,
 }
 
@@ -24,17 +23,17 @@ impl Grid {
         let (low, high, width) = match response {
             Response::Linear => (0, 0, 1),
             Response::Bernoulli => (-16, 16, 1),
-            // Past 128 events with a mean of e⁴ there is no probability that 32 bits can tell from zero.
+            // With a mean of e⁴, probabilities beyond 128 events are below 2⁻³².
             Response::Poisson => (-8, 4, 128),
             Response::Categorical => (-16, 16, 2),
         };
         Grid { first: low << GRID_BITS, last: ((high - low) << GRID_BITS) as u32, width }
     }
 
-    /// The response's table, point by point.
+    /// Computes the table of a response, point by point.
     ///
-    /// For a Bernoulli and a Poisson response: the probabilities that y > 0, y > 1, …, in units of 2⁻³².
-    /// For a categorical one: eᶻ in units of 2⁻²⁴, low word first.
+    /// For Bernoulli and Poisson: the probabilities that y > 0, y > 1, …, in units of 2⁻³². For categorical: eᶻ in units
+    /// of 2⁻²⁴, low word first.
     pub fn table(self, response: Response) -> Vec<u32> {
         let mut table = Vec::new();
         for point in self.first..=self.first + self.last as i32 {
@@ -53,7 +52,7 @@ impl Grid {
     }
 }
 
-/// In units of 2⁻³², at most 1 − 2⁻³².
+/// A probability in units of 2⁻³², at most 1 − 2⁻³².
 pub fn probability(p: f64) -> u32 {
     (p * 2f64.powi(32)).round() as u32
 }
@@ -64,7 +63,7 @@ fn above(mean: f64, width: usize) -> Vec<u32> {
     for k in 1..2 * width {
         masses.push(masses[k - 1] * mean / k as f64);
     }
-    // From the far end, where the small ones are.
+    // From the end, where the terms are small.
     let mut sum = 0.0;
     let mut above: Vec<u32> = (1..2 * width)
         .rev()
@@ -78,7 +77,7 @@ fn above(mean: f64, width: usize) -> Vec<u32> {
     above
 }
 
-/// eˣ to some 12 digits for |x| < 100.
+/// eˣ to about 12 digits for |x| < 100.
 pub fn exp(x: f64) -> f64 {
     let x = x / 1024.0;
     let series = (1..=12).rev().fold(1.0, |sum, k| 1.0 + sum * x / f64::from(k));

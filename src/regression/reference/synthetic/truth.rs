@@ -1,10 +1,9 @@
-//! What made the targets of a synthetic problem, prepared once.
+//! The true parameters of a synthetic problem.
 
 use super::table::{Grid, exp};
 use super::{SPARSITY, Synthetic, WEIGHTS};
 
-/// The true parameters of a [`Synthetic`] problem as integers, and the table that its response is drawn
-/// with.
+/// The true parameters of a [`Synthetic`] problem as integers, and the table of its response.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Truth {
     pub(super) weights: Vec<i32>,
@@ -32,26 +31,25 @@ impl Truth {
         truth
     }
 
-    /// The parameters of a [`Model`](crate::Model) with intercepts: all weights, output by output, and then
-    /// the intercepts. They are exact in f32.
+    /// Returns the parameters of a [`Model`](crate::Model) with intercepts: weights, outputs × features, then intercepts.
+    /// They are exact in f32.
     pub fn params(&self) -> Vec<f32> {
         let [weight, intercept] = self.units;
         let weights = self.weights.iter().map(|&w| w as f32 * weight);
         weights.chain(self.intercepts.iter().map(|&b| b as f32 * intercept)).collect()
     }
 
-    /// The weights as integers, output by output, in units of 2⁻¹⁴ or, where they are divided by 2ⁿ, of
-    /// 2⁻¹⁴⁻ⁿ.
+    /// Returns the weights as integers, outputs × features, in units of 2⁻¹⁴ or, if they are divided by 2ⁿ, of 2⁻¹⁴⁻ⁿ.
     pub fn weight_units(&self) -> &[i32] {
         &self.weights
     }
 
-    /// The intercepts as integers, in units of 2⁻¹⁴ for a linear response and 2⁻¹⁵ for others.
+    /// Returns the intercepts as integers, in units of 2⁻¹⁴ for a linear response and 2⁻¹⁵ for others.
     pub fn intercept_units(&self) -> &[i32] {
         &self.intercepts
     }
 
-    /// What the response is drawn with, for the device.
+    /// The table of the response, for the device.
     pub(crate) fn table(&self) -> &[u32] {
         &self.table
     }
@@ -69,8 +67,8 @@ impl Synthetic {
     }
 }
 
-/// The intercept with which the first rows have a mean probability of `share`: the smallest that reaches
-/// it, in the units of intercepts and within ±16.
+/// The smallest intercept with which the mean probability of the first rows is at least `share`, in the units of
+/// intercepts, within ±16.
 fn balanced_intercept(problem: &Synthetic, truth: &Truth, share: f64) -> i32 {
     let rows = ((1 << 24) / problem.features).clamp(256, 4096);
     let mut x = vec![0.0; problem.features as usize];

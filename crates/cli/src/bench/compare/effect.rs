@@ -1,27 +1,27 @@
-//! What the samples of two rows tell.
+//! The effect between the samples of two rows.
 
 use crate::bench::report::Row;
+use crate::bench::sampling::VISITS;
 use crate::bench::statistics::Summary;
-use crate::bench::turns::VISITS;
 use serde::Serialize;
 use std::fmt;
 
-/// The least threshold.
+/// Minimum threshold.
 pub const FLOOR: f64 = 0.10;
-/// The largest: an effect of half is never SAME, whatever the noise.
-pub const MOST: f64 = 0.40;
+/// Maximum threshold: an effect of a half is never SAME.
+pub const MAX: f64 = 0.40;
 
-/// What a row of B is next to that of A.
+/// Verdict on a row of B against A.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Verdict {
-    /// No difference is seen that two runs of the same program might not have.
+    /// The difference is within the noise of two runs.
     Same,
     /// B takes less time.
     Faster,
-    /// B takes more.
+    /// B takes more time.
     Slower,
-    /// It seems so, and is not proved.
+    /// The difference is large, but not proved.
     Unsure,
 }
 
@@ -36,24 +36,24 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// What two samples of times tell.
+/// Effect between two samples of times.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Effect {
     /// The verdict.
     pub verdict: Verdict,
-    /// B's time by A's: above one, B is slower.
+    /// B's time / A's: above one, B is slower.
     pub ratio: f64,
-    /// From B's least visit by A's largest to B's largest by A's least.
+    /// From B's smallest visit / A's largest to B's largest / A's smallest.
     pub interval: [f64; 2],
     /// The second opinion.
     pub quartiles: f64,
     /// The threshold.
     pub threshold: f64,
-    /// Whether times were taken relative to the copy beside them.
+    /// Whether times are relative to the interleaved copies.
     pub paired: bool,
 }
 
-/// The samples of a row, where one that never ended is infinite.
+/// The samples of a row; a fit that did not reach the loss is infinite.
 fn times(row: &Row) -> Vec<f64> {
     row.samples.iter().map(|sample| sample.unwrap_or(f64::INFINITY)).collect()
 }
@@ -62,7 +62,7 @@ fn has_copies(row: &Row) -> bool {
     !row.samples.is_empty() && row.beside.len() == row.samples.len()
 }
 
-/// What the samples of two rows of the same work tell.
+/// Computes the effect between two rows of the same benchmark.
 pub fn effect(a: &Row, b: &Row, paired: bool) -> Effect {
     let paired = paired && has_copies(a) && has_copies(b);
     let ratios = |row: &Row| -> Vec<f64> {
@@ -77,7 +77,7 @@ pub fn effect(a: &Row, b: &Row, paired: bool) -> Effect {
         return unknown(paired);
     }
     if a.work == "fit" && of_a.len() == of_b.len() {
-        // Of seeds that neither reaches nothing is known but that they are alike.
+        // Seeds whose loss neither reaches count as equal.
         let reached = of_a.iter().zip(&of_b).filter(|(a, b)| a.is_finite() || b.is_finite());
         let mut each: Vec<f64> = reached.map(|(a, b)| b / a).collect();
         if each.is_empty() {
@@ -128,7 +128,7 @@ fn visits(row: &Row, ratios: &[f64]) -> Vec<f64> {
 }
 
 fn judge(ratio: f64, interval: [f64; 2], quartiles: f64, scatter: f64, paired: bool) -> Effect {
-    let threshold = if scatter.is_nan() { MOST } else { scatter.clamp(FLOOR, MOST) };
+    let threshold = if scatter.is_nan() { MAX } else { scatter.clamp(FLOOR, MAX) };
     let (floor, far, half) = (1.0 + FLOOR, 1.0 + threshold, 1.0 + FLOOR / 2.0);
     let verdict = if interval[0] > floor && ratio > far && quartiles > half {
         Verdict::Slower
@@ -149,7 +149,7 @@ fn unknown(paired: bool) -> Effect {
         ratio: nan,
         interval: [nan; 2],
         quartiles: nan,
-        threshold: MOST,
+        threshold: MAX,
         paired,
     }
 }
@@ -158,9 +158,8 @@ fn unknown(paired: bool) -> Effect {
 mod tests {
     use super::*;
 
-    /// Noise like a shared machine's: everything is slower in bursts and in one run than in another, memory and
-    /// caches suit one visit better than another, and each sample has a jitter of its own, and now and then
-    /// something else in it.
+    /// Noise like that of a shared machine: slow bursts and slow runs, visits with favourable or unfavourable memory,
+    /// jitter of every sample, and occasional outliers.
     struct Noise(u64);
 
     impl Noise {
@@ -171,7 +170,7 @@ mod tests {
             f64::from(word) / 2f64.powi(32)
         }
 
-        /// A row of `n` samples a visit of a work that takes `seconds`.
+        /// A row with `n` samples per visit of a benchmark that takes `seconds`.
         fn row(&mut self, n: usize, seconds: f64, scatter: f64) -> Row {
             let (mut samples, mut beside) = (Vec::new(), Vec::new());
             let drift = 1.0 + self.uniform();
@@ -215,7 +214,7 @@ mod tests {
         verdicts.iter().filter(|&&verdict| verdict == of).count() as f64 / verdicts.len() as f64
     }
 
-    /// Samples a visit, and how far visits are from their mean at most.
+    /// Samples per visit, and the maximum deviation of visits from their mean.
     const NOISES: [(usize, f64); 3] = [(3, 0.1), (10, 0.15), (20, 0.2)];
 
     #[test]
@@ -248,7 +247,7 @@ mod tests {
 
     #[test]
     fn what_is_not_proved_is_unsure() {
-        // Half again the median, and visits of which some are as fast.
+        // The median is larger by half, but some visits are as fast.
         let a = row([1.0, 1.0, 1.0, 1.4, 1.4].map(Some).into(), vec![1.0; 5]);
         let b = row([1.0, 1.5, 1.6, 1.6, 1.6].map(Some).into(), vec![1.0; 5]);
         assert_eq!(effect(&a, &b, true).verdict, Verdict::Unsure);

@@ -1,4 +1,4 @@
-//! A file that is compared: what it must hold.
+//! Benchmark reports as input of a comparison.
 
 use super::Key;
 use crate::bench::report::{Row, SCHEMA};
@@ -6,104 +6,104 @@ use serde::Deserialize;
 use serde_json::Value;
 use std::collections::HashMap;
 
-/// The most variants of one work in a file: each is compared with each of the other file's.
-pub const MOST_VARIANTS: usize = 64;
+/// Maximum number of variants of a benchmark in a file: every pair of variants of two files is compared.
+pub const MAX_VARIANTS: usize = 64;
 
-/// A file that is compared.
+/// A benchmark report.
 #[derive(Clone, Debug, Deserialize)]
 pub struct File {
     /// [`SCHEMA`].
     #[expect(dead_code, reason = "a file without it is refused")]
     pub schema: u32,
-    /// Whose program wrote it; none for this one.
+    /// Program that wrote it; `None` for this one.
     #[serde(default)]
     pub peer: Option<String>,
-    /// What it was measured on.
+    /// Machine of the measurement.
     #[serde(default)]
     pub machine: Value,
-    /// What plain streams came to.
+    /// Bandwidths of plain streams.
     #[serde(default)]
     pub calibration: Value,
-    /// What was measured.
+    /// Measurements.
     pub rows: Vec<Row>,
 }
 
-/// Why a file cannot be compared.
+/// An error of reading a benchmark report.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FileError {
-    /// It is no JSON of a benchmark.
+    /// The file is not a benchmark report.
     #[error("not a benchmark report: {0}")]
     Json(#[from] serde_json::Error),
-    /// It has another version.
-    #[error("its schema is {0}, and {SCHEMA} is read")]
+    /// The file has another version.
+    #[error("its schema is {0}, but {SCHEMA} is required")]
     Schema(Value),
-    /// A row is none.
+    /// A row is invalid.
     #[error("not a benchmark report: row {row}: {reason}")]
     Row {
-        /// Which, from 1.
+        /// Number of the row, from 1.
         row: usize,
-        /// What it lacks.
+        /// The reason.
         reason: serde_json::Error,
     },
     /// A row without a sample.
     #[error("row {row} ({what}): there are no samples")]
     Empty {
-        /// Which, from 1.
+        /// Number of the row, from 1.
         row: usize,
-        /// What it is of.
+        /// The benchmark.
         what: String,
     },
-    /// A time that no clock measured.
+    /// An impossible time.
     #[error(
-        "row {row} ({what}): number {index} of `{field}` is {value}, and a time is above 0 s and finite{hint}"
+        "row {row} ({what}): number {index} of `{field}` is {value}, but a time must be above 0 s and finite{hint}"
     )]
     Time {
-        /// Which row, from 1.
+        /// Number of the row, from 1.
         row: usize,
-        /// What it is of.
+        /// The benchmark.
         what: String,
         /// `samples` or `beside`.
         field: &'static str,
-        /// Which of them, from 1.
+        /// Number of the time, from 1.
         index: usize,
-        /// What it is.
+        /// The value.
         value: String,
-        /// What else might be meant.
+        /// A hint, appended to the message.
         hint: &'static str,
     },
-    /// The same work twice.
-    #[error("rows {first} and {row} are of the same work ({what}), and each may be there once")]
+    /// A repeated row.
+    #[error("rows {first} and {row} are both of {what}: every benchmark may occur once")]
     Duplicate {
-        /// The first of them, from 1.
+        /// Number of the first row, from 1.
         first: usize,
-        /// The other.
+        /// Number of the second row.
         row: usize,
-        /// What they are of.
+        /// The benchmark.
         what: String,
     },
-    /// A work in too many variants.
-    #[error("row {row} ({what}): that work has more than {MOST_VARIANTS} variants")]
+    /// A benchmark with too many variants.
+    #[error("row {row} ({what}): this benchmark has more than {MAX_VARIANTS} variants")]
     Variants {
-        /// The first that is one too many, from 1.
+        /// Number of the first row beyond the limit, from 1.
         row: usize,
-        /// What it is of.
+        /// The benchmark.
         what: String,
     },
 }
 
 impl File {
-    /// Reads one.
+    /// Parses a report.
     ///
     /// # Errors
     /// [`FileError`]
     pub fn read(json: &str) -> Result<Self, FileError> {
         let mut value: Value = serde_json::from_str(json)?;
-        // Another schema may have other rows: that is said of it, not what its rows lack.
+        // Checked first: rows of another schema may be invalid for this one.
         if let Some(schema) = value.get("schema").filter(|&schema| *schema != SCHEMA) {
             return Err(FileError::Schema(schema.clone()));
         }
-        // One by one, so that what is wrong is said of the row.
+        // One by one, so that errors name the row.
         let rows = match value.get_mut("rows") {
             Some(Value::Array(rows)) => std::mem::take(rows),
             _ => Vec::new(),
@@ -118,7 +118,7 @@ impl File {
         Ok(file)
     }
 
-    /// Every work is there once.
+    /// Checks that every benchmark occurs once.
     fn check_works(&self) -> Result<(), FileError> {
         let mut works: HashMap<Key, HashMap<Option<&str>, usize>> = HashMap::new();
         for (row, of) in (1..).zip(&self.rows) {
@@ -126,14 +126,14 @@ impl File {
             if let Some(first) = variants.insert(of.variant.as_deref(), row) {
                 return Err(FileError::Duplicate { first, row, what: name(of) });
             }
-            if variants.len() > MOST_VARIANTS {
+            if variants.len() > MAX_VARIANTS {
                 return Err(FileError::Variants { row, what: name(of) });
             }
         }
         Ok(())
     }
 
-    /// Whether its machine gave a copy the same at both ends of the run, as far as is known.
+    /// Whether the bandwidth of a copy was the same before and after the run; true if it is unknown.
     pub fn is_stable(&self) -> bool {
         self.calibration.get("stable").and_then(Value::as_bool).unwrap_or(true)
     }
@@ -143,7 +143,7 @@ impl File {
     }
 }
 
-/// What is compared of a row are times. A fit that did not get there has none.
+/// Checks the times of a row. Only a fit that did not reach the loss may have none.
 fn check_times(row: usize, of: &Row) -> Result<(), FileError> {
     if of.samples.is_empty() {
         return Err(FileError::Empty { row, what: name(of) });
@@ -162,7 +162,7 @@ fn check_times(row: usize, of: &Row) -> Result<(), FileError> {
     Ok(())
 }
 
-/// A row among those of its file.
+/// The name of a row, with its variant.
 fn name(row: &Row) -> String {
     let key = Key::of(row);
     row.variant.as_ref().map_or_else(|| key.to_string(), |variant| format!("{key}, {variant}"))
@@ -192,7 +192,7 @@ mod tests {
     #[test]
     fn other_files_are_refused() {
         let error = |json: &str| File::read(json).unwrap_err().to_string();
-        assert_eq!(error(r#"{"schema": 2, "rows": []}"#), "its schema is 2, and 1 is read");
+        assert_eq!(error(r#"{"schema": 2, "rows": []}"#), "its schema is 2, but 1 is required");
         assert!(error("{}").contains("schema"));
         assert_eq!(
             error(r#"{"schema": 1, "rows": [{"work": "step"}]}"#),
@@ -215,7 +215,7 @@ mod tests {
             let message =
                 read(&[good.clone(), with(row(json!([1e-3, value])), "size", json!(8))]).unwrap_err();
             let start = format!(
-                "row 2 (step adam of 8, cpu, 1 thread, hot): number 2 of `samples` is {said}, and a time"
+                "row 2 (step adam of 8, cpu, 1 thread, hot): number 2 of `samples` is {said}, but a time"
             );
             assert!(message.starts_with(&start), "{message}");
         }
@@ -239,11 +239,11 @@ mod tests {
         let message = read(&[of(0), of(1), of(0)]).unwrap_err();
         assert_eq!(
             message,
-            "rows 1 and 3 are of the same work (step adam of 4096, cpu, 1 thread, hot, 0), and each may be there once"
+            "rows 1 and 3 are both of step adam of 4096, cpu, 1 thread, hot, 0: every benchmark may occur once"
         );
-        let most: Vec<Value> = (0..MOST_VARIANTS).map(of).collect();
+        let most: Vec<Value> = (0..MAX_VARIANTS).map(of).collect();
         read(&most).unwrap();
-        let message = read(&[&most[..], &[of(MOST_VARIANTS)]].concat()).unwrap_err();
+        let message = read(&[&most[..], &[of(MAX_VARIANTS)]].concat()).unwrap_err();
         assert!(message.contains("row 65") && message.contains("more than 64 variants"), "{message}");
     }
 }

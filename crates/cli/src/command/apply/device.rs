@@ -1,4 +1,4 @@
-//! The steps on a GPU: all parameters in one arena, one optimizer, a submission for every step.
+//! Steps on a GPU: one arena for all parameters, one optimizer, one submission per step.
 
 use super::state::Parameter;
 use super::{Counters, Grads, Plan};
@@ -9,7 +9,7 @@ use wgpu_optim::regression::device::Gpu;
 use wgpu_optim::wgpu::{self, BufferUsages};
 use wgpu_optim::{Error, Optimizer, Span};
 
-/// Bytes that are read back at a time.
+/// Bytes per transfer when reading back.
 const READ_BACK: u64 = 64 << 20;
 
 /// An optimizer over parameters on a GPU.
@@ -53,7 +53,7 @@ impl<'a> Device<'a> {
         self.gpu.submit(self.encoder())
     }
 
-    /// One step, with a gradient for some of the parameters.
+    /// Applies one step to the parameters that have a gradient.
     pub fn step(&self, grads: &Grads<f32>) -> Result<(), Error> {
         for (i, grads) in grads.iter().enumerate() {
             let Some(grads) = grads else { continue };
@@ -96,7 +96,7 @@ impl<'a> Device<'a> {
         }
     }
 
-    /// What is in these spans, one behind the other.
+    /// Reads these spans, concatenated.
     fn read<T: Pod>(&self, spans: &[Span]) -> Result<Vec<T>, Error> {
         let mut all = Vec::new();
         let longest = spans.iter().map(|span| span.len * 4).max().unwrap_or(0);

@@ -1,4 +1,4 @@
-//! Tensors by name, in files of the format safetensors.
+//! Safetensors files.
 
 use crate::command::Failure;
 use crate::command::output::AtomicFile;
@@ -8,23 +8,22 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use wgpu_optim::cpu::Real;
 
-/// A file of tensors, all in memory.
+/// A safetensors file in memory.
 pub struct TensorFile {
     path: PathBuf,
     bytes: Vec<u8>,
-    /// Where the header ends.
+    /// Offset of the first byte after the header.
     data: usize,
     header: Metadata,
 }
 
-/// What a tensor's elements are read as and written from.
+/// Element type of tensors that rules step.
 pub trait Element: Real {
     const DTYPE: Dtype;
 
-    /// Whether elements of this type fit into this one.
+    /// Whether elements of this type convert to `Self` without loss.
     fn holds(dtype: Dtype) -> bool;
-    /// The elements of a tensor of this type, in the order of its bytes; `None` if it is of one that does
-    /// not fit into this.
+    /// Converts the bytes of a tensor of this type; `None` if the type does not convert without loss.
     fn read(dtype: Dtype, bytes: &[u8]) -> Option<Vec<Self>>;
     fn bytes(values: &[Self]) -> &[u8];
 }
@@ -74,18 +73,18 @@ impl TensorFile {
         let error = |why: String| Failure::Input(format!("{}: {why}", path.display()));
         let bytes = std::fs::read(path).map_err(|e| error(e.to_string()))?;
         let header = SafeTensors::read_metadata(&bytes);
-        let (length, header) = header.map_err(|e| error(format!("is no safetensors file: {e}")))?;
+        let (length, header) = header.map_err(|e| error(format!("is not a safetensors file: {e}")))?;
         Ok(TensorFile { path: path.into(), bytes, data: 8 + length, header })
     }
 
-    /// The names, in the order in which the tensors lie in the file.
+    /// The names of the tensors, in file order.
     pub fn names(&self) -> Vec<String> {
         let mut tensors: Vec<_> = self.header.tensors().into_iter().collect();
         tensors.sort_by(|(a, x), (b, y)| (x.data_offsets, a).cmp(&(y.data_offsets, b)));
         tensors.into_iter().map(|(name, _)| name).collect()
     }
 
-    /// What the file says of itself besides its tensors.
+    /// The metadata of the file.
     pub fn metadata(&self) -> Option<&HashMap<String, String>> {
         self.header.metadata().as_ref()
     }
@@ -109,7 +108,7 @@ impl TensorFile {
         Ok(self.info(name)?.dtype)
     }
 
-    /// A tensor as it lies in the file.
+    /// The bytes of a tensor, with its type and shape.
     pub fn raw(&self, name: &str) -> Result<Raw, Failure> {
         let info = self.info(name)?;
         let (shape, bytes) = (info.shape.clone(), self.bytes(info).to_vec());
@@ -120,13 +119,13 @@ impl TensorFile {
     pub fn elements_of<R: Element>(&self, name: &str, shape: &[usize]) -> Result<Vec<R>, Failure> {
         let found = self.shape(name)?;
         if found != shape {
-            let why = format!("has the shape {found:?}, and its parameter {shape:?}");
+            let why = format!("has the shape {found:?}, but its parameter has {shape:?}");
             return Err(self.error(name, &why));
         }
         self.elements(name)
     }
 
-    /// A count, written as one number of whatever type.
+    /// Reads a count: one number, of any type.
     pub fn count(&self, name: &str) -> Result<u64, Failure> {
         let info = self.info(name)?;
         let bytes = self.bytes(info);
@@ -137,27 +136,30 @@ impl TensorFile {
             Dtype::U32 => one(bytes, |word| u32::from_le_bytes(word).into()),
             Dtype::I64 => one(bytes, |word| i64::from_le_bytes(word) as f64),
             Dtype::U64 => one(bytes, |word| u64::from_le_bytes(word) as f64),
-            other => return Err(self.error(name, &format!("is {other}, which is not read as a step"))),
+            other => {
+                return Err(self
+                    .error(name, &format!("has the type {other}, which is not supported for a step")));
+            }
         };
         let Some(number) = number else {
             return Err(
-                self.error(name, &format!("has the shape {:?}, and must be one number", info.shape))
+                self.error(name, &format!("has the shape {:?}, but must be one number", info.shape))
             );
         };
-        // Every step up to here is a number of its own in f64.
+        // f64 represents every step up to this one exactly.
         if number.fract() == 0.0 && (0.0..=2f64.powi(53)).contains(&number) {
             return Ok(number as u64);
         }
-        Err(self.error(name, &format!("is {number}, and must be a whole number from 0 to 2⁵³")))
+        Err(self.error(name, &format!("is {number}, but must be a whole number from 0 to 2⁵³")))
     }
 
-    /// What is wrong with a tensor of this file.
+    /// An error about a tensor of this file.
     pub fn error(&self, tensor: &str, why: &str) -> Failure {
         Failure::Input(format!("{}: `{tensor}` {why}", self.path.display()))
     }
 
     fn info(&self, name: &str) -> Result<&TensorInfo, Failure> {
-        self.header.info(name).ok_or_else(|| self.error(name, "is not there"))
+        self.header.info(name).ok_or_else(|| self.error(name, "is missing"))
     }
 
     fn bytes(&self, info: &TensorInfo) -> &[u8] {
@@ -166,16 +168,16 @@ impl TensorFile {
     }
 }
 
-/// What is to be said where elements of a type are no `R`.
+/// The message for elements of a type that does not convert to `R`.
 pub fn needed<R: Element>(dtype: Dtype) -> String {
     let hint = match (dtype, R::DTYPE) {
-        (Dtype::F64, Dtype::F32) => " (--device f64 takes F64)",
+        (Dtype::F64, Dtype::F32) => " (--device f64 accepts F64)",
         _ => "",
     };
-    format!("is {dtype}, and {} is needed{hint}", R::DTYPE)
+    format!("has the type {dtype}, but {} is required{hint}", R::DTYPE)
 }
 
-/// A tensor of any type, which nobody reads.
+/// A tensor of any type, as uninterpreted bytes.
 pub struct Raw {
     pub name: String,
     pub dtype: Dtype,
@@ -194,7 +196,7 @@ fn one<const N: usize>(bytes: &[u8], number: impl Fn([u8; N]) -> f64) -> Option<
     bytes.try_into().ok().map(number)
 }
 
-/// A tensor to be written.
+/// A tensor to write.
 pub struct Output<'a> {
     pub name: String,
     pub dtype: Dtype,
@@ -202,8 +204,8 @@ pub struct Output<'a> {
     pub bytes: std::borrow::Cow<'a, [u8]>,
 }
 
-/// Writes tensors in their order, those of wider elements first so that each is aligned. The same tensors
-/// give the same bytes, which the crate's own writer does not promise of metadata.
+/// Writes tensors in order, wider elements first so that all are aligned. The output is deterministic; the crate's own
+/// writer does not guarantee that for metadata.
 pub fn write<'a>(
     path: &'a Path,
     metadata: Option<&HashMap<String, String>>,

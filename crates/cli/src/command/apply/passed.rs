@@ -1,19 +1,19 @@
-//! Tensors of a type that no rule steps, such as counters: they come out as they went in.
+//! Tensors of a type that rules do not step, such as counters: they are copied unchanged.
 
 use super::files::{Element, Output, Raw, TensorFile, needed};
 use crate::command::Failure;
 use std::path::Path;
 
-/// A tensor that is passed on, and whatever state there is of it.
+/// A tensor that is copied unchanged, with its state.
 pub struct Passed {
     tensor: Raw,
     state: Vec<Raw>,
-    /// Steps that it has taken before.
+    /// Steps taken before, according to the state.
     pub step: u64,
 }
 
 impl Passed {
-    /// Those of a file whose elements are no `R`.
+    /// Reads the tensors whose elements do not convert to `R`.
     pub fn read_all<R: Element>(
         params: &TensorFile,
         state: Option<&TensorFile>,
@@ -52,10 +52,10 @@ impl Passed {
         self.state.iter().map(Raw::output)
     }
 
-    /// Why it cannot be stepped by the gradient that a file has of it.
+    /// The error for a gradient of this tensor.
     pub fn refuse<R: Element>(&self, params: &Path, grads: &Path) -> Failure {
         let (name, needed) = (self.name(), needed::<R>(self.tensor.dtype));
         let of = grads.display();
-        Failure::Input(format!("{}: `{name}` {needed}: {of} has a gradient of it", params.display()))
+        Failure::Input(format!("{}: `{name}` {needed}, because {of} has its gradient", params.display()))
     }
 }

@@ -1,4 +1,4 @@
-//! What an optimizer keeps of each parameter, as tensors `<parameter>.<name>`.
+//! Optimizer state of each parameter, as tensors `<parameter>.<name>`.
 
 use super::files::{Element, Output, Raw, TensorFile};
 use crate::command::Failure;
@@ -7,28 +7,28 @@ use std::borrow::Cow;
 use wgpu_optim::Rule;
 
 const STEP: &str = "step";
-/// NAdam's product of mu₁ … muₜ, which PyTorch keeps. It follows from the step: what is read is ignored.
+/// NAdam's product mu₁ · … · muₜ, which PyTorch stores. It follows from the step, so it is ignored on reading.
 const MU_PRODUCT: &str = "mu_product";
 
-/// A parameter, and what belongs to it.
+/// A parameter with its optimizer state.
 pub struct Parameter<R> {
     pub name: String,
     pub shape: Vec<usize>,
     pub values: Vec<R>,
-    /// One for each of [`Rule::moments`].
+    /// The values of each of [`Rule::moments`].
     pub moments: Vec<Vec<R>>,
-    /// Steps taken since the state began.
+    /// Steps taken in all, including those of the restored state.
     pub step: u64,
     /// Steps taken in this run.
     pub taken: u64,
-    /// Whether it came with a state.
+    /// Whether the state file has its state.
     restored: bool,
-    /// As it lies in its file, where it is of another type than what is computed with.
+    /// The original bytes, if the file's type differs from the type of the computation.
     original: Option<Raw>,
 }
 
 impl<R: Element> Parameter<R> {
-    /// The parameters of a file, with their states if there are some.
+    /// Reads the parameters of a file, and their states.
     pub fn read_all(
         rule: &Rule,
         params: &TensorFile,
@@ -57,7 +57,7 @@ impl<R: Element> Parameter<R> {
         Ok(Parameter { name, shape, values, moments, step: 0, taken: 0, restored: false, original })
     }
 
-    /// Takes the state that the file has of this parameter: all of it, or none.
+    /// Restores the state of this parameter, which must be complete or absent.
     fn restore(&mut self, rule: &Rule, state: &TensorFile) -> Result<(), Failure> {
         let names = rule.moments().iter().chain([&STEP]).map(|kept| format!("{}.{kept}", self.name));
         let (found, missing): (Vec<_>, Vec<_>) = names.partition(|name| state.has(name));
@@ -68,7 +68,7 @@ impl<R: Element> Parameter<R> {
         let has_begun = missing == [step.clone()] && !counts(rule);
         if !missing.is_empty() && !has_begun {
             let missing = missing.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-            return Err(state.error(&found[0], &format!("is there without {missing}")));
+            return Err(state.error(&found[0], &format!("is present without {missing}")));
         }
         for (moment, kept) in self.moments.iter_mut().zip(rule.moments()) {
             *moment = state.elements_of(&format!("{}.{kept}", self.name), &self.shape)?;
@@ -78,7 +78,7 @@ impl<R: Element> Parameter<R> {
         Ok(())
     }
 
-    /// The parameter as it is written: as it was read where it took no step.
+    /// The output tensor: the original bytes if no step was taken.
     pub fn output(&self) -> Output<'_> {
         if let Some(original) = self.original.as_ref().filter(|_| self.taken == 0) {
             return original.output();
@@ -87,7 +87,7 @@ impl<R: Element> Parameter<R> {
         Output { name, dtype: R::DTYPE, shape: &self.shape, bytes }
     }
 
-    /// Its state as it is written: nothing where there was none and no step was taken, as in PyTorch.
+    /// The output tensors of its state: none without a restored state and without steps, as in PyTorch.
     pub fn state(&self, rule: &Rule) -> Vec<Output<'_>> {
         if self.taken == 0 && !self.restored {
             return Vec::new();
@@ -107,22 +107,25 @@ impl<R: Element> Parameter<R> {
     }
 }
 
-/// Whether a step depends on how many there were before it, besides whether there was one. PyTorch's SGD keeps no count,
-/// nor do the common implementations of Lion: what they keep has had its first step.
+/// Whether a rule needs the step count beyond the first step. PyTorch's SGD and the common implementations of Lion store
+/// no count: their state exists only after a first step.
 fn counts(rule: &Rule) -> bool {
     !matches!(rule, Rule::Sgd(_) | Rule::Lion(_))
 }
 
-/// Refuses a state of something else than these parameters under this rule.
+/// Checks that every state tensor belongs to one of these parameters and to this rule.
 fn check_names(rule: &Rule, params: &TensorFile, state: &TensorFile) -> Result<(), Failure> {
     for name in state.names() {
         let Some((parameter, kept)) = name.rsplit_once('.').filter(|(p, _)| params.has(p)) else {
-            return Err(state.error(&name, "is the state of no parameter"));
+            return Err(state.error(&name, "is a state without a parameter"));
         };
         let of_nadam = kept == MU_PRODUCT && matches!(rule, Rule::NAdam(_));
         if kept != STEP && !of_nadam && !rule.moments().contains(&kept) {
             let known = rule.moments().iter().chain([&STEP]).copied().collect::<Vec<_>>().join(", ");
-            let why = format!("is nothing that {} keeps of `{parameter}`: that is {known}", rule.name());
+            let why = format!(
+                "is not part of the state of {} for `{parameter}`, which is {known}",
+                rule.name()
+            );
             return Err(state.error(&name, &why));
         }
     }

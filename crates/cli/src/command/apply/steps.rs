@@ -1,4 +1,4 @@
-//! The steps on the processor, in f32 and in f64: the twin of what `shaders/step_state.wgsl` decides.
+//! Steps on the processor, in f32 and f64, with the decisions of `shaders/step_state.wgsl`.
 
 use super::files::Element;
 use super::state::Parameter;
@@ -21,7 +21,7 @@ impl<'a, R: Element + Float> Processor<'a, R> {
         Processor { plan, parameters, states, counters: Counters::default() }
     }
 
-    /// One step, with a gradient for some of the parameters.
+    /// Applies one step to the parameters that have a gradient.
     pub fn step(&mut self, mut grads: Grads<R>) {
         let Plan { rule, conditioning, rates } = self.plan;
         let mut factor = 1.0 / conditioning.grad_scale;
@@ -37,7 +37,7 @@ impl<'a, R: Element + Float> Processor<'a, R> {
             self.counters.skipped += 1;
             return;
         }
-        // Steps that are skipped leave the position in the table where it is, and its last entry holds.
+        // Skipped steps do not advance the position in the table; past its end, the last entry applies.
         let position = (self.counters.taken as usize).min(rates.len() - 1);
         self.counters.taken += 1;
 

@@ -1,4 +1,4 @@
-//! What was measured, a line a row.
+//! The results of a benchmark as CSV.
 
 use crate::bench::Report;
 use std::io::{Error, Write};

@@ -1,4 +1,4 @@
-//! The page of a benchmark.
+//! The HTML page of a benchmark.
 
 use super::table::{self, CALIBRATION, HEADER, LEFT, calibration, cells};
 use crate::bench::{Report, Row, Summary};
@@ -7,7 +7,7 @@ use crate::command::page::Page;
 use crate::command::plot::{Chart, Mark, Series};
 use serde_json::Value;
 
-/// The whole page.
+/// Renders the page.
 pub fn page(report: &Report) -> Result<String, Failure> {
     let machine = &report.machine;
     let name = machine.adapter.as_ref().map_or(&machine.cpu, |adapter| &adapter.name);
@@ -16,11 +16,11 @@ pub fn page(report: &Report) -> Result<String, Failure> {
     for line in table::describe(report).lines() {
         page.paragraph(line);
     }
-    page.heading("Against the size");
+    page.heading("By size");
     page.paragraph(
         "GB/s of the bytes that a step must move: gradients read, parameters and moments read and written. Dashes \
-         are the copy that took turns with it, half of whose bytes are read and half written. Thin lines with \
-         rings are cold: every cache was flushed ahead of each sample.",
+         show the interleaved copy, half of whose bytes are read and half written. Thin lines with rings are cold: \
+         all caches were flushed before each sample.",
     );
     let mut devices: Vec<Option<usize>> = Vec::new();
     for row in &report.rows {
@@ -42,11 +42,10 @@ pub fn page(report: &Report) -> Result<String, Failure> {
     }
     page.heading("Every row");
     page.paragraph(
-        "Each was compared with its definition in f64 ahead of being timed. Times are medians by the wall's clock, \
-         with the interval that holds the median with a probability of 95 %; of fits they are means without the \
-         fastest and the slowest seed. The share of the copy is the median of ratios to a copy of as many bytes \
-         that took turns with the work. GPU GB/s are by the device's own timestamps. G/s are parameters or numbers \
-         of X, in billions.",
+        "Every result was compared with its definition in f64 before it was timed. Times are medians of wall-clock \
+         times with a 95 % confidence interval; for fits they are means without the fastest and the slowest seed. \
+         The share of the copy is the median of ratios to an interleaved copy of as many bytes. GPU GB/s are by the \
+         device's timestamps. G/s are billions of parameters, or of elements of X, per second.",
     );
     page.table(&HEADER, LEFT, report.rows.iter().map(cells));
     page.heading("Plain streams, before and after");
@@ -61,7 +60,7 @@ pub fn page(report: &Report) -> Result<String, Failure> {
     Ok(page.finish())
 }
 
-/// A step's GB/s against the bytes that it moves.
+/// The chart of a step's GB/s against the bytes that it moves.
 fn roofline(title: &str, rows: &[&Row]) -> Chart {
     let mut series = vec![Series { label: "copy".into(), mark: Mark::Reference, points: copies(rows) }];
     let mut rules: Vec<&Option<String>> = Vec::new();
@@ -91,7 +90,7 @@ fn point(row: &Row) -> Option<(f64, f64)> {
     Some((row.bytes as f64, row.gb_s?))
 }
 
-/// The hot copies, of each number of bytes their median.
+/// The medians of the hot copies, by number of bytes.
 fn copies(rows: &[&Row]) -> Vec<(f64, f64)> {
     let hot = rows.iter().filter(|row| row.cache.as_deref() == Some("hot"));
     let mut sizes: Vec<u64> = hot.clone().map(|row| row.bytes).collect();
@@ -105,7 +104,7 @@ fn copies(rows: &[&Row]) -> Vec<(f64, f64)> {
     sizes.iter().filter_map(of).collect()
 }
 
-/// The gradients' GB/s of X against the features.
+/// The chart of the gradients' GB/s of X against the features.
 fn of_gradients(devices: &[Option<usize>], rows: &[&Row]) -> Chart {
     let mut series = Vec::new();
     for &threads in devices {
@@ -122,7 +121,7 @@ fn of_gradients(devices: &[Option<usize>], rows: &[&Row]) -> Chart {
     chart("Gradients", "features", "GB/s of X", series)
 }
 
-/// Everything that is known of the machine, a line each.
+/// The description of the machine, one line per property.
 fn record(report: &Report) -> Vec<Vec<String>> {
     let mut lines = Vec::new();
     let versions = serde_json::to_value(&report.versions).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! What was measured, for people.
+//! The results of a benchmark as text.
 
 use crate::bench::{Rates, Report, Row, Shape};
 use crate::command::output;
@@ -7,7 +7,7 @@ pub const HEADER: [&str; 13] = [
     "work", "rule", "size", "device", "cache", "median", "95 %", "GB/s", "of copy", "of limit",
     "GPU GB/s", "of copy", "G/s",
 ];
-/// Columns of text.
+/// Number of columns with text.
 pub const LEFT: usize = 5;
 
 /// The table on standard output.
@@ -18,7 +18,7 @@ pub fn text(report: &Report) -> String {
     lines.join("\n\n")
 }
 
-/// The devices in a line each.
+/// The devices, one line each.
 pub fn describe(report: &Report) -> String {
     let machine = &report.machine;
     let mut text = format!("cpu: {} ({} threads, simd {})", machine.cpu, machine.threads, machine.simd);
@@ -36,7 +36,7 @@ pub fn cells(row: &Row) -> Vec<String> {
     let percent = |value: Option<f64>| value.map_or_else(String::new, |value| format!("{value:.0} %"));
     let is_fit = row.work == "fit";
     let missed = row.samples.iter().filter(|sample| sample.is_none()).count();
-    // What is told of fits is their mean.
+    // Fits report their mean.
     let time = match (is_fit, row.trimmed_mean_s, row.median_s) {
         (true, Some(time), _) | (false, _, Some(time)) => seconds(time),
         _ => "∞".into(),
@@ -66,12 +66,12 @@ pub fn cells(row: &Row) -> Vec<String> {
     ]
 }
 
-/// A device in a few letters.
+/// The short name of a device.
 pub fn device(threads: Option<usize>) -> String {
     threads.map_or_else(|| "gpu".into(), |threads| format!("cpu × {threads}"))
 }
 
-/// A size as it is asked for.
+/// A size, as on the command line.
 pub fn size(row: &Row) -> String {
     match row.shape {
         None => power(row.size),
@@ -90,7 +90,7 @@ fn power(value: u64) -> String {
     }
 }
 
-/// Three digits and a unit.
+/// A time with three digits and a unit.
 pub fn seconds(seconds: f64) -> String {
     let (scale, unit) = match seconds {
         s if s < 1e-6 => (1e9, "ns"),
@@ -101,7 +101,7 @@ pub fn seconds(seconds: f64) -> String {
     format!("{} {unit}", rounded(seconds * scale))
 }
 
-/// Three digits.
+/// A number with three digits.
 fn rounded(value: f64) -> String {
     match value.abs() {
         size if size >= 100.0 => format!("{value:.0}"),
@@ -124,7 +124,7 @@ pub const CALIBRATION: [&str; 9] = [
     "read back",
 ];
 
-/// What the devices gave plain streams, ahead and behind.
+/// The bandwidths of plain streams, before and after the benchmarks.
 pub fn calibration(report: &Report) -> Vec<Vec<String>> {
     let cells = |when: &str, rates: &Rates| {
         let number = |value: Option<f64>| value.map_or_else(String::new, rounded);

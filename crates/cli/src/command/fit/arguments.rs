@@ -74,6 +74,8 @@ pub enum LossName {
     /// Logistic regression: two classes
     #[value(alias = "log_loss")]
     Logistic,
+    /// Linear support vector machine: two classes, without probabilities
+    SquaredHinge,
     /// Poisson regression with a log link: counts
     Poisson,
     /// Multinomial logistic regression: two or more classes
@@ -215,7 +217,7 @@ pub struct SyntheticArguments {
     #[arg(long, value_name = "SEED")]
     pub seed: Option<u64>,
     /// Generate rows inside the kernels instead of storing them: the same bits, and no memory
-    #[arg(long = "virtual")]
+    #[arg(long = "on-the-fly", visible_alias = "virtual")]
     pub is_virtual: bool,
 }
 
@@ -247,7 +249,8 @@ pub struct CheckpointArguments {
     #[arg(long, value_name = "S", value_parser = seconds)]
     pub checkpoint_seconds: Option<f64>,
     /// Keep the last K checkpoints of every optimizer
-    #[arg(long, value_name = "K", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long = "keep-last", visible_alias = "keep", value_name = "K", default_value_t = 2)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
     pub keep: u32,
     /// Resume from the latest checkpoint in the directory (bit-exact), or start a new run if there is none. More
     /// --epochs or --steps extend the run if the learning rate does not depend on them; all else must match

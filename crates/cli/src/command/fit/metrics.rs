@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 use std::collections::BTreeMap;
+use wgpu_optim::regression::TargetKind;
 use wgpu_optim::regression::train::score;
 use wgpu_optim::{Evaluation, Loss};
 
@@ -21,14 +22,16 @@ impl Metrics {
         let mut metrics = Metrics { values: BTreeMap::new(), undefined: BTreeMap::new() };
         let weighs =
             |value: f64| if on.weight > 0.0 { Ok(value) } else { Err("the rows have no weight") };
-        match loss {
-            Loss::Logistic | Loss::Softmax { .. } => {
+        match loss.target_kind() {
+            TargetKind::Binary | TargetKind::Class => {
                 metrics.add("accuracy", weighs(on.accuracy()));
-                metrics.add("log_loss", weighs(on.mean_loss()));
-                metrics.add("deviance", weighs(on.mean_deviance()));
+                if matches!(loss, Loss::Logistic | Loss::Softmax { .. }) {
+                    metrics.add("log_loss", weighs(on.mean_loss()));
+                    metrics.add("deviance", weighs(on.mean_deviance()));
+                }
                 return metrics;
             }
-            Loss::Poisson => {
+            TargetKind::Count => {
                 let null = on.null_poisson_deviance();
                 let explained = match null.is_nan() {
                     true => Err("the target is the same in all rows"),
@@ -37,7 +40,7 @@ impl Metrics {
                 metrics.add("deviance", weighs(on.mean_deviance()));
                 metrics.add("d2", weighs(0.0).and(explained));
             }
-            _ => metrics.add("r2", weighs(on.r2())),
+            TargetKind::Real => metrics.add("r2", weighs(on.r2())),
         }
         metrics.add("mse", weighs(on.mean_squared_error()));
         metrics.add("mae", weighs(on.mean_absolute_error()));

@@ -52,7 +52,7 @@ impl Fit<'_> {
         let Ok(needs) = planner.needs(&Default::default(), placement) else { return failure };
         let (needed, available) = (needs.total(), Memory::of(None, None).host);
         let hint =
-            if self.problem.generator().is_some() { " (--virtual needs none for rows)" } else { "" };
+            if self.problem.generator().is_some() { " (--on-the-fly needs none for rows)" } else { "" };
         failure.and(&format!(
             "besides the device the fit needs {needed} bytes of memory, and {available} are available{hint}"
         ))

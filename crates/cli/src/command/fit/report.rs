@@ -9,6 +9,7 @@ use crate::command::{Failure, output};
 use serde::Serialize;
 use serde_json::{Value, json};
 use wgpu_optim::regression::Problem;
+use wgpu_optim::regression::TargetKind;
 use wgpu_optim::regression::metrics::roc_auc;
 use wgpu_optim::regression::model_file::{Precision, SavedModel};
 use wgpu_optim::regression::train::{
@@ -81,10 +82,10 @@ struct Stopping {
 
 impl Stopping {
     fn new(loss: &Loss, basis: Basis, holds_out: bool) -> Self {
-        let score = match loss {
-            Loss::Logistic | Loss::Softmax { .. } => "accuracy",
-            Loss::Poisson => "d2",
-            _ => "r2",
+        let score = match loss.target_kind() {
+            TargetKind::Binary | TargetKind::Class => "accuracy",
+            TargetKind::Count => "d2",
+            TargetKind::Real => "r2",
         };
         let Basis { criterion, undefined } = basis;
         Stopping { criterion, score: holds_out.then_some(score), undefined }
@@ -150,18 +151,6 @@ pub struct Json<'a> {
     runs: &'a [Run],
 }
 
-/// What a loss is called in a plot.
-pub fn loss_name(loss: &Loss) -> &'static str {
-    match loss {
-        Loss::Mse => "MSE",
-        Loss::SquaredError => "half the MSE",
-        Loss::Huber { .. } => "Huber loss",
-        Loss::Quantile { .. } => "pinball loss",
-        Loss::Logistic | Loss::Softmax { .. } => "log loss",
-        Loss::Poisson => "Poisson loss",
-    }
-}
-
 /// The area under the ROC curve of the first rows.
 fn auc(problem: &Problem, model: &Model, params: &[f64], rows: u64) -> Result<Option<f64>, Failure> {
     let rows = rows.min(AUC_ROWS);
@@ -212,7 +201,7 @@ impl Run {
         let truth = problem.truth.as_ref().filter(|truth| truth.len() == report.params.len());
         let distance = truth.map(|truth| distance(model, truth, &report.params));
         let mut measured = Metrics::new(&model.loss, &report.evaluation);
-        if matches!(model.loss, Loss::Logistic) {
+        if model.loss.target_kind() == TargetKind::Binary {
             // What was trained is not lost because one number cannot be told of it.
             let auc = match auc(problem, model, &report.params, plan.rows) {
                 Ok(auc) => auc.ok_or("all rows are of one class"),

@@ -5,13 +5,13 @@ use super::checkpoints::CheckpointWriter;
 use super::events::Events;
 use super::report::Run;
 use super::session::{RunProgress, Session};
-use crate::command::device::Chosen;
+use crate::command::device::SelectedDevice;
 use crate::command::{Failure, output};
 use wgpu_optim::regression::train::{Backend, Placement, TrainError, TrainingData};
 
 impl Fit<'_> {
     /// Makes all runs.
-    pub fn on(&self, device: Chosen, session: &mut Session) -> Result<(), Failure> {
+    pub fn on(&self, device: SelectedDevice, session: &mut Session) -> Result<(), Failure> {
         let backend = device.map_or(Backend::Cpu, Backend::Gpu);
         let mut data = TrainingData::new(&self.problem, &self.plans, backend)
             .device_memory(self.arguments.placement.device_memory)

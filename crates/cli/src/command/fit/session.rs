@@ -82,7 +82,7 @@ impl Session {
             let keeps = |logged: &Logged| {
                 place(logged).is_some_and(|run| logged.update <= self.progress[run].update())
             };
-            let (log, kept) = Log::go_on(path, with_line, keeps)?;
+            let (log, kept) = Log::resume(path, with_line, keeps)?;
             self.log = Some(log);
             self.note_missing_lines(fit, path, &kept);
             for logged in kept {

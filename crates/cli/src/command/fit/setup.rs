@@ -37,6 +37,7 @@ impl ModelArguments {
             LossName::Huber => Loss::Huber { epsilon: self.epsilon.unwrap_or(0.1) },
             LossName::Quantile => Loss::Quantile { quantile: self.quantile.unwrap_or(0.5) },
             LossName::Logistic => Loss::Logistic,
+            LossName::SquaredHinge => Loss::SquaredHinge,
             LossName::Poisson => Loss::Poisson,
             LossName::Softmax => Loss::Softmax { classes: 2 },
         };
@@ -170,7 +171,7 @@ impl SyntheticArguments {
             ("--condition", self.condition.is_some()),
             ("--balance", self.balance.is_some()),
             ("--seed", self.seed.is_some()),
-            ("--virtual", self.is_virtual),
+            ("--on-the-fly", self.is_virtual),
         ]
     }
 

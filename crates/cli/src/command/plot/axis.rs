@@ -1,24 +1,24 @@
-//! The range of an axis, where its ticks are, and what they say.
+//! Axes: range, ticks and labels.
 
 use std::ops::Range;
 
 use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, Ranged, ValueFormatter};
 
-const MOST_TICKS: usize = 12;
+const MAX_TICKS: usize = 12;
 
-/// A linear axis, which may stand for a logarithmic one of the powers of ten of its coordinates.
+/// A linear axis, or a logarithmic one whose coordinates are decimal logarithms.
 #[derive(Clone)]
 pub struct Axis {
     log: bool,
     range: Range<f64>,
     ticks: Vec<f64>,
     minor: Vec<f64>,
-    /// Whether the ticks read well without exponents.
+    /// Whether tick labels have no exponents.
     plain: bool,
 }
 
 impl Axis {
-    /// An axis for these coordinates, with some distance to either end.
+    /// Creates an axis for these coordinates, with a margin at both ends.
     pub fn new(coordinates: impl Iterator<Item = f64>, log: bool) -> Self {
         let (low, high) = coordinates
             .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(v), high.max(v)));
@@ -36,7 +36,7 @@ impl Axis {
         axis
     }
 
-    /// Where on the axis a coordinate lies, from zero to one.
+    /// The position of a coordinate on the axis, from zero to one.
     pub fn fraction(&self, at: f64) -> f64 {
         (at - self.range.start) / (self.range.end - self.range.start)
     }
@@ -65,13 +65,13 @@ impl Ranged for Axis {
 
 impl ValueFormatter<f64> for Axis {
     fn format_ext(&self, at: &f64) -> String {
-        // Without the digits that come of rounding.
+        // Without digits from rounding errors.
         let value = format!("{:.9e}", self.value(*at)).parse().unwrap_or(0.0);
         if self.plain || value == 0.0 { format!("{value}") } else { format!("{value:e}") }
     }
 }
 
-/// Multiples of 1, 2 or 5 times a power of ten.
+/// The ticks of a linear axis: multiples of 1, 2 or 5 times a power of ten.
 fn linear_ticks(range: &Range<f64>) -> Vec<f64> {
     let least = (range.end - range.start) / 9.0;
     let power = 10_f64.powf(least.log10().floor());
@@ -80,8 +80,8 @@ fn linear_ticks(range: &Range<f64>) -> Vec<f64> {
     (first..=last).map(|i| i as f64 * step).collect()
 }
 
-/// The ticks and the faint lines: powers of ten, on a short range also some of their
-/// multiples, on a very short one the ticks of a linear axis.
+/// The ticks and minor lines of a logarithmic axis: powers of ten; on a short range also some of their multiples, on a
+/// very short range the ticks of a linear axis.
 fn log_ticks(range: &Range<f64>) -> (Vec<f64>, Vec<f64>) {
     let multiples = |digits: &[u8]| -> Vec<f64> {
         let powers = range.start.floor() as i32..=range.end.floor() as i32;
@@ -89,8 +89,8 @@ fn log_ticks(range: &Range<f64>) -> (Vec<f64>, Vec<f64>) {
         all.filter(|at| range.contains(at)).collect()
     };
     let powers = multiples(&[1]);
-    if powers.len() > MOST_TICKS {
-        let stride = powers.len().div_ceil(MOST_TICKS);
+    if powers.len() > MAX_TICKS {
+        let stride = powers.len().div_ceil(MAX_TICKS);
         return (powers.into_iter().step_by(stride).collect(), vec![]);
     }
     let minor = multiples(&[2, 3, 4, 5, 6, 7, 8, 9]);
@@ -125,7 +125,7 @@ mod tests {
         for (low, high) in spans {
             for log in [false, true] {
                 let count = labels([low, high], log).len();
-                assert!((3..=MOST_TICKS).contains(&count), "{low} to {high}: {count}");
+                assert!((3..=MAX_TICKS).contains(&count), "{low} to {high}: {count}");
             }
         }
     }

@@ -1,4 +1,4 @@
-//! How a picture becomes a file: SVG or PNG, without any font or library of the system.
+//! Rendering of pictures to SVG or PNG files, without fonts or libraries of the system.
 
 use std::error::Error;
 use std::io::{self, Write};
@@ -12,26 +12,26 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 use crate::command::output;
 use wgpu_optim::checkpoint::{Disk, Files, PendingFile};
 
-/// Plotters draws at whole units, with hard edges. A picture therefore has this many units to a
-/// pixel: the view box of the SVG scales them down, the PNG averages them.
+/// Units per pixel. Plotters draws at whole units with hard edges; the view box of the SVG scales the units down, and
+/// the PNG averages them.
 pub const SCALE: u32 = 4;
 
-/// The last chunk of every PNG.
+/// The last chunk of a PNG file.
 const END_OF_PNG: &[u8] = b"\0\0\0\0IEND\xaeB`\x82";
 
-/// Why a chart was not written.
+/// An error of writing a chart.
 #[derive(Debug, thiserror::Error)]
 pub enum PlotError {
-    /// The extension names no format that can be written.
+    /// The extension is not one of a supported format.
     #[error("cannot draw {path:?}: the file name must end in .svg or .png")]
     Extension {
         /// The path as given.
         path: PathBuf,
     },
-    /// What is to be drawn does not fit together.
+    /// The data are inconsistent.
     #[error("cannot draw the chart: {what}")]
     Data {
-        /// What does not.
+        /// The inconsistency.
         what: String,
     },
     /// The drawing library failed.
@@ -42,7 +42,7 @@ pub enum PlotError {
     Io {
         /// The path as given.
         path: PathBuf,
-        /// What the operating system said.
+        /// The error of the system.
         error: io::Error,
     },
 }
@@ -53,15 +53,15 @@ impl<E: Error + Send + Sync> From<DrawingAreaErrorKind<E>> for PlotError {
     }
 }
 
-/// Something that can be drawn.
+/// A picture that can be drawn.
 pub trait Picture {
     /// Width and height in pixels.
     const SIZE: (u32, u32);
-    /// Width and height in the units that are drawn in.
+    /// Width and height in units.
     const DRAWN: (u32, u32) = (Self::SIZE.0 * SCALE, Self::SIZE.1 * SCALE);
 
-    /// Draws lines in pieces of at most `piece` points: two for pixels, since plotters fills the
-    /// outline of a longer one by the even-odd rule, with holes where it overlaps itself.
+    /// Draws the picture, with lines in pieces of at most `piece` points: two for pixels, because plotters fills the
+    /// outline of longer lines by the even-odd rule, with holes where they overlap themselves.
     fn draw<DB: DrawingBackend>(&self, backend: DB, piece: usize) -> Result<(), PlotError>;
 }
 
@@ -73,13 +73,12 @@ fn is_svg(path: &Path) -> Result<bool, PlotError> {
     }
 }
 
-/// Refuses a path that [`save`] would refuse for its extension, so that a command can do so before a
-/// long run.
+/// Checks the extension of a path for [`save`], so that commands can report errors before a long run.
 pub fn check_extension(path: &Path) -> Result<(), PlotError> {
     is_svg(path).map(|_| ())
 }
 
-/// Writes a picture as SVG or PNG by the extension of `path`, whole or not at all.
+/// Writes a picture atomically, as SVG or PNG by the extension of `path`.
 pub fn save<P: Picture>(picture: &P, path: &Path) -> Result<(), PlotError> {
     let is_svg = is_svg(path)?;
     let io_error = |error| PlotError::Io { path: path.into(), error };
@@ -94,11 +93,11 @@ pub fn save<P: Picture>(picture: &P, path: &Path) -> Result<(), PlotError> {
         let file = BitMapBackend::new(temp.path(), P::SIZE).into_drawing_area();
         file.draw(&image.ok_or_else(|| PlotError::Draw("wrong image size".into()))?)?;
         file.present()?;
-        // The drawing library does not say whether it could write the last bytes.
+        // The drawing library does not report whether it wrote the last bytes.
         if !std::fs::read(temp.path()).map_err(io_error)?.ends_with(END_OF_PNG) {
             return Err(io_error(io::Error::new(
                 io::ErrorKind::WriteZero,
-                "it was not written to its end",
+                "the file was not written completely",
             )));
         }
     }
@@ -107,19 +106,19 @@ pub fn save<P: Picture>(picture: &P, path: &Path) -> Result<(), PlotError> {
     Disk.sync_folder(folder).map_err(io_error)
 }
 
-/// A picture as the text of an SVG file.
+/// Renders a picture as SVG text.
 pub fn svg<P: Picture>(picture: &P) -> Result<String, PlotError> {
     let mut svg = String::new();
     picture.draw(SVGBackend::with_string(&mut svg, P::DRAWN), usize::MAX)?;
     let size = |(width, height)| format!(r#"width="{width}" height="{height}""#);
-    // Round joins because a noisy line is full of sharp ones.
+    // Round joins, because noisy lines have many sharp corners.
     let shown = size(P::SIZE) + r#" stroke-linejoin="round""#;
     Ok(svg.replacen(&size(P::DRAWN), &shown, 1))
 }
 
-/// White paper, and the font for what is written on it.
+/// Creates a white drawing area, and registers the font.
 pub fn paper<DB: DrawingBackend>(backend: DB) -> Result<DrawingArea<DB, Shift>, PlotError> {
-    // A browser takes its own font of this name for the SVG.
+    // For SVG, browsers use their own font of this name.
     let family = FontFamily::SansSerif;
     register_font(family.as_str(), FontStyle::Normal, epaint_default_fonts::UBUNTU_LIGHT)
         .map_err(|_| PlotError::Draw("the embedded font is not readable".into()))?;
@@ -128,12 +127,12 @@ pub fn paper<DB: DrawingBackend>(backend: DB) -> Result<DrawingArea<DB, Shift>, 
     Ok(paper)
 }
 
-/// The one font, black, of a height in pixels.
+/// The font, black, with a height in pixels.
 pub fn font(size: i32) -> TextStyle<'static> {
     TextStyle::from((FontFamily::SansSerif, px(size)).into_font())
 }
 
-/// Writes a line of a height in pixels, `at` being its side or its middle.
+/// Writes a line of text with a height in pixels, aligned at `at`.
 pub fn write<DB: DrawingBackend>(
     on: &DrawingArea<DB, Shift>,
     text: &str,
@@ -141,12 +140,12 @@ pub fn write<DB: DrawingBackend>(
     at: (i32, i32),
     (side, line): (HPos, VPos),
 ) -> Result<(), PlotError> {
-    // Pixels have a line's middle somewhat above that of its letters, an SVG has it there: between both.
+    // The PNG backend centres text slightly higher than SVG; this offset is a compromise.
     let lowered = if matches!(line, VPos::Center) { px(size) / 15 } else { 0 };
     Ok(on.draw_text(text, &font(size).pos(Pos::new(side, line)), (at.0, at.1 + lowered))?)
 }
 
-/// Writes a line from the bottom to the top, `at` being its middle.
+/// Writes a line of text upwards, centred at `at`.
 pub fn write_upwards<DB: DrawingBackend>(
     on: &DrawingArea<DB, Shift>,
     text: &str,
@@ -157,12 +156,12 @@ pub fn write_upwards<DB: DrawingBackend>(
     Ok(on.draw_text(text, &style.transform(FontTransform::Rotate270), at)?)
 }
 
-/// Pixels in the units that are drawn in.
+/// Converts pixels to units.
 pub const fn px(pixels: i32) -> i32 {
     pixels * SCALE as i32
 }
 
-/// Averages each square of `SCALE`² pixels, for a picture of that width.
+/// Averages each square of `SCALE`² units of a picture of this width.
 fn shrink(pixels: &[u8], width: u32) -> Vec<u8> {
     let (scale, width) = (SCALE as usize, width as usize);
     let average = |i: usize| {

@@ -1,4 +1,4 @@
-//! Heat maps: what a loss is over two settings, as SVG or PNG.
+//! Heat maps of a value over two settings, as SVG or PNG.
 
 mod axis;
 mod colours;
@@ -16,36 +16,36 @@ use axis::short;
 pub use axis::{HeatAxis, HeatValues};
 use frame::Frame;
 
-/// What surrounds the lowest cell: far from every colour of the map.
+/// Outline of the lowest cell, distinct from every colour of the map.
 const LOWEST: RGBColor = RGBColor(230, 40, 40);
-/// Digits of a number beside an axis, and in a sentence.
+/// Digits of a number at an axis.
 const BRIEF: usize = 3;
 const PRECISE: usize = 5;
 
-/// A value over two settings: a rectangle for each pair of them, coloured by its logarithm.
+/// A heat map: one rectangle for each pair of settings, coloured by the logarithm of the value.
 ///
-/// The lowest value is taken for the best: its cell is outlined, and written about under the title.
+/// The lowest value is considered the best: its cell is outlined, and the subtitle describes it.
 #[derive(Clone, Debug)]
 pub struct HeatMap {
-    /// The line above the map.
+    /// Title above the map.
     pub title: String,
-    /// The setting from left to right.
+    /// Horizontal axis.
     pub x: HeatAxis,
-    /// The setting from the bottom to the top; names go from the top to the bottom.
+    /// Vertical axis, from the bottom up; names from the top down.
     pub y: HeatAxis,
-    /// What the value is.
+    /// Name of the value.
     pub value_label: String,
-    /// The values, all those of the first `y` first. None or a number that is not finite is a run that
-    /// diverged. Values at or below zero have the colour of the smallest positive one.
+    /// Values in row-major order, the first `y` first. `None` and non-finite values are runs that diverged. Values ≤ 0
+    /// have the colour of the smallest positive one.
     pub cells: Vec<Option<f64>>,
 }
 
 impl HeatMap {
-    /// Writes the map as SVG or PNG by the extension of `path`, whole or not at all.
+    /// Writes the map atomically, as SVG or PNG by the extension of `path`.
     ///
     /// # Errors
-    /// [`PlotError`]: of the path or the file; of an axis that has no values, or none that increase; of
-    /// another number of cells than the axes have.
+    /// [`PlotError`] for the path or the file, for an axis without values or with values that do not increase, and for a
+    /// number of cells that does not match the axes.
     pub fn save(&self, path: &Path) -> Result<(), PlotError> {
         canvas::save(self, path)
     }
@@ -54,13 +54,13 @@ impl HeatMap {
         self.cells.iter().map(|cell| cell.filter(|value| value.is_finite()))
     }
 
-    /// The lowest value and its cell, the first of several.
+    /// The first lowest value and its cell.
     fn lowest(&self) -> Option<(usize, f64)> {
         let found = self.values().enumerate().filter_map(|(i, value)| Some((i, value?)));
         found.min_by(|a, b| a.1.total_cmp(&b.1))
     }
 
-    /// What is written under the title.
+    /// The subtitle.
     fn summary(&self) -> String {
         let Some((i, value)) = self.lowest() else { return "every run diverged".into() };
         let (x, y) = (self.x.text(i % self.x.len(), PRECISE), self.y.text(i / self.x.len(), PRECISE));
@@ -68,13 +68,13 @@ impl HeatMap {
         format!("lowest {what}: {value}, at {} {x} and {} {y}", self.x.label, self.y.label)
     }
 
-    /// The logarithms that the cells are coloured by.
+    /// The logarithms of the cells, for their colours.
     fn logarithms(&self) -> Vec<Option<f64>> {
         let floor = self.values().flatten().filter(|value| *value > 0.0).reduce(f64::min).unwrap_or(1.0);
         self.values().map(|value| Some(value?.max(floor).log10())).collect()
     }
 
-    /// Writes what the axes are, beside the `frame` and the ends of its columns and rows.
+    /// Writes the labels of the axes around the `frame`.
     fn draw_axes<DB: DrawingBackend>(
         &self,
         root: &DrawingArea<DB, Shift>,
@@ -96,7 +96,7 @@ impl HeatMap {
         write_upwards(root, &self.y.label, 19, (px(24), y))
     }
 
-    /// Says what an outline and a cross mean, where there are any, on a line from `x` on.
+    /// Draws the key of outline and cross, if the map has them, on a line from `x`.
     fn draw_key<DB: DrawingBackend>(
         &self,
         root: &DrawingArea<DB, Shift>,
@@ -127,7 +127,7 @@ impl Picture for HeatMap {
         let (x_cells, y_cells) = (self.x.len(), self.y.len());
         if self.cells.len() != x_cells * y_cells {
             let cells = self.cells.len();
-            let what = format!("there are {cells} cells where there should be {x_cells} × {y_cells}");
+            let what = format!("there are {cells} cells instead of {x_cells} × {y_cells}");
             return Err(PlotError::Data { what });
         }
         let root = canvas::paper(backend)?;
@@ -136,7 +136,7 @@ impl Picture for HeatMap {
         write(&root, &self.title, 25, (right / 2, px(30)), centre)?;
         write(&root, &self.summary(), 18, (right / 2, px(62)), centre)?;
 
-        // What is written along y has the room that it needs, but no more than a third of it all.
+        // The labels of the y axis get the width they need, but at most a third of the picture.
         let texts: Vec<_> = (0..y_cells).map(|i| self.y.text(i, BRIEF)).collect();
         let left = px(52) + widest(&root, &texts)?.min(right / 3);
         let frame = Frame { x: left..right - px(148), y: px(90)..bottom - px(112) };
@@ -171,7 +171,7 @@ impl Picture for HeatMap {
     }
 }
 
-/// The width of the widest text beside an axis.
+/// The width of the widest label.
 fn widest<DB: DrawingBackend>(on: &DrawingArea<DB, Shift>, texts: &[String]) -> Result<i32, PlotError> {
     let style = font(17);
     texts.iter().try_fold(0, |most, text| {
@@ -180,8 +180,7 @@ fn widest<DB: DrawingBackend>(on: &DrawingArea<DB, Shift>, texts: &[String]) -> 
     })
 }
 
-/// The cells between these ends, with their middles, that are so far from each other that something as
-/// long as `length` can be written at each.
+/// Selects cells between these ends, with their centres, that are far enough apart for labels of this `length`.
 fn apart(ends: &[i32], length: i32) -> Vec<(usize, i32)> {
     let mut shown: Vec<(usize, i32)> = vec![];
     for (i, pair) in ends.windows(2).enumerate() {
@@ -209,7 +208,7 @@ mod tests {
         HeatMap { title: "a & b".into(), x, y, value_label: "loss".into(), cells }
     }
 
-    /// Learning rates by batches: the valley of a quadratic, and a corner that diverges.
+    /// A map of learning rates and batch sizes: the valley of a quadratic, and a corner that diverges.
     fn example() -> HeatMap {
         let (x, y) = (logarithmic("learning rate", -20..1, 1.8), logarithmic("batch", 0..13, 2.0));
         let value = |i: usize| {
@@ -293,7 +292,7 @@ mod tests {
     fn what_does_not_fit_is_an_error() {
         let message = |map: HeatMap| canvas::svg(&map).unwrap_err().to_string();
         let text = message(HeatMap { cells: vec![], ..one(None) });
-        assert_eq!(text, "cannot draw the chart: there are 0 cells where there should be 1 × 1");
+        assert_eq!(text, "cannot draw the chart: there are 0 cells instead of 1 × 1");
         let x = axis("rate", HeatValues::Log(vec![0.0, 1.0]));
         let text = message(HeatMap { x, ..one(None) });
         assert!(text.contains(r#"the values of "rate" must be finite"#), "{text}");

@@ -1,4 +1,4 @@
-//! What a kernel binds, as the parser of its source sees it: nothing here can drift from the source.
+//! Bindings, overrides and structs of a kernel, from parsing its source, so that they cannot drift from it.
 
 use super::words;
 use serde::Serialize;
@@ -14,7 +14,7 @@ use wgpu_optim::wgpu::naga::{
 #[derive(Serialize)]
 pub struct Kernel {
     pub file: String,
-    /// For a rule's kernel: the moments by plane, all that a variant can have.
+    /// For a rule's kernel, the moments by plane, including those of all variants.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub moments: Option<&'static [&'static str]>,
     entry_points: Vec<EntryPoint>,
@@ -27,7 +27,7 @@ pub struct Kernel {
 struct EntryPoint {
     name: String,
     does: &'static str,
-    /// Numbers, and names of overrides.
+    /// Numbers or names of overrides.
     workgroup_size: [serde_json::Value; 3],
     workgroups: &'static str,
 }
@@ -37,7 +37,7 @@ struct Binding {
     group: u32,
     binding: u32,
     name: String,
-    /// `uniform`, `read-only-storage` or `storage`, as WebGPU calls it.
+    /// `uniform`, `read-only-storage` or `storage`, WebGPU's names.
     buffer: &'static str,
     #[serde(rename = "type")]
     kind: String,
@@ -67,12 +67,12 @@ struct Field {
     kind: String,
     offset: u32,
     size: u32,
-    /// What the source says of it.
+    /// The comment in the source.
     #[serde(skip_serializing_if = "Option::is_none")]
     meaning: Option<String>,
 }
 
-/// A source that is parsed and valid.
+/// A parsed and validated source.
 struct Parsed<'a> {
     source: &'a str,
     module: Module,
@@ -166,7 +166,7 @@ impl<'a> Parsed<'a> {
         self.module.overrides.iter().map(over_ride).collect()
     }
 
-    /// The structs that lie in buffers.
+    /// The structs in buffers.
     fn structs(&self) -> BTreeMap<String, Struct> {
         let mut structs = BTreeMap::new();
         for (_, variable) in self.module.global_variables.iter() {
@@ -226,7 +226,7 @@ fn scalar_name(scalar: Scalar) -> &'static str {
     }
 }
 
-/// The comment behind a field of a struct.
+/// The comment after a field of a struct.
 fn comment(source: &str, of: &str, field: &str) -> Option<String> {
     let (_, body) = source.split_once(&format!("struct {of} {{\n"))?;
     let lines = body.lines().take_while(|line| !line.starts_with('}'));

@@ -1,39 +1,36 @@
-//! What a parser cannot say of the kernels: what each binding, override and entry point is for.
+//! Descriptions of the kernels' bindings, overrides and entry points, which a parser cannot derive.
 
-/// What each binding holds.
+/// Content of each binding.
 const BINDINGS: &[(&str, &str)] = &[
     ("the_step", "the tensor's slot: 256 bytes of `steps` from 256 · tensor on"),
     ("steps", "a slot of 256 bytes for every tensor"),
-    (
-        "owners",
-        "for every block of 64 elements: tensor << 7 | how many of its elements are the tensor's",
-    ),
+    ("owners", "for every block of 64 elements: tensor << 7 | number of elements of the tensor"),
     (
         "params",
-        "the parameters, updated in place; the binding is as long as the piece that is updated. Of a \
-         regression: the weights, each output's padded to whole vec4, and then the intercepts likewise",
+        "the parameters, updated in place; the binding has the length of the updated piece. For a regression: the \
+         weights, each output's padded to whole vec4, then the intercepts likewise",
     ),
-    ("grads", "as many gradients; written only with WRITE_BACK"),
+    ("grads", "the gradients, as long as params; written only with WRITE_BACK"),
     (
         "state",
-        "PLANES planes one behind the other, each as long as params rounded up to the alignment of bindings, and \
-         at least to a vec4: the moments, then the accumulator, then the average; at least 16 bytes. Zero at first",
+        "PLANES consecutive planes, each as long as params rounded up to the alignment of bindings, and at least to \
+         a vec4: the moments, then the accumulator, then the average; at least 16 bytes. Initially zero",
     ),
-    ("partials", "partial sums, written by one kernel and added by the next; zero at first"),
-    ("states", "what is kept of every tensor between steps; at first 0, momentum_decay 2⁶⁴ − 1"),
-    ("groups", "for every parameter group its rule's constants and its place in the learning rates"),
-    ("control", "counters; at first 0, inv_grad_scale 1 / grad_scale"),
+    ("partials", "partial sums, written by one kernel and added by the next; initially zero"),
+    ("states", "the step state of every tensor; initially 0, momentum_decay 2⁶⁴ − 1"),
+    ("groups", "for every parameter group its rule's constants and its position in the learning rates"),
+    ("control", "counters; initially 0, inv_grad_scale 1 / grad_scale"),
     (
         "learning_rates",
-        "for every group where its table starts and how long it is, in words, then the tables, f32 as bits",
+        "for every group the start and length of its table, in words, then the tables, f32 as bits",
     ),
     ("selected", "for every tensor 1 if it has a gradient in this step, else 0"),
     ("segment", "the segment of rows"),
     ("x", "the rows, STRIDE floats each, with zeros behind the last feature; whole vec4 in all"),
     ("scores", "room for every output of every row of the segment: scores, and then derivatives"),
     ("losses", "a mean loss for every loss_slot"),
-    ("so_far", "room for two partial sums, which a batch of several segments adds up in by turns"),
-    ("problem", "what is to be made"),
+    ("so_far", "two partial sums, between which a batch of several segments alternates"),
+    ("problem", "the synthetic problem"),
     (
         "weights",
         "the true weights as integers, output by output, each padded to VECTORS vec4 with zeros, then the intercepts",
@@ -42,19 +39,19 @@ const BINDINGS: &[(&str, &str)] = &[
         "table",
         "probabilities, or e^z, at the points of a grid of scores; one word for a linear response",
     ),
-    ("order", "which rows are made"),
-    ("sides", "SIDE numbers for every row: its targets, then its weight, then its offset"),
+    ("order", "the batch of the generated rows"),
+    ("sides", "SIDE auxiliary columns of every row: targets, then sample weight, then offset"),
 ];
 
-/// What those bindings hold that mean something else in the files whose names start like this.
+/// Content of bindings that differs in files whose names start with the first column.
 const BINDINGS_OF: &[(&str, &str, &str)] = &[
-    ("descend", "the_step", "the step's slot: 256 bytes, all of which the host writes ahead of it"),
+    ("descend", "the_step", "the step's slot: 256 bytes, which the host writes before the step"),
     (
         "descend",
         "state",
-        "PLANES planes one behind the other, each as long as params: the moments, then the average",
+        "PLANES consecutive planes, each as long as params: the moments, then the average",
     ),
-    ("epochs", "part", "the updates that this dispatch makes of those that are prepared"),
+    ("epochs", "part", "the prepared updates that this dispatch makes"),
     (
         "epochs",
         "fitted",
@@ -63,7 +60,7 @@ const BINDINGS_OF: &[(&str, &str, &str)] = &[
     (
         "epochs",
         "state",
-        "PLANES planes one behind the other, each as long as fitted: the moments, then the average",
+        "PLANES consecutive planes, each as long as fitted: the moments, then the average",
     ),
     (
         "epochs",
@@ -85,7 +82,7 @@ const BINDINGS_OF: &[(&str, &str, &str)] = &[
     ),
 ];
 
-/// What each override is to be set to.
+/// Value of each override.
 const OVERRIDES: &[(&str, &str)] = &[
     (
         "WORKGROUP",
@@ -98,18 +95,18 @@ const OVERRIDES: &[(&str, &str)] = &[
     ("CLIPPED", "limits every element of the gradient to ±CLIP_VALUE"),
     ("CLIP_VALUE", "the largest absolute value of an element"),
     ("WRITE_BACK", "writes the unscaled and clipped gradients back"),
-    ("MAXIMIZE", "climbs instead of descending"),
-    ("COUPLED", "set where weight decay is added to the gradient: Step.weight_decay"),
-    ("DECOUPLED", "set where weight decay is taken off the parameter: Step.decay"),
+    ("MAXIMIZE", "maximizes instead of minimizing"),
+    ("COUPLED", "set if weight decay is added to the gradient: Step.weight_decay"),
+    ("DECOUPLED", "set if weight decay scales the parameter: Step.decay"),
     ("AVERAGES", "keeps an exponential moving average of the parameters"),
     ("AVERAGE", "the average's plane: the number of moments, plus 1 with an accumulator"),
     ("AVERAGE_DECAY", "the average's decay"),
     ("ONE_MINUS_AVERAGE_DECAY", "1 − AVERAGE_DECAY, computed in f64"),
     ("NESTEROV", "Nesterov momentum"),
-    ("LR_IN_MOMENTUM", "the momentum buffer holds what is already multiplied by lr, as in Keras"),
+    ("LR_IN_MOMENTUM", "gradients are multiplied by lr before the momentum buffer, as in Keras"),
     ("MOMENTUM_BUFFER", "the momentum buffer's plane: 2 where CENTERED, else 1"),
     ("CENTERED", "divides by the root of the variance"),
-    ("CLAMP_VARIANCE", "counts a negative variance as 0"),
+    ("CLAMP_VARIANCE", "clamps a negative variance to 0"),
     ("MOMENTUM", "set where momentum is not 0"),
     ("BIAS_CORRECTION", "divides the averages by 1 − alphaᵗ"),
     ("EPS_INSIDE", "set where eps is added inside the root: Hyper.eps_inside, and Step.eps is 0"),
@@ -119,39 +116,39 @@ const OVERRIDES: &[(&str, &str)] = &[
     ),
     ("AMSGRAD", "divides by the root of the largest second moment so far, plane 2"),
     ("AMSGRAD_OF_CORRECTED", "takes the largest of the bias-corrected second moments, as optax"),
-    ("MEASURES", "gradient_norm has run ahead of this: set with CLIP or SKIPS"),
-    ("SKIPS", "a step with a gradient that is not finite is not taken"),
+    ("MEASURES", "gradient_norm runs before this kernel: set with CLIP or SKIPS"),
+    ("SKIPS", "skips steps with a non-finite gradient"),
     ("CLIP", "0: none, 1: as torch.nn.utils.clip_grad_norm_, 2: as optax.clip_by_global_norm"),
     ("MAX_NORM", "the largest norm"),
     ("MEASURED_VECTORS", "vec4 that one thread adds up, a multiple of four"),
-    ("MICRO_BATCHES", "micro-batches to a step"),
+    ("MICRO_BATCHES", "micro-batches per step"),
     ("INV_MICRO_BATCHES", "1 / MICRO_BATCHES"),
     ("VECTORS", "vec4 in a row: ⌈features / 4⌉"),
     ("FEATURES", "features of the model"),
     ("STRIDE", "floats from one row of X to the next: a multiple of 4, or FEATURES"),
     ("INTERCEPTS", "vec4 of intercepts: ⌈OUTPUTS / 4⌉, or 0 for none"),
-    ("SIDE", "numbers beside a row of X"),
-    ("WEIGHTED", "set where rows have weights"),
-    ("WEIGHT_AT", "where a row's weight is among them"),
-    ("OFFSET", "set where rows have offsets"),
-    ("OFFSET_AT", "where a row's offset is among them"),
+    ("SIDE", "auxiliary columns of a row"),
+    ("WEIGHTED", "set if rows have weights"),
+    ("WEIGHT_AT", "auxiliary column of the weight"),
+    ("OFFSET", "set if rows have offsets"),
+    ("OFFSET_AT", "auxiliary column of the offset"),
     ("SHUFFLED", "batches may be those of a shuffled window"),
-    ("METRICS", "sums what evaluates a model, in the place of a gradient"),
+    ("METRICS", "sums the metrics of a model instead of a gradient"),
     ("PARTIAL", "vec4 of a partial sum: OUTPUTS · VECTORS + INTERCEPTS + 1, with METRICS OUTPUTS + 1"),
-    ("EPSILON", "where the Huber loss becomes linear"),
-    ("QUANTILE", "which quantile is fitted"),
+    ("EPSILON", "residual at which the Huber loss becomes linear"),
+    ("QUANTILE", "the fitted quantile"),
     ("ONE_MINUS_QUANTILE", "1 − QUANTILE, computed in f64"),
-    ("PENALIZED", "how many vec4 of the parameters are weights that a penalty is on: the first ones"),
+    ("PENALIZED", "number of vec4 of penalized weights, which are the first parameters"),
     ("SQUARES", "alpha · (1 − l1_ratio)"),
-    ("SHRINKING", "alpha · l1_ratio, times how much longer momentum makes a step"),
+    ("SHRINKING", "alpha · l1_ratio, times the factor by which momentum lengthens steps"),
     ("SHRINKS", "set where SHRINKING is not 0"),
     ("LANES", "threads that share a row, a power of two up to 64"),
     ("BLOCKS", "vec4 of a row that each of them takes, LANES · BLOCKS ≥ VECTORS"),
     ("ROWS", "rows that each of them holds at a time"),
-    ("SETTINGS", "settings that are trained side by side"),
-    ("ORDERS", "orders of the rows that each of them is trained in"),
-    ("MAX_UPDATES", "updates that there is room for in `results`"),
-    ("TRACED", "keeps the parameters behind every update"),
+    ("SETTINGS", "settings that are trained at once"),
+    ("ORDERS", "row orders in which each setting is trained"),
+    ("MAX_UPDATES", "capacity of `results` in updates"),
+    ("TRACED", "stores the parameters after every update"),
     ("COLUMNS", "threads side by side that take a column each, a power of two up to 64"),
     ("SHARES", "64 / COLUMNS"),
     ("CORRELATED", "set where Problem.factor is not 0: without it own is 2¹⁵"),
@@ -164,11 +161,11 @@ const OVERRIDES: &[(&str, &str)] = &[
     ("GRID_WIDTH", "words of `table` to a point, a power of two"),
 ];
 
-/// What each entry point does, and how many workgroups it takes. The first column is the start of the file's
-/// name; of several that fit, the first holds.
+/// Purpose and number of workgroups of each entry point. The first column is the start of the file's name; the first
+/// match applies.
 const ENTRY_POINTS: &[(&str, &str, &str, &str)] = &[
-    ("step_state", "find", "says of every tensor whether its gradient is measured", "⌈tensors / 64⌉"),
-    ("step_state", "decide_alone", "decides on the step", "1"),
+    ("step_state", "find", "finds the tensors whose gradient is measured", "⌈tensors / 64⌉"),
+    ("step_state", "decide_alone", "decides whether the step is taken", "1"),
     ("step_state", "advance", "advances every tensor's state", "⌈tensors / 64⌉"),
     ("step_state", "decide_and_advance", "both, for up to 64 tensors", "1"),
     ("gradient_norm_tail", "main", "measures a tail's gradients", "1"),
@@ -194,7 +191,7 @@ const ENTRY_POINTS: &[(&str, &str, &str, &str)] = &[
         "x: ⌈rows / 64⌉, at most 512; y: ⌈VECTORS / 64⌉; z: ⌈OUTPUTS / 8⌉",
     ),
     ("gradient_reduce", "main", "the gradient and the batch's loss", "⌈PARTIAL / 4⌉"),
-    ("evaluation_sum", "main", "what evaluates a model", "⌈PARTIAL / 4⌉"),
+    ("evaluation_sum", "main", "the metrics of a model", "⌈PARTIAL / 4⌉"),
     ("descend", "main", "adds up partial sums, and steps the rule with the gradient", "⌈PARTIAL / 4⌉"),
     (
         "epochs_per_thread",
@@ -219,18 +216,18 @@ const ENTRY_POINTS: &[(&str, &str, &str, &str)] = &[
     ),
 ];
 
-/// What a step consists of, and what holds for every dispatch.
+/// The dispatches of a step, and rules for all dispatches.
 pub const NOTES: &[&str] = &[
     "A step, in one compute pass: with MEASURES find and then gradient_norm over every piece; then \
      decide_and_advance, or past 64 tensors decide_alone and advance; then the rule's kernel over every piece.",
-    "A piece is a run of parameters that one binding takes, its first byte at a multiple of the device's \
+    "A piece is a contiguous range of parameters in one binding, its first byte at a multiple of the device's \
      alignment. A kernel without a suffix updates the vec4 of one tensor, `_arena` those of many that start at \
      multiples of 64 elements, and `_tail` the last one to three elements of a tensor, which fill no vec4: its \
      bindings start at the last multiple of the alignment, `state` excepted, which is bound whole.",
-    "Workgroups past the limit of one dimension go on in y: the grid is [x, ⌈workgroups / x⌉, 1], and spare \
-     ones do nothing.",
-    "The host writes into every slot of `steps` once: weight_decay where it is coupled, the group, and hyper.",
-    "Where numbers are `vec2<u32>`, they are 64 bits, the low word first. Betas are in units of 2⁻⁶⁴, truncated, \
+    "Workgroups beyond the limit of one dimension extend in y: the grid is [x, ⌈workgroups / x⌉, 1], and surplus \
+     workgroups do nothing.",
+    "The host writes into every slot of `steps` once: weight_decay if it is coupled, the group, and hyper.",
+    "`vec2<u32>` holds 64-bit integers, low word first. Betas are in units of 2⁻⁶⁴, truncated, \
      and one_minus_beta is 2⁶⁴ − beta, or 2⁶⁴ − 1 for beta = 0.",
     "Rule.momentum_decay is 0.96^momentum_decay in units of 2⁻⁶⁴, and 0 for none; for a momentum_decay of 0 it \
      is 0 too, and beta1 is halved instead. Betas of a rule without bias correction are 0; so is Rule.eps where \
@@ -257,7 +254,7 @@ pub fn over_ride(name: &str) -> &'static str {
     find(OVERRIDES, name)
 }
 
-/// What an entry point does, and its number of workgroups.
+/// The purpose of an entry point, and its number of workgroups.
 pub fn entry_point(file: &str, name: &str) -> (&'static str, &'static str) {
     let entry = ENTRY_POINTS.iter().find(|(of, entry, ..)| file.starts_with(of) && *entry == name);
     entry.map_or(("", ""), |(.., does, workgroups)| (does, workgroups))

@@ -1,4 +1,4 @@
-//! Which updates of a sweep are checked against f64, and how far that went.
+//! The random sample of a sweep's updates that is verified against f64.
 
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -10,15 +10,15 @@ use wgpu_optim::regression::verification::{self, Bounded, ObservedStep, Snapshot
 
 use crate::command::Failure;
 
-/// Fits that are drawn, and updates of each.
+/// Sampled fits, and sampled updates of each.
 const FITS: u64 = 16;
 const UPDATES: u64 = 4;
 
-/// What is checked: some updates of some fits.
+/// The sampled fits and updates.
 pub struct Draw {
-    /// By their numbers, from 0.
+    /// Indices of the fits, from 0.
     pub fits: BTreeSet<usize>,
-    /// By their numbers, from 0: the first, the last, and some between.
+    /// Indices of the updates, from 0: the first, the last, and some between.
     pub updates: BTreeSet<u64>,
 }
 
@@ -34,13 +34,13 @@ impl Draw {
     }
 }
 
-/// What the checks came to.
+/// Results of the checks.
 #[derive(Debug, Serialize)]
 pub struct Checks {
-    /// Fits and updates of each that were drawn.
+    /// Sampled fits, and sampled updates of each.
     pub drawn_fits: usize,
     pub drawn_updates: usize,
-    /// Updates of all fits, and the share of them that was checked.
+    /// Number of updates of all fits, and the share of them that was checked.
     pub all_updates: u64,
     pub share: f64,
     #[serde(flatten)]
@@ -54,7 +54,7 @@ impl Checks {
         Checks { drawn_fits, drawn_updates, all_updates, share: 0.0, verification }
     }
 
-    /// Compares one update. Where f32 ends nothing can be compared: the fit is told as diverged.
+    /// Compares one update. An update that overflows f32 is not compared: its fit counts as diverged.
     pub fn check(
         &mut self,
         recipe: &Recipe,
@@ -81,7 +81,7 @@ impl Checks {
         format!("verification {verdict}: {checks} of {all} updates, worst {worst_ratio:.2} of bound")
     }
 
-    /// An error if something was computed wrong.
+    /// Returns an error if a check failed.
     pub fn verdict(&self) -> Result<(), Failure> {
         let Verification { worst: Some(worst), pass: false, worst_ratio, .. } = &self.verification
         else {
@@ -89,13 +89,13 @@ impl Checks {
         };
         let verification::Worst { update, quantity, element, actual, expected, bound } = worst;
         Err(Failure::Check(format!(
-            "update {update}, {quantity}[{element}] is {actual:e} where f64 gives {expected:e}: the error \
-             is {worst_ratio:.3} times its bound of {bound:e}"
+            "update {update}, {quantity}[{element}]: {actual:e}, but f64 gives {expected:e}; the error is \
+             {worst_ratio:.3} times its bound of {bound:e}"
         )))
     }
 }
 
-/// Whether an update from finite numbers may leave f32 by its definition too.
+/// Whether the definition of an update also overflows f32.
 fn overflows(recipe: &Recipe, problem: &Problem, step: &ObservedStep) -> Result<bool, Failure> {
     let ObservedStep { t, lr, before, gradient, .. } = step;
     let open = |bounds: &[Bounded]| {
@@ -118,7 +118,7 @@ mod tests {
     use wgpu_optim::regression::verification::ObservedGradient;
     use wgpu_optim::{Batch, Loss, Model, Sgd};
 
-    /// The blog's first row alone by SGD, from these parameters to those.
+    /// Checks an SGD update over the blog's first row, from the parameters `before` to `after`.
     fn checked(before: [f32; 2], lr: f64, after: [f32; 2]) -> Verification {
         let recipe = Recipe::new(Model::new(1, Loss::Mse), Sgd { lr, ..Sgd::default() }.into());
         let problem = Problem::blog();

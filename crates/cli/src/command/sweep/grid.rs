@@ -1,14 +1,14 @@
-//! The settings of a sweep: every combination of the values that are given.
+//! The settings of a sweep: every combination of the given values.
 
 use crate::command::Failure;
 use crate::command::rules::{Optimizer, Preset, RuleArguments};
 use clap::Args;
 use wgpu_optim::Rule;
 
-/// More settings than this are a mistake.
-const MOST: u128 = 1 << 22;
+/// Maximum number of settings; more are considered a mistake.
+const MAX: u128 = 1 << 22;
 
-/// A hyper-parameter that a grid has values of.
+/// A hyper-parameter that a grid varies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dimension {
     Lr,
@@ -31,7 +31,7 @@ impl Dimension {
         Dimension::WeightDecay,
     ];
 
-    /// The name in reports, and of its flag but for a hyphen.
+    /// The name in reports; the flag has hyphens instead of underscores.
     pub fn name(self) -> &'static str {
         match self {
             Dimension::Lr => "lr",
@@ -48,13 +48,13 @@ impl Dimension {
         Self::ALL.into_iter().find(|dimension| dimension.name() == name.replace('-', "_"))
     }
 
-    /// Whether it is a factor that something fades by: what counts is how far it is from one.
+    /// Whether it is a decay factor, whose distance from 1 matters.
     pub fn is_decay(self) -> bool {
         use Dimension::{Alpha, Beta1, Beta2, Momentum};
         matches!(self, Beta1 | Beta2 | Momentum | Alpha)
     }
 
-    /// The value that a rule has in this dimension, if it has one.
+    /// The value in a rule, if the rule has this hyper-parameter.
     pub fn of(self, rule: &Rule) -> Option<f64> {
         let betas = || rule.hyper_parameter("betas")?.downcast_ref::<(f64, f64)>();
         match self {
@@ -65,17 +65,16 @@ impl Dimension {
     }
 }
 
-/// Values of a hyper-parameter; a type of its own because clap reads an option of a vector as something
-/// else.
+/// Values of a hyper-parameter. A newtype because clap gives `Option<Vec<_>>` another meaning.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Values(Vec<f64>);
 
-/// Values as `a,b,c`, or MIN:MAX:COUNT: from MIN to MAX by equal factors.
+/// Parses `a,b,c`, or MIN:MAX:COUNT with logarithmic spacing.
 fn spaced(text: &str) -> Result<Values, String> {
     values(text, |x| x)
 }
 
-/// The same for decays: of 1 − x by equal factors.
+/// Parses values of decays: MIN:MAX:COUNT spaces 1 − x logarithmically.
 fn spaced_from_one(text: &str) -> Result<Values, String> {
     values(text, |x| 1.0 - x)
 }
@@ -88,7 +87,7 @@ fn values(text: &str, distance: impl Fn(f64) -> f64) -> Result<Values, String> {
     let parts: Vec<&str> = text.split(':').collect();
     let [first, last, count] = parts[..] else {
         if parts.len() > 1 {
-            return Err("a range is MIN:MAX:COUNT, as in 1e-4:1:41".into());
+            return Err("a range must be MIN:MAX:COUNT, as in 1e-4:1:41".into());
         }
         let mut values = text.split(',').map(number).collect::<Result<Vec<_>, _>>()?;
         values.sort_by(f64::total_cmp);
@@ -97,53 +96,53 @@ fn values(text: &str, distance: impl Fn(f64) -> f64) -> Result<Values, String> {
     };
     let (min, max) = (number(first)?, number(last)?);
     let count: u32 = count.trim().parse().map_err(|error| format!("`{count}`: {error}"))?;
-    if count < 2 || u128::from(count) > MOST {
-        return Err(format!("a range has 2 to {MOST} values, and not {count}"));
+    if count < 2 || u128::from(count) > MAX {
+        return Err(format!("a range must have 2 to {MAX} values, not {count}"));
     }
     let [from, to] = [min, max].map(&distance);
     if min >= max || from <= 0.0 || to <= 0.0 {
-        return Err(format!("there are no {count} values by equal factors from {min} to {max}"));
+        return Err(format!("no {count} values with logarithmic spacing exist from {min} to {max}"));
     }
     let (start, step) = (from.ln(), (to.ln() - from.ln()) / f64::from(count - 1));
     let inner = (1..count - 1).map(|i| distance((start + step * f64::from(i)).exp()));
     Ok(Values(std::iter::once(min).chain(inner).chain([max]).collect()))
 }
 
-/// Values of hyper-parameters: one, several as a,b,c, or MIN:MAX:COUNT for as many by equal factors. An
-/// optimizer has those that it has.
+/// Values of hyper-parameters: one, a list a,b,c, or MIN:MAX:COUNT with logarithmic spacing. Each applies to the
+/// optimizers that have it.
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Hyper-parameters (default: PyTorch's)")]
 pub struct GridArguments {
-    /// Whose defaults hold for all that is not given
+    /// Library whose defaults apply to the hyper-parameters
     #[arg(long, value_enum, default_value_t, value_name = "LIBRARY")]
     preset: Preset,
-    /// Learning rates: a value, a list a,b,c, or MIN:MAX:COUNT for as many by equal factors
+    /// Learning rates: a value, a list a,b,c, or MIN:MAX:COUNT with logarithmic spacing
     #[arg(long, value_name = "LRS", value_parser = spaced, allow_hyphen_values = true)]
     lr: Option<Values>,
-    /// Decays of the first moment; in MIN:MAX:COUNT equal factors are those of 1 − beta1
+    /// Decays of the first moment; MIN:MAX:COUNT spaces 1 − beta1 logarithmically
     #[arg(long, value_name = "B1S", value_parser = spaced_from_one, allow_hyphen_values = true)]
     beta1: Option<Values>,
-    /// Decays of the second moment, likewise
+    /// Decays of the second moment, as for --beta1
     #[arg(long, value_name = "B2S", value_parser = spaced_from_one, allow_hyphen_values = true)]
     beta2: Option<Values>,
-    /// Decays of the momentum buffer, likewise
+    /// Decays of the momentum buffer, as for --beta1
     #[arg(long, value_name = "MS", value_parser = spaced_from_one, allow_hyphen_values = true)]
     momentum: Option<Values>,
-    /// Decays of the squared gradient's average (rmsprop), likewise
+    /// Decays of the average of squared gradients (rmsprop), as for --beta1
     #[arg(long, value_name = "AS", value_parser = spaced_from_one, allow_hyphen_values = true)]
     alpha: Option<Values>,
-    /// What is added to the root
+    /// Constants added to the denominator, as for --lr
     #[arg(long, value_name = "EPS", value_parser = spaced, allow_hyphen_values = true)]
     eps: Option<Values>,
-    /// Weight decays
+    /// Weight decays, as for --lr
     #[arg(long, value_name = "WS", value_parser = spaced, allow_hyphen_values = true)]
     weight_decay: Option<Values>,
 }
 
-/// One combination.
+/// One combination of hyper-parameters.
 #[derive(Clone, Debug)]
 pub struct Setting {
-    /// What it was asked for by: with a momentum SGD has another name of its own.
+    /// The optimizer as requested; several optimizers share the rule SGD.
     pub optimizer: Optimizer,
     pub rule: Rule,
 }
@@ -167,7 +166,7 @@ impl GridArguments {
         self.values(dimension).is_some_and(|values| values.len() > 1)
     }
 
-    /// What is given that an optimizer has.
+    /// The given dimensions that an optimizer has.
     fn dimensions_of(&self, optimizer: Optimizer) -> Vec<(Dimension, &[f64])> {
         let given = Dimension::ALL.into_iter().filter_map(|d| Some((d, self.values(d)?)));
         let has = |(dimension, values): &(Dimension, &[f64])| {
@@ -178,7 +177,7 @@ impl GridArguments {
         given.filter(has).collect()
     }
 
-    /// Every combination for every optimizer, valid; the first optimizer's first.
+    /// Every combination for every optimizer, validated, in order of the optimizers.
     pub fn settings(&self, optimizers: &[Optimizer]) -> Result<Vec<Setting>, Failure> {
         let grids: Vec<_> = optimizers.iter().map(|&o| (o, self.dimensions_of(o))).collect();
         let unused = |d: &Dimension| {
@@ -186,15 +185,15 @@ impl GridArguments {
         };
         if let Some(dimension) = Dimension::ALL.into_iter().find(unused) {
             let flag = dimension.name().replace('_', "-");
-            let message = format!("--{flag} is a hyper-parameter of none of the optimizers chosen");
+            let message = format!("--{flag} is not a hyper-parameter of any selected optimizer");
             return Err(Failure::Input(message));
         }
         let size = |grid: &[(Dimension, &[f64])]| -> u128 {
             grid.iter().map(|(_, values)| values.len() as u128).product()
         };
         let total: u128 = grids.iter().map(|(_, grid)| size(grid)).sum();
-        if total > MOST {
-            let message = format!("the grid has {total} settings, which is more than {MOST}");
+        if total > MAX {
+            let message = format!("the grid has {total} settings: the limit is {MAX}");
             return Err(Failure::Input(message));
         }
         let mut settings = Vec::new();
@@ -272,6 +271,6 @@ mod tests {
         let beta2 = |i: usize| Dimension::Beta2.of(&settings[i].rule);
         assert_eq!([beta2(0), beta2(1), beta2(3), beta2(6)], [Some(0.9), Some(0.99), Some(0.9), None]);
         let Err(Failure::Input(text)) = arguments.settings(&[sgd]) else { panic!() };
-        assert_eq!(text, "--beta2 is a hyper-parameter of none of the optimizers chosen");
+        assert_eq!(text, "--beta2 is not a hyper-parameter of any selected optimizer");
     }
 }

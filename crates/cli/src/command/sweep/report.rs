@@ -1,4 +1,4 @@
-//! What a sweep tells at its end: a table, JSON, a CSV file of every fit, and a heat map.
+//! Reports of a sweep: a table, JSON, a CSV file of every fit, and a heat map.
 
 use super::draw::Checks;
 use super::grid::{Dimension, Setting};
@@ -9,18 +9,18 @@ use serde::Serialize;
 use std::path::Path;
 use wgpu_optim::regression::Problem;
 
-/// Every fit's loss over all rows.
+/// Losses of all fits over all rows.
 pub struct Results<'a> {
     pub problem: &'a Problem,
     pub settings: &'a [Setting],
-    /// In every order of the rows, those of the first setting first; f64.
+    /// Losses by setting, and within a setting by row order.
     pub losses: &'a [f64],
     pub orders: usize,
-    /// What it was before the first update.
+    /// Loss before the first update.
     pub initial_loss: f64,
 }
 
-/// What became of an optimizer.
+/// Results of an optimizer.
 #[derive(Serialize)]
 pub struct Summary {
     optimizer: String,
@@ -30,7 +30,7 @@ pub struct Summary {
     best: Option<Best>,
 }
 
-/// The setting whose loss is the lowest; the median where there are several orders of the rows.
+/// The setting with the lowest loss; over several row orders, with the lowest median.
 #[derive(Serialize)]
 struct Best {
     loss: f64,
@@ -54,13 +54,13 @@ pub struct Json<'a> {
     verification: &'a Checks,
 }
 
-/// How long it took.
+/// Duration and number of updates.
 pub struct Effort {
     pub seconds: f64,
     pub updates: u64,
 }
 
-/// A side of the heat map.
+/// An axis of the heat map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
     Of(Dimension),
@@ -78,7 +78,7 @@ fn name(setting: &Setting) -> String {
 }
 
 impl Results<'_> {
-    /// Whether a loss is one that nobody wants: no number, or above what it was before the first update.
+    /// Whether a fit diverged: its loss is not finite, or higher than before the first update.
     fn diverged(&self, loss: f64) -> bool {
         !loss.is_finite() || loss > self.initial_loss
     }
@@ -87,7 +87,7 @@ impl Results<'_> {
         &self.losses[setting * self.orders..][..self.orders]
     }
 
-    /// The median loss of a setting, where it is one.
+    /// The median loss of a setting, unless it diverged.
     fn median(&self, setting: usize) -> Option<f64> {
         let mut losses: Vec<f64> = self.of(setting).to_vec();
         losses.iter_mut().for_each(|loss| {
@@ -157,7 +157,7 @@ impl Results<'_> {
         }
     }
 
-    /// The best setting of each optimizer; `shown` are the dimensions that have several values.
+    /// The best setting of each optimizer; `shown` are the varied dimensions.
     pub fn table(
         &self,
         device: &Description,
@@ -199,7 +199,7 @@ impl Results<'_> {
         )
     }
 
-    /// Writes every fit, whole or not at all.
+    /// Writes the loss of every fit to a CSV file, atomically.
     pub fn csv(&self, path: &Path) -> Result<(), Failure> {
         output::AtomicFile::write(path, |out| {
             write!(out, "optimizer")?;
@@ -220,7 +220,7 @@ impl Results<'_> {
         .name()
     }
 
-    /// The loss over two sides, the lowest over everything else.
+    /// The heat map of the loss over two axes, minimized over all other dimensions.
     pub fn map(&self, [x, y]: [Side; 2]) -> Result<HeatMap, Failure> {
         let [columns, rows] = [self.places(x)?, self.places(y)?];
         let mut cells = vec![None::<f64>; columns.count * rows.count];
@@ -243,7 +243,7 @@ impl Results<'_> {
         })
     }
 
-    /// Where each setting lies along a side.
+    /// The position of each setting along an axis.
     fn places(&self, side: Side) -> Result<Places, Failure> {
         let dimension = match side {
             Side::Of(dimension) => dimension,
@@ -260,7 +260,7 @@ impl Results<'_> {
                 });
             }
         };
-        // What fades is drawn by how far it is from one.
+        // Decays are plotted as 1 − value.
         let from_one = dimension.is_decay();
         let value = |setting: &Setting| {
             let value = dimension.of(&setting.rule)?;
@@ -272,7 +272,7 @@ impl Results<'_> {
         values.dedup();
         let name = dimension.name();
         if values.is_empty() {
-            let message = format!("no optimizer chosen has {name}, which the plot is to be over");
+            let message = format!("no selected optimizer has {name}, an axis of the plot");
             return Err(Failure::Input(message));
         }
         let place = |value: &Option<f64>| {
@@ -285,7 +285,7 @@ impl Results<'_> {
     }
 }
 
-/// A number of a grid by few digits.
+/// A value rounded to five digits.
 fn short(value: f64) -> f64 {
     format!("{value:.4e}").parse().unwrap_or(value)
 }

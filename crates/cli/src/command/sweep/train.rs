@@ -1,4 +1,4 @@
-//! The training of all settings: side by side on the device, or one to a thread of the processor.
+//! Training of all settings: concurrently on the device, or one per thread of the processor.
 
 use super::draw::{Checks, Draw};
 use super::grid::Setting;
@@ -17,24 +17,24 @@ use wgpu_optim::regression::train::{
 use wgpu_optim::regression::verification::{ObservedGradient, ObservedStep, Snapshot};
 use wgpu_optim::{Batch, Error, Model, Penalty, Span};
 
-/// Bytes on the device: of what all fits of a part keep, and of what the host prepares for them at a time.
-const KEPT: u64 = 1 << 28;
-const PREPARED: u64 = 1 << 26;
-/// Settings of a part: the most workgroups of a dispatch.
-const MOST: u64 = 65_535;
+/// Device memory for the state of the fits of a part, and for prepared updates, in bytes.
+const STATE_BYTES: u64 = 1 << 28;
+const PREPARED_BYTES: u64 = 1 << 26;
+/// Maximum number of settings in a part: the largest dispatch in one dimension.
+const MAX: u64 = 65_535;
 
-/// What all settings have in common.
+/// The problem, batches and checks that all settings share.
 pub struct Plan<'a> {
     pub problem: &'a Problem,
     pub model: Model,
     pub settings: &'a [Setting],
-    /// The batches of each order of the rows.
+    /// The batches of each row order.
     pub orders: Vec<Batches>,
     pub draw: Draw,
 }
 
 impl Plan<'_> {
-    /// How many updates each fit has.
+    /// The number of updates of each fit.
     pub fn updates(&self) -> u64 {
         self.orders[0].updates()
     }
@@ -47,12 +47,12 @@ impl Plan<'_> {
         Recipe::new(self.model, self.settings[fit / self.orders.len()].rule)
     }
 
-    /// The learning rate of a fit, as f32 has it.
+    /// The learning rate of a fit, rounded to f32.
     fn lr(&self, fit: usize) -> f64 {
         f64::from(self.recipe(fit).rule.lr() as f32)
     }
 
-    /// Where the next run of updates ends: a drawn update is one of its own.
+    /// The end of the next range of updates, which begins at `update`: a sampled update is a range of its own.
     fn next_end(&self, update: u64, most: u64) -> u64 {
         let drawn = &self.draw.updates;
         let end = (update + most).min(self.updates());
@@ -64,7 +64,7 @@ impl Plan<'_> {
     }
 }
 
-/// The parameters of every fit, all orders of the first setting first.
+/// Trains all fits on the processor, and returns their parameters by setting and row order.
 pub fn on_processor(plan: &Plan, checks: &mut Checks) -> Result<Vec<Vec<f32>>, Failure> {
     let (x, sides) = plan.problem.materialize::<f32>()?;
     let start = vec![0.0; plan.model.params()];
@@ -100,14 +100,14 @@ pub fn on_processor(plan: &Plan, checks: &mut Checks) -> Result<Vec<Vec<f32>>, F
     Ok(params)
 }
 
-/// The same on the device, in as many parts as its memory asks for.
+/// Trains all fits on a device, in parts that fit its memory, and returns their parameters by setting and row order.
 pub fn on_device(gpu: &Gpu, plan: &Plan, checks: &mut Checks) -> Result<Vec<Vec<f32>>, Failure> {
     let Plan { problem, model, settings, orders, .. } = plan;
     let max_batch = orders.iter().map(Batches::max_rows).max().unwrap_or(1);
     if !SmallBatchKernel::fits(model, max_batch) {
         return Err(Failure::Input(format!(
-            "a batch of {max_batch} rows × {} features is too large to sweep on a GPU: a smaller \
-             --batch-size, or --device cpu, may do",
+            "a batch of {max_batch} rows × {} features is too large for a sweep on a GPU: use a smaller \
+             --batch-size, or --device cpu",
             model.features
         )));
     }
@@ -117,14 +117,14 @@ pub fn on_device(gpu: &Gpu, plan: &Plan, checks: &mut Checks) -> Result<Vec<Vec<
     samples.write(&gpu.queue, &x, &sides)?;
 
     let each = orders.len() as u64;
-    // Parameters, gradient, and up to three moments.
-    let most = (KEPT / (shape.padded_len() * 4 * 5 * each)).clamp(1, MOST);
+    // Parameters, gradient, and at most three moments.
+    let most = (STATE_BYTES / (shape.padded_len() * 4 * 5 * each)).clamp(1, MAX);
     let mut params = Vec::with_capacity(plan.fits());
     for (part, settings) in settings.chunks(most as usize).enumerate() {
         let rules: Vec<_> = settings.iter().map(|setting| setting.rule).collect();
         let count = rules.len() as u64;
         let an_update = 32 * count + 4 * count * each + each * (16 + 4 * max_batch);
-        let max_updates = (PREPARED / an_update).clamp(1, plan.updates()) as u32;
+        let max_updates = (PREPARED_BYTES / an_update).clamp(1, plan.updates()) as u32;
         let sweeping = SweepOptions {
             model: *model,
             penalty: Penalty::default(),
@@ -151,14 +151,14 @@ pub fn on_device(gpu: &Gpu, plan: &Plan, checks: &mut Checks) -> Result<Vec<Vec<
     Ok(params)
 }
 
-/// Settings that are on the device together.
+/// Settings that are on the device at the same time.
 struct Part<'a> {
     gpu: &'a Gpu,
     plan: &'a Plan<'a>,
     sweep: Sweep,
     rate: ThroughputEstimate,
     submissions: Cell<Submissions>,
-    /// The first of them, and how many they are.
+    /// Index of the first setting, and the number of settings.
     first: usize,
     settings: usize,
 }
@@ -199,7 +199,7 @@ impl Part<'_> {
         Ok(work.finish()?)
     }
 
-    /// Parameters and moments of a fit, its last gradient and loss.
+    /// Reads parameters and moments of a fit, and its last gradient and loss.
     fn look(&self, fit: usize) -> Result<(Snapshot, Vec<f32>, f32), Failure> {
         let orders = self.plan.orders.len();
         let Fit { params, moments, gradient, loss } =
@@ -213,7 +213,7 @@ impl Part<'_> {
         Ok((Snapshot { params, moments: values.collect() }, grads, loss))
     }
 
-    /// What a fit's update has read and written.
+    /// The inputs and outputs of an update of a fit.
     fn observed(&self, fit: usize, update: u64, before: Snapshot) -> Result<ObservedStep, Failure> {
         let (after, grads, loss) = self.look(fit)?;
         let batch = self.plan.orders[fit % self.plan.orders.len()].get(update);

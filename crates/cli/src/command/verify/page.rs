@@ -1,4 +1,4 @@
-//! A verification as a page that needs nothing but itself.
+//! The HTML page of a verification.
 
 use super::report::{
     AdapterReport, FAULT_HEADER, FaultReport, KERNEL_HEADER, Kernel, Report, failure, ratio,
@@ -22,12 +22,12 @@ pub fn write<'a>(report: &Report, path: &'a Path) -> Result<AtomicFile<'a>, Fail
         page.warning(&verdict)
     }
     page.paragraph(&format!(
-        "Every value that a kernel wrote was compared with its definition in f64, from the device's own bits. \
-         A derived bound is what WGSL allows the operations that led to the value, added up by running the same \
-         formula; the ratio is the error's share of it. Where every order of operations gives the same bits, bits \
-         were compared. Inputs are drawn from seed {}. \
-         A ratio of exactly 1 is a constant that f32 cannot hold, or a number so small that the device took it for \
-         zero: both are known to the last digit.",
+        "Every value that a kernel wrote was compared with its definition in f64, from the device's own inputs. \
+         A derived bound is the sum of the errors that WGSL allows for the operations, computed by running the same \
+         formula; the ratio is the error divided by the bound. Bits were compared where every order of operations \
+         gives the same bits. The seed of the inputs is {}. \
+         A ratio of exactly 1 comes from a constant that f32 cannot represent, or from a number that the device \
+         flushed to zero; both errors are known exactly.",
         report.seed
     ));
     for adapter in &report.adapters {
@@ -41,8 +41,7 @@ pub fn write<'a>(report: &Report, path: &'a Path) -> Result<AtomicFile<'a>, Fail
     if let Some(faults) = &report.faults {
         page.heading("Seeded faults");
         page.paragraph(
-            "The kernels were built with each of these faults in turn. A suite that does not find them proves \
-             nothing.",
+            "The kernels were built with each of these faults. A suite that does not detect them proves nothing.",
         );
         page.table(&FAULT_HEADER, 3, faults.iter().map(FaultReport::row));
     }
@@ -66,10 +65,10 @@ pub fn write<'a>(report: &Report, path: &'a Path) -> Result<AtomicFile<'a>, Fail
     AtomicFile::write(path, |file| file.write_all(html.as_bytes()))
 }
 
-/// The ratio of every check with a derived bound, by what comes ahead of the slash in a kernel's name.
+/// The chart of the ratios of checks with a derived bound, by the part of a kernel's name before the slash.
 fn chart(adapter: &AdapterReport) -> Chart {
     let mut series: Vec<Series> = Vec::new();
-    // Where nothing was off there is nothing to see, nor where there was no element.
+    // Checks without an error are not plotted.
     let off = |check: &&Check| check.bound == Bound::Derived && check.worst_ratio > 0.0;
     let derived = adapter.checks.iter().filter(off);
     let mut count = 0.0;
@@ -82,9 +81,9 @@ fn chart(adapter: &AdapterReport) -> Chart {
         });
         series[at].points.push((count, check.worst_ratio));
     }
-    // With room for the legend beside the points.
+    // Extended to leave room for the legend.
     let bound = vec![(0.0, 1.0), (1.45 * count, 1.0)];
-    series.push(Series { label: "what is allowed".into(), mark: Mark::Reference, points: bound });
+    series.push(Series { label: "allowed".into(), mark: Mark::Reference, points: bound });
     Chart {
         title: "Largest error of each check, as a share of its bound".into(),
         x_label: "check".into(),

@@ -1,15 +1,15 @@
-//! What a verification came to: for programs, and for people.
+//! Reports of a verification, as JSON and as text.
 
 use crate::command::device::Description;
 use crate::command::output;
 use serde::Serialize;
 use wgpu_optim::verify::{Bound, Check, FaultOutcome};
 
-/// Above the rows of [`Kernel::rows`] and of [`FaultReport::row`], the first three of each being text.
+/// Headers for the rows of [`Kernel::rows`] and of [`FaultReport::row`]; the first three columns are text.
 pub const KERNEL_HEADER: [&str; 9] =
     ["kernel", "bound", "worst at", "checks", "values", "error / bound", "device has", "f64 has", ""];
 pub const FAULT_HEADER: [&str; 3] =
-    ["fault seeded into the kernels", "checks that caught it", "such as"];
+    ["fault seeded into the kernels", "checks that caught it", "for example"];
 
 #[derive(Serialize)]
 pub struct Report {
@@ -29,12 +29,12 @@ pub struct AdapterReport {
     pub pass: bool,
 }
 
-/// A fault, and the checks that caught it on any adapter.
+/// A seeded fault, and the checks that detected it on any adapter.
 #[derive(Serialize)]
 pub struct FaultReport {
     pub fault: &'static str,
     pub caught_by: Vec<String>,
-    /// Adapters on which nothing did.
+    /// Adapters on which no check detected it.
     pub missed_on: Vec<String>,
 }
 
@@ -68,14 +68,14 @@ impl Report {
         }
     }
 
-    /// Takes stock, once everything is there.
+    /// Computes the verdict of the complete report.
     pub fn conclude(&mut self) {
         let faults = self.faults.iter().flatten();
         self.pass = self.adapters.iter().all(|adapter| adapter.pass)
             && faults.clone().all(|fault| fault.missed_on.is_empty());
     }
 
-    /// What is wrong, in a line.
+    /// The failures, in a line.
     pub fn failures(&self) -> String {
         let checks = || self.adapters.iter().flat_map(|adapter| &adapter.checks);
         let (failed, all) = (checks().filter(|check| !check.pass).count(), checks().count());
@@ -117,7 +117,7 @@ impl Report {
         let verdict = if self.pass { "All is well".to_string() } else { self.failures() };
         let seed = self.seed;
         lines.push(format!(
-            "{verdict}. {count} checks of {values} values, of which WGSL promises nothing of {unbounded}; \
+            "{verdict}. {count} checks of {values} values, {unbounded} of them without a bound from WGSL; \
              --seed {seed} repeats them."
         ));
         lines.join("\n")
@@ -127,12 +127,12 @@ impl Report {
 impl AdapterReport {
     pub fn new(description: &Description, checks: Vec<Check>) -> Self {
         let Description { name, backend, driver, .. } = description.clone();
-        // No check is no proof.
+        // Without checks nothing is proved.
         let pass = !checks.is_empty() && checks.iter().all(|check| check.pass);
         AdapterReport { name, backend, driver, checks, pass }
     }
 
-    /// The checks by kernel, in the order in which kernels come first.
+    /// The checks by kernel, in the order of first occurrence.
     pub fn kernels(&self) -> Vec<Kernel<'_>> {
         let mut kernels: Vec<Kernel> = Vec::new();
         for check in &self.checks {
@@ -146,7 +146,7 @@ impl AdapterReport {
 }
 
 impl Kernel<'_> {
-    /// A row for each way of comparing.
+    /// A row for each kind of comparison.
     pub fn rows(&self) -> Vec<Vec<String>> {
         [Bound::Derived, Bound::Exact].into_iter().filter_map(|bound| self.row(bound)).collect()
     }
@@ -174,7 +174,7 @@ impl Kernel<'_> {
 impl FaultReport {
     pub fn row(&self) -> Vec<String> {
         let caught = match &self.missed_on[..] {
-            [] if self.caught_by.is_empty() => "a race that no device showed".into(),
+            [] if self.caught_by.is_empty() => "a race that no device shows".into(),
             [] => self.caught_by.len().to_string(),
             missed => format!("NOT CAUGHT on {}", missed.join(", ")),
         };
@@ -182,22 +182,22 @@ impl FaultReport {
     }
 }
 
-/// The largest share of a bound.
+/// The ratio of a check.
 pub fn ratio(check: &Check) -> String {
     match (check.bound, check.worst_ratio) {
         (Bound::Exact, _) => String::new(),
-        (_, f64::MAX) => "no number".into(),
+        (_, f64::MAX) => "not a number".into(),
         (_, ratio) => format!("{ratio:.3}"),
     }
 }
 
-/// A check that failed, in a line.
+/// A failed check, in a line.
 pub fn failure(check: &Check) -> String {
     let Check { kernel, case, error, worst, .. } = check;
     let mut line = format!("FAILED {kernel}: {case}");
     if let Some(e) = worst {
         line += &format!(
-            ": {}[{}] is {:e} ({}) for {:e} ({}), {} ulps apart; {:e} is allowed",
+            ": {}[{}] is {:e} ({}) instead of {:e} ({}), {} ulps apart; {:e} is allowed",
             e.quantity,
             e.element,
             e.actual,
@@ -240,7 +240,7 @@ mod tests {
         let mut bad = report(vec![right(), wrong]);
         bad.conclude();
         assert!(!bad.pass && bad.failures() == "1 of 2 checks failed");
-        assert!(bad.text().contains("params[0] is 1.5e0 (0x3fc00000) for 1e0 (0x3f800000)"));
+        assert!(bad.text().contains("params[0] is 1.5e0 (0x3fc00000) instead of 1e0 (0x3f800000)"));
     }
 
     #[test]

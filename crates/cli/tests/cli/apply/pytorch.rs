@@ -1,8 +1,8 @@
-//! What PyTorch's `state_dict` of models and optimizers holds besides parameters, moments and steps.
+//! PyTorch's `state_dict`s: content other than parameters, moments and steps.
 
 use super::*;
 
-/// Tensors of a file, not read.
+/// Raw tensors of a file.
 type Raw = BTreeMap<String, (Dtype, Vec<usize>, Vec<u8>)>;
 
 fn raw(path: &Path) -> Raw {
@@ -80,7 +80,7 @@ fn buffers_of_a_model_come_out_as_they_went_in() {
     }
 }
 
-/// Whatever its bytes are: no number of them is read.
+/// Arbitrary bytes, which are not interpreted.
 #[test]
 fn tensors_of_any_type_and_shape_are_passed_on() {
     let types = [
@@ -103,7 +103,7 @@ fn tensors_of_any_type_and_shape_are_passed_on() {
     let mut tensors = Raw::new();
     for (dtype, size) in types {
         for shape in [&[][..], &[3], &[2, 2, 1], &[0], &[2, 0]] {
-            // A pattern that is a NaN that signals, in all the floats.
+            // A bit pattern that is a signalling NaN in every float type.
             let len = size * shape.iter().product::<usize>();
             let bytes = (0..len).map(|i| if i % size == size - 1 { 0x7f } else { 0xa1 }).collect();
             tensors.insert(format!("{dtype} {shape:?}"), (dtype, shape.to_vec(), bytes));
@@ -140,13 +140,13 @@ fn what_has_a_gradient_must_be_of_a_type_that_is_stepped() {
         save(&path("g0"), Dtype::F32, &[("b", &[1], &[1.0])]);
         save(&path("g1"), Dtype::F32, &[("a", &[1], &[1.0])]);
         let apply = "apply --optimizer adam --params p --out o --state-out s --device cpu --grads g0 g1";
-        let said = format!("p: `a` is {dtype}, and F32 is needed");
-        refused(folder.path(), apply, &[&said, "g1 has a gradient of it"]);
+        let said = format!("p: `a` has the type {dtype}, but F32 is required");
+        refused(folder.path(), apply, &[&said, "because g1 has its gradient"]);
     }
     json(folder.path(), "apply --optimizer adam --params p --out o --device f64 --grads g0 g1 --json");
 }
 
-/// A parameter that is frozen in half precision may have moments of an earlier run.
+/// A frozen parameter in half precision may have moments of an earlier run.
 #[test]
 fn the_state_of_what_is_passed_on_is_passed_on() {
     let folder = folder();
@@ -203,7 +203,7 @@ fn the_state_of_pytorchs_sgd_is_gone_on_from() {
         assert_near(device, &out, "w", w[4]);
         assert_near(device, &out, "b", b[4]);
         assert_eq!(report["tensors"][0]["step"], 3, "{report}");
-        // What is written can be gone on from, with its step.
+        // The output can be continued, with its step.
         json(folder.path(), &format!("{apply} --grads g1 --out p1 --state-out s1"));
         let second = apply.replace("--params p --state s", "--params p1 --state s1");
         json(folder.path(), &format!("{second} --grads g2 --out o1"));
@@ -211,7 +211,7 @@ fn the_state_of_pytorchs_sgd_is_gone_on_from() {
     }
 }
 
-/// The numbers are exact: a buffer that is there is multiplied and dampened, one that is not takes the gradient whole.
+/// The numbers are exact: an existing buffer is multiplied and dampened, a new one is the gradient.
 #[test]
 fn a_momentum_buffer_has_had_its_first_step() {
     for device in DEVICES.iter() {
@@ -238,7 +238,7 @@ fn a_momentum_buffer_has_had_its_first_step() {
                 .collect();
             assert_eq!((steps["old"], steps["new"]), (step, 1), "{flags}");
         }
-        // Google's and other implementations of Lion keep no step either.
+        // Google's and other implementations of Lion do not store a step either.
         save(&path("s"), Dtype::F32, &[("old.exp_avg", &[1], &[-8.0])]);
         let apply = "apply --optimizer lion --lr 0.5 --params p --grads g --state s --json --out o";
         json(folder.path(), &format!("{apply} --device {device}"));
@@ -247,7 +247,7 @@ fn a_momentum_buffer_has_had_its_first_step() {
     }
 }
 
-/// Their steps correct the bias, or count from the first one: it must not be invented.
+/// These rules depend on the step count, which must not be guessed.
 #[test]
 fn other_rules_need_their_step() {
     let folder = folder();
@@ -270,18 +270,18 @@ fn other_rules_need_their_step() {
         save_with(&path("s"), &state, None);
         let apply =
             format!("apply --optimizer {optimizer} --params p --grads g --state s --out o --device cpu");
-        refused(folder.path(), &apply, &["is there without `a.step`"]);
-        // As PyTorch keeps it.
+        refused(folder.path(), &apply, &["is present without `a.step`"]);
+        // As PyTorch stores it.
         state.push(("a.step", Dtype::F32, &[], &[3.0]));
         save_with(&path("s"), &state, None);
         let report = json(folder.path(), &format!("{apply} --json"));
         assert_eq!(report["tensors"][0]["step"], 4, "{optimizer}");
     }
-    // Nor is a buffer.
+    // A missing buffer must not be guessed either.
     save(&path("s"), Dtype::F32, &[("a.step", &[], &[3.0])]);
     let apply =
         "apply --optimizer sgd --momentum 0.9 --params p --grads g --state s --out o --device cpu";
-    refused(folder.path(), apply, &["`a.step` is there without `a.momentum_buffer`"]);
+    refused(folder.path(), apply, &["`a.step` is present without `a.momentum_buffer`"]);
 }
 
 #[test]

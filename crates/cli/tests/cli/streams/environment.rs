@@ -1,8 +1,8 @@
-//! What variables of the environment do to the choice of an adapter.
+//! Selection of an adapter by environment variables.
 
 use super::*;
 
-/// Runs the command with these variables; one without a value is taken away.
+/// Runs the command with these variables; those without a value are removed.
 fn run_with(variables: &[(&str, Option<&str>)], arguments: &str) -> Outcome {
     let mut command = Command::new(env!("CARGO_BIN_EXE_wgpu-optim"));
     command
@@ -34,7 +34,7 @@ fn refused_with(variables: &[(&str, Option<&str>)], arguments: &str, parts: &[&s
     }
 }
 
-/// A backend that no program has on this system.
+/// A backend that does not exist on this system.
 const ABSENT: &str = if cfg!(target_vendor = "apple") { "dx12" } else { "metal" };
 
 const ON_GPU: [&str; 5] = [
@@ -49,7 +49,7 @@ const ON_GPU: [&str; 5] = [
 fn a_backend_that_is_not_there_is_named_with_its_variable() {
     let variables = [("WGPU_BACKEND", Some(ABSENT))];
     let said = format!(
-        "error: WGPU_BACKEND is `{ABSENT}`: no adapter of that backend here; this program can use "
+        "error: WGPU_BACKEND is `{ABSENT}`: this machine has no adapter of that backend; this program supports "
     );
     for arguments in ON_GPU {
         refused_with(&variables, arguments, &[&said]);
@@ -58,7 +58,7 @@ fn a_backend_that_is_not_there_is_named_with_its_variable() {
     let listing: Value = serde_json::from_str(&devices.stdout).unwrap();
     assert_eq!((devices.code, listing["adapters"].as_array().unwrap().len()), (0, 0));
     assert!(devices.stderr.starts_with(&said["error: ".len()..]), "{}", devices.stderr);
-    // The processor needs no adapter, and `auto` says why it takes it.
+    // The processor needs no adapter, and `auto` reports why it uses it.
     let fit = "fit blog --epochs 1 --json";
     let auto = run_with(&variables, fit);
     assert_eq!(auto.code, 0, "{}", auto.stderr);
@@ -72,7 +72,7 @@ fn a_backend_that_is_not_there_is_named_with_its_variable() {
 fn a_word_that_is_no_backend_is_named_with_its_variable() {
     for (value, word) in [("vulcan", "vulcan"), ("vulkan,foo", "foo")] {
         let variables = [("WGPU_BACKEND", Some(value))];
-        let said = format!("error: WGPU_BACKEND is `{value}`: `{word}` is no backend");
+        let said = format!("error: WGPU_BACKEND is `{value}`: `{word}` is not a backend");
         for arguments in ON_GPU.iter().chain(&["devices", "verify --adapter all"]) {
             refused_with(&variables, arguments, &[&said, "vulkan, metal, dx12 and gl"]);
         }
@@ -92,7 +92,7 @@ fn the_environment_names_an_adapter_unless_an_argument_does() {
     let name = adapter["name"].as_str().unwrap();
     let part = name.split_whitespace().next().unwrap().to_uppercase();
     let variables = [("WGPU_ADAPTER_NAME", Some(part.as_str()))];
-    // Whatever its kind: it was asked for by its name.
+    // Of any kind, because it was requested by name.
     for device in ["auto", "gpu"] {
         let fit = run_with(&variables, &format!("fit blog --epochs 1 --json --device {device}"));
         assert_eq!(fit.code, 0, "{}", fit.stderr);
@@ -117,7 +117,7 @@ fn the_environment_names_an_adapter_unless_an_argument_does() {
     assert_eq!(serde_json::from_str::<Value>(&all.stdout).unwrap(), listing);
 }
 
-/// What a backend leaves out is said where an adapter is not found among the others.
+/// An error about a missing adapter mentions the restriction by WGPU_BACKEND.
 #[test]
 fn a_backend_of_the_environment_is_said_beside_the_adapters_it_leaves() {
     let listing = run_with(&[], "devices --json");

@@ -1,24 +1,24 @@
-//! Where the cells of a heat map lie along one of its sides, and what is written there.
+//! The axes of a heat map: positions and labels of the cells.
 
 use crate::command::plot::PlotError;
 
-/// A side of a heat map.
+/// An axis of a heat map.
 #[derive(Clone, Debug)]
 pub struct HeatAxis {
-    /// What it is of.
+    /// Name of the setting.
     pub label: String,
-    /// A value for every cell.
+    /// Value of every cell.
     pub values: HeatValues,
 }
 
-/// The values along a side.
+/// The values along an axis.
 #[derive(Clone, Debug)]
 pub enum HeatValues {
-    /// Increasing numbers, cells lying as they do.
+    /// Increasing numbers, on a linear scale.
     Linear(Vec<f64>),
-    /// Increasing positive numbers, cells lying as their logarithms do.
+    /// Increasing positive numbers, on a logarithmic scale.
     Log(Vec<f64>),
-    /// Names, in cells of one size.
+    /// Names, in cells of equal size.
     Names(Vec<String>),
 }
 
@@ -31,7 +31,7 @@ impl HeatAxis {
         }
     }
 
-    /// What cell `i` is called, a number by so many of its digits.
+    /// The label of cell `i`, with this number of digits.
     pub fn text(&self, i: usize, digits: usize) -> String {
         match &self.values {
             HeatValues::Linear(values) | HeatValues::Log(values) => short(values[i], digits),
@@ -39,7 +39,7 @@ impl HeatAxis {
         }
     }
 
-    /// Where cells end, from zero to one: half-way to their neighbours, and one more than cells.
+    /// The boundaries of the cells, from zero to one, half-way between neighbours: one more than cells.
     pub fn edges(&self) -> Result<Vec<f64>, PlotError> {
         let at: Vec<f64> = match &self.values {
             HeatValues::Linear(values) => values.clone(),
@@ -60,7 +60,7 @@ impl HeatAxis {
     }
 }
 
-/// A number as it reads best: so many of its digits, but all of a whole one.
+/// A number with this number of digits, but with all digits of an integer.
 pub fn short(value: f64, digits: usize) -> String {
     let whole = value.fract() == 0.0 && value.abs() < 1e7;
     let places = digits.saturating_sub(1);

@@ -1,4 +1,4 @@
-//! The colours of a heat map, and the bar that says what they mean.
+//! The colours of a heat map, and the colour bar.
 
 use plotters::coord::Shift;
 use plotters::coord::ranged1d::{BoldPoints, Ranged, ValueFormatter};
@@ -9,8 +9,8 @@ use super::frame::Frame;
 use crate::command::plot::axis::Axis;
 use crate::command::plot::canvas::{PlotError, px, write, write_upwards};
 
-/// Ten colours of van der Walt and Smith's viridis (CC0), from low to high and evenly spaced: its
-/// lightness rises evenly, so that equal steps look equal, in grey and to the colour-blind too.
+/// Ten evenly spaced colours of van der Walt and Smith's viridis (CC0), from low to high. Its lightness rises evenly, so
+/// that equal steps look equal, also in grey and with colour blindness.
 const VIRIDIS: [[u8; 3]; 10] = [
     [68, 1, 84],
     [72, 40, 120],
@@ -24,7 +24,7 @@ const VIRIDIS: [[u8; 3]; 10] = [
     [253, 231, 37],
 ];
 
-/// The colour of a fraction from zero to one.
+/// The colour for a fraction from zero to one.
 pub fn viridis(fraction: f64) -> RGBColor {
     let at = fraction.clamp(0.0, 1.0) * (VIRIDIS.len() - 1) as f64;
     let low = (at as usize).min(VIRIDIS.len() - 2);
@@ -35,8 +35,7 @@ pub fn viridis(fraction: f64) -> RGBColor {
     RGBColor(red, green, blue)
 }
 
-/// All colours of an axis from the bottom to the top, with its ticks to the right and its label beyond
-/// them, at `label_x`.
+/// Draws a vertical bar of all colours, with ticks to the right and the label at `label_x`.
 pub fn draw_bar<DB: DrawingBackend>(
     root: &DrawingArea<DB, Shift>,
     bar: &Frame,

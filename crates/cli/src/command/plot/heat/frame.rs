@@ -8,11 +8,11 @@ use plotters::prelude::*;
 use crate::command::plot::PlotError;
 use crate::command::plot::canvas::{SCALE, px};
 
-/// The fill of what has no value, and the cross over it.
+/// The colours of cells without a value: fill and cross.
 const MISSING: RGBColor = RGBColor(232, 232, 232);
 const CROSS: RGBColor = RGBColor(130, 130, 130);
 
-/// A rectangle, in the units that are drawn in.
+/// A rectangle, in units.
 #[derive(Clone)]
 pub struct Frame {
     pub x: Range<i32>,
@@ -20,12 +20,12 @@ pub struct Frame {
 }
 
 impl Frame {
-    /// How far to the right a fraction of the width is.
+    /// The x coordinate at a fraction of the width.
     pub fn across(&self, fraction: f64) -> i32 {
         self.x.start + (f64::from(self.x.end - self.x.start) * fraction).round() as i32
     }
 
-    /// How far down a fraction of the height is, from the bottom up.
+    /// The y coordinate at a fraction of the height, from the bottom.
     pub fn up(&self, fraction: f64) -> i32 {
         self.y.end - (f64::from(self.y.end - self.y.start) * fraction).round() as i32
     }
@@ -34,12 +34,12 @@ impl Frame {
         ((self.x.start + self.x.end) / 2, (self.y.start + self.y.end) / 2)
     }
 
-    /// With every side moved outwards, or by less than nothing inwards.
+    /// The rectangle with every side moved outwards, or inwards for a negative distance.
     pub fn grown(&self, by: i32) -> Self {
         Frame { x: self.x.start - by..self.x.end + by, y: self.y.start - by..self.y.end + by }
     }
 
-    /// With half of a white line to its neighbours taken off, where it is large enough.
+    /// The rectangle without half of the white line between neighbours, if it is large enough.
     pub fn apart(&self) -> Self {
         let small = self.x.len().min(self.y.len()) < px(8) as usize;
         if small { self.clone() } else { self.grown(-(SCALE as i32) / 2) }
@@ -54,7 +54,7 @@ impl Frame {
         Ok(on.draw(&Rectangle::new(corners, colour.filled()))?)
     }
 
-    /// A line of some width around it, outside.
+    /// Draws a line around the rectangle, outside.
     pub fn outline<DB: DrawingBackend>(
         &self,
         on: &DrawingArea<DB, Shift>,
@@ -71,7 +71,7 @@ impl Frame {
         sides.iter().try_for_each(|side| side.fill(on, colour))
     }
 
-    /// Grey, and crossed out.
+    /// Draws the rectangle grey and crossed out.
     pub fn cross_out<DB: DrawingBackend>(&self, on: &DrawingArea<DB, Shift>) -> Result<(), PlotError> {
         self.fill(on, MISSING)?;
         let arm = (self.x.len().min(self.y.len()) as i32 * 3 / 10).min(px(12));

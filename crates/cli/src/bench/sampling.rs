@@ -1,67 +1,66 @@
-//! Samples of a work and of what it is compared with, which take turns: what disturbs one disturbs the others too.
+//! Samples of a benchmark, interleaved with those of a copy, so that other load on the machine affects both alike.
 
 use super::BenchError;
 use super::statistics::Summary;
 use std::time::{Duration, Instant};
 
-/// What a sample lasts at least where work can be repeated on the same data: noise of a few microseconds is then
-/// a thousandth of it.
+/// Minimum duration of a sample whose work can be repeated on the same data: noise of a few microseconds is then a
+/// thousandth of it.
 pub const SAMPLE: Duration = Duration::from_millis(5);
-/// A sample shorter than so many ticks of the clock tells nothing.
+/// Minimum duration of a sample in ticks of the clock.
 pub const TICKS: u32 = 100;
-/// Times that a run comes back to every work, minutes apart and in fresh memory: what differs between them is what
-/// differs between two runs.
+/// Visits of every benchmark in a run, minutes apart and in fresh memory, so that visits differ as much as runs do.
 pub const VISITS: usize = 5;
-/// No fewer samples in a visit, whatever they take.
-pub const LEAST: usize = 3;
-/// No more, whatever time is left.
-pub const MOST: usize = 20;
-/// Quartiles of the ratio that are no further apart than this share of it are near enough.
+/// Minimum number of samples in a visit.
+pub const MIN_SAMPLES: usize = 3;
+/// Maximum number of samples in a visit.
+pub const MAX_SAMPLES: usize = 20;
+/// Sampling ends when the quartiles of the ratio are this close, relative to its median.
 pub const SPREAD: f64 = 0.005;
-const MOST_REPEATS: u32 = 4096;
+const MAX_REPEATS: u32 = 4096;
 
-/// How long one repetition took.
+/// The duration of one repetition.
 #[derive(Clone, Copy, Debug)]
 pub struct Timed {
-    /// By the wall's clock, in seconds.
+    /// Wall-clock time in seconds.
     pub wall: f64,
-    /// By the device's, where it has one that could be read.
+    /// Time by the device's timestamps in seconds, if they are available.
     pub device: Option<f64>,
 }
 
-/// What takes turns.
-pub trait Turns {
-    /// Does the work so many times.
+/// A benchmark and the streams that it is interleaved with.
+pub trait Interleaved {
+    /// Runs the benchmark `repeats` times.
     fn work(&mut self, repeats: u32) -> Result<Timed, BenchError>;
-    /// Copies as many bytes as that moves, so many times.
+    /// Copies as many bytes as the benchmark moves, `repeats` times.
     fn copy(&mut self, repeats: u32) -> Result<Timed, BenchError>;
-    /// Moves as many bytes the way that the work reads and writes them, so many times, where that is another.
+    /// Moves as many bytes with the benchmark's pattern of reads and writes, `repeats` times, if it is not a copy.
     fn limit(&mut self, _repeats: u32) -> Result<Option<Timed>, BenchError> {
         Ok(None)
     }
-    /// Goes through more than the last cache holds.
+    /// Flushes the caches.
     fn flush(&mut self) -> Result<(), BenchError>;
 }
 
-/// What came of it, in seconds of one repetition.
+/// Samples, in seconds per repetition.
 #[derive(Clone, Debug, Default)]
 pub struct Samples {
     /// Repetitions in a sample of the work.
     pub repeats: u32,
-    /// Of the work.
+    /// Times of the benchmark.
     pub work: Vec<f64>,
-    /// Of the copy that ran beside each.
+    /// Times of the copies interleaved with it.
     pub copy: Vec<f64>,
-    /// Of the limit, where there is one.
+    /// Times of the limit, if there is one.
     pub limit: Vec<f64>,
-    /// Of work and copy by the device's own clock, where every one could be read.
+    /// Times of benchmark and copy by the device's timestamps, if all are available.
     pub device: Option<[Vec<f64>; 2]>,
-    /// How many of them each visit took.
+    /// Number of samples of each visit.
     pub visits: Vec<usize>,
 }
 
 impl Samples {
-    /// Adds those of a later visit.
+    /// Appends the samples of a later visit.
     pub fn append(&mut self, later: Samples) {
         self.repeats = later.repeats;
         self.work.extend(later.work);
@@ -79,52 +78,52 @@ impl Samples {
     }
 }
 
-/// The samples of a visit: until they agree, or the time is over. `cold` flushes ahead of every one.
-pub fn take(budget: Duration, cold: bool, turns: &mut dyn Turns) -> Result<Samples, BenchError> {
+/// Takes the samples of a visit until they agree or the time is over. `cold` flushes the caches before every sample.
+pub fn take(budget: Duration, cold: bool, streams: &mut dyn Interleaved) -> Result<Samples, BenchError> {
     let repeats = match cold {
         true => {
-            // Once for what only the first time costs.
-            turns.work(1)?;
-            turns.copy(1)?;
+            // Once, for first-time costs.
+            streams.work(1)?;
+            streams.copy(1)?;
             [1, 1]
         }
-        false => [enough(&mut |n| turns.work(n))?, enough(&mut |n| turns.copy(n))?],
+        false => [enough(&mut |n| streams.work(n))?, enough(&mut |n| streams.copy(n))?],
     };
-    let takers = if turns.limit(1)?.is_some() { 3 } else { 2 };
+    let kinds = if streams.limit(1)?.is_some() { 3 } else { 2 };
     let mut samples = Samples { repeats: repeats[0], ..Samples::default() };
     let mut device: [Vec<Option<f64>>; 2] = Default::default();
     let started = Instant::now();
-    while samples.work.len() < MOST {
-        if samples.work.len() >= LEAST {
+    while samples.work.len() < MAX_SAMPLES {
+        if samples.work.len() >= MIN_SAMPLES {
             let ratios: Vec<f64> = samples.work.iter().zip(&samples.copy).map(|(w, c)| w / c).collect();
             let agree = Summary::of(&ratios).is_some_and(|summary| summary.spread() <= SPREAD);
             if agree || started.elapsed() >= budget {
                 break;
             }
         }
-        // Who goes first changes, so that none always has another's caches.
+        // The order rotates, so that none always finds the caches of the same other.
         let first = samples.work.len();
-        for turn in 0..takers {
-            let turn = (first + turn) % takers;
-            match (cold, turn) {
-                (true, _) => turns.flush()?,
-                // What the others have left in the caches is not this one's.
-                (false, 0) => drop(turns.work(1)?),
-                (false, 1) => drop(turns.copy(1)?),
-                (false, _) => drop(turns.limit(1)?),
+        for i in 0..kinds {
+            let kind = (first + i) % kinds;
+            match (cold, kind) {
+                (true, _) => streams.flush()?,
+                // Once untimed, to replace the others' data in the caches.
+                (false, 0) => drop(streams.work(1)?),
+                (false, 1) => drop(streams.copy(1)?),
+                (false, _) => drop(streams.limit(1)?),
             }
-            match turn {
+            match kind {
                 0 => {
-                    let timed = turns.work(repeats[0])?;
+                    let timed = streams.work(repeats[0])?;
                     samples.work.push(timed.wall);
                     device[0].push(timed.device);
                 }
                 1 => {
-                    let timed = turns.copy(repeats[1])?;
+                    let timed = streams.copy(repeats[1])?;
                     samples.copy.push(timed.wall);
                     device[1].push(timed.device);
                 }
-                _ => samples.limit.extend(turns.limit(repeats[1])?.map(|timed| timed.wall)),
+                _ => samples.limit.extend(streams.limit(repeats[1])?.map(|timed| timed.wall)),
             }
         }
     }
@@ -134,23 +133,23 @@ pub fn take(budget: Duration, cold: bool, turns: &mut dyn Turns) -> Result<Sampl
     Ok(samples)
 }
 
-/// Repetitions that fill a sample.
+/// The number of repetitions that fill a sample.
 fn enough(run: &mut dyn FnMut(u32) -> Result<Timed, BenchError>) -> Result<u32, BenchError> {
-    let wanted = SAMPLE.as_secs_f64().max(f64::from(TICKS) * tick());
-    // What only the first time costs is not counted.
+    let target = SAMPLE.as_secs_f64().max(f64::from(TICKS) * tick());
+    // Once, for first-time costs.
     run(1)?;
     let mut repeats = 1;
     loop {
         let each = run(repeats)?.wall;
-        if each * f64::from(repeats) >= wanted / 4.0 || repeats == MOST_REPEATS {
-            let needed = (wanted / each.max(1e-9)).ceil();
-            return Ok((needed as u32).clamp(1, MOST_REPEATS));
+        if each * f64::from(repeats) >= target / 4.0 || repeats == MAX_REPEATS {
+            let needed = (target / each.max(1e-9)).ceil();
+            return Ok((needed as u32).clamp(1, MAX_REPEATS));
         }
-        repeats = (4 * repeats).min(MOST_REPEATS);
+        repeats = (4 * repeats).min(MAX_REPEATS);
     }
 }
 
-/// The shortest time that the clock can tell from none.
+/// The resolution of the clock in seconds.
 pub fn tick() -> f64 {
     let tick = || {
         let start = Instant::now();
@@ -168,14 +167,14 @@ pub fn tick() -> f64 {
 mod tests {
     use super::*;
 
-    /// Takes what it is told to, by a clock of its own.
+    /// Reports given times.
     struct Fake {
         order: Vec<char>,
         work: Vec<f64>,
         limited: bool,
     }
 
-    impl Turns for Fake {
+    impl Interleaved for Fake {
         fn work(&mut self, repeats: u32) -> Result<Timed, BenchError> {
             self.order.push('w');
             let next = self.work[self.order.len() % self.work.len()];
@@ -207,10 +206,10 @@ mod tests {
     #[test]
     fn samples_that_agree_are_enough_and_others_go_on() {
         let long = Duration::from_secs(60);
-        assert_eq!(take(long, false, &mut fake(&[2e-3])).unwrap().work.len(), LEAST);
+        assert_eq!(take(long, false, &mut fake(&[2e-3])).unwrap().work.len(), MIN_SAMPLES);
         let noisy: Vec<f64> = (0..7).map(|i| 1e-3 + f64::from(i) * 1e-4).collect();
-        assert_eq!(take(long, false, &mut fake(&noisy)).unwrap().work.len(), MOST);
-        assert_eq!(take(Duration::ZERO, false, &mut fake(&noisy)).unwrap().work.len(), LEAST);
+        assert_eq!(take(long, false, &mut fake(&noisy)).unwrap().work.len(), MAX_SAMPLES);
+        assert_eq!(take(Duration::ZERO, false, &mut fake(&noisy)).unwrap().work.len(), MIN_SAMPLES);
     }
 
     #[test]
@@ -237,7 +236,7 @@ mod tests {
     fn a_limit_takes_turns_too() {
         let mut fake = Fake { limited: true, ..fake(&[1e-3]) };
         let samples = take(Duration::ZERO, true, &mut fake).unwrap();
-        assert_eq!(samples.limit, [2e-3; LEAST]);
+        assert_eq!(samples.limit, [2e-3; MIN_SAMPLES]);
         let order: String = fake.order[3..].iter().collect();
         assert_eq!(order, "fwfcflfcflfwflfwfc");
     }
@@ -246,8 +245,11 @@ mod tests {
     fn visits_add_up() {
         let mut all = take(Duration::ZERO, false, &mut fake(&[1e-5])).unwrap();
         all.append(take(Duration::ZERO, false, &mut fake(&[1e-5])).unwrap());
-        assert_eq!((all.work.len(), &all.visits[..]), (2 * LEAST, &[LEAST, LEAST][..]));
-        assert_eq!(all.device.as_ref().unwrap()[1].len(), 2 * LEAST);
+        assert_eq!(
+            (all.work.len(), &all.visits[..]),
+            (2 * MIN_SAMPLES, &[MIN_SAMPLES, MIN_SAMPLES][..])
+        );
+        assert_eq!(all.device.as_ref().unwrap()[1].len(), 2 * MIN_SAMPLES);
         all.append(take(Duration::ZERO, true, &mut fake(&[1e-5])).unwrap());
         assert!(all.device.is_none(), "one time that could not be read leaves none");
     }

@@ -1,4 +1,4 @@
-//! What an optimizer remembers, read to the host and put back: into itself, into another one, on another device.
+//! Snapshots of an optimizer, restored into itself, into another one, and on another device.
 
 use crate::common;
 
@@ -12,16 +12,16 @@ use wgpu::{BufferUsages, CommandEncoder, PollType};
 use wgpu_optim::gpu::{Arena, OptimizerState, StateSnapshot, required_limits};
 use wgpu_optim::{Adam, ClipNorm, Conditioning, Error, Lion, Optimizer, Rule, Sgd, Span};
 
-/// Around vectors and blocks of an arena, and one that is empty.
+/// Lengths around multiples of vectors and blocks of an arena, and an empty tensor.
 const LENGTHS: [usize; 7] = [70, 5, 261, 64, 3, 0, 130];
-/// Micro-batches of a run: four steps of which one is skipped, and one that is not whole.
+/// Micro-batches of a run: four steps, one of them skipped, and an incomplete step.
 const RUN: usize = 13;
 
 fn adam() -> Adam {
     Adam { lr: 0.02, betas: (0.8, 0.99), eps: 1e-7, ..Adam::default() }
 }
 
-/// All that an optimizer may have, under `rule` and beside another one.
+/// An optimizer with every option, with `rule` and a second group.
 fn everything(rule: Rule, random: &mut Random) -> Setup {
     let conditioning = Conditioning {
         clip_norm: Some(ClipNorm::Torch(2.0)),
@@ -39,7 +39,7 @@ fn everything(rule: Rule, random: &mut Random) -> Setup {
     setup
 }
 
-/// Gradients that some tensors miss, and of which one is not finite.
+/// Gradients of some tensors, one of them non-finite.
 fn script(setup: &Setup, random: &mut Random) -> Script {
     let mut script = setup.script(random, RUN);
     for (batch, tensor) in [(0, 0), (1, 6), (4, 2), (9, 1), (10, 1), (11, 1)] {
@@ -68,7 +68,7 @@ fn scattered(setup: &Setup, gpu: &Gpu) -> Optimizer {
     })
 }
 
-/// One micro-batch, and what the host does ahead of some of them.
+/// Submits a micro-batch, and some calls from the host before it.
 fn one(gpu: &Gpu, optimizer: &Optimizer, script: &Script, batch: usize) -> Snapshot {
     match batch {
         2 => optimizer.freeze(&gpu.queue, 1).unwrap(),
@@ -79,7 +79,7 @@ fn one(gpu: &Gpu, optimizer: &Optimizer, script: &Script, batch: usize) -> Snaps
     play(gpu, optimizer, &script[batch..=batch].to_vec()).remove(0)
 }
 
-/// Waits for a future that a poll of the device brings on.
+/// Waits for a future that resolves when the device is polled.
 fn wait<T>(gpu: &Gpu, future: impl Future<Output = T>) -> T {
     let mut future = pin!(future);
     let mut context = Context::from_waker(Waker::noop());
@@ -122,7 +122,7 @@ fn a_run_that_is_cut_anywhere_goes_on_with_the_same_bits() {
         let setup = everything(rule, &mut random);
         let script = script(&setup, &mut random);
         let through = scattered(&setup, gpu);
-        // The buffers are cut where no tensor ends.
+        // The buffers are split within tensors.
         let mut saving = through.snapshot_in_stages(&gpu.device, 1000).unwrap();
         let (mut states, mut snapshots) = (vec![save(gpu, &through, &mut saving)], Vec::new());
         for batch in 0..RUN {
@@ -133,7 +133,7 @@ fn a_run_that_is_cut_anywhere_goes_on_with_the_same_bits() {
         assert_eq!((last.control.steps, last.control.skipped), (3, 1));
         assert_eq!(last.control.micro_batch, 1);
 
-        // Into what was just built, and then over all that the run before has left.
+        // Into a new optimizer, and then over the state of a previous run.
         let other = scattered(&setup, gpu);
         for (cut, state) in states[..RUN].iter().enumerate().rev() {
             let optimizer = if cut % 4 == 1 { &through } else { &other };
@@ -175,7 +175,7 @@ fn what_is_restored_is_what_was_saved() {
     assert_eq!(saved(gpu, &other), state);
 }
 
-/// What a program does whose device was lost: all it has is on the host.
+/// The recovery of a program whose device was lost: it has only the state on the host.
 #[test]
 fn a_run_goes_on_on_another_device() {
     let Some(gpu) = Gpu::get() else { return };
@@ -304,7 +304,7 @@ fn a_state_of_something_else_is_refused_by_name_and_changes_nothing() {
     (0..4).for_each(|batch| drop(one(gpu, &optimizer, &script, batch)));
     let before = snapshot(gpu, &optimizer);
     let mut good = saved(gpu, &optimizer);
-    // Would be seen if it were written.
+    // A write would be detected.
     good.control.steps += 1;
     good.tensors.iter_mut().for_each(|tensor| tensor.step.t += 1);
     type Change = fn(&mut OptimizerState);
@@ -342,9 +342,9 @@ fn a_state_of_something_else_is_refused_by_name_and_changes_nothing() {
         let mut state = good.clone();
         change(&mut state);
         match optimizer.restore(&gpu.queue, &state) {
-            Err(Error::Mismatch { field, kept, asked }) => {
+            Err(Error::Mismatch { field, saved, current }) => {
                 assert_eq!(field, name);
-                assert_ne!(kept, asked, "{name}");
+                assert_ne!(saved, current, "{name}");
             }
             other => panic!("{name}: {other:?}"),
         }
@@ -367,7 +367,7 @@ fn no_tensor_at_all_is_a_state_too() {
     assert_eq!(saved(gpu, &other), state);
 }
 
-/// More than 64 tensors have another way through the device, and long tables another place in them.
+/// More than 64 tensors use different dispatches, and long tables have other positions.
 #[test]
 fn many_tensors_and_a_long_schedule_go_on() {
     let Some(gpu) = Gpu::get() else { return };
@@ -397,7 +397,7 @@ fn where_tensors_lie_is_no_part_of_it() {
     let small = Gpu::with_limits(limits).unwrap();
     let mut random = Random(7);
     let mut setup = everything(adam().into(), &mut random);
-    // A norm is summed in the order in which tensors lie.
+    // The norm is summed in memory order.
     setup.options.conditioning.clip_norm = None;
     let script = script(&setup, &mut random);
     let optimizers = [
@@ -431,7 +431,7 @@ mod in_a_file {
     use std::path::Path;
     use wgpu_optim::checkpoint::CheckpointError;
 
-    /// A state of which every part is there, in the middle of an accumulation.
+    /// A state with every part, in the middle of an accumulation.
     fn full(gpu: &Gpu) -> (Setup, OptimizerState) {
         let mut random = Random(8);
         let setup = everything(Adam { amsgrad: true, ..adam() }.into(), &mut random);
@@ -465,7 +465,7 @@ mod in_a_file {
         optimizer.restore(&gpu.queue, &OptimizerState::load(&path).unwrap()).unwrap();
         assert_eq!(saved(gpu, &optimizer), state);
 
-        // What no number is equal to.
+        // NaN.
         let bits = [0x7f80_0001, 0xffc1_2345, 0x8000_0000, 1].map(f32::from_bits);
         state.tensors[4].params.as_mut().unwrap()[..3].copy_from_slice(&bits[..3]);
         state.control.norm = bits[1];

@@ -1,11 +1,11 @@
-//! Files whose every bit has a checksum.
+//! Files with checksums.
 
 use super::memory::peak;
 use serde_json::{Map, Value};
 use std::path::Path;
 use wgpu_optim::checkpoint::CheckpointError;
 
-/// What `read` makes of these bytes, with the memory that a small multiple of them has.
+/// Calls `read` with these bytes, and checks its memory use and the file name in errors.
 pub fn read<T>(
     bytes: &[u8],
     read: impl FnOnce(&Path) -> Result<T, CheckpointError>,
@@ -19,10 +19,13 @@ pub fn read<T>(
     read
 }
 
-/// What `read` makes of these bytes once wrong checksums are put right, so that what lies behind them is seen too.
-pub fn righted<T>(bytes: &[u8], read: impl Fn(&[u8]) -> Result<T, CheckpointError>) -> Option<T> {
+/// Calls `read` with corrected checksums, so that later checks are reached.
+pub fn with_corrected_checksums<T>(
+    bytes: &[u8],
+    read: impl Fn(&[u8]) -> Result<T, CheckpointError>,
+) -> Option<T> {
     let mut bytes = bytes.to_vec();
-    // Each tensor has one, with another one of all of them and the texts.
+    // Each tensor has a checksum, and the texts have one.
     for _ in 0..20 {
         let reason = match read(&bytes) {
             Ok(value) => return Some(value),
@@ -30,13 +33,13 @@ pub fn righted<T>(bytes: &[u8], read: impl Fn(&[u8]) -> Result<T, CheckpointErro
             Err(_) => return None,
         };
         let sums = reason.strip_prefix("its checksum is ")?;
-        let (found, said) = sums.split_once(", and should be ")?;
+        let (found, said) = sums.split_once(", but should be ")?;
         bytes = super::replaced(&bytes, said.as_bytes(), found.as_bytes())?;
     }
     None
 }
 
-/// What a file says besides its tensors, without checksums.
+/// The texts of a file, without checksums.
 pub fn texts(whole: &[u8]) -> Vec<(String, String)> {
     let header = header(whole).0;
     let texts: Map<String, Value> = header["__metadata__"].as_object().unwrap().clone();
@@ -44,7 +47,7 @@ pub fn texts(whole: &[u8]) -> Vec<(String, String)> {
     texts.map(|(key, text)| (key, text.as_str().unwrap().to_string())).collect()
 }
 
-/// The file with other texts, where there are others.
+/// The file with replaced texts.
 pub fn with_texts(whole: &[u8], texts: impl IntoIterator<Item = (String, String)>) -> Vec<u8> {
     let (mut header, data) = header(whole);
     texts.into_iter().for_each(|(key, text)| header["__metadata__"][key] = text.into());

@@ -1,4 +1,4 @@
-//! `fit` on data that are unusual: a sensible result, or a message that says what is wrong.
+//! `fit` on degenerate data: a sensible result, or a clear message.
 
 use crate::command;
 
@@ -6,7 +6,7 @@ use command::{devices, folder, json, number, numbers, refused, run};
 use std::fmt::Write;
 use tempfile::TempDir;
 
-/// A file of rows that are made of their numbers, from 0.
+/// A file whose rows are functions of their index, from 0.
 fn data(rows: usize, header: &str, row: impl Fn(usize) -> String) -> TempDir {
     let mut text = format!("{header}\n");
     (0..rows).for_each(|i| writeln!(text, "{}", row(i)).unwrap());
@@ -44,7 +44,7 @@ fn a_target_that_is_constant_is_the_intercept() {
         let run = &report["runs"][0];
         assert!((number(&run["intercept"]) - 3.0).abs() < 1e-2, "{device}: {run}");
         assert!(numbers(&run["weights"]).iter().all(|weight| weight.abs() < 1e-2), "{device}: {run}");
-        // There is no variance that could be explained.
+        // A constant target has no variance to explain.
         assert!(number(&run["metrics"]["r2"]).is_finite(), "{device}: {run}");
         for loss in ["logistic", "softmax"] {
             let one = ["data.csv: the target has 1 different values", loss];
@@ -80,7 +80,11 @@ fn rows_may_be_fewer_than_a_batch_unless_that_was_asked_for() {
             refused(&folder, &fit(device, &format!("--batch-size {}", rows + 1)), &[&more]);
         }
     }
-    refused(data(1, "a,y", |_| "1,2".into()), &fit("cpu", "--early-stopping"), &["there is one row"]);
+    refused(
+        data(1, "a,y", |_| "1,2".into()),
+        &fit("cpu", "--early-stopping"),
+        &["a single row cannot be split"],
+    );
 }
 
 #[test]
@@ -88,7 +92,7 @@ fn numbers_that_are_too_large_to_be_squared_are_told_of() {
     for device in devices() {
         for row in [0, 20, 39] {
             let large = |i: usize| if i == row { 1e38 } else { i as f64 };
-            // A loss that is no number has no way down.
+            // A NaN loss cannot be minimized.
             let folder = data(40, "a,b,y", |i| format!("{i},{},{}", i % 7, large(i)));
             let parts = ["the loss is inf before the first update", "targets are too large for f32"];
             refused(&folder, &fit(device, ""), &parts);
@@ -105,7 +109,7 @@ fn numbers_that_are_too_large_to_be_squared_are_told_of() {
                 "{device} {row}: {}",
                 outcome.stderr
             );
-            // On a scale of its own it is a number like others.
+            // Standardized, the feature is harmless.
             let report = json(&folder, &fit(device, "--standardize --loss logistic"));
             assert_eq!(report["runs"][0]["verification"]["pass"], true, "{device} {row}");
         }

@@ -1,4 +1,4 @@
-//! Several trainers and kernels of the caller's on one device: each computes what it computes alone.
+//! Several optimizers and kernels of the caller on one device do not affect each other.
 
 use crate::common;
 
@@ -11,12 +11,12 @@ use wgpu_optim::{
     Adam, Batch, ClipNorm, Conditioning, Loss, Model, NAdam, Optimizer, Penalty, RmsProp, Span,
 };
 
-/// Steps of each.
+/// Number of steps of each.
 const STEPS: usize = 24;
 const ROWS: u64 = 600;
 const BATCH: u64 = 100;
 
-/// Gradients of Σ (p − i)⁴ / 4, and what they cost: nothing that depends on anybody else.
+/// Gradients of Σ (p − i)⁴ / 4.
 const BACKWARD: &str = "
 @group(0) @binding(0) var<storage, read> params: array<f32>;
 @group(0) @binding(1) var<storage, read_write> grads: array<f32>;
@@ -27,7 +27,7 @@ const BACKWARD: &str = "
     }
 }";
 
-/// Numbers of the caller's own: xorshift, so that every step shows in all that follow.
+/// A caller's own computation: xorshift, so that every step affects all later ones.
 const OWN: &str = "
 @group(0) @binding(0) var<storage, read_write> numbers: array<u32>;
 @compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) {
@@ -40,14 +40,14 @@ const OWN: &str = "
     }
 }";
 
-/// Something that takes one step after the other in anybody's pass.
+/// A workload that records steps into a pass.
 trait Work: Send + Sync {
     fn record(&self, pass: &mut ComputePass, step: usize);
-    /// All that a step changes.
+    /// The state that a step changes.
     fn values(&self) -> Vec<Span>;
 }
 
-/// An optimizer behind a kernel that writes its gradients.
+/// A kernel that writes gradients, followed by an optimizer.
 struct Trained {
     backward: Vec<Kernel>,
     optimizer: Optimizer,
@@ -96,7 +96,7 @@ impl Work for Own {
     }
 }
 
-/// An arena, with everything that is done to gradients.
+/// An arena, with all conditioning.
 fn in_an_arena(gpu: &Gpu) -> Trained {
     let mut random = Random(1);
     let shapes: [(&str, &[u64]); 3] = [("a", &[300]), ("b", &[7]), ("c", &[65])];
@@ -121,7 +121,7 @@ fn in_an_arena(gpu: &Gpu) -> Trained {
     Trained { backward, optimizer }
 }
 
-/// Tensors of their own, in two groups with schedules.
+/// Separate tensors, in two groups with schedules.
 fn apart(gpu: &Gpu) -> Trained {
     let mut random = Random(2);
     let [a, b] = [261, 70].map(|len| [(); 2].map(|()| gpu.span(&random.units(len))));
@@ -167,7 +167,7 @@ fn own(gpu: &Gpu) -> Own {
     Own { kernel: gpu.kernel(OWN, &[&numbers]), numbers }
 }
 
-/// All of them, new.
+/// Creates all workloads.
 fn works(gpu: &Gpu) -> [Box<dyn Work>; 4] {
     [Box::new(in_an_arena(gpu)), Box::new(descent(gpu)), Box::new(own(gpu)), Box::new(apart(gpu))]
 }
@@ -178,7 +178,7 @@ fn read(gpu: &Gpu, work: &dyn Work) -> Vec<Vec<f32>> {
     gpu.read(&spans)
 }
 
-/// What becomes of each where nobody else is there.
+/// The final state of each workload alone.
 fn alone(gpu: &Gpu) -> [Vec<Vec<f32>>; 4] {
     [0, 1, 2, 3].map(|i| {
         let work = &works(gpu)[i];
@@ -190,7 +190,7 @@ fn alone(gpu: &Gpu) -> [Vec<Vec<f32>>; 4] {
     })
 }
 
-/// Fails unless `run` leaves each work with the bits that it has alone.
+/// Asserts that after `run` each workload has the same bits as alone.
 #[track_caller]
 fn assert_as_alone(gpu: &Gpu, run: impl FnOnce(&[Box<dyn Work>; 4])) {
     let expected = alone(gpu);
@@ -239,7 +239,7 @@ fn in_submissions_that_take_turns() {
     });
 }
 
-/// One is ahead of the others for a while.
+/// One workload temporarily precedes the others.
 #[test]
 fn in_submissions_of_many_steps() {
     let Some(gpu) = Gpu::get() else { return };

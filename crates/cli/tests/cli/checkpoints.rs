@@ -1,4 +1,4 @@
-//! Runs of the command that are stopped, killed, or cannot write: nothing is lost, and nothing is half there.
+//! Checkpoints of `fit`: interrupted and killed runs, and failing writes. No state is lost and no file is incomplete.
 
 #![cfg(unix)]
 
@@ -14,7 +14,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 use tempfile::TempDir;
 
-/// A run of some thousand updates by two optimizers.
+/// A run of several thousand updates with two optimizers.
 const FIT: &str = "fit synthetic --samples 2000 --features 6 --batch-size 50 --steps 3000 --shuffle \
                    --learning-rate cosine --average 0.99 --eval-every 500 --log-every 7 --no-verify --json";
 
@@ -43,20 +43,20 @@ fn end(child: Child) -> Outcome {
     Outcome { code, stdout, stderr }
 }
 
-/// The update of the newest checkpoint in a folder, 0 where there is none.
+/// The update of the latest checkpoint in a directory; 0 if there is none.
 fn newest(folder: &Path) -> u64 {
     let update = |name: &String| name.strip_suffix(".safetensors")?.rsplit('-').next()?.parse().ok();
     let names = if folder.is_dir() { names(folder) } else { Vec::new() };
     names.iter().filter_map(update).max().unwrap_or(0)
 }
 
-/// Waits until a folder has a checkpoint of a later update, or the run has ended.
+/// Waits until a directory has a checkpoint of a later update, or the run has ended.
 fn wait_for_checkpoint(folder: &Path, after: u64, run: &mut Child) {
     let ended = |run: &mut Child| run.try_wait().unwrap().is_some();
     wait_until("a checkpoint", || newest(folder) > after || ended(run));
 }
 
-/// What does not depend on time.
+/// The report without times.
 fn results(output: &Value) -> Vec<Value> {
     let keys =
         ["optimizer", "updates", "initial_loss", "loss", "best", "weights", "intercept", "metrics"];
@@ -68,9 +68,9 @@ fn results(output: &Value) -> Vec<Value> {
         .collect()
 }
 
-/// Sends a signal to a run that has begun: its flags, and how it ended.
+/// Starts a run, sends it a signal, and returns its flags and result.
 ///
-/// It may end before the signal comes. Then another one makes twice as many updates.
+/// If the run ends before the signal, it is repeated with twice as many updates.
 fn stopped(folder: &Path, device: &str, signal_name: &str) -> (u64, String, Outcome) {
     for steps in (0..12).map(|doubled| 3000 << doubled) {
         let fit = FIT.replace("--steps 3000", &format!("--steps {steps}"));
@@ -105,7 +105,7 @@ fn a_run_that_is_stopped_by_a_signal_goes_on_to_the_same_result_and_log() {
                 let folder = folder(&[]);
                 (results(&json(&folder, &fit)), log(&folder))
             });
-            // Once more when it is done already comes to the same.
+            // Resuming a finished run gives the same result.
             for _ in 0..2 {
                 let rest = json(&stopped_folder, &format!("{fit} --resume"));
                 assert_eq!(results(&rest), *whole, "{device} {name}");
@@ -115,16 +115,16 @@ fn a_run_that_is_stopped_by_a_signal_goes_on_to_the_same_result_and_log() {
     }
 }
 
-/// While its results wait for a reader, a run looks at no flag: only the program's end at once ends it.
+/// While a run waits to write its results to a pipe, it does not check flags: only the second signal ends it.
 #[test]
 fn a_second_signal_ends_the_program_at_once() {
-    // 20000 weights are several times what a pipe holds.
+    // 20,000 weights exceed the capacity of a pipe several times.
     let fit = "fit --device cpu --samples 20 --features 20000 --optimizer adam --no-verify --json";
     for (name, code) in [("INT", 130), ("TERM", 143)] {
         let mut child = spawn(Path::new("."), fit);
         let mut stdout = child.stdout.take().unwrap();
         stdout.read_exact(&mut [0]).unwrap();
-        // A signal that comes before the last one is handled is lost.
+        // A signal that arrives before the previous one is handled is lost.
         wait_until("the end", || {
             signal(&child, name);
             child.try_wait().unwrap().is_some()
@@ -134,8 +134,8 @@ fn a_second_signal_ends_the_program_at_once() {
     }
 }
 
-/// Kills a run again and again, until it has been killed forty times or ends: the updates of the newest checkpoint
-/// after every kill, and how many kills left an unfinished file.
+/// Kills and resumes a run until it ends, at most forty times: the updates of the latest checkpoint after every kill, and
+/// the number of kills that left a temporary file.
 fn killed(folder: &Path, fit: &str) -> (Vec<u64>, usize) {
     let kept = folder.join("kept");
     let unfinished = || names(&kept).iter().any(|name| name.starts_with(".wgpu-optim-"));
@@ -145,7 +145,7 @@ fn killed(folder: &Path, fit: &str) -> (Vec<u64>, usize) {
         let mut child = spawn(folder, &format!("{fit} {resume}"));
         wait_for_checkpoint(&kept, updates.last().copied().unwrap_or(0), &mut child);
         if updates.len() % 2 == 0 {
-            // Any moment will do.
+            // At a random time.
             std::thread::sleep(Duration::from_micros(random.bits() % 40_000));
         } else {
             wait_until("an unfinished file", || {
@@ -164,7 +164,7 @@ fn killed(folder: &Path, fit: &str) -> (Vec<u64>, usize) {
         child.kill().unwrap();
         let outcome = end(child);
         assert!(!outcome.stderr.contains("damaged"), "{}", outcome.stderr);
-        // The log is well-formed whenever it is looked at.
+        // The log is well-formed at any time.
         let log = std::fs::read_to_string(folder.join("log.csv.partial")).unwrap();
         assert!(log.ends_with('\n') && log.lines().all(|line| line.matches(',').count() == 3));
         left += usize::from(unfinished());
@@ -175,13 +175,13 @@ fn killed(folder: &Path, fit: &str) -> (Vec<u64>, usize) {
 
 #[test]
 fn a_run_that_is_killed_again_and_again_comes_to_the_same_result() {
-    // Where the last kill comes too late a longer run is killed.
+    // If the last kill is too late, a longer run is killed.
     for steps in (0..8).map(|doubled| 60_000 << doubled) {
         let fit = format!(
             "fit synthetic --samples 2000 --features 6 --batch-size 50 --steps {steps} --shuffle --device cpu \
              --optimizer adam --no-verify --json --log log.csv --log-every 1"
         );
-        // A thread writes one checkpoint after the other.
+        // A separate thread writes the checkpoints.
         let keeping = format!("{fit} --checkpoint kept --checkpoint-every 1");
         let killed_folder = folder(&[]);
         let (updates, left) = killed(killed_folder.path(), &keeping);
@@ -232,15 +232,18 @@ fn another_problem_is_refused_by_the_field_that_differs() {
     };
     refused(
         "a.csv --batch-size 3 --epochs 3",
-        &["1-adam-6.safetensors: batch_size is 2 there, and 3 here"],
+        &["1-adam-6.safetensors: batch_size was 2 in the checkpoint and is 3 now"],
     );
-    refused("a.csv --batch-size 2 --epochs 3 --lr 0.5", &["rule.Adam.lr is 0.001 there, and 0.5 here"]);
+    refused(
+        "a.csv --batch-size 2 --epochs 3 --lr 0.5",
+        &["rule.Adam.lr was 0.001 in the checkpoint and is 0.5 now"],
+    );
     refused(
         "a.csv --batch-size 2 --epochs 3 --loss squared_error",
         &["model.loss.name is \"mse\" there"],
     );
     refused("b.csv --batch-size 2 --epochs 3", &["data.checksum is \"crc32 "]);
-    refused("a.csv --batch-size 2 --epochs 2", &["update is 6 there, and at most 4 here"]);
+    refused("a.csv --batch-size 2 --epochs 2", &["update was 6 in the checkpoint and is at most 4 now"]);
     refused_whole(&folder, &fit(first), &["already contains checkpoints: pass --resume to continue"]);
     let others = [
         ("a.csv --batch-size 2 --epochs 3 --optimizer sgd", "1-adam is there, and here are 1-sgd"),
@@ -261,7 +264,7 @@ fn another_problem_is_refused_by_the_field_that_differs() {
             command::refused(&folder, &fit, &[part]);
         }
     }
-    // Where the file lies is no matter, and more epochs make the run longer.
+    // The path of the file may change, and more epochs extend the run.
     std::fs::rename(folder.path().join("a.csv"), folder.path().join("c.csv")).unwrap();
     let longer = json(&folder, &format!("{} --resume --json", fit("c.csv --batch-size 2 --epochs 5")));
     assert_eq!(longer["runs"][0]["updates"], 10);
@@ -335,12 +338,12 @@ fn a_folder_in_use_is_refused() {
 fn what_is_in_the_way_is_named_and_left_alone() {
     let folder = folder(&[("kept", "something"), ("log.csv", "old")]);
     let fit = "fit blog --device cpu --optimizer adam --epochs 2 --checkpoint-every 5";
-    refused_whole(&folder, &format!("{fit} --checkpoint kept"), &["making the folder kept: "]);
+    refused_whole(&folder, &format!("{fit} --checkpoint kept"), &["creating the directory kept: "]);
     refused_whole(&folder, &format!("{fit} --run-dir kept"), &["--run-dir kept: "]);
     refused(&folder, fit, &["--checkpoint-every goes with --checkpoint DIR or --run-dir DIR"]);
     refused(&folder, "fit blog --resume", &["--resume goes with --checkpoint"]);
     assert_eq!(std::fs::read_to_string(folder.path().join("kept")).unwrap(), "something");
-    // A folder where a checkpoint is to be.
+    // A directory with the name of a checkpoint.
     std::fs::create_dir_all(folder.path().join("c/1-adam-10.safetensors/x")).unwrap();
     let outcome = run(&folder, &format!("{fit} --checkpoint c --resume"));
     assert_eq!(outcome.code, 2);
@@ -356,7 +359,7 @@ fn what_is_in_the_way_is_named_and_left_alone() {
     assert!(names(folder.path().join("d")).contains(&"1-adam-20.safetensors".into()));
 }
 
-/// Runs the command behind something that a shell does first.
+/// Runs the command after a shell command.
 fn behind(folder: &Path, first: &str, arguments: &str) -> Outcome {
     let program = env!("CARGO_BIN_EXE_wgpu-optim");
     let script = format!("{first} exec {program} {arguments}");
@@ -368,11 +371,11 @@ fn behind(folder: &Path, first: &str, arguments: &str) -> Outcome {
 #[test]
 fn a_file_that_cannot_be_written_to_its_end_is_an_error_and_what_was_there_is_there_still() {
     let folder = folder(&[]);
-    // A checkpoint of 4000 features is larger than the system allows, one of 4 is not.
+    // A checkpoint of 4000 features exceeds the file size limit, one of 4 features does not.
     let fit = |features: u32, steps: u32, more: &str| {
         format!(
             "fit synthetic --samples 500 --features {features} --steps {steps} --batch-size 10 --device cpu \
-             --optimizer adam --no-verify --checkpoint-every 5 --keep 5 {more}"
+             --optimizer adam --no-verify --checkpoint-every 5 --keep-last 5 {more}"
         )
     };
     let limited = "ulimit -f 16;";
@@ -381,7 +384,7 @@ fn a_file_that_cannot_be_written_to_its_end_is_an_error_and_what_was_there_is_th
     assert_eq!(json(&folder, &fit(4000, 10, "--checkpoint kept --json"))["runs"][0]["updates"], 10);
     let before = names(folder.path().join("kept"));
     let more = behind(folder.path(), limited, &fit(4000, 30, "--checkpoint kept --resume --json"));
-    // Some states in between may be passed over, the last one never is.
+    // Intermediate states may be skipped, the last one is always written.
     assert_eq!(more.code, 2, "{}", more.stderr);
     let part = "error: adam: checkpoint: writing kept/1-adam-30.safetensors: File too large";
     assert!(more.stderr.contains(part), "{}", more.stderr);
@@ -399,19 +402,19 @@ fn a_full_disk_is_an_error_and_what_was_there_is_there_still() {
     let probe = format!("unshare -rm sh -c '{mount}'");
     let able = Command::new("sh").current_dir(folder.path()).args(["-c", &probe]).output().unwrap();
     if !able.status.success() {
-        // Nothing can be mounted here: files that are too large fail in the same places.
+        // Without mounts, the file size limit causes errors in the same places.
         return a_file_that_cannot_be_written_to_its_end_is_an_error_and_what_was_there_is_there_still();
     }
     let program = env!("CARGO_BIN_EXE_wgpu-optim");
     let fit = "fit synthetic --samples 500 --features 8000 --batch-size 10 --device cpu --optimizer adam --no-verify \
                --checkpoint disk --checkpoint-every 5";
-    // 96 KB each: the third one does not fit. The last state of a run is always written, others may be passed over.
+    // 96 KB each: the third one does not fit. The last state of a run is always written, others may be skipped.
     let script = format!(
-        "{mount}; {program} {fit} --keep 9 --steps 5 >/dev/null || exit 89; \
-         {program} {fit} --keep 9 --steps 10 --resume >/dev/null || exit 90; \
-         {program} {fit} --keep 9 --steps 50 --resume --out model.safetensors >/dev/null; \
+        "{mount}; {program} {fit} --keep-last 9 --steps 5 >/dev/null || exit 89; \
+         {program} {fit} --keep-last 9 --steps 10 --resume >/dev/null || exit 90; \
+         {program} {fit} --keep-last 9 --steps 50 --resume --out model.safetensors >/dev/null; \
          test $? = 2 || exit 91; test -s model.safetensors || exit 93; rm $(ls disk/*.safetensors | sort -V | head -n -1); \
-         {program} {fit} --keep 1 --steps 50 --resume >/dev/null || exit 92; ls -A disk"
+         {program} {fit} --keep-last 1 --steps 50 --resume >/dev/null || exit 92; ls -A disk"
     );
     let mut command = Command::new("unshare");
     command.current_dir(folder.path()).args(["-rm", "sh", "-c", &script]);
@@ -431,14 +434,14 @@ fn a_folder_that_may_not_be_written_to_is_an_error() {
     std::fs::create_dir(&closed).unwrap();
     std::fs::set_permissions(&closed, PermissionsExt::from_mode(0o555)).unwrap();
     std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).unwrap();
-    // A user for whom permissions hold needs a program that he may run.
+    // A user without root's privileges needs a copy of the program that it may run.
     let program = folder.path().join("program");
     std::fs::copy(env!("CARGO_BIN_EXE_wgpu-optim"), &program).unwrap();
     let is_root = std::fs::write(closed.join("probe"), "").is_ok();
     let _ = std::fs::remove_file(closed.join("probe"));
     for (flags, part) in [
         ("--checkpoint closed", "locking closed/lock: "),
-        ("--checkpoint closed/kept", "making the folder closed/kept: "),
+        ("--checkpoint closed/kept", "creating the directory closed/kept: "),
         ("--run-dir closed/run", "--run-dir closed/run: "),
         ("--log closed/log.csv", "--log closed/log.csv: "),
         ("--plot closed/p.svg", "--plot closed/p.svg: "),
@@ -463,7 +466,7 @@ fn a_folder_that_may_not_be_written_to_is_an_error() {
     }
 }
 
-/// Rows of which some are so large that f32 overflows.
+/// Rows, some of them so large that f32 overflows.
 fn rows(bad: &[usize], column: &str) -> String {
     let mut text = String::from("a,b,y\n");
     for i in 0..60 {
@@ -487,7 +490,7 @@ fn updates_that_are_not_finite_are_skipped_and_counted() {
             let fit = format!(
                 "fit bad.csv --device {device} --batch-size 6 --epochs 5 --lr 0.1 --optimizer adam"
             );
-            // A feature meets a weight of 0 first.
+            // The first update multiplies the large feature by a weight of 0.
             let outcome = run(&folder, &fit);
             let (code, part) = match column {
                 "a" => (1, "diverged at update "),
@@ -526,7 +529,7 @@ fn a_run_that_only_skips_or_diverges_stops_and_keeps_the_last_good_checkpoint() 
         for part in ["diverged at update ", "a lower learning rate", "the last checkpoint is b/1-sgd-"] {
             assert!(outcome.stderr.contains(part), "no `{part}`: {}", outcome.stderr);
         }
-        // It is good: the run diverges from there once more.
+        // It is valid: the run diverges again from there.
         let again = run(&folder, &format!("{diverging} --resume"));
         assert_eq!(again.code, 1, "{}", again.stderr);
         assert!(!again.stderr.contains("damaged"), "{}", again.stderr);

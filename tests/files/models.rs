@@ -1,4 +1,4 @@
-//! Models in files: what survives, and what is refused.
+//! Model files: round trips and errors.
 
 use crate::{damage, harmless};
 
@@ -10,14 +10,14 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use tempfile::TempDir;
 use wgpu_optim::regression::Scaling;
-use wgpu_optim::regression::model_file::{Precision, SavedError, SavedModel};
+use wgpu_optim::regression::model_file::{ModelFileError, Precision, SavedModel};
 use wgpu_optim::{Loss, Model};
 
 fn names(prefix: &str, count: usize) -> Vec<String> {
     (0..count).map(|i| format!("{prefix}{i}")).collect()
 }
 
-/// A model of these weights and intercepts.
+/// A model with these weights and intercepts.
 fn saved(loss: Loss, features: usize, outputs: usize, coef: &[f64], intercept: &[f64]) -> SavedModel {
     let intercepts = !intercept.is_empty();
     let model = Model { outputs, intercept: intercepts, ..Model::new(features, loss) };
@@ -70,8 +70,8 @@ fn bytes(saved: &SavedModel) -> Vec<u8> {
     std::fs::read(path).unwrap()
 }
 
-/// What loading these bytes comes to.
-fn loaded(bytes: &[u8]) -> Result<SavedModel, SavedError> {
+/// The result of loading these bytes.
+fn loaded(bytes: &[u8]) -> Result<SavedModel, ModelFileError> {
     let (_folder, path) = place();
     std::fs::write(&path, bytes).unwrap();
     SavedModel::load(&path)
@@ -85,6 +85,7 @@ fn every_kind_of_model_survives() {
         Loss::Huber { epsilon: 0.1 + 0.2 },
         Loss::Quantile { quantile: 1.0 / 3.0 },
         Loss::Logistic,
+        Loss::SquaredHinge,
         Loss::Poisson,
     ] {
         for intercept in [&[][..], &[-0.0]] {
@@ -124,10 +125,10 @@ fn what_is_no_model_is_not_saved() {
     };
     let with = |coef: f64| SavedModel { coef: vec![coef; 6], ..good.clone() };
     for (bad, part) in [
-        (SavedModel { coef: vec![0.0; 5], ..good.clone() }, "coef: there are 5, and the model has 6"),
+        (SavedModel { coef: vec![0.0; 5], ..good.clone() }, "coef: there are 5, but the model has 6"),
         (
             SavedModel { intercept: vec![], ..good.clone() },
-            "intercept: there are 0, and the model has 3",
+            "intercept: there are 0, but the model has 3",
         ),
         (SavedModel { names: names("x", 3), ..good.clone() }, "names: there are 3"),
         (SavedModel { target_names: vec![], ..good.clone() }, "target_names: there are 0"),
@@ -137,12 +138,12 @@ fn what_is_no_model_is_not_saved() {
             "different classes: there are 2",
         ),
         (scaled(&[0.0], &[1.0, 1.0]), "mean: there are 1"),
-        (scaled(&[0.0, 0.0], &[1.0, 0.0]), "scale: element 1 is 0.0, and must be above 0"),
+        (scaled(&[0.0, 0.0], &[1.0, 0.0]), "scale: element 1 is 0.0, but must be above 0"),
         (scaled(&[0.0, f64::NAN], &[1.0, 1.0]), "mean: element 1 is NaN"),
         (with(f64::INFINITY), "coef: element 0 is inf"),
         (
             SavedModel { precision: Precision::Single, ..with(1e39) },
-            "coef: element 0 is 1e39, and must be within",
+            "coef: element 0 is 1e39, but must be within",
         ),
         (saved(Loss::Logistic, 1, 2, &[1.0, 2.0], &[]), "model: logistic: outputs is 2"),
         (saved(Loss::Huber { epsilon: -1.0 }, 1, 1, &[1.0], &[]), "model: huber: epsilon is -1"),
@@ -153,24 +154,26 @@ fn what_is_no_model_is_not_saved() {
     }
     assert_eq!(folder.path().read_dir().unwrap().count(), 0);
     let error = good.save(&folder.path().join("no/model")).unwrap_err();
-    assert!(matches!(error, SavedError::File { .. }), "{error}");
+    assert!(matches!(error, ModelFileError::File { .. }), "{error}");
     let error = SavedModel::load(&path).unwrap_err();
-    assert!(matches!(error, SavedError::File { .. }), "{error}");
+    assert!(matches!(error, ModelFileError::File { .. }), "{error}");
 }
 
 #[test]
 fn files_of_something_else_are_refused_by_name() {
     let error = |bytes: &[u8]| loaded(bytes).unwrap_err().to_string();
-    assert!(error(b"").contains("is no safetensors file"));
+    assert!(error(b"").contains("is not a safetensors file"));
     let tensors = [("coef", TensorView::new(Dtype::F32, vec![1], &[0; 4]).unwrap())];
     let with = |metadata: Option<HashMap<String, String>>| {
         safetensors::serialize(tensors.iter().map(|(name, view)| (*name, view.clone())), metadata)
             .unwrap()
     };
-    assert!(error(&with(None)).contains("no `wgpu_optim_model`: it is no saved model"));
+    assert!(
+        error(&with(None)).contains("is not a saved model: its metadata have no `wgpu_optim_model`")
+    );
     let version = |version: &str| [("wgpu_optim_model".to_string(), version.to_string())].into();
     let text = error(&with(Some(version("2"))));
-    assert!(text.contains("of the version `2`, and this library reads 1"), "{text}");
+    assert!(text.contains("of version `2`, but this library reads version 1"), "{text}");
     assert!(error(&with(Some(version("1")))).contains("no `checksum`"));
 }
 
@@ -203,7 +206,7 @@ fn predictions_are_the_means_of_scores() {
     assert!((sum - 1.0).abs() < 1e-15);
 }
 
-/// A number that is finite, of any magnitude.
+/// A finite number of any magnitude.
 fn number() -> impl Strategy<Value = f64> {
     any::<u64>().prop_map(f64::from_bits).prop_filter("finite", |x| x.is_finite())
 }
@@ -230,7 +233,7 @@ proptest! {
         let good = bytes(&softmax());
         let mut flipped = good.clone();
         flipped[(at * good.len() as f64) as usize] ^= 1u8 << bit;
-        // What is between the parts of the header, such as its padding, may be damaged and mean the same.
+        // Damage between the parts of the header, such as in its padding, may not change the meaning.
         if let Ok(read) = loaded(&flipped) {
             prop_assert_eq!(read, softmax());
         }
@@ -243,7 +246,7 @@ proptest! {
         let mut model = SavedModel { precision, ..softmax() };
         model.scaling = model.scaling.filter(|_| scaled);
         let whole = bytes(&model);
-        // It may mean the same still.
+        // The meaning may be unchanged.
         if let Ok(read) = harmless::model::check(&damaged(whole.clone(), &changes)) {
             prop_assert_eq!(read, loaded(&whole).unwrap());
         }
