@@ -32,9 +32,7 @@ pub enum TrainError {
         cause: Cause,
     },
     /// As many consecutive updates as [`TrainPlan::max_skips`](super::TrainPlan::max_skips) were not finite.
-    #[error(
-        "{skips} updates in a row, up to update {update}, came to what is not finite and were skipped{cause}"
-    )]
+    #[error("{skips} consecutive non-finite updates skipped, the last one update {update}{cause}")]
     Skipped {
         /// The last one of them.
         update: u64,

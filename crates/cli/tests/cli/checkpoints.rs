@@ -98,7 +98,7 @@ fn a_run_stopped_by_a_signal_resumes_to_the_same_result_and_log() {
             let (steps, fit, stopped) = stopped(stopped_folder.path(), device, name);
             assert_eq!(stopped.code, code, "{device} {name}: {}", stopped.stderr);
             assert!(stopped.stderr.contains("interrupted after update "), "{}", stopped.stderr);
-            assert!(stopped.stderr.contains("go on with: "), "{}", stopped.stderr);
+            assert!(stopped.stderr.contains("resume with: "), "{}", stopped.stderr);
             assert!(stopped.stderr.trim_end().ends_with(" --resume"), "{}", stopped.stderr);
             assert!(names(&stopped_folder).contains(&"log.csv.partial".into()));
             let (whole, whole_log) = wholes.entry(steps).or_insert_with(|| {
@@ -248,7 +248,10 @@ fn another_problem_is_refused_by_the_field_that_differs() {
     refused("a.csv --batch-size 2 --epochs 2", &["update was 6 in the checkpoint and is at most 4 now"]);
     refused_whole(&folder, &fit(first), &["already contains checkpoints: pass --resume to continue"]);
     let others = [
-        ("a.csv --batch-size 2 --epochs 3 --optimizer sgd", "1-adam is there, and here are 1-sgd"),
+        (
+            "a.csv --batch-size 2 --epochs 3 --optimizer sgd",
+            "checkpoints of 1-adam, which is none of this fit's runs: 1-sgd",
+        ),
         (
             "a.csv --batch-size 2 --epochs 3 --optimizer adam --optimizer adam",
             "--optimizer adam given twice",
@@ -342,8 +345,8 @@ fn obstacles_are_named_and_left_alone() {
     let fit = "fit blog --device cpu --optimizer adam --epochs 2 --checkpoint-every 5";
     refused_whole(&folder, &format!("{fit} --checkpoint kept"), &["creating the directory kept: "]);
     refused_whole(&folder, &format!("{fit} --run-dir kept"), &["--run-dir kept: "]);
-    refused(&folder, fit, &["--checkpoint-every goes with --checkpoint DIR or --run-dir DIR"]);
-    refused(&folder, "fit blog --resume", &["--resume goes with --checkpoint"]);
+    refused(&folder, fit, &["--checkpoint-every requires --checkpoint DIR or --run-dir DIR"]);
+    refused(&folder, "fit blog --resume", &["--resume requires --checkpoint"]);
     assert_eq!(std::fs::read_to_string(folder.path().join("kept")).unwrap(), "something");
     // A directory with the name of a checkpoint.
     std::fs::create_dir_all(folder.path().join("c/1-adam-10.safetensors/x")).unwrap();
@@ -521,7 +524,7 @@ fn a_run_that_only_skips_or_diverges_stops_and_keeps_the_last_good_checkpoint() 
         );
         assert_eq!(outcome.code, 1, "{}", outcome.stderr);
         assert!(
-            outcome.stderr.contains("4 updates in a row, up to update 4, came to"),
+            outcome.stderr.contains("4 consecutive non-finite updates skipped, the last one update 4"),
             "{}",
             outcome.stderr
         );

@@ -469,9 +469,9 @@ fn conflicting_arguments_are_named() {
         ("--loss huber --quantile 0.5", &["--quantile requires --loss quantile"]),
         ("--loss quantile --quantile 1", &["quantile is 1"]),
         ("--loss huber --epsilon 0", &["epsilon is 0"]),
-        ("--l1-ratio 0.5", &["--l1-ratio goes with a --penalty"]),
-        ("--rmsprop-alpha 0.5", &["--rmsprop-alpha goes with a --penalty"]),
-        ("--penalty l1 --l1-ratio 0.5", &["--l1-ratio goes with --penalty elasticnet"]),
+        ("--l1-ratio 0.5", &["--l1-ratio requires a --penalty"]),
+        ("--rmsprop-alpha 0.5", &["--rmsprop-alpha requires a --penalty"]),
+        ("--penalty l1 --l1-ratio 0.5", &["--l1-ratio requires --penalty elasticnet"]),
         ("--penalty l1 --alpha -1", &["alpha is -1"]),
         ("--penalty elasticnet --l1-ratio 2", &["l1_ratio is 2"]),
         ("--power-t 1", &["--power-t requires --lr-schedule invscaling"]),
@@ -484,12 +484,12 @@ fn conflicting_arguments_are_named() {
         ("--learning-rate invscaling --power-t -1", &["--power-t is -1"]),
         ("--validation-fraction 0.1", &["--early-stopping"]),
         ("--early-stopping --validation-fraction 1", &["--validation-fraction is 1"]),
-        ("--n-iter-no-change 3", &["--n-iter-no-change goes with --tol or --early-stopping"]),
+        ("--n-iter-no-change 3", &["--n-iter-no-change requires --tol or --early-stopping"]),
         ("--tol -1", &["--tol is -1"]),
         ("--average 1", &["decay is 1"]),
         ("--epochs 1 --steps 1", &["--epochs", "--steps"]),
-        ("--on-the-fly", &["--on-the-fly goes with synthetic data", "`data.csv`"]),
-        ("--samples 5", &["--samples goes with synthetic data"]),
+        ("--on-the-fly", &["--on-the-fly requires synthetic data", "`data.csv`"]),
+        ("--samples 5", &["--samples requires synthetic data"]),
         ("--offset a --exposure b", &["--offset", "--exposure"]),
         ("--offset y", &["`y`", "two roles"]),
         ("--exposure b --target y --sample-weight b", &["`b`", "two roles"]),
@@ -504,8 +504,8 @@ fn conflicting_arguments_are_named() {
         refused(&folder, &fit, parts);
     }
     for (flags, parts) in [
-        ("--standardize", &["--standardize goes with a file", "`synthetic`"][..]),
-        ("--stream", &["--stream goes with a file"]),
+        ("--standardize", &["--standardize requires a file", "`synthetic`"][..]),
+        ("--stream", &["--stream requires a file"]),
         ("--loss poisson --outputs 2", &["outputs is 2"]),
         ("--loss logistic --noise 1", &["noise is 1"]),
         ("--sparsity 1", &["sparsity is 1"]),
@@ -515,7 +515,7 @@ fn conflicting_arguments_are_named() {
         refused(HERE, &format!("fit --samples 10 --device cpu {flags}"), parts);
     }
     refused(HERE, "fit --on-the-fly --device-memory 100", &["--on-the-fly", "--device-memory"]);
-    refused(HERE, "fit blog --device cpu --seed 1", &["--seed goes with", "`blog`"]);
+    refused(HERE, "fit blog --device cpu --seed 1", &["--seed requires", "`blog`"]);
 }
 
 #[test]

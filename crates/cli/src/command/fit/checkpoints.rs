@@ -86,7 +86,7 @@ impl CheckpointWriter {
             let here: Vec<_> = runs.iter().map(|run| &*run.name).collect();
             let here = here.join(", ");
             return Err(Failure::Input(format!(
-                "{of}: optimizer {other} is there, and here are {here}"
+                "{of} contains checkpoints of {other}, which is none of this fit's runs: {here}"
             )));
         }
         for (i, run) in runs.iter().enumerate() {
@@ -104,7 +104,7 @@ impl CheckpointWriter {
             states.push(if arguments.resume { latest(&checkpoints, run, &made_by)? } else { None });
         }
         if arguments.resume && states.iter().all(Option::is_none) {
-            output::note(&format!("{} holds no checkpoint yet: the run begins.", folder.display()));
+            output::note(&format!("{} contains no checkpoint: starting a new run.", folder.display()));
         }
         let written = vec![None; runs.len()];
         let errors = vec![None; runs.len()];
@@ -208,7 +208,9 @@ impl Shared {
                 Err(error) => {
                     let error = format!("checkpoint: {error}");
                     if queue.errors[run].is_none() {
-                        output::note(&format!("warning: {error}: the run goes on, and tries again"));
+                        output::note(&format!(
+                            "warning: {error}: training continues, and the next checkpoint is tried"
+                        ));
                     }
                     queue.errors[run] = Some(error);
                 }
@@ -237,13 +239,13 @@ fn latest(
     let (state, made_there) = found.checkpoint;
     found.damaged.iter().for_each(|error| output::note(&format!("warning: {error}")));
     output::note(&format!(
-        "Going on after update {} of {}",
+        "Resuming after update {} of {}",
         state.progress.update,
         found.path.display()
     ));
     if made_there != *made_by {
         output::note(&format!(
-            "warning: it was made by version {} on {}, and goes on with version {} on {}: to bits that may differ",
+            "warning: version {} on {} wrote it, and version {} on {} resumes it: the bits may differ",
             made_there.version, made_there.device, made_by.version, made_by.device
         ));
     }

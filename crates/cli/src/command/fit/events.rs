@@ -64,10 +64,11 @@ impl Observer for Events<'_> {
         else {
             return;
         };
-        let hint = if problem.generator().is_some() { " (--virtual makes them there)" } else { "" };
+        let hint =
+            if problem.generator().is_some() { " (--on-the-fly generates them there)" } else { "" };
         output::note(&format!(
-            "The rows do not fit into the memory there is: they take turns on the device, {chunk} bytes at a \
-             time{hint}."
+            "The rows do not fit into the available memory: they are streamed through two buffers of {chunk} \
+             bytes{hint}."
         ));
     }
 
@@ -122,6 +123,6 @@ impl Observer for Events<'_> {
     }
 
     fn device_reopened(&mut self, _: &Gpu, update: u64) {
-        output::note(&format!("Going on with it after update {update}"));
+        output::note(&format!("Resuming on it after update {update}"));
     }
 }

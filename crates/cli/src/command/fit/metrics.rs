@@ -17,7 +17,7 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Of some rows.
+    /// The metrics of an evaluation.
     pub fn new(loss: &Loss, on: &Evaluation) -> Self {
         let mut metrics = Metrics { values: BTreeMap::new(), undefined: BTreeMap::new() };
         let weighs =
@@ -47,7 +47,7 @@ impl Metrics {
         metrics
     }
 
-    /// One more, or why it has no value.
+    /// Adds a metric, or the reason why it is undefined.
     pub fn add(&mut self, name: &'static str, value: Result<f64, &'static str>) {
         // JSON has no infinity.
         let finite = |value: f64| if value.is_finite() { Ok(value) } else { Err("it is not finite") };
@@ -56,7 +56,7 @@ impl Metrics {
         self.undefined.extend(value.err().map(|reason| (name, reason)));
     }
 
-    /// In words.
+    /// All metrics in one line.
     pub fn text(&self) -> String {
         let word = |(name, value): (&&str, &Option<f64>)| match value {
             Some(value) => format!("{name} {value:.6}"),

@@ -54,7 +54,7 @@ impl Outputs {
             }
         };
         if let (None, Some((flag, _))) = (&outputs.checkpoints, given.iter().find(|(_, given)| *given)) {
-            return Err(Failure::Input(format!("{flag} goes with --checkpoint DIR or --run-dir DIR")));
+            return Err(Failure::Input(format!("{flag} requires --checkpoint DIR or --run-dir DIR")));
         }
         if let Some(folder) = &outputs.folder {
             let made = std::fs::create_dir_all(folder);

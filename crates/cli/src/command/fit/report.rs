@@ -18,9 +18,9 @@ use wgpu_optim::regression::train::{
 use wgpu_optim::regression::verification::Verification;
 use wgpu_optim::{Batch, Loss, Model};
 
-/// Rows that an AUC is taken of: it is exact, and sorts them.
+/// The most rows of an AUC: it is exact, and sorts them.
 const AUC_ROWS: u64 = 1 << 20;
-/// Numbers of X that are held for it at once.
+/// Numbers of X in memory for it.
 const AUC_NUMBERS: u64 = 1 << 20;
 
 /// One optimizer's run.
@@ -28,19 +28,19 @@ const AUC_NUMBERS: u64 = 1 << 20;
 pub struct Run {
     pub optimizer: &'static str,
     updates: u64,
-    /// Updates that were not made, as they came to something that is not finite.
+    /// Updates that were skipped because their result is not finite.
     skipped: u64,
-    /// Whether it ended before the last epoch because nothing got better.
+    /// Whether early stopping ended the run.
     stopped_early: bool,
     initial_loss: f64,
     loss: f64,
-    /// The least loss over all rows that was taken, and after which update.
+    /// The lowest loss over all rows that was evaluated, and its update.
     best: Option<Best>,
     /// The loss and the penalty.
     objective: f64,
-    /// On the rows that it was trained on.
+    /// On the rows that were trained on.
     metrics: Metrics,
-    /// On those that were held out.
+    /// On the held-out rows.
     #[serde(skip_serializing_if = "Option::is_none")]
     validation: Option<Metrics>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -48,11 +48,11 @@ pub struct Run {
     seconds: f64,
     verify_seconds: f64,
     rows_per_second: f64,
-    /// Bytes of X that were read, once an update, a second.
+    /// Bytes of X read a second, counted once an update.
     x_gb_per_second: f64,
-    /// Of several outputs a list each.
+    /// A list for each of several outputs.
     weights: Value,
-    /// Of several outputs a list; null where there is none.
+    /// A list for several outputs; null without intercept.
     intercept: Value,
     /// Euclidean distance of weights and intercept to the true ones.
     distance: Option<f64>,
@@ -70,13 +70,13 @@ pub struct Run {
     params: Vec<f64>,
 }
 
-/// What early stopping went by.
+/// The criterion of early stopping.
 #[derive(Serialize)]
 struct Stopping {
     criterion: Criterion,
-    /// The score of the rows held out, where there are any.
+    /// The name of the score of the held-out rows, if there are any.
     score: Option<&'static str>,
-    /// Why it did not go by that.
+    /// Why the score is not the criterion.
     undefined: Option<Undefined>,
 }
 
@@ -91,16 +91,16 @@ impl Stopping {
         Stopping { criterion, score: holds_out.then_some(score), undefined }
     }
 
-    /// What is to be said of it, if anything.
+    /// A note if the score is not the criterion.
     fn note(&self) -> Option<String> {
         let (reason, score) = (self.undefined?, self.score?);
         let instead = match self.criterion {
             Criterion::Score => return None,
-            Criterion::HeldOutLoss => "the loss of the rows held out",
+            Criterion::HeldOutLoss => "the loss of the held-out rows",
             Criterion::TrainingLoss => "the training loss",
         };
         Some(format!(
-            "Early stopping goes by {instead}, not by its score: {score} is undefined there, as {reason}."
+            "Early stopping uses {instead} instead of the score of the held-out rows: {score} is undefined, as {reason}."
         ))
     }
 }
@@ -110,7 +110,7 @@ impl Stopping {
 struct Streaming {
     gb: f64,
     load_seconds: f64,
-    /// Share of the loading that went on while the device computed.
+    /// Share of the loading time during which the device computed.
     overlap: f64,
     wait_seconds: f64,
 }
@@ -172,11 +172,11 @@ fn auc(problem: &Problem, model: &Model, params: &[f64], rows: u64) -> Result<Op
             }
         }
     }
-    // Of one class alone there is none.
+    // A single class has no AUC.
     Ok(roc_auc(&y, &scores, of_rows.as_deref()).ok())
 }
 
-/// Euclidean, and for a softmax up to what is added to all classes, which changes no probability.
+/// Euclidean distance; for a softmax without the mean over the classes, which changes no probability.
 fn distance(model: &Model, truth: &[f64], params: &[f64]) -> f64 {
     let mut differences: Vec<f64> = truth.iter().zip(params).map(|(a, b)| a - b).collect();
     if matches!(model.loss, Loss::Softmax { .. }) {
@@ -202,7 +202,7 @@ impl Run {
         let distance = truth.map(|truth| distance(model, truth, &report.params));
         let mut measured = Metrics::new(&model.loss, &report.evaluation);
         if model.loss.target_kind() == TargetKind::Binary {
-            // What was trained is not lost because one number cannot be told of it.
+            // A missing AUC does not lose the other results.
             let auc = match auc(problem, model, &report.params, plan.rows) {
                 Ok(auc) => auc.ok_or("all rows are of one class"),
                 Err(failure) => {
@@ -280,7 +280,7 @@ impl Run {
         }
     }
 
-    /// What is to be said of how it stopped early, or would have.
+    /// A note on early stopping, if there is one.
     pub fn note(&self) -> Option<String> {
         self.early_stopping.as_ref()?.note()
     }
@@ -289,7 +289,7 @@ impl Run {
         match &self.verification {
             None => "off".into(),
             Some(report) => {
-                // What no check could see is not ok.
+                // Terms that no check covered are not ok.
                 let verdict = match (report.pass, report.terms_not_seen.is_empty()) {
                     (false, _) => "FAIL",
                     (true, true) => "ok",
@@ -305,7 +305,7 @@ impl Run {
         }
     }
 
-    /// Which updates were checked, and which of their terms.
+    /// The verified updates, and their terms.
     fn coverage(&self) -> String {
         let name = self.optimizer;
         let Some(report) = &self.verification else {
@@ -329,7 +329,7 @@ impl Run {
         }
     }
 
-    /// What is told of a run below the table.
+    /// The remarks on a run below the table.
     fn remarks(&self, loss: &Loss) -> Vec<String> {
         let mut remarks = vec![self.coverage()];
         // Squared errors without more are in the table.
@@ -341,11 +341,13 @@ impl Run {
         }
         if self.skipped > 0 {
             let (name, skipped) = (self.optimizer, self.skipped);
-            remarks.push(format!("{name}: skipped {skipped} updates that came to what is not finite"));
+            remarks.push(format!("{name}: skipped {skipped} non-finite updates"));
         }
         if self.stopped_early {
             let (name, updates) = (self.optimizer, self.updates);
-            remarks.push(format!("{name}: stopped after {updates} updates, as nothing got better"));
+            remarks.push(format!(
+                "{name}: stopped early after {updates} updates, without further improvement"
+            ));
         }
         if let Some(Streaming { gb, load_seconds, overlap, wait_seconds }) = &self.streaming {
             remarks.push(format!(
@@ -407,19 +409,19 @@ pub fn table(device: &Description, problem: &Problem, model: &Model, runs: &[Run
     lines.join("\n")
 }
 
-/// A run whose every update was checked has no time of its own.
+/// A run whose every update was verified has no training time.
 fn rate(value: f64) -> String {
     if value.is_nan() { "–".into() } else { format!("{value:.2}") }
 }
 
-/// What the checks of each run came to.
+/// The verification of each run.
 pub fn verifications(runs: &[Run]) -> Value {
     runs.iter()
         .map(|run| json!({ "optimizer": run.optimizer, "verification": run.verification }))
         .collect()
 }
 
-/// An error if the device computed something wrong.
+/// An error if a verification failed.
 pub fn verdict(runs: &[Run]) -> Result<(), Failure> {
     let failed = runs.iter().find_map(|run| {
         let report = run.verification.as_ref().filter(|report| !report.pass)?;

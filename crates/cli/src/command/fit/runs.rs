@@ -66,7 +66,7 @@ impl Fit<'_> {
         index: usize,
     ) -> Failure {
         let resumable = |failure: Failure| match checkpoints {
-            Some(_) => failure.and(&format!("go on with: {}", resume_command())),
+            Some(_) => failure.and(&format!("resume with: {}", resume_command())),
             None => failure,
         };
         let error = match error {

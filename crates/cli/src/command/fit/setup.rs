@@ -20,7 +20,7 @@ fn input(message: impl Into<String>) -> Failure {
 }
 
 impl ModelArguments {
-    /// The loss; how many classes a softmax has is known from the data.
+    /// The loss; the number of classes of a softmax comes from the data.
     pub fn loss(&self) -> Result<Loss, Failure> {
         let given = [
             ("--epsilon", self.epsilon, LossName::Huber),
@@ -45,7 +45,7 @@ impl ModelArguments {
         Ok(loss)
     }
 
-    /// The penalty; its alpha is what `--alpha` says, and RMSprop's is left in its place.
+    /// The penalty. It takes `--alpha`, and leaves that of RMSprop in its place.
     pub fn penalty(&self, rule_alpha: &mut Option<f64>) -> Result<Penalty, Failure> {
         if self.penalty == PenaltyName::None {
             for (flag, given) in [
@@ -53,13 +53,13 @@ impl ModelArguments {
                 ("--rmsprop-alpha", self.rmsprop_alpha.is_some()),
             ] {
                 if given {
-                    return Err(input(format!("{flag} goes with a --penalty")));
+                    return Err(input(format!("{flag} requires a --penalty")));
                 }
             }
             return Ok(Penalty::default());
         }
         if self.l1_ratio.is_some() && self.penalty != PenaltyName::ElasticNet {
-            return Err(input("--l1-ratio goes with --penalty elasticnet"));
+            return Err(input("--l1-ratio requires --penalty elasticnet"));
         }
         // scikit-learn's default.
         let alpha = std::mem::replace(rule_alpha, self.rmsprop_alpha).unwrap_or(1e-4);
@@ -121,12 +121,12 @@ impl TrainingArguments {
         Ok(if self.warmup > 0 { schedule.warm_up(self.warmup, 0.0)? } else { schedule })
     }
 
-    /// When to stop before the last epoch; rows are held out of the problem for it.
+    /// Early stopping, with rows held out of the problem for it.
     pub fn stopping(&self, problem: &mut Problem) -> Result<Option<EarlyStopping>, Failure> {
         let adaptive = self.learning_rate == RateName::Adaptive;
         if !self.early_stopping && self.tol.is_none() && !adaptive {
             return match self.n_iter_no_change {
-                Some(_) => Err(input("--n-iter-no-change goes with --tol or --early-stopping")),
+                Some(_) => Err(input("--n-iter-no-change requires --tol or --early-stopping")),
                 None => Ok(None),
             };
         }
@@ -212,7 +212,7 @@ impl Arguments {
             _ => (synthetic.to_vec(), "synthetic data"),
         };
         if let Some((flag, _)) = wrong.iter().find(|(_, given)| *given) {
-            let message = format!("{flag} goes with {of}, and the data are `{}`", self.data);
+            let message = format!("{flag} requires {of}, and the data are `{}`", self.data);
             return Err(input(message));
         }
         let loss = self.model.loss()?;
@@ -250,7 +250,7 @@ impl Arguments {
                     input(format!("--features {one}: synthetic data take a number of features"))
                 })
             }
-            _ => Err(input("--features is there twice, and synthetic data take one number")),
+            _ => Err(input("--features is given twice, and synthetic data take one number")),
         }
     }
 }
