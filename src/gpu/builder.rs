@@ -3,10 +3,10 @@
 use super::advance::{self, ParamGroup, Parts, StepStateKernel};
 use super::arena::Arena;
 use super::bindings::check_limit;
+use super::bound_segment::BoundSegment;
 use super::kernels::{self, Kernels, Options};
 use super::needs;
 use super::optimizer::{Optimizer, Tensor, Update};
-use super::run::BoundSegment;
 use super::shader::Layout;
 use super::span::{Limits, Piece, Span, overlapping, pieces};
 use super::steps::SLOT;

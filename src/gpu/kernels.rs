@@ -1,8 +1,8 @@
 //! The kernels of an optimizer: pipelines, each created once, and dispatches.
 
 use super::bindings::{BufferAccess, buffer_with, check_limit, group_of, layout_of, pipeline};
+use super::bound_segment::BoundSegment;
 use super::dispatch::{Dispatch, flag};
-use super::run::BoundSegment;
 use super::shader::{self, Layout};
 use super::span::{Limits, Piece, Span, grid};
 use super::steps::SLOT;

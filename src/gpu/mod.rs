@@ -6,6 +6,7 @@
 mod advance;
 mod arena;
 pub(crate) mod bindings;
+mod bound_segment;
 mod builder;
 mod control;
 pub(crate) mod dispatch;
@@ -14,7 +15,6 @@ pub(crate) mod needs;
 mod optimizer;
 mod optimizer_state;
 mod readback;
-mod run;
 #[cfg(feature = "verify")]
 pub(crate) mod seeded;
 pub mod shader;

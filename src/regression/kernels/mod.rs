@@ -5,7 +5,6 @@
 //! caller.
 
 mod descent;
-mod epochs;
 mod evaluation;
 mod gradient;
 mod needs;
@@ -16,12 +15,12 @@ mod samples;
 mod segments;
 pub mod shader;
 mod shape;
+mod small_batch;
 mod steps;
 mod sweep;
 mod synthetic;
 
 pub use descent::{Descent, DescentOptions};
-pub use epochs::{Fit, SmallBatchKernel};
 pub use evaluation::Evaluator;
 pub use gradient::Gradient;
 pub(crate) use needs::check_limits;
@@ -33,5 +32,6 @@ pub use samples::{Chunk, DeviceDataset};
 pub(crate) use segments::Purpose;
 pub use segments::RowSegment;
 pub use shape::{GradientLayout, Reduction};
+pub use small_batch::{Fit, SmallBatchKernel};
 pub use sweep::{Sweep, SweepOptions};
 pub use synthetic::{Generator, SyntheticRows};

@@ -1,7 +1,7 @@
 //! Many settings of rules, trained side by side on the same rows.
 
 use super::descent::DescentOptions;
-use super::epochs::{Fit, SmallBatchKernel, share_a_kernel};
+use super::small_batch::{Fit, SmallBatchKernel, share_a_kernel};
 use super::{DeviceDataset, GradientLayout};
 use crate::gpu::Span;
 use crate::gpu::bindings::{buffer_with, check_limit};

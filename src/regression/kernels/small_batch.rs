@@ -1,5 +1,6 @@
 //! Many updates of a small problem in one dispatch, for problems whose updates cost less than a dispatch.
 
+mod batches;
 mod sharing;
 mod tables;
 
@@ -19,7 +20,7 @@ use crate::gpu::steps::COUNTED;
 use crate::regression::Batch;
 use crate::{Error, Model, Penalty, Rule};
 use sharing::Sharing;
-use tables::{BATCH_WORDS, Room, Tables};
+use tables::{Room, Tables};
 use wgpu::{BindGroup, BufferUsages, ComputePass, ComputePipeline, Device, Queue};
 
 /// Updates of a model that is so small that one thread or one workgroup makes them all: all prepared updates in one
@@ -32,7 +33,6 @@ use wgpu::{BindGroup, BufferUsages, ComputePass, ComputePipeline, Device, Queue}
 pub struct SmallBatchKernel {
     options: DescentOptions,
     rules: Vec<Rule>,
-    orders: usize,
     rows: RowSource,
     shape: GradientLayout,
     sharing: Sharing,
@@ -184,7 +184,6 @@ impl SmallBatchKernel {
             step_states: vec![StepState::default(); rules.len()],
             options,
             rules,
-            orders,
             rows,
             shape,
             sharing,
@@ -228,7 +227,7 @@ impl SmallBatchKernel {
         learning_rate: impl Fn(usize, usize) -> f32,
     ) -> Result<(), Error> {
         let updates = orders.first().map_or(0, |batches| batches.len());
-        let words = self.describe(orders, updates)?;
+        let words = batches::words(&self.options, &self.rows, orders, updates)?;
         let settings = self.rules.len();
         let mut steps = vec![[0f32; COUNTED / 4]; updates * settings];
         for (setting, (rule, state)) in self.rules.iter().zip(&mut self.step_states).enumerate() {
@@ -241,42 +240,6 @@ impl SmallBatchKernel {
         self.tables.write(queue, updates as u64, &words, &steps);
         self.prepared = updates as u32;
         Ok(())
-    }
-
-    /// The words of all batches, and behind them the rows of those that are listed.
-    fn describe(&self, orders: &[&[Batch]], updates: usize) -> Result<Vec<u32>, Error> {
-        let error = |what, value, range| Err(Error::Shape { what, value, range });
-        if updates > self.options.max_batches as usize {
-            return error("the number of batches", updates as u64, "no more than there is room for");
-        }
-        if let Some(other) = orders.iter().find(|order| order.len() != updates) {
-            let (what, actual) = ("batches of an order".into(), other.len() as u64);
-            return Err(Error::Length { what, actual, expected: updates as u64 });
-        }
-        let (of_loss, of_gradient) = self.options.model.loss.factors();
-        let described = BATCH_WORDS * self.orders * updates;
-        let (mut words, mut listed) = (Vec::with_capacity(described), Vec::new());
-        for batch in orders.iter().copied().flatten() {
-            if batch.rows == 0 || batch.rows > self.options.max_batch {
-                let range = "at least 1 and no more than there is room for";
-                return error("the number of rows in a batch", batch.rows, range);
-            }
-            let end = batch.first.saturating_add(batch.rows);
-            if end > self.rows.count() {
-                return error("the end of a batch", end, "within the data");
-            }
-            self.rows.places(batch, self.options.shuffled)?;
-            let over = if self.options.model.weighted { 1.0 } else { batch.rows as f64 };
-            let first =
-                if self.options.shuffled { described + listed.len() } else { batch.first as usize };
-            let scale = |factor: f64| ((factor / over) as f32).to_bits();
-            words.extend([first as u32, batch.rows as u32, scale(of_gradient), scale(of_loss)]);
-            if self.options.shuffled {
-                listed.extend((0..batch.rows).map(|i| batch.row(i) as u32));
-            }
-        }
-        words.extend(listed);
-        Ok(words)
     }
 
     /// Records all prepared updates; nothing if there are none.
