@@ -242,9 +242,9 @@ fn another_problem_is_refused_by_the_field_that_differs() {
     );
     refused(
         "a.csv --batch-size 2 --epochs 3 --loss squared_error",
-        &["model.loss.name is \"mse\" there"],
+        &["model.loss.name was \"mse\" in the checkpoint"],
     );
-    refused("b.csv --batch-size 2 --epochs 3", &["data.checksum is \"crc32 "]);
+    refused("b.csv --batch-size 2 --epochs 3", &["data.checksum was \"crc32 "]);
     refused("a.csv --batch-size 2 --epochs 2", &["update was 6 in the checkpoint and is at most 4 now"]);
     refused_whole(&folder, &fit(first), &["already contains checkpoints: pass --resume to continue"]);
     let others = [

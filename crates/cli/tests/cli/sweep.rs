@@ -208,7 +208,7 @@ fn invalid_arguments_are_named() {
     fails("--csv tests", 2, &["--csv tests", "not a regular file"]);
     fails(&format!("{DIABETES} --csv {DIABETES}"), 2, &["would overwrite the data"]);
     fails("--x lr", 2, &["--plot"]);
-    fails("--plot a.svg --y depth", 2, &["it is none of lr, beta1"]);
+    fails("--plot a.svg --y depth", 2, &["must be one of lr, beta1"]);
     if Gpu::get().is_some() {
         let large = format!("{BREAST_CANCER} --batch-size 569 --device gpu");
         fails(&large, 2, &["a batch of 569 rows × 30 features is too large for a sweep on a GPU"]);
