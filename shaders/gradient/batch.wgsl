@@ -4,7 +4,7 @@
 override VECTORS: u32 = 1u;    // vec4 in a row of X, and of the weights of an output; the rest of the last is 0
 override OUTPUTS: u32 = 1u;
 override INTERCEPTS: u32 = 1u; // vec4 of intercepts, behind all weights; 0 for none
-override SIDE: u32 = 1u;       // floats beside a row: its targets, then its weight, then its offset
+override AUX_COLUMNS: u32 = 1u;       // floats beside a row: its targets, then its weight, then its offset
 override WEIGHTED: bool = false;
 override WEIGHT_AT: u32 = 1u;
 override OFFSET: bool = false;

@@ -5,12 +5,12 @@
 fn differentiate(i: u32, row: u32, at: u32) -> vec4f {
     var weight = 1.0;
     if WEIGHTED {
-        weight = side_at(i, row, WEIGHT_AT);
+        weight = aux_at(i, row, WEIGHT_AT);
     }
     var totals = vec4f(0.0, weight, 0.0, 0.0);
     for (var k = 0u; k < OUTPUTS; k += 1u) {
         let z = shifted_score(i, row, at + k);
-        let y = side_at(i, row, k);
+        let y = aux_at(i, row, k);
         let point = point(z, y);
         store_score(at + k, weight * point.gradient);
         totals.x += weight * point.loss;
@@ -26,14 +26,14 @@ fn differentiate(i: u32, row: u32, at: u32) -> vec4f {
 fn output_errors(i: u32, row: u32, at: u32, output: u32) -> vec4f {
     var weight = 1.0;
     if WEIGHTED {
-        weight = side_at(i, row, WEIGHT_AT);
+        weight = aux_at(i, row, WEIGHT_AT);
     }
-    return weight * errors_of(mean(shifted_score(i, row, at + output)), side_at(i, row, output));
+    return weight * errors_of(mean(shifted_score(i, row, at + output)), aux_at(i, row, output));
 }
 
 fn shifted_score(i: u32, row: u32, at: u32) -> f32 {
     if OFFSET {
-        return load_score(at) + side_at(i, row, OFFSET_AT);
+        return load_score(at) + aux_at(i, row, OFFSET_AT);
     }
     return load_score(at);
 }

@@ -85,18 +85,18 @@ fn main(
             let i = first + r * teams;
             let last = min(i, segment.rows - 1u);
             let row = row_at(last);
-            let y = side_at(last, row, 0u);
+            let y = aux_at(last, row, 0u);
             var z = intercept;
             for (var l = 0u; l < min(LANES, 4u); l += 1u) {
                 z += dots[r * THREADS + team * LANES + l];
             }
             if OFFSET {
-                z += side_at(last, row, OFFSET_AT);
+                z += aux_at(last, row, OFFSET_AT);
             }
             var point = point(z, y);
             var weight = 1.0;
             if WEIGHTED {
-                weight = side_at(last, row, WEIGHT_AT);
+                weight = aux_at(last, row, WEIGHT_AT);
                 point = Point(weight * point.gradient, weight * point.loss);
             }
             let within = i < segment.rows;

@@ -4,7 +4,7 @@ override FEATURES: u32 = 1u;
 override STRIDE: u32 = 4u; // floats from one row to the next: whole vec4, or FEATURES
 
 @group(0) @binding(1) var<storage, read> x: array<vec4f>;
-@group(0) @binding(2) var<storage, read> sides: array<f32>;
+@group(0) @binding(2) var<storage, read> aux: array<f32>;
 
 // The features 4 · column … 4 · column + 3 of a row, zero past the last one.
 fn x_at(row: u32, column: u32) -> vec4f {
@@ -23,6 +23,6 @@ fn x_at(row: u32, column: u32) -> vec4f {
 }
 
 // Auxiliary column k of the segment's i-th row, which is `row` in the chunk.
-fn side_at(i: u32, row: u32, k: u32) -> f32 {
-    return sides[row * SIDE + k];
+fn aux_at(i: u32, row: u32, k: u32) -> f32 {
+    return aux[row * AUX_COLUMNS + k];
 }

@@ -1,7 +1,7 @@
 // Rows that are generated where they are read; their targets are generated before, for one segment.
 // Composed with batch.wgsl and synthetic/generator.wgsl.
 
-@group(0) @binding(2) var<storage, read> sides: array<f32>;
+@group(0) @binding(2) var<storage, read> aux: array<f32>;
 
 // What was made last: two vec4 come of one making.
 var<private> made_row: u32;
@@ -19,6 +19,6 @@ fn x_at(row: u32, column: u32) -> vec4f {
     return vec4f(select(made.first, made.second, column % 2u == 1u)) * FEATURE_UNIT;
 }
 
-fn side_at(i: u32, row: u32, k: u32) -> f32 {
-    return sides[i * SIDE + k];
+fn aux_at(i: u32, row: u32, k: u32) -> f32 {
+    return aux[i * AUX_COLUMNS + k];
 }

@@ -5,9 +5,9 @@
 fn differentiate(i: u32, row: u32, at: u32) -> vec4f {
     var weight = 1.0;
     if WEIGHTED {
-        weight = side_at(i, row, WEIGHT_AT);
+        weight = aux_at(i, row, WEIGHT_AT);
     }
-    let target_class = min(u32(max(side_at(i, row, 0u), 0.0)), OUTPUTS - 1u);
+    let target_class = min(u32(max(aux_at(i, row, 0u), 0.0)), OUTPUTS - 1u);
     var largest = load_score(at);
     var likeliest = 0u;
     for (var k = 1u; k < OUTPUTS; k += 1u) {

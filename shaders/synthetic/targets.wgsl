@@ -10,7 +10,7 @@ const COUNT = 1u;
 const CLASS = 2u;
 
 // Targets, rows × targets, row-major.
-@group(0) @binding(1) var<storage, read_write> sides: array<f32>;
+@group(0) @binding(1) var<storage, read_write> aux: array<f32>;
 // Weights, one row per output with the padding of X, then all intercepts.
 @group(1) @binding(1) var<storage, read> weights: array<vec4i>;
 
@@ -117,14 +117,14 @@ fn main(
                     total = add64(total, mass);
                     chosen = select(chosen, output, takes_place(mass, total, uniforms[k]));
                 } else if RESPONSE == COUNT {
-                    sides[i] = f32(count(row, score));
+                    aux[i] = f32(count(row, score));
                 } else {
-                    sides[i * OUTPUTS + output] = linear(row, output, score);
+                    aux[i * OUTPUTS + output] = linear(row, output, score);
                 }
             }
         }
     }
     if RESPONSE == CLASS && lane == 0u && exists {
-        sides[i] = f32(chosen);
+        aux[i] = f32(chosen);
     }
 }

@@ -153,23 +153,23 @@ impl Problem {
     pub fn hold_out(&mut self, fraction: f64, seed: u64) -> Result<u64, ProblemError> {
         let held = self.share(fraction)?;
         let draw = || Order::draw(self.rows, held, seed);
-        let (x, sides) = match &self.source {
+        let (x, aux) = match &self.source {
             Source::Synthetic(..) => return Ok(held),
             Source::File(_) if self.is_streamed() => {
                 self.order = Some(Arc::new(draw()));
                 return Ok(held);
             }
-            Source::Table { x, sides } => (x.clone(), sides.clone()),
+            Source::Table { x, aux } => (x.clone(), aux.clone()),
             Source::File(file) => {
                 let mut x = vec![0.0; self.rows as usize * self.features];
-                let mut sides = vec![0.0; self.rows as usize * self.side()];
-                file.read(0, &mut x, &mut sides)?;
-                (Features::Double(Arc::new(x)), Arc::new(sides))
+                let mut aux = vec![0.0; self.rows as usize * self.aux_columns()];
+                file.read(0, &mut x, &mut aux)?;
+                (Features::Double(Arc::new(x)), Arc::new(aux))
             }
         };
         let order = draw();
-        let (x, sides) = (x.reorder(&order, self.features), reorder(&sides, &order, self.side()));
-        self.source = Source::Table { x, sides: Arc::new(sides) };
+        let (x, aux) = (x.reorder(&order, self.features), reorder(&aux, &order, self.aux_columns()));
+        self.source = Source::Table { x, aux: Arc::new(aux) };
         Ok(held)
     }
 }
@@ -240,8 +240,8 @@ mod tests {
         let y: Vec<f64> = (0..100).map(f64::from).collect();
         let mut problem = Problem::table("t", 1, y.clone(), y.clone());
         assert_eq!(problem.hold_out(0.1, 7).unwrap(), 10);
-        let (x, sides) = problem.materialize::<f64>().unwrap();
-        assert_eq!(x, sides);
+        let (x, aux) = problem.materialize::<f64>().unwrap();
+        assert_eq!(x, aux);
         assert!(x[..90].is_sorted() && x[90..].is_sorted());
         assert_ne!(x[90..], y[90..]);
         let mut all = x.clone();

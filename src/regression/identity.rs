@@ -42,15 +42,15 @@ impl Problem {
 
     fn checksum(&self) -> Result<u32, ProblemError> {
         let mut hasher = crc32fast::Hasher::new();
-        let part = (TOGETHER / (self.features + self.side())).max(1) as u64;
-        let (mut x, mut sides) = (Vec::<f32>::new(), Vec::<f32>::new());
+        let part = (TOGETHER / (self.features + self.aux_columns())).max(1) as u64;
+        let (mut x, mut aux) = (Vec::<f32>::new(), Vec::<f32>::new());
         for first in (0..self.rows).step_by(part as usize) {
             let rows = part.min(self.rows - first) as usize;
             x.resize(rows * self.features, 0.0);
-            sides.resize(rows * self.side(), 0.0);
-            self.fill(first, &mut x, &mut sides)?;
+            aux.resize(rows * self.aux_columns(), 0.0);
+            self.fill(first, &mut x, &mut aux)?;
             hasher.update(bytemuck::cast_slice(&x));
-            hasher.update(bytemuck::cast_slice(&sides));
+            hasher.update(bytemuck::cast_slice(&aux));
         }
         Ok(hasher.finalize())
     }

@@ -80,7 +80,7 @@ pub struct Problem {
 
 #[derive(Clone, Debug)]
 enum Source {
-    Table { x: Features, sides: Arc<Vec<f64>> },
+    Table { x: Features, aux: Arc<Vec<f64>> },
     Synthetic(Synthetic, Arc<Truth>, Options),
     File(Arc<FileData>),
 }
@@ -200,7 +200,7 @@ impl Problem {
     /// checks them.
     pub fn table(name: &str, features: usize, x: Vec<f64>, y: Vec<f64>) -> Self {
         let rows = y.len() as u64;
-        let source = Source::Table { x: Features::Double(Arc::new(x)), sides: Arc::new(y) };
+        let source = Source::Table { x: Features::Double(Arc::new(x)), aux: Arc::new(y) };
         Problem { name: name.into(), rows, ..Self::of_shape(features) }.from(source)
     }
 
@@ -222,7 +222,7 @@ impl Problem {
             file: None,
             weight_scale: 1.0,
             order: None,
-            source: Source::Table { x: Features::Double(Arc::default()), sides: Arc::default() },
+            source: Source::Table { x: Features::Double(Arc::default()), aux: Arc::default() },
         }
     }
 
@@ -231,7 +231,7 @@ impl Problem {
     }
 
     /// Returns the number of auxiliary columns: targets, sample weight, offset.
-    pub fn side(&self) -> usize {
+    pub fn aux_columns(&self) -> usize {
         self.targets + usize::from(self.weighted) + usize::from(self.offset)
     }
 
@@ -318,8 +318,8 @@ impl Problem {
         match &self.source {
             Source::Synthetic(..) => Ok(self.classes.clone().unwrap_or_default()),
             Source::File(file) => file.target_values.clone().ok_or_else(too_many),
-            Source::Table { sides, .. } => {
-                let mut values: Vec<f64> = sides.iter().step_by(self.side()).copied().collect();
+            Source::Table { aux, .. } => {
+                let mut values: Vec<f64> = aux.iter().step_by(self.aux_columns()).copied().collect();
                 values.sort_by(f64::total_cmp);
                 values.dedup();
                 if values.len() > Loss::MAX_OUTPUTS as usize { Err(too_many()) } else { Ok(values) }
@@ -332,8 +332,9 @@ impl Problem {
         match &self.source {
             Source::Synthetic(..) => (0.0, 0.0),
             Source::File(file) => (file.least_target, file.greatest_target),
-            Source::Table { sides, .. } => {
-                let targets = sides.chunks(self.side()).flat_map(|side| &side[..self.targets]);
+            Source::Table { aux, .. } => {
+                let targets =
+                    aux.chunks(self.aux_columns()).flat_map(|aux_row| &aux_row[..self.targets]);
                 let widen = |(least, greatest): (f64, f64), &y: &f64| (least.min(y), greatest.max(y));
                 targets.fold((f64::INFINITY, f64::NEG_INFINITY), widen)
             }
@@ -403,8 +404,8 @@ mod tests {
         let model = problem.model(Loss::Softmax { classes: 2 }, true).unwrap();
         assert_eq!(model.loss, Loss::Softmax { classes: 3 });
         assert_eq!(problem.classes, Some(vec![-1.0, 3.0, 7.0]));
-        let (_, sides) = problem.materialize::<f64>().unwrap();
-        assert_eq!(sides, [2.0, 0.0, 2.0, 1.0]);
+        let (_, aux) = problem.materialize::<f64>().unwrap();
+        assert_eq!(aux, [2.0, 0.0, 2.0, 1.0]);
         let error = problem.model(Loss::Logistic, true).unwrap_err().to_string();
         assert_eq!(error, "t: the target has 3 different values, but logistic needs two classes");
         let error = problem.model(Loss::Poisson, true).unwrap_err().to_string();

@@ -47,7 +47,7 @@ impl Model {
     }
 
     /// Returns the number of auxiliary columns: targets, sample weight, offset.
-    pub fn side(&self) -> usize {
+    pub fn aux_columns(&self) -> usize {
         self.targets() + usize::from(self.weighted) + usize::from(self.offset)
     }
 

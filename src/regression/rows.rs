@@ -14,52 +14,52 @@ use rayon::prelude::*;
 const LARGE: u64 = 1 << 26;
 
 impl Problem {
-    /// Fills `x` with the features and `sides` with the auxiliary columns of the rows from index `first`, both
+    /// Fills `x` with the features and `aux` with the auxiliary columns of the rows from index `first`, both
     /// row-major, rounded to `R` (f32 on devices).
     ///
     /// # Errors
     /// [`DataError`] if a file changed after it was opened.
     ///
     /// # Panics
-    /// If `x` and `sides` have different numbers of rows, or extend past the end.
-    pub fn fill<R: Real>(&self, first: u64, x: &mut [R], sides: &mut [R]) -> Result<(), DataError> {
+    /// If `x` and `aux` have different numbers of rows, or extend past the end.
+    pub fn fill<R: Real>(&self, first: u64, x: &mut [R], aux: &mut [R]) -> Result<(), DataError> {
         match &self.source {
-            Source::Table { x: all_x, sides: all_sides } => {
+            Source::Table { x: all_x, aux: all_aux } => {
                 let first = first as usize;
-                let (at, from_sides) =
-                    (first * self.features, &all_sides[first * self.side()..][..sides.len()]);
+                let (at, from_aux) =
+                    (first * self.features, &all_aux[first * self.aux_columns()..][..aux.len()]);
                 match all_x {
-                    Features::Single(all) => self.round(&all[at..][..x.len()], from_sides, x, sides),
-                    Features::Double(all) => self.round(&all[at..][..x.len()], from_sides, x, sides),
+                    Features::Single(all) => self.round(&all[at..][..x.len()], from_aux, x, aux),
+                    Features::Double(all) => self.round(&all[at..][..x.len()], from_aux, x, aux),
                 }
             }
             Source::File(file) => {
-                let (mut from_x, mut from_sides) = (vec![0.0; x.len()], vec![0.0; sides.len()]);
-                let (features, side) = (self.features, self.side());
+                let (mut from_x, mut from_aux) = (vec![0.0; x.len()], vec![0.0; aux.len()]);
+                let (features, aux_columns) = (self.features, self.aux_columns());
                 match &self.order {
-                    None => file.read(first, &mut from_x, &mut from_sides)?,
+                    None => file.read(first, &mut from_x, &mut from_aux)?,
                     Some(order) => {
                         let count = (x.len() / features) as u64;
                         order.runs(first, count, |at, row, many| {
                             let (at, many) = (at as usize, many as usize);
                             let x = &mut from_x[at * features..][..many * features];
-                            file.read(row, x, &mut from_sides[at * side..][..many * side])
+                            file.read(row, x, &mut from_aux[at * aux_columns..][..many * aux_columns])
                         })?;
                     }
                 }
-                self.round(&from_x, &from_sides, x, sides);
+                self.round(&from_x, &from_aux, x, aux);
             }
             Source::Synthetic(problem, truth, _) => {
                 let task = (1 << 14) / self.features.max(1) + 1;
                 let tasks = x.par_chunks_mut(task * self.features);
-                let tasks = tasks.zip(sides.par_chunks_mut(task * self.targets)).enumerate();
-                tasks.for_each(|(i, (x, sides))| {
+                let tasks = tasks.zip(aux.par_chunks_mut(task * self.targets)).enumerate();
+                tasks.for_each(|(i, (x, aux))| {
                     let (mut row, mut targets) = (vec![0.0; self.features], vec![0.0; self.targets]);
-                    let rows = x.chunks_mut(self.features).zip(sides.chunks_mut(self.targets));
-                    for (at, (x, sides)) in (first + (i * task) as u64..).zip(rows) {
+                    let rows = x.chunks_mut(self.features).zip(aux.chunks_mut(self.targets));
+                    for (at, (x, aux)) in (first + (i * task) as u64..).zip(rows) {
                         problem.fill_row(truth, at, &mut row, &mut targets);
                         x.iter_mut().zip(&row).for_each(|(to, &from)| *to = R::of(from.into()));
-                        sides.iter_mut().zip(&targets).for_each(|(to, &y)| *to = R::of(y.into()));
+                        aux.iter_mut().zip(&targets).for_each(|(to, &y)| *to = R::of(y.into()));
                     }
                 });
             }
@@ -67,7 +67,7 @@ impl Problem {
         Ok(())
     }
 
-    fn round<S: Real, R: Real>(&self, from_x: &[S], from_sides: &[f64], x: &mut [R], sides: &mut [R]) {
+    fn round<S: Real, R: Real>(&self, from_x: &[S], from_aux: &[f64], x: &mut [R], aux: &mut [R]) {
         match &self.scaling {
             None => x.iter_mut().zip(from_x).for_each(|(to, &from)| *to = R::of(from.f64())),
             Some(scaling) => {
@@ -76,16 +76,18 @@ impl Problem {
                 }
             }
         }
-        sides.iter_mut().zip(from_sides).for_each(|(to, &from)| *to = R::of(from));
+        aux.iter_mut().zip(from_aux).for_each(|(to, &from)| *to = R::of(from));
         if self.weighted && self.weight_scale != 1.0 {
-            let weights = from_sides.iter().skip(self.targets).step_by(self.side());
-            for (to, weight) in sides.iter_mut().skip(self.targets).step_by(self.side()).zip(weights) {
+            let weights = from_aux.iter().skip(self.targets).step_by(self.aux_columns());
+            for (to, weight) in
+                aux.iter_mut().skip(self.targets).step_by(self.aux_columns()).zip(weights)
+            {
                 *to = R::of(weight * self.weight_scale);
             }
         }
         if let Some(classes) = &self.classes {
-            let targets = from_sides.iter().step_by(self.side());
-            for (to, y) in sides.iter_mut().step_by(self.side()).zip(targets) {
+            let targets = from_aux.iter().step_by(self.aux_columns());
+            for (to, y) in aux.iter_mut().step_by(self.aux_columns()).zip(targets) {
                 // In a file that has changed, a value may be no class: it counts as the next one.
                 *to = R::of(classes.partition_point(|class| class < y).min(classes.len() - 1) as f64);
             }
@@ -101,16 +103,16 @@ impl Problem {
             None => (batch.first, batch.rows),
             Some(window) => (window.first, window.rows.into()),
         };
-        let (mut x, mut sides) = (self.zeros(rows, self.features)?, self.zeros(rows, self.side())?);
-        self.fill(first, &mut x, &mut sides)?;
+        let (mut x, mut aux) = (self.zeros(rows, self.features)?, self.zeros(rows, self.aux_columns())?);
+        self.fill(first, &mut x, &mut aux)?;
         if batch.window.is_none() {
-            return Ok((x, sides));
+            return Ok((x, aux));
         }
         let gather = |from: &[R], width: usize| {
             let row = |i| &from[(batch.row(i) - first) as usize * width..][..width];
             (0..batch.rows).flat_map(row).copied().collect()
         };
-        Ok((gather(&x, self.features), gather(&sides, self.side())))
+        Ok((gather(&x, self.features), gather(&aux, self.aux_columns())))
     }
 
     /// Returns the features and auxiliary columns of all rows.

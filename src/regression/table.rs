@@ -137,11 +137,11 @@ impl Problem {
         let rows = table.check(name)?;
         let (outputs, targets) = table.targets;
         let of = |column: Option<&[R]>, row: usize| column.map(|values| values[row].f64());
-        let mut sides = Vec::with_capacity(targets.len() + 2 * rows);
+        let mut aux = Vec::with_capacity(targets.len() + 2 * rows);
         for (row, targets) in targets.chunks(outputs).enumerate() {
-            sides.extend(targets.iter().map(|target| target.f64()));
-            sides.extend(of(table.weights, row));
-            sides.extend(of(table.offsets, row));
+            aux.extend(targets.iter().map(|target| target.f64()));
+            aux.extend(of(table.weights, row));
+            aux.extend(of(table.offsets, row));
         }
         let weights = table.weights.into_iter().flatten();
         let greatest = weights.fold(0.0, |greatest: f64, weight| greatest.max(weight.f64()));
@@ -152,7 +152,7 @@ impl Problem {
             weighted: table.weights.is_some(),
             offset: table.offsets.is_some(),
             weight_scale: scaling::of_weights(greatest),
-            source: Source::Table { x: R::features(table.x.to_vec()), sides: Arc::new(sides) },
+            source: Source::Table { x: R::features(table.x.to_vec()), aux: Arc::new(aux) },
             ..Self::of_shape(table.features)
         })
     }
@@ -173,10 +173,10 @@ mod tests {
         let mut problem = Problem::from_table("t", table).unwrap();
         let model = problem.model(Loss::Mse, true).unwrap();
         assert!(model.weighted && model.offset);
-        let (x, sides) = problem.materialize::<f32>().unwrap();
+        let (x, aux) = problem.materialize::<f32>().unwrap();
         assert_eq!(x, X);
         // The greatest weight comes to lie in [1, 2).
-        assert_eq!(sides, [1.0, 1.0, 0.1, -2.0, 0.0, 0.2, 0.5, 1.5, 0.3]);
+        assert_eq!(aux, [1.0, 1.0, 0.1, -2.0, 0.0, 0.2, 0.5, 1.5, 0.3]);
         let pairs = Problem::from_table("t", Table::new(3, &X, &Y[..2]).outputs(1)).unwrap();
         assert_eq!((pairs.rows, pairs.targets), (2, 1));
         let pairs = Problem::from_table("t", Table::new(6, &X, &Y).outputs(3)).unwrap();

@@ -17,7 +17,7 @@ const OCTAVES: u32 = 20;
 pub struct Data {
     pub model: Model,
     pub x: Vec<f32>,
-    pub sides: Vec<f32>,
+    pub aux: Vec<f32>,
     pub params: Vec<f32>,
 }
 
@@ -40,19 +40,19 @@ impl Data {
     fn of(model: Model, x: Vec<f32>, scale: f32, random: &mut Random) -> Self {
         let rows = x.len() / model.features;
         let params = random.units(model.params()).iter().map(|w| scale * w).collect();
-        let mut sides = random.units(rows * model.side());
-        for side in sides.chunks_mut(model.side()) {
+        let mut aux = random.units(rows * model.aux_columns());
+        for aux_row in aux.chunks_mut(model.aux_columns()) {
             match model.loss.target_kind() {
-                TargetKind::Binary => side[0] = random.below(2) as f32,
-                TargetKind::Count => side[0] = random.below(5) as f32,
-                TargetKind::Class => side[0] = random.below(model.outputs as u32) as f32,
+                TargetKind::Binary => aux_row[0] = random.below(2) as f32,
+                TargetKind::Count => aux_row[0] = random.below(5) as f32,
+                TargetKind::Class => aux_row[0] = random.below(model.outputs as u32) as f32,
                 TargetKind::Real => {}
             }
             if let Some(at) = model.weight_at() {
-                side[at] = side[at].abs() * 3.0;
+                aux_row[at] = aux_row[at].abs() * 3.0;
             }
         }
-        Data { model, x, sides, params }
+        Data { model, x, aux, params }
     }
 
     /// Small integers: every sum is a multiple of 2⁻⁵ that f32 holds, so its order does not matter. No residual is
@@ -70,7 +70,7 @@ impl Data {
         // Every mean of a count is one.
         let most = if even { 0 } else { most };
         let params: Vec<f32> = (0..model.params()).map(|_| random.integer(most)).collect();
-        let mut sides = Vec::with_capacity(rows * model.side());
+        let mut aux = Vec::with_capacity(rows * model.aux_columns());
         for row in x.chunks(features) {
             let offset = if model.offset { random.integer(3) } else { 0.0 };
             for k in 0..model.outputs {
@@ -79,25 +79,25 @@ impl Data {
                 let intercept = if model.intercept { params[model.weights() + k] } else { 0.0 };
                 let residual = [1.0, 2.0, 3.0, -2.0][random.below(4) as usize];
                 let count = [0.0, 2.0, 3.0, 5.0][random.below(4) as usize];
-                sides.push(if even { count } else { dot + intercept + offset - residual });
+                aux.push(if even { count } else { dot + intercept + offset - residual });
             }
-            sides.extend(model.weighted.then(|| random.below(4) as f32));
-            sides.extend(model.offset.then_some(offset));
+            aux.extend(model.weighted.then(|| random.below(4) as f32));
+            aux.extend(model.offset.then_some(offset));
         }
-        Some(Data { model, x, sides, params })
+        Some(Data { model, x, aux, params })
     }
 
     /// The first rows of a problem that is made, with random parameters.
     pub fn synthetic(model: Model, problem: &Synthetic, rows: usize, random: &mut Random) -> Self {
         let truth = problem.truth();
         let mut data = Self::random(model, rows, random);
-        let rows = data.x.chunks_mut(model.features).zip(data.sides.chunks_mut(model.side()));
-        (0..).zip(rows).for_each(|(i, (x, sides))| problem.fill_row(&truth, i, x, sides));
+        let rows = data.x.chunks_mut(model.features).zip(data.aux.chunks_mut(model.aux_columns()));
+        (0..).zip(rows).for_each(|(i, (x, aux))| problem.fill_row(&truth, i, x, aux));
         data
     }
 
     pub fn rows(&self) -> u64 {
-        (self.sides.len() / self.model.side()) as u64
+        (self.aux.len() / self.model.aux_columns()) as u64
     }
 
     /// The rows of a batch, one behind the other.
@@ -106,13 +106,13 @@ impl Data {
             let row = |i| &values[batch.row(i) as usize * width..][..width];
             (0..batch.rows).flat_map(row).copied().collect()
         };
-        (of(&self.x, self.model.features), of(&self.sides, self.model.side()))
+        (of(&self.x, self.model.features), of(&self.aux, self.model.aux_columns()))
     }
 
     /// The gradient of a batch and its loss, and how far a device may be from them.
     pub fn bounds(&self, batch: Batch, depths: (u32, u32)) -> (Vec<Bounded>, Bounded) {
-        let (x, sides) = self.batch(batch);
-        verification::gradient(&self.model, Rows { x: &x, sides: &sides }, &self.params, depths)
+        let (x, aux) = self.batch(batch);
+        verification::gradient(&self.model, Rows { x: &x, aux: &aux }, &self.params, depths)
     }
 
     /// The gradient and the loss of a batch of [`exact`](Self::exact) data: of sums without an error, scaled. Where
@@ -120,12 +120,12 @@ impl Data {
     pub fn scaled(&self, batch: Batch) -> (Vec<Bounded>, Bounded) {
         let model = &self.model;
         let widen = |values: Vec<f32>| values.into_iter().map(f64::from).collect::<Vec<_>>();
-        let (x, sides) = self.batch(batch);
-        let (x, sides, params) = (widen(x), widen(sides), widen(self.params.clone()));
-        let weight = |at: usize| sides.iter().skip(at).step_by(model.side()).sum::<f64>();
+        let (x, aux) = self.batch(batch);
+        let (x, aux, params) = (widen(x), widen(aux), widen(self.params.clone()));
+        let weight = |at: usize| aux.iter().skip(at).step_by(model.aux_columns()).sum::<f64>();
         let over = model.weight_at().map_or(batch.rows as f64, weight);
         let mut grads = vec![0.0; self.params.len()];
-        let loss = gradient(model, Rows { x: &x, sides: &sides }, &params, &mut grads);
+        let loss = gradient(model, Rows { x: &x, aux: &aux }, &params, &mut grads);
         // A quarter of a residual less an eighth, and quarters of one.
         let units = match model.loss {
             Loss::Huber { .. } | Loss::Quantile { .. } => 32.0,
@@ -156,11 +156,11 @@ impl Data {
         chunk: Option<u64>,
     ) -> Result<DeviceDataset, Error> {
         let shape = GradientLayout::new(&self.model)?;
-        let bytes = |rows: u64| shape.x_bytes(rows).max(rows * u64::from(shape.side) * 4);
+        let bytes = |rows: u64| shape.x_bytes(rows).max(rows * u64::from(shape.aux_columns) * 4);
         let device = &rig.gpu.device;
         let bytes = chunk.map_or(u64::MAX, bytes);
         let samples = DeviceDataset::with_max_buffer(device, shape, self.rows(), max_batch, bytes)?;
-        samples.write(&rig.gpu.queue, &self.x, &self.sides)?;
+        samples.write(&rig.gpu.queue, &self.x, &self.aux)?;
         Ok(samples)
     }
 }

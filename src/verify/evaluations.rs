@@ -120,7 +120,7 @@ impl<'a> Subject<'a> {
     /// Other rows and parameters in the place of those there are.
     fn load(&self, data: &Data, samples: &DeviceDataset) -> Result<(), Error> {
         self.rig.write(&self.params, &self.shape.pad(&data.params));
-        samples.write(&self.rig.gpu.queue, &data.x, &data.sides)
+        samples.write(&self.rig.gpu.queue, &data.x, &data.aux)
     }
 
     /// The sums of each batch, all in one submission: of each output, and the totals.
@@ -173,10 +173,10 @@ fn alike(batches: &[Batch], actual: Vec<Vec<f32>>, expected: &[Vec<f32>]) -> Vec
 
 /// The sums of exact data.
 fn exactly(data: &Data, batch: Batch) -> Vec<f32> {
-    let (x, sides) = data.batch(batch);
+    let (x, aux) = data.batch(batch);
     let widen = |values: &[f32]| values.iter().map(|&x| f64::from(x)).collect::<Vec<_>>();
-    let (x, sides, params) = (widen(&x), widen(&sides), widen(&data.params));
-    let rows = HostRows { x: &x, sides: &sides };
+    let (x, aux, params) = (widen(&x), widen(&aux), widen(&data.params));
+    let rows = HostRows { x: &x, aux: &aux };
     let all = reference::evaluate(&data.model, rows, &params, SHIFT.into());
     // The device leaves the loss's own factor to the host.
     let loss = all.loss / data.model.loss.factors().0;
@@ -210,16 +210,16 @@ impl Sum {
 /// the operations that make it.
 fn bounds(data: &Data, batch: Batch, (depth, dot_depth): (u32, u32)) -> Vec<Bounded> {
     let model = &data.model;
-    let (x, sides) = data.batch(batch);
+    let (x, aux) = data.batch(batch);
     let mut outputs = vec![[Sum::default(); 4]; model.outputs];
     let mut totals = [Sum::default(); 4];
     let mut scores = vec![Bounded::default(); model.outputs];
     let shift = Bounded::exactly(SHIFT);
-    for (x, side) in x.chunks(model.features).zip(sides.chunks(model.side())) {
-        score(model, (x, side), &data.params, dot_depth, &mut scores);
-        let weight = model.weight_at().map_or(Bounded::of(1.0), |at| Bounded::exactly(side[at]));
+    for (x, aux_row) in x.chunks(model.features).zip(aux.chunks(model.aux_columns())) {
+        score(model, (x, aux_row), &data.params, dot_depth, &mut scores);
+        let weight = model.weight_at().map_or(Bounded::of(1.0), |at| Bounded::exactly(aux_row[at]));
         let targets: Vec<Bounded> =
-            side[..model.targets()].iter().map(|&y| Bounded::exactly(y)).collect();
+            aux_row[..model.targets()].iter().map(|&y| Bounded::exactly(y)).collect();
         totals[1].take(weight);
         totals[2].take(weight * hit(model, &scores, targets[0]));
         if !matches!(model.loss, Loss::Softmax { .. }) {

@@ -155,7 +155,7 @@ impl<'a> Subject<'a> {
     /// Other rows and parameters in the place of those there are.
     fn load(&self, data: &Data, samples: &DeviceDataset) -> Result<(), Error> {
         self.rig.write(&self.params, &self.shape.pad(&data.params));
-        samples.write(&self.rig.gpu.queue, &data.x, &data.sides)
+        samples.write(&self.rig.gpu.queue, &data.x, &data.aux)
     }
 }
 

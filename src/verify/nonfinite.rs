@@ -15,7 +15,7 @@ const INFINITY: u32 = 0x7f80_0000;
 const QUIET: u32 = 0x0040_0000;
 
 /// Every kind of f32 that a test of bits could take for another, without its sign: each single bit of a significand
-/// or of a payload, and what lies on both sides of where one kind ends.
+/// or of a payload, and what lies on both aux of where one kind ends.
 fn classes() -> [(&'static str, Vec<u32>); 6] {
     let bits = |base: u32, count: u32| (0..count).map(move |k| base | 1 << k);
     let some = [0x3f80_0000, 0x3f7f_ffff, 0x7f00_0000, 0x7f7f_fffe, 0x7f7f_ffff];

@@ -85,8 +85,8 @@ fn shape(problem: &Synthetic) -> Result<GradientLayout, Error> {
 /// One chunk of rows from any row on.
 fn rows(rig: &Rig, name: &str, problem: &Synthetic, first_row: u64, rows: u32) -> Result<Check, Error> {
     let x = rig.poisoned((shape(problem)?.x_bytes(rows.into()) / 4) as usize);
-    let sides = rig.poisoned((rows * problem.targets()) as usize);
-    let chunk = Chunk { x: x.buffer, sides: sides.buffer, first_row, rows };
+    let aux = rig.poisoned((rows * problem.targets()) as usize);
+    let chunk = Chunk { x: x.buffer, aux: aux.buffer, first_row, rows };
     let made = SyntheticRows::of_chunks(&rig.gpu.device, std::slice::from_ref(&chunk), problem)?;
     rig.run(|pass| (0..made.parts()).for_each(|part| made.record(pass, part)))?;
     let case = format!("{name}: {rows} rows from {first_row}");
@@ -98,18 +98,17 @@ fn compared(rig: &Rig, problem: &Synthetic, chunk: &Chunk) -> Result<Vec<Compare
     let (features, width) = (problem.features() as usize, problem.targets() as usize);
     let stride = shape(problem)?.stride as usize;
     let rows = chunk.rows as usize;
-    let (mut x, mut sides) = (vec![0.0; rows * stride], vec![0.0; rows * width]);
+    let (mut x, mut aux) = (vec![0.0; rows * stride], vec![0.0; rows * width]);
     let truth = problem.truth();
-    for (row, (x, sides)) in (chunk.first_row..).zip(x.chunks_mut(stride).zip(sides.chunks_mut(width))) {
-        problem.fill_row(&truth, row, &mut x[..features], sides);
+    for (row, (x, aux)) in (chunk.first_row..).zip(x.chunks_mut(stride).zip(aux.chunks_mut(width))) {
+        problem.fill_row(&truth, row, &mut x[..features], aux);
     }
-    let mut found = rig.read(&[&Span::whole(&chunk.x), &Span::whole(&chunk.sides)])?;
-    let (actual_sides, mut actual_x) =
-        (found.pop().unwrap_or_default(), found.pop().unwrap_or_default());
+    let mut found = rig.read(&[&Span::whole(&chunk.x), &Span::whole(&chunk.aux)])?;
+    let (actual_aux, mut actual_x) = (found.pop().unwrap_or_default(), found.pop().unwrap_or_default());
     // What fills the last vec4 is nobody's.
     actual_x.truncate(x.len());
     let of = |what: &str, actual, expected| Compared { what: what.into(), actual, expected };
-    Ok(vec![of("x", actual_x, x), of("targets", actual_sides, sides)])
+    Ok(vec![of("x", actual_x, x), of("targets", actual_aux, aux)])
 }
 
 /// Chunks go on where the last one ended.
@@ -150,12 +149,12 @@ fn virtual_targets(rig: &Rig) -> Result<Check, Error> {
         Ok(all)
     };
     let mut x = vec![0.0; 130 * 6];
-    let mut sides = vec![0.0; 130];
+    let mut aux = vec![0.0; 130];
     let truth = problem.truth();
-    let made = (from..).zip(x.chunks_mut(6).zip(sides.chunks_mut(1)));
-    made.for_each(|(row, (x, sides))| problem.fill_row(&truth, row, x, sides));
+    let made = (from..).zip(x.chunks_mut(6).zip(aux.chunks_mut(1)));
+    made.for_each(|(row, (x, aux))| problem.fill_row(&truth, row, x, aux));
     let samples = DeviceDataset::new(device, shape, 130, 130)?;
-    samples.write(&rig.gpu.queue, &x, &sides)?;
+    samples.write(&rig.gpu.queue, &x, &aux)?;
     let stored = gradient(RowSource::from(&samples), 0)?;
     let unstored = gradient(RowSource::unstored(device, shape, &problem, rows)?, from)?;
     let names = ["gradient", "gradient of a shuffled batch", "losses"];

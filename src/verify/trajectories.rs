@@ -94,8 +94,8 @@ fn of_rule(
         max_skips: 0,
     };
     let start = vec![0.0; model.params()];
-    let (x, sides) = problem.materialize::<f64>()?;
-    let rows = HostRows::Resident { x: &x, sides: &sides };
+    let (x, aux) = problem.materialize::<f64>()?;
+    let rows = HostRows::Resident { x: &x, aux: &aux };
     let exact_plan = TrainPlan { verify: VerifyEvery::Never, ..plan.clone() };
     let exact = follow(&problem, &exact_plan, &mut CpuWorker::<f64>::new(rows, &recipe, &start)?)?;
 

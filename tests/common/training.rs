@@ -57,16 +57,16 @@ pub fn run(problem: &Problem, plan: &TrainPlan, worker: &mut dyn Worker) -> Repo
 
 /// What a run comes to in f64, by the definition.
 pub fn in_f64(problem: &Problem, plan: &TrainPlan) -> Report {
-    let (x, sides) = problem.materialize::<f64>().unwrap();
-    let rows = HostRows::Resident { x: &x, sides: &sides };
+    let (x, aux) = problem.materialize::<f64>().unwrap();
+    let rows = HostRows::Resident { x: &x, aux: &aux };
     let start = vec![0.0; plan.recipe.model.params()];
     run(problem, plan, &mut CpuWorker::new(rows, &plan.recipe, &start).unwrap())
 }
 
 /// Trains on the processor's fast path.
 pub fn in_f32(problem: &Problem, plan: &TrainPlan) -> Report {
-    let (x, sides) = problem.materialize::<f32>().unwrap();
-    let rows = HostRows::Resident { x: &x, sides: &sides };
+    let (x, aux) = problem.materialize::<f32>().unwrap();
+    let rows = HostRows::Resident { x: &x, aux: &aux };
     let start = vec![0.0; plan.recipe.model.params()];
     run(problem, plan, &mut CpuWorker::new(rows, &plan.recipe, &start).unwrap())
 }

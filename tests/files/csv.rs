@@ -16,9 +16,9 @@ fn csv_columns_are_features_targets_weight_and_offset() {
     let data = opened("d.csv", text.as_bytes(), &options).unwrap();
     assert_eq!((data.names.join(" "), data.target_names.join(" ")), ("a b".into(), "y2 y1".into()));
     assert_eq!((data.rows, data.targets, data.weighted, data.offset), (2, 2, true, true));
-    let (x, sides) = rows(&data);
+    let (x, aux) = rows(&data);
     assert_eq!(x, [2.0, 5.0, 8.0, 11.0]);
-    assert_eq!(sides, [6.0, 3.0, 1.0, 4f64.ln(), 12.0, 9.0, 7.0, 10f64.ln()]);
+    assert_eq!(aux, [6.0, 3.0, 1.0, 4f64.ln(), 12.0, 9.0, 7.0, 10f64.ln()]);
     assert_eq!((data.columns[0].mean, data.columns[0].squares), (5.0, 18.0));
     assert_eq!((data.columns[1].min, data.columns[1].max), (5.0, 11.0));
     assert_eq!(data.target_values, None);

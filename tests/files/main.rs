@@ -33,9 +33,9 @@ pub fn opened(name: &str, bytes: &[u8], options: &FileOptions) -> Result<FileDat
 /// Reads all rows: features and auxiliary columns.
 pub fn rows(data: &FileData) -> (Vec<f64>, Vec<f64>) {
     let rows = data.rows as usize;
-    let (mut x, mut sides) = (vec![0.0; rows * data.features()], vec![0.0; rows * data.side()]);
-    data.read(0, &mut x, &mut sides).unwrap();
-    (x, sides)
+    let (mut x, mut aux) = (vec![0.0; rows * data.features()], vec![0.0; rows * data.aux_columns()]);
+    data.read(0, &mut x, &mut aux).unwrap();
+    (x, aux)
 }
 
 #[track_caller]

@@ -80,19 +80,19 @@ fn check_way(path: &Path, bytes: &[u8], options: &FileOptions) {
 
 /// The bits of all rows; the second half is read first.
 fn rows(data: &FileData) -> (Vec<u64>, Vec<u64>) {
-    let (features, side, rows) = (data.features(), data.side(), data.rows as usize);
+    let (features, aux_columns, rows) = (data.features(), data.aux_columns(), data.rows as usize);
     assert_eq!((data.columns.len(), data.target_names.len()), (features, data.targets));
-    let (mut x, mut sides) = (vec![0.0; rows * features], vec![0.0; rows * side]);
+    let (mut x, mut aux) = (vec![0.0; rows * features], vec![0.0; rows * aux_columns]);
     for rows in [rows / 2..rows, 0..rows / 2] {
-        let (x, sides) = (
+        let (x, aux) = (
             &mut x[rows.start * features..rows.end * features],
-            &mut sides[rows.start * side..rows.end * side],
+            &mut aux[rows.start * aux_columns..rows.end * aux_columns],
         );
-        data.read(rows.start as u64, x, sides).unwrap();
+        data.read(rows.start as u64, x, aux).unwrap();
     }
-    assert!(x.iter().chain(&sides).all(|number| (*number as f32).is_finite()));
+    assert!(x.iter().chain(&aux).all(|number| (*number as f32).is_finite()));
     let bits = |numbers: Vec<f64>| numbers.into_iter().map(f64::to_bits).collect();
-    (bits(x), bits(sides))
+    (bits(x), bits(aux))
 }
 
 /// The memory limit: buffers, and numbers, which are longer in memory than in the file; here they exist twice, and once

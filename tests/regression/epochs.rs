@@ -20,7 +20,7 @@ use wgpu_optim::{Adam, Batch, Error, Loss, Model, Penalty, Rule, Sgd, Span, Wind
 struct Problem {
     options: DescentOptions,
     x: Vec<f32>,
-    sides: Vec<f32>,
+    aux: Vec<f32>,
     start: Vec<f32>,
 }
 
@@ -38,33 +38,34 @@ impl Problem {
     /// Random numbers within ±1.
     fn random(model: Model, rule: Rule, rows: usize, max_batch: u64) -> Self {
         let mut random = Random(model.features as u64 + rows as u64);
-        let (x, mut sides) = (random.units(rows * model.features), random.units(rows * model.side()));
+        let (x, mut aux) =
+            (random.units(rows * model.features), random.units(rows * model.aux_columns()));
         let scale = 2.0 / (model.features as f32).sqrt();
         let start = random.units(model.params()).iter().map(|w| scale * w).collect();
-        for (i, side) in sides.chunks_mut(model.side()).enumerate() {
+        for (i, aux_row) in aux.chunks_mut(model.aux_columns()).enumerate() {
             match model.loss.target_kind() {
-                TargetKind::Binary => side[0] = (i % 2) as f32,
-                TargetKind::Count => side[0] = (i * i % 5) as f32,
+                TargetKind::Binary => aux_row[0] = (i % 2) as f32,
+                TargetKind::Count => aux_row[0] = (i * i % 5) as f32,
                 TargetKind::Real | TargetKind::Class => {}
             }
             if let Some(at) = model.weight_at() {
-                side[at] = side[at].abs() * 3.0;
+                aux_row[at] = aux_row[at].abs() * 3.0;
             }
         }
         let (penalty, average, max_batches, shuffled) = (Penalty::default(), None, 4096, false);
         let options = DescentOptions { model, rule, penalty, average, max_batch, max_batches, shuffled };
-        Problem { options, x, sides, start }
+        Problem { options, x, aux, start }
     }
 
     fn rows(&self) -> u64 {
-        (self.sides.len() / self.options.model.side()) as u64
+        (self.aux.len() / self.options.model.aux_columns()) as u64
     }
 
     fn samples(&self, gpu: &Gpu) -> DeviceDataset {
         let shape = GradientLayout::new(&self.options.model).unwrap();
         let samples =
             DeviceDataset::new(&gpu.device, shape, self.rows(), self.options.max_batch).unwrap();
-        samples.write(&gpu.queue, &self.x, &self.sides).unwrap();
+        samples.write(&gpu.queue, &self.x, &self.aux).unwrap();
         samples
     }
 
@@ -87,7 +88,7 @@ impl Problem {
             let row = |i| &values[batch.row(i) as usize * width..][..width];
             (0..batch.rows).flat_map(row).copied().collect()
         };
-        (of(&self.x, self.options.model.features), of(&self.sides, self.options.model.side()))
+        (of(&self.x, self.options.model.features), of(&self.aux, self.options.model.aux_columns()))
     }
 
     /// Trains with a number of updates per submission.
@@ -148,8 +149,8 @@ fn assert_follows(gpu: &Gpu, problem: &Problem, batches: &[Batch]) -> Outcome {
         let actual = update(gpu, &mut epochs, &[batch], lr);
         let what = format!("{model:?}, {rule:?}, update {t}, {batch:?}");
         let (depth, dot_depth) = epochs.depths(batch);
-        let (x, sides) = problem.batch(batch);
-        let rows = Rows { x: &x, sides: &sides };
+        let (x, aux) = problem.batch(batch);
+        let rows = Rows { x: &x, aux: &aux };
         let sums = BoundedSums::of(model, rows, &shape.unpad(&values[0]), dot_depth);
         let (mut bounds, loss) = sums.finish(depth);
         bounds.push(loss);
@@ -305,11 +306,11 @@ fn how_updates_are_divided_among_dispatches_changes_no_bit() {
         }
         // Every combination occurred.
         let last = problem.batches(updates).pop().unwrap();
-        let (x, sides) = problem.batch(last);
+        let (x, aux) = problem.batch(last);
         let before = &whole.trace[(updates - 2) * whole.values[0].len()..][..whole.values[0].len()];
         let before = widen(&GradientLayout::new(&model).unwrap().unpad(before));
-        let (x, sides) = (widen(&x), widen(&sides));
-        let rows = Rows { x: &x, sides: &sides };
+        let (x, aux) = (widen(&x), widen(&aux));
+        let rows = Rows { x: &x, aux: &aux };
         let loss = gradient(&model, rows, &before, &mut vec![0.0; before.len()]);
         let found = f64::from(*whole.losses.last().unwrap());
         assert_within("the last loss", &[found], &[loss], &[1e-5 * loss.abs() + 1e-9]);
@@ -330,14 +331,14 @@ fn exact_data_have_the_exact_parameters() {
             let mut problem = Problem::random(model, rule, rows, size);
             let mut random = Random(features as u64);
             let mut small = |values: &mut [f32]| values.iter_mut().for_each(|v| *v = random.integer(1));
-            [&mut problem.x, &mut problem.sides, &mut problem.start].into_iter().for_each(|v| small(v));
+            [&mut problem.x, &mut problem.aux, &mut problem.start].into_iter().for_each(|v| small(v));
             let batches = problem.batches(3);
             let mut params = widen(&problem.start);
             for &batch in &batches {
-                let (x, sides) = problem.batch(batch);
-                let (x, sides) = (widen(&x), widen(&sides));
+                let (x, aux) = problem.batch(batch);
+                let (x, aux) = (widen(&x), widen(&aux));
                 let mut grads = vec![0.0; params.len()];
-                gradient(&model, Rows { x: &x, sides: &sides }, &params, &mut grads);
+                gradient(&model, Rows { x: &x, aux: &aux }, &params, &mut grads);
                 params.iter_mut().zip(grads).for_each(|(w, g)| *w -= 0.25 * g);
             }
             let expected: Vec<f32> = params.iter().map(|&w| w as f32).collect();

@@ -21,7 +21,7 @@ const U: f64 = 1.0 / (1 << 24) as f64;
 struct Data {
     model: Model,
     x: Vec<f32>,
-    sides: Vec<f32>,
+    aux: Vec<f32>,
     params: Vec<f32>,
 }
 
@@ -44,7 +44,7 @@ impl Data {
         let x: Vec<f32> = (0..rows * features).map(|_| random.integer(8)).collect();
         let most = if features > 10_000 { 1 } else { 8 };
         let params: Vec<f32> = (0..model.params()).map(|_| random.integer(most)).collect();
-        let mut sides = Vec::new();
+        let mut aux = Vec::new();
         for row in x.chunks(features) {
             let offset = random.integer(3);
             for k in 0..model.outputs {
@@ -53,19 +53,19 @@ impl Data {
                 let intercept = if model.intercept { params[model.weights() + k] } else { 0.0 };
                 let offset = if model.offset { offset } else { 0.0 };
                 let residual = [1.0, 2.0, 3.0, -2.0][random.bits() as usize % 4];
-                sides.push(dot + intercept + offset - residual);
+                aux.push(dot + intercept + offset - residual);
             }
-            sides.extend(model.weighted.then(|| (random.bits() % 4) as f32));
-            sides.extend(model.offset.then_some(offset));
+            aux.extend(model.weighted.then(|| (random.bits() % 4) as f32));
+            aux.extend(model.offset.then_some(offset));
         }
-        Data { model, x, sides, params }
+        Data { model, x, aux, params }
     }
 
     /// Zero parameters, so that every probability and every mean is the same power of two.
     fn even(model: Model, rows: usize) -> Self {
         let mut random = Random(rows as u64);
         let x: Vec<f32> = (0..rows * model.features).map(|_| random.integer(8)).collect();
-        let side = |_| {
+        let aux_row = |_| {
             let class = match model.loss {
                 Loss::Softmax { classes } => classes,
                 Loss::Poisson => 4,
@@ -74,8 +74,8 @@ impl Data {
             let weight = model.weighted.then(|| (random.bits() % 4) as f32);
             std::iter::once((random.bits() % u64::from(class)) as f32).chain(weight).collect::<Vec<_>>()
         };
-        let sides = (0..rows).flat_map(side).collect();
-        Data { model, x, sides, params: vec![0.0; model.params()] }
+        let aux = (0..rows).flat_map(aux_row).collect();
+        Data { model, x, aux, params: vec![0.0; model.params()] }
     }
 
     /// Random numbers within ±1.
@@ -86,26 +86,26 @@ impl Data {
     fn random_of(model: Model, rows: usize) -> Self {
         let mut random = Random(model.features as u64);
         let mut values = |n: usize| (0..n).map(|_| random.unit()).collect::<Vec<f32>>();
-        let (x, mut sides) = (values(rows * model.features), values(rows * model.side()));
+        let (x, mut aux) = (values(rows * model.features), values(rows * model.aux_columns()));
         // Scores of magnitude about one for every number of features.
         let scale = 2.0 / (model.features as f32).sqrt();
         let params = values(model.params()).iter().map(|w| scale * w).collect();
-        for (i, side) in sides.chunks_mut(model.side()).enumerate() {
+        for (i, aux_row) in aux.chunks_mut(model.aux_columns()).enumerate() {
             match model.loss.target_kind() {
-                TargetKind::Binary => side[0] = (i % 2) as f32,
-                TargetKind::Count => side[0] = (i * i % 5) as f32,
-                TargetKind::Class => side[0] = (i * 7 % model.outputs) as f32,
+                TargetKind::Binary => aux_row[0] = (i % 2) as f32,
+                TargetKind::Count => aux_row[0] = (i * i % 5) as f32,
+                TargetKind::Class => aux_row[0] = (i * 7 % model.outputs) as f32,
                 TargetKind::Real => {}
             }
             if let Some(at) = model.weight_at() {
-                side[at] = side[at].abs() * 3.0;
+                aux_row[at] = aux_row[at].abs() * 3.0;
             }
         }
-        Data { model, x, sides, params }
+        Data { model, x, aux, params }
     }
 
     fn rows(&self) -> u64 {
-        (self.sides.len() / self.model.side()) as u64
+        (self.aux.len() / self.model.aux_columns()) as u64
     }
 
     fn all(&self) -> Batch {
@@ -118,15 +118,15 @@ impl Data {
             let row = |i| &values[batch.row(i) as usize * width..][..width];
             (0..batch.rows).flat_map(row).copied().collect()
         };
-        (of(&self.x, self.model.features), of(&self.sides, self.model.side()))
+        (of(&self.x, self.model.features), of(&self.aux, self.model.aux_columns()))
     }
 
     /// The definition in f64: the gradient, then the loss.
     fn definition(&self, batch: Batch) -> Vec<f64> {
-        let (x, sides) = self.batch(batch);
-        let (x, sides) = (widen(&x), widen(&sides));
+        let (x, aux) = self.batch(batch);
+        let (x, aux) = (widen(&x), widen(&aux));
         let mut result = vec![0.0; self.params.len()];
-        let rows = Rows { x: &x, sides: &sides };
+        let rows = Rows { x: &x, aux: &aux };
         let loss = gradient(&self.model, rows, &widen(&self.params), &mut result);
         result.push(loss);
         result
@@ -134,8 +134,8 @@ impl Data {
 
     /// The f32 result of exact sums: one rounding of 1/N or 2/N, and one of the product. Sums are multiples of `unit`.
     fn scaled_sums(&self, batch: Batch, unit: f64) -> Vec<f32> {
-        let (_, sides) = self.batch(batch);
-        let weight = |at: usize| sides.chunks(self.model.side()).map(|s| f64::from(s[at])).sum();
+        let (_, aux) = self.batch(batch);
+        let weight = |at: usize| aux.chunks(self.model.aux_columns()).map(|s| f64::from(s[at])).sum();
         let n = self.model.weight_at().map_or(batch.rows as f64, weight);
         let mut result = self.definition(batch);
         let loss = result.pop().unwrap();
@@ -155,8 +155,8 @@ impl Data {
 
     /// The gradient, then the loss, with bounds.
     fn bounds(&self, batch: Batch, (depth, dot_depth): (u32, u32)) -> Vec<Bounded> {
-        let (x, sides) = self.batch(batch);
-        let rows = Rows { x: &x, sides: &sides };
+        let (x, aux) = self.batch(batch);
+        let rows = Rows { x: &x, aux: &aux };
         let sums = BoundedSums::of(&self.model, rows, &self.params, dot_depth);
         let (mut bounds, loss) = sums.finish(depth);
         bounds.push(loss);
@@ -184,7 +184,7 @@ impl<'a> Rig<'a> {
     /// The data set in chunks of at most `chunk` rows.
     fn chunked(gpu: &'a Gpu, data: &Data, chunk: u64, max_batch: u64, max_batches: u32) -> Self {
         let shape = GradientLayout::new(&data.model).unwrap();
-        let bytes = shape.x_bytes(chunk).max(chunk * u64::from(shape.side) * 4);
+        let bytes = shape.x_bytes(chunk).max(chunk * u64::from(shape.aux_columns) * 4);
         let samples =
             DeviceDataset::with_max_buffer(&gpu.device, shape, data.rows(), max_batch, bytes).unwrap();
         Self::over(gpu, data, samples, max_batch, max_batches)
@@ -197,7 +197,7 @@ impl<'a> Rig<'a> {
         max_batch: u64,
         max_batches: u32,
     ) -> Self {
-        samples.write(&gpu.queue, &data.x, &data.sides).unwrap();
+        samples.write(&gpu.queue, &data.x, &data.aux).unwrap();
         let shape = *samples.shape();
         let grads = gpu.span(&vec![f32::NAN; shape.padded_len() as usize]);
         let params = gpu.span(&shape.pad(&data.params));
@@ -360,8 +360,8 @@ fn one_hot_rows_show_every_row() {
         assert!(features % 7 != 0);
         let mut x = vec![0.0; features * features];
         (0..features).for_each(|column| x[row_of(column) * features + column] = 1.0);
-        let sides: Vec<f32> = (0..features).map(|row| row as f32 + 1.0).collect();
-        let data = Data { model: linear(features), x, sides, params: vec![0.0; features + 1] };
+        let aux: Vec<f32> = (0..features).map(|row| row as f32 + 1.0).collect();
+        let data = Data { model: linear(features), x, aux, params: vec![0.0; features + 1] };
         let scale = (2.0 / features as f64) as f32;
         let expected: Vec<f32> =
             (0..features).map(|column| scale * -(row_of(column) as f32 + 1.0)).collect();
@@ -562,7 +562,7 @@ fn a_training_loop_in_one_submission_is_the_loop_step_by_step() {
         let train = |submissions: &[&[usize]]| {
             let shape = GradientLayout::new(&data.model).unwrap();
             let samples = DeviceDataset::new(&gpu.device, shape, data.rows(), 64).unwrap();
-            samples.write(&gpu.queue, &data.x, &data.sides).unwrap();
+            samples.write(&gpu.queue, &data.x, &data.aux).unwrap();
             let [params, grads] = [(); 2].map(|()| gpu.span(&shape.pad(&data.params)));
             let spans = (&params, &grads);
             let mut gradient =
@@ -599,9 +599,9 @@ mod cpu {
         batch: Batch,
         path: fn(&Model, Rows<f32>, &[f32], &mut [f32]) -> f32,
     ) -> Vec<f32> {
-        let (x, sides) = data.batch(batch);
+        let (x, aux) = data.batch(batch);
         let mut result = vec![f32::NAN; data.params.len()];
-        let loss = path(&data.model, Rows { x: &x, sides: &sides }, &data.params, &mut result);
+        let loss = path(&data.model, Rows { x: &x, aux: &aux }, &data.params, &mut result);
         result.push(loss);
         result
     }

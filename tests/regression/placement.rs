@@ -109,8 +109,8 @@ fn on_host<R: Float>(rows: HostRows<R>, count: u64, recipe: &Recipe, batches: &B
 
 /// In memory.
 fn resident<R: Float>(problem: &Problem, recipe: &Recipe, batches: &Batches) -> Outcome {
-    let (x, sides) = problem.materialize().unwrap();
-    on_host::<R>(HostRows::Resident { x: &x, sides: &sides }, problem.rows, recipe, batches)
+    let (x, aux) = problem.materialize().unwrap();
+    on_host::<R>(HostRows::Resident { x: &x, aux: &aux }, problem.rows, recipe, batches)
 }
 
 /// Generated or read on access.
@@ -220,7 +220,7 @@ fn files(folder: &TempDir) -> Vec<([Problem; 2], Model)> {
 
 /// Chunk sizes in bytes: one batch or window, or several.
 fn chunks(model: &Model, batches: &Batches) -> [u64; 2] {
-    let row = GradientLayout::new(model).unwrap().row_bytes().max(model.side() as u64 * 4);
+    let row = GradientLayout::new(model).unwrap().row_bytes().max(model.aux_columns() as u64 * 4);
     [1, 3].map(|units| units * batches.unit() * row)
 }
 

@@ -168,9 +168,9 @@ fn descending() -> impl Iterator<Item = Rule> {
 /// On the processor: in f32 with generated rows, and in f64 with rows in memory.
 fn on_processor(what: &str, problem: &Problem, plan: &TrainPlan) {
     let start = vec![0.0; plan.recipe.model.params()];
-    let (x, sides) = problem.materialize::<f64>().unwrap();
+    let (x, aux) = problem.materialize::<f64>().unwrap();
     let single = || CpuWorker::<f32>::new(HostRows::OnDemand(problem), &plan.recipe, &start).unwrap();
-    let rows = || HostRows::Resident { x: &x, sides: &sides };
+    let rows = || HostRows::Resident { x: &x, aux: &aux };
     let double = || CpuWorker::<f64>::new(rows(), &plan.recipe, &start).unwrap();
     let cuts = Cuts::Everywhere;
     cut(&format!("{what}, f32"), problem, plan, cuts, [&mut single(), &mut single()]);

@@ -24,8 +24,8 @@ fn problem(case: &Regression) -> (Problem, Model) {
     let names: Vec<String> = names.chain(weight.clone()).chain(offset.clone()).collect();
     let mut text = names.join(",");
     for (i, (x, y)) in x.chunks(model.features).zip(y.chunks(model.targets())).enumerate() {
-        let sides = [&case.weights, &case.offset].into_iter().flatten().map(|values| &values[i]);
-        for (j, value) in x.iter().chain(y).chain(sides).enumerate() {
+        let aux = [&case.weights, &case.offset].into_iter().flatten().map(|values| &values[i]);
+        for (j, value) in x.iter().chain(y).chain(aux).enumerate() {
             write!(text, "{}{value}", if j == 0 { '\n' } else { ',' }).unwrap();
         }
     }

@@ -87,8 +87,8 @@ fn run(on: On, problem: &Problem, plan: &TrainPlan) -> (Report, Vec<Vec<f64>>) {
 /// scikit-learn's `score` of the held-out rows.
 fn score(problem: &Problem, plan: &TrainPlan, params: &[f64], held_out: u64) -> f64 {
     let model = &plan.recipe.model;
-    let (x, sides) = problem.rows_of::<f64>(&Batch::new(plan.rows, held_out)).unwrap();
-    let evaluation = reference::evaluate(model, Rows { x: &x, sides: &sides }, params, 0.0);
+    let (x, aux) = problem.rows_of::<f64>(&Batch::new(plan.rows, held_out)).unwrap();
+    let evaluation = reference::evaluate(model, Rows { x: &x, aux: &aux }, params, 0.0);
     match model.loss.target_kind() {
         TargetKind::Binary => evaluation.accuracy(),
         TargetKind::Count => 1.0 - evaluation.mean_deviance() / evaluation.null_poisson_deviance(),
@@ -226,8 +226,8 @@ fn an_average_is_the_moving_one_of_the_parameters() {
         }
         let error = if matches!(on, On::F64) { 1e-14 } else { 1e-6 };
         assert_within(&format!("{on:?}"), &report.params, &average, &[error; 4]);
-        let (x, sides) = problem.materialize::<f64>().unwrap();
-        let loss = reference::evaluate(&model, Rows { x: &x, sides: &sides }, &average, 0.0).mean_loss();
+        let (x, aux) = problem.materialize::<f64>().unwrap();
+        let loss = reference::evaluate(&model, Rows { x: &x, aux: &aux }, &average, 0.0).mean_loss();
         assert!((report.loss / loss - 1.0).abs() < 1e-5, "{on:?}: {} for {loss}", report.loss);
         // The average is separate from the trained parameters.
         let (last, alone) = run(on, &problem, &plain);

@@ -48,7 +48,7 @@ fn check_rows(gpu: &Gpu, problem: &Synthetic, first_row: u64, rows: u32) {
     };
     let x = buffer(shape(problem.features()).x_bytes(rows.into()) / 4);
     let y = buffer(u64::from(rows) * u64::from(problem.targets()));
-    let chunks = [Chunk { x, sides: y, first_row, rows }];
+    let chunks = [Chunk { x, aux: y, first_row, rows }];
     fill_with_values(gpu, &chunks);
     let made = SyntheticRows::of_chunks(&gpu.device, &chunks, problem).unwrap();
     gpu.run(|pass| (0..made.parts()).for_each(|i| made.record(pass, i)));
@@ -58,7 +58,7 @@ fn check_rows(gpu: &Gpu, problem: &Synthetic, first_row: u64, rows: u32) {
 fn fill_with_values(gpu: &Gpu, chunks: &[Chunk]) {
     for chunk in chunks {
         let mut random = Random(9);
-        for buffer in [&chunk.x, &chunk.sides] {
+        for buffer in [&chunk.x, &chunk.aux] {
             let span = Span::whole(buffer);
             gpu.write(&span, &random.values(span.len as usize));
         }
@@ -74,7 +74,7 @@ fn compare(gpu: &Gpu, problem: &Synthetic, chunk: &Chunk) {
     for (padded, x) in padded.chunks_mut(stride).zip(x.chunks(features)) {
         padded[..features].copy_from_slice(x);
     }
-    let actual = gpu.read(&[&Span::whole(&chunk.x), &Span::whole(&chunk.sides)]);
+    let actual = gpu.read(&[&Span::whole(&chunk.x), &Span::whole(&chunk.aux)]);
     // The padding of the last vec4 is undefined.
     assert_bits(&format!("{what}: x"), &actual[0][..padded.len()], &padded);
     assert_bits(&format!("{what}: targets"), &actual[1], &targets);

@@ -104,13 +104,13 @@ fn score_of(products: vec4f) -> f32 {
 fn differentiated(row: u32, score: f32) -> vec3f {
     var z = score;
     if OFFSET {
-        z += side_at(0u, row, OFFSET_AT);
+        z += aux_at(0u, row, OFFSET_AT);
     }
-    let point = point(z, side_at(0u, row, 0u));
+    let point = point(z, aux_at(0u, row, 0u));
     if !WEIGHTED {
         return vec3f(point.gradient, point.loss, 1.0);
     }
-    let weight = side_at(0u, row, WEIGHT_AT);
+    let weight = aux_at(0u, row, WEIGHT_AT);
     return vec3f(weight * point.gradient, weight * point.loss, weight);
 }
 

@@ -69,15 +69,15 @@ impl FileData {
         while pass.next(&mut cells)? {
             rows += 1;
             checksum.update(bytemuck::cast_slice(&cells));
-            let (x, sides) = cells.split_at(layout.features);
+            let (x, aux) = cells.split_at(layout.features);
             columns.iter_mut().zip(x).for_each(|(column, &value)| column.add(value));
-            sides.first().into_iter().for_each(|&target| distinct.add(target));
-            least_target = sides[..layout.targets].iter().copied().fold(least_target, f64::min);
-            greatest_target = sides[..layout.targets].iter().copied().fold(greatest_target, f64::max);
+            aux.first().into_iter().for_each(|&target| distinct.add(target));
+            least_target = aux[..layout.targets].iter().copied().fold(least_target, f64::min);
+            greatest_target = aux[..layout.targets].iter().copied().fold(greatest_target, f64::max);
             if layout.weighted {
-                greatest_weight = greatest_weight.max(sides[layout.targets]);
+                greatest_weight = greatest_weight.max(aux[layout.targets]);
             }
-            held = held.and_then(|held| held.with(x, sides));
+            held = held.and_then(|held| held.with(x, aux));
         }
         // Training must use the rows that were checked.
         opened.source.check_unchanged()?;
@@ -90,9 +90,9 @@ impl FileData {
             };
             return Err(DataError::Empty { name, what });
         }
-        let (names, sides) = layout.names.split_at(layout.features);
+        let (names, aux) = layout.names.split_at(layout.features);
         let seekable = pass.skipped.count == 0;
-        let mut beside = sides[layout.targets..].iter().cloned();
+        let mut beside = aux[layout.targets..].iter().cloned();
         let about = About {
             notes: [opened.source.notes(), &layout.notes, &pass.notes()].concat(),
             weight_name: if layout.weighted { beside.next() } else { None },
@@ -103,7 +103,7 @@ impl FileData {
         Ok(FileData {
             name,
             names: names.into(),
-            target_names: sides[..layout.targets].into(),
+            target_names: aux[..layout.targets].into(),
             rows,
             targets: layout.targets,
             weighted: layout.weighted,
@@ -131,7 +131,7 @@ impl FileData {
     }
 
     /// Returns the number of auxiliary columns: targets, sample weight, offset.
-    pub fn side(&self) -> usize {
+    pub fn aux_columns(&self) -> usize {
         self.targets + usize::from(self.weighted) + usize::from(self.offset)
     }
 
@@ -140,7 +140,7 @@ impl FileData {
         matches!(self.store, Store::Streamed { .. })
     }
 
-    /// Reads rows from index `first`: the features into `x` and the auxiliary columns into `sides`, both row-major,
+    /// Reads rows from index `first`: the features into `x` and the auxiliary columns into `aux`, both row-major,
     /// until they are full. If rows are streamed, consecutive reads continue the pass; other reads may have to start
     /// from the beginning of the file.
     ///
@@ -148,18 +148,18 @@ impl FileData {
     /// [`DataError::Range`] for rows beyond the end; [`DataError::Changed`] and other errors if the file changed.
     ///
     /// # Panics
-    /// If `x` and `sides` have different numbers of rows.
-    pub fn read(&self, first: u64, x: &mut [f64], sides: &mut [f64]) -> Result<(), DataError> {
-        let (features, side) = (self.features(), self.side());
+    /// If `x` and `aux` have different numbers of rows.
+    pub fn read(&self, first: u64, x: &mut [f64], aux: &mut [f64]) -> Result<(), DataError> {
+        let (features, aux_columns) = (self.features(), self.aux_columns());
         let count = x.len() / features;
-        assert!(x.len() == count * features && sides.len() == count * side, "not whole rows");
+        assert!(x.len() == count * features && aux.len() == count * aux_columns, "not whole rows");
         if first.checked_add(count as u64).is_none_or(|end| end > self.rows) {
             let (name, rows, count) = (self.name.clone(), self.rows, count as u64);
             return Err(DataError::Range { name, rows, first, count });
         }
         let (opened, seekable, whole, cursor) = match &self.store {
             Store::HeldRows(held) => {
-                held.read(first as usize, (features, x), (side, sides));
+                held.read(first as usize, (features, x), (aux_columns, aux));
                 return Ok(());
             }
             Store::Streamed { opened, seekable, whole, cursor } => (opened, *seekable, *whole, cursor),
@@ -173,7 +173,7 @@ impl FileData {
             }
             cursor.skip_to(first)?;
         }
-        cursor.read((features, x), (side, sides))?;
+        cursor.read((features, x), (aux_columns, aux))?;
         // After the read, so that rows written in the meantime are rejected.
         opened.source.check_unchanged()?;
         *place = Some(cursor);
@@ -205,7 +205,7 @@ impl Debug for Store {
 /// Rows in memory.
 struct HeldRows {
     x: Features,
-    sides: Vec<f64>,
+    aux: Vec<f64>,
     /// Maximum number of rows.
     most: usize,
 }
@@ -223,16 +223,16 @@ impl HeldRows {
             false => (Features::Double(Vec::new()), size_of::<f64>()),
         };
         let row = layout.features * width + (layout.columns.len() - layout.features) * size_of::<f64>();
-        HeldRows { x, sides: Vec::new(), most: usize::try_from(memory).unwrap_or(usize::MAX) / row }
+        HeldRows { x, aux: Vec::new(), most: usize::try_from(memory).unwrap_or(usize::MAX) / row }
     }
 
     /// Appends a row; returns `None` if it does not fit.
-    fn with(mut self, x: &[f64], sides: &[f64]) -> Option<Self> {
+    fn with(mut self, x: &[f64], aux: &[f64]) -> Option<Self> {
         match &mut self.x {
             Features::Single(held) => extend(held, x.iter().map(|&x| x as f32), self.most)?,
             Features::Double(held) => extend(held, x.iter().copied(), self.most)?,
         }
-        extend(&mut self.sides, sides.iter().copied(), self.most)?;
+        extend(&mut self.aux, aux.iter().copied(), self.most)?;
         Some(self)
     }
 
@@ -240,7 +240,7 @@ impl HeldRows {
         &self,
         first: usize,
         (features, x): (usize, &mut [f64]),
-        (side, sides): (usize, &mut [f64]),
+        (aux_columns, aux): (usize, &mut [f64]),
     ) {
         let from = first * features;
         match &self.x {
@@ -249,7 +249,7 @@ impl HeldRows {
             }
             Features::Double(held) => x.copy_from_slice(&held[from..][..x.len()]),
         }
-        sides.copy_from_slice(&self.sides[first * side..][..sides.len()]);
+        aux.copy_from_slice(&self.aux[first * aux_columns..][..aux.len()]);
     }
 }
 
@@ -314,14 +314,14 @@ impl Cursor {
     fn read(
         &mut self,
         (features, x): (usize, &mut [f64]),
-        (side, sides): (usize, &mut [f64]),
+        (aux_columns, aux): (usize, &mut [f64]),
     ) -> Result<(), DataError> {
-        let mut sides = sides.chunks_mut(side.max(1));
+        let mut aux = aux.chunks_mut(aux_columns.max(1));
         for x in x.chunks_mut(features) {
             self.advance()?;
-            let (from_x, from_sides) = self.cells.split_at(features);
+            let (from_x, from_aux) = self.cells.split_at(features);
             x.copy_from_slice(from_x);
-            sides.next().into_iter().for_each(|sides| sides.copy_from_slice(from_sides));
+            aux.next().into_iter().for_each(|aux| aux.copy_from_slice(from_aux));
         }
         Ok(())
     }

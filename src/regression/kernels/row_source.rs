@@ -34,7 +34,7 @@ struct Virtual {
     targets: ComputePipeline,
     layout: BindGroupLayout,
     /// Of one segment.
-    sides: Buffer,
+    aux: Buffer,
     max_groups: u32,
 }
 
@@ -78,9 +78,9 @@ impl RowSource {
         rows: u64,
     ) -> Result<Self, Error> {
         same("features of the synthetic problem", problem.features(), shape.features)?;
-        same("targets of the synthetic problem", problem.targets(), shape.side)?;
+        same("targets of the synthetic problem", problem.targets(), shape.aux_columns)?;
         let limits = Limits::of(device);
-        let bytes = shape.segment_rows().min(rows.max(1)) * u64::from(shape.side) * 4;
+        let bytes = shape.segment_rows().min(rows.max(1)) * u64::from(shape.aux_columns) * 4;
         let (limit, hint) = ("max_storage_buffer_binding_size", " for the targets of a segment");
         check_limit(limit, limits.max_binding, bytes, hint)?;
         let generator = Generator::new(device, problem)?;
@@ -91,14 +91,14 @@ impl RowSource {
         let mut constants = generator.target_constants();
         constants.push(("SHUFFLED", 1.0));
         let targets = pipeline_over(device, &module, "main", &layouts, &constants);
-        let sides = device.create_buffer(&wgpu::BufferDescriptor {
+        let aux = device.create_buffer(&wgpu::BufferDescriptor {
             label: Some("targets of a segment"),
             size: bytes,
             usage: BufferUsages::STORAGE,
             mapped_at_creation: false,
         });
         let max_groups = limits.max_groups;
-        let source = Box::new(Virtual { generator, targets, layout, sides, max_groups });
+        let source = Box::new(Virtual { generator, targets, layout, aux, max_groups });
         Ok(RowSource { shape, rows, source: Source::Virtual(source) })
     }
 
@@ -111,7 +111,7 @@ impl RowSource {
     pub(crate) fn check(&self, model: &Model) -> Result<GradientLayout, Error> {
         let shape = GradientLayout::new(model)?;
         same("features of the model", shape.features, self.shape.features)?;
-        same("what lies beside the model's rows", shape.side, self.shape.side)?;
+        same("what lies beside the model's rows", shape.aux_columns, self.shape.aux_columns)?;
         Ok(shape)
     }
 
@@ -131,9 +131,9 @@ impl RowSource {
     pub(crate) fn buffers(&self) -> Vec<(Option<&Buffer>, &Buffer)> {
         match &self.source {
             Source::Stored(samples) => {
-                samples.chunks().iter().map(|chunk| (Some(&chunk.x), &chunk.sides)).collect()
+                samples.chunks().iter().map(|chunk| (Some(&chunk.x), &chunk.aux)).collect()
             }
-            Source::Virtual(rows) => vec![(None, &rows.sides)],
+            Source::Virtual(rows) => vec![(None, &rows.aux)],
         }
     }
 
@@ -152,7 +152,7 @@ impl RowSource {
         segment: wgpu::BindingResource,
     ) -> Option<BindGroup> {
         let Source::Virtual(rows) = &self.source else { return None };
-        let resources = vec![segment, rows.sides.as_entire_binding()];
+        let resources = vec![segment, rows.aux.as_entire_binding()];
         Some(group(device, "targets of a segment", &rows.layout, resources))
     }
 

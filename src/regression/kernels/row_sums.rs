@@ -120,10 +120,10 @@ impl RowSums {
         uses.extend(rows.is_stored().then_some((1, Read)));
         uses.extend(two.then_some((5, Write)));
         let layout = layout_of(device, "gradient", &uses);
-        let bindings = rows.buffers().into_iter().map(|(x, sides)| {
+        let bindings = rows.buffers().into_iter().map(|(x, aux)| {
             let mut resources = vec![
                 (0, batches.binding()),
-                (2, sides.as_entire_binding()),
+                (2, aux.as_entire_binding()),
                 (3, params.whole_binding()),
                 (4, partials.as_entire_binding()),
             ];
@@ -253,7 +253,7 @@ pub fn constants(shape: &GradientLayout, model: &Model, purpose: Purpose) -> Vec
         ("STRIDE", shape.stride.into()),
         ("OUTPUTS", shape.outputs.into()),
         ("INTERCEPTS", shape.intercepts.into()),
-        ("SIDE", shape.side.into()),
+        ("AUX_COLUMNS", shape.aux_columns.into()),
         ("WEIGHTED", f64::from(u8::from(model.weighted))),
         ("WEIGHT_AT", at(model.weight_at())),
         ("OFFSET", f64::from(u8::from(model.offset))),

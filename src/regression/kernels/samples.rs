@@ -19,8 +19,8 @@ pub struct Chunk {
     /// Rows of [`GradientLayout::stride`] f32, padded to a whole vec4 at the end; usages `STORAGE`, `COPY_DST` and
     /// `COPY_SRC`.
     pub x: Buffer,
-    /// The auxiliary columns of each row: [`Model::side`](crate::Model::side) f32.
-    pub sides: Buffer,
+    /// The auxiliary columns of each row: [`Model::aux_columns`](crate::Model::aux_columns) f32.
+    pub aux: Buffer,
     /// The first row's number in the data set.
     pub first_row: u64,
     /// How many rows there are.
@@ -89,14 +89,14 @@ impl DeviceDataset {
         let layout = Layout::new(&device.limits(), shape, (rows, batch), max_buffer, resident)?;
         let mut chunks: Vec<Chunk> = Vec::with_capacity(layout.cuts.len());
         for (i, &(first_row, rows)) in layout.cuts.iter().enumerate() {
-            let (x, sides) = match chunks.get(i.wrapping_sub(resident)) {
-                Some(Chunk { x, sides, .. }) => (x.clone(), sides.clone()),
+            let (x, aux) = match chunks.get(i.wrapping_sub(resident)) {
+                Some(Chunk { x, aux, .. }) => (x.clone(), aux.clone()),
                 None => {
-                    let (x, sides) = layout.buffers(i);
-                    (storage(device, "features", x), storage(device, "targets", sides))
+                    let (x, aux) = layout.buffers(i);
+                    (storage(device, "features", x), storage(device, "targets", aux))
                 }
             };
-            chunks.push(Chunk { x, sides, first_row, rows });
+            chunks.push(Chunk { x, aux, first_row, rows });
         }
         Ok(DeviceDataset { shape, chunks, rows })
     }
@@ -116,18 +116,18 @@ impl DeviceDataset {
         &self.chunks
     }
 
-    /// Writes all rows: `x` row-major without padding, `sides` the auxiliary columns of each. It submits
+    /// Writes all rows: `x` row-major without padding, `aux` the auxiliary columns of each. It submits
     /// nothing; the queue copies them before its next submission.
     ///
     /// # Errors
-    /// [`Error::Length`] if `x` or `sides` is not as long as the data set.
-    pub fn write(&self, queue: &Queue, x: &[f32], sides: &[f32]) -> Result<(), Error> {
-        self.check_lengths(self.rows, x, sides)?;
-        let (features, side) = (self.shape.features as usize, self.shape.side as usize);
+    /// [`Error::Length`] if `x` or `aux` is not as long as the data set.
+    pub fn write(&self, queue: &Queue, x: &[f32], aux: &[f32]) -> Result<(), Error> {
+        self.check_lengths(self.rows, x, aux)?;
+        let (features, aux_columns) = (self.shape.features as usize, self.shape.aux_columns as usize);
         for (i, chunk) in self.chunks.iter().enumerate() {
             let (first, rows) = (chunk.first_row as usize, chunk.rows as usize);
-            let (x, sides) = (&x[first * features..], &sides[first * side..]);
-            self.write_part(queue, i, 0, &x[..rows * features], &sides[..rows * side])?;
+            let (x, aux) = (&x[first * features..], &aux[first * aux_columns..]);
+            self.write_part(queue, i, 0, &x[..rows * features], &aux[..rows * aux_columns])?;
         }
         Ok(())
     }
@@ -135,7 +135,7 @@ impl DeviceDataset {
     /// Writes some rows of one chunk, from its `first_row` on.
     ///
     /// # Errors
-    /// [`Error::Length`] if `x` and `sides` are not of the same rows, or reach past the chunk;
+    /// [`Error::Length`] if `x` and `aux` are not of the same rows, or reach past the chunk;
     /// [`Error::Index`] for a chunk that does not exist.
     pub fn write_part(
         &self,
@@ -143,15 +143,15 @@ impl DeviceDataset {
         chunk: usize,
         first_row: u32,
         x: &[f32],
-        sides: &[f32],
+        aux: &[f32],
     ) -> Result<(), Error> {
         let (what, count) = ("chunk", self.chunks.len());
         let chunk = self.chunks.get(chunk).ok_or(Error::Index { what, index: chunk, count })?;
-        let (features, side) = (self.shape.features as usize, self.shape.side as usize);
-        let rows = (sides.len() / side) as u64;
-        self.check_lengths(rows.min(u64::from(chunk.rows.saturating_sub(first_row))), x, sides)?;
+        let (features, aux_columns) = (self.shape.features as usize, self.shape.aux_columns as usize);
+        let rows = (aux.len() / aux_columns) as u64;
+        self.check_lengths(rows.min(u64::from(chunk.rows.saturating_sub(first_row))), x, aux)?;
         let at = |bytes: u64| u64::from(first_row) * bytes;
-        queue.write_buffer(&chunk.sides, at(side as u64 * 4), bytemuck::cast_slice(sides));
+        queue.write_buffer(&chunk.aux, at(aux_columns as u64 * 4), bytemuck::cast_slice(aux));
         let row_bytes = self.shape.row_bytes();
         let stride = self.shape.stride as usize;
         if stride == features {
@@ -170,13 +170,13 @@ impl DeviceDataset {
         Ok(())
     }
 
-    fn check_lengths(&self, rows: u64, x: &[f32], sides: &[f32]) -> Result<(), Error> {
+    fn check_lengths(&self, rows: u64, x: &[f32], aux: &[f32]) -> Result<(), Error> {
         let length = |what: &str, actual: usize, width: u32| {
             let (what, actual, expected) = (what.into(), actual as u64, rows * u64::from(width));
             if actual == expected { Ok(()) } else { Err(Error::Length { what, actual, expected }) }
         };
         length("x", x.len(), self.shape.features)?;
-        length("what lies beside x", sides.len(), self.shape.side)
+        length("what lies beside x", aux.len(), self.shape.aux_columns)
     }
 
     /// The rows from `first` on, cut where chunks end: chunk, first row within it, and number of rows.
@@ -214,17 +214,17 @@ impl Layout {
         let max_buffer = max_buffer.min(Limits::from(limits).max_binding);
         let hint = " for one row of features";
         check_limit("max_storage_buffer_binding_size", max_buffer, shape.x_bytes(1), hint)?;
-        let side = u64::from(shape.side) * 4;
+        let aux_columns = u64::from(shape.aux_columns) * 4;
         let hint = " for what lies beside one row of features";
-        check_limit("max_storage_buffer_binding_size", max_buffer, side, hint)?;
+        check_limit("max_storage_buffer_binding_size", max_buffer, aux_columns, hint)?;
         let bytes = u128::from(shape.row_bytes()) * u128::from(rows);
         if bytes > MAX_BYTES {
             let reason = format!("{rows} rows need {:.0} GB", bytes as f64 / 1e9);
             return Err(Error::OutOfMemory { what: "the rows on the device", reason });
         }
         // The padding of the last vec4 must fit too.
-        let most =
-            (max_buffer / shape.row_bytes().max(side)).min(max_buffer / 16 * 16 / shape.row_bytes());
+        let most = (max_buffer / shape.row_bytes().max(aux_columns))
+            .min(max_buffer / 16 * 16 / shape.row_bytes());
         Ok(Layout { shape, cuts: chunk_rows(most, rows, batch, shape.segment_rows()), resident })
     }
 
@@ -234,13 +234,13 @@ impl Layout {
             true => self.cuts.iter().map(|&(_, rows)| rows).max().unwrap_or(0),
             false => self.cuts[chunk].1,
         };
-        (self.shape.x_bytes(rows.into()), u64::from(rows) * u64::from(self.shape.side) * 4)
+        (self.shape.x_bytes(rows.into()), u64::from(rows) * u64::from(self.shape.aux_columns) * 4)
     }
 
     /// Bytes of all buffers.
     pub fn bytes(&self) -> u64 {
         let buffers = (0..self.cuts.len().min(self.resident)).map(|chunk| self.buffers(chunk));
-        buffers.map(|(x, sides)| x + sides).sum()
+        buffers.map(|(x, aux)| x + aux).sum()
     }
 }
 

@@ -245,7 +245,7 @@ impl PreparedBatches {
     /// Bytes that the kernels read and write for a segment of `rows` rows, approximately, with its sums.
     fn bytes(&self, rows: u32) -> u64 {
         let shape = &self.shape;
-        let row_bytes = u64::from(shape.passes()) * shape.row_bytes() + 4 * u64::from(shape.side);
+        let row_bytes = u64::from(shape.passes()) * shape.row_bytes() + 4 * u64::from(shape.aux_columns);
         let sums = 2 * u64::from(shape.groups(rows)) + 4;
         u64::from(rows) * row_bytes + sums * u64::from(shape.partial_vectors(self.purpose.metrics)) * 16
     }

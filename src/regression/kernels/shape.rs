@@ -50,7 +50,7 @@ pub struct GradientLayout {
     /// vec4 of the intercepts, after all weights.
     pub intercepts: u32,
     /// Auxiliary columns.
-    pub side: u32,
+    pub aux_columns: u32,
     /// The share of each thread in the rows.
     pub sums: Reduction,
 }
@@ -108,8 +108,8 @@ impl GradientLayout {
         let padded = u64::from(vectors) * 4;
         let packed = 20 * padded > 21 * u64::from(features);
         let stride = if packed { features } else { padded as u32 };
-        let side = model.side() as u32;
-        Ok(GradientLayout { features, outputs, vectors, stride, intercepts, side, sums })
+        let aux_columns = model.aux_columns() as u32;
+        Ok(GradientLayout { features, outputs, vectors, stride, intercepts, aux_columns, sums })
     }
 
     /// How often X is read for a gradient.
@@ -174,7 +174,7 @@ impl GradientLayout {
     pub fn segment_rows(&self) -> u64 {
         // Scores and auxiliary columns are in a binding too.
         let scores = if self.sums == Reduction::TwoPasses { self.outputs } else { 0 };
-        let bytes = self.row_bytes().max(u64::from(scores.max(self.side)) * 4);
+        let bytes = self.row_bytes().max(u64::from(scores.max(self.aux_columns)) * 4);
         (SEGMENT_BYTES / bytes).min(SEGMENT_PRODUCTS / self.products()).clamp(1, SEGMENT_ROWS)
     }
 

@@ -156,7 +156,7 @@ impl SmallBatchKernel {
         };
         let tables = Tables::new(device, &rules, room)?;
         let data_layout = layout_of(device, "rows", &[(1, BufferAccess::Read), (2, BufferAccess::Read)]);
-        let data = [(1, chunk.x.as_entire_binding()), (2, chunk.sides.as_entire_binding())];
+        let data = [(1, chunk.x.as_entire_binding()), (2, chunk.aux.as_entire_binding())];
         let data_bindings = group_of(device, "rows", &data_layout, data);
         let tables_layout = Tables::layout(device);
         let bindings = tables.bindings(device, &tables_layout, params);

@@ -221,7 +221,7 @@ impl SyntheticRows {
         for chunk in chunks {
             let rows = u64::from(chunk.rows);
             check_length("features of a chunk", &chunk.x, shape.x_bytes(rows) / 4)?;
-            check_length("targets of a chunk", &chunk.sides, rows * targets_width)?;
+            check_length("targets of a chunk", &chunk.aux, rows * targets_width)?;
         }
         let numbers = u64::from(shape.stride);
         let products = numbers * u64::from(problem.outputs());
@@ -255,7 +255,7 @@ impl SyntheticRows {
             let targets_grid = generator.target_grid(rows as u32, max_groups);
             [
                 dispatch(&features, &chunk.x, shape.row_bytes(), features_grid),
-                dispatch(&targets, &chunk.sides, targets_width * 4, targets_grid),
+                dispatch(&targets, &chunk.aux, targets_width * 4, targets_grid),
             ]
         };
         let parts = places.into_iter().enumerate().map(part).collect();

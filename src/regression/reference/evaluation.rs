@@ -1,6 +1,6 @@
 //! Evaluation of a model on rows: the definition of the kernels' metrics.
 
-use super::gradient::{Rows, Side, class, score};
+use super::gradient::{AuxRow, Rows, class, score};
 use super::loss;
 use crate::cpu::Real;
 use crate::{Evaluation, Loss, Model};
@@ -14,21 +14,21 @@ pub fn evaluate<R: Real>(model: &Model, rows: Rows<R>, params: &[R], shift: f64)
     let mut scores = vec![R::zero(); model.outputs];
     for i in 0..rows.len(model) {
         let x = &rows.x[i * model.features..][..model.features];
-        let side = Side::of(model, &rows, i);
-        let weight = side.weight.map_or(1.0, Real::f64);
+        let aux_row = AuxRow::of(model, &rows, i);
+        let weight = aux_row.weight.map_or(1.0, Real::f64);
         for (k, z) in scores.iter_mut().enumerate() {
-            *z = score(model, x, params, k) + side.offset;
+            *z = score(model, x, params, k) + aux_row.offset;
         }
         sums.weight += weight;
         if let Loss::Softmax { .. } = model.loss {
-            let own = class(model, side.targets[0]);
+            let own = class(model, aux_row.targets[0]);
             // The first maximum, as on the device.
             let largest = (1..scores.len()).fold(0, |a, b| if scores[b] > scores[a] { b } else { a });
             sums.correct += if largest == own { weight } else { 0.0 };
-            sums.loss += weight * loss::row(&model.loss, &mut scores, side.targets, |_| own).f64();
+            sums.loss += weight * loss::row(&model.loss, &mut scores, aux_row.targets, |_| own).f64();
             continue;
         }
-        for ((&z, &y), output) in scores.iter().zip(side.targets).zip(&mut sums.outputs) {
+        for ((&z, &y), output) in scores.iter().zip(aux_row.targets).zip(&mut sums.outputs) {
             let correct = loss::is_correct(&model.loss, z, y);
             sums.correct += if correct { weight / model.outputs as f64 } else { 0.0 };
             // In f64: for large counts the deviance is a small difference of two losses.

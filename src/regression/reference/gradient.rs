@@ -24,25 +24,25 @@ pub(super) const LANES: usize = 16;
 pub struct Rows<'a, R> {
     /// Features, rows × features, row-major.
     pub x: &'a [R],
-    /// Auxiliary columns, rows × [`Model::side`], row-major: targets, sample weight, offset.
-    pub sides: &'a [R],
+    /// Auxiliary columns, rows × [`Model::aux_columns`], row-major: targets, sample weight, offset.
+    pub aux: &'a [R],
 }
 
 impl<'a, R: Real> Rows<'a, R> {
     /// The number of rows.
     pub fn len(&self, model: &Model) -> usize {
-        self.sides.len() / model.side()
+        self.aux.len() / model.aux_columns()
     }
 
     /// Whether there are no rows.
     pub fn is_empty(&self) -> bool {
-        self.sides.is_empty()
+        self.aux.is_empty()
     }
 
     /// The rows `first .. first + rows`.
     pub fn part(&self, model: &Model, first: usize, rows: usize) -> Rows<'a, R> {
         let of = |all: &'a [R], width: usize| &all[first * width..][..rows * width];
-        Rows { x: of(self.x, model.features), sides: of(self.sides, model.side()) }
+        Rows { x: of(self.x, model.features), aux: of(self.aux, model.aux_columns()) }
     }
 
     /// Splits the rows into slices of [`SLICE`].
@@ -167,11 +167,11 @@ impl<R: Real> BatchSums<R> {
         let model = &self.model;
         assert_eq!(params.len(), model.params(), "one parameter per weight and intercept");
         let len = rows.len(model);
-        let lengths = (rows.x.len(), rows.sides.len());
+        let lengths = (rows.x.len(), rows.aux.len());
         assert_eq!(
             lengths,
-            (len * model.features, len * model.side()),
-            "x and sides have the same number of rows"
+            (len * model.features, len * model.aux_columns()),
+            "x and aux have the same number of rows"
         );
         vec![R::zero(); self.sums.len() * len.div_ceil(BLOCK)]
     }
@@ -228,20 +228,20 @@ pub(crate) fn class<R: Real>(model: &Model, y: R) -> usize {
 
 /// The auxiliary columns of a row.
 #[derive(Clone, Copy)]
-pub(super) struct Side<'a, R> {
+pub(super) struct AuxRow<'a, R> {
     pub targets: &'a [R],
     pub weight: Option<R>,
     pub offset: R,
 }
 
-impl<'a, R: Real> Side<'a, R> {
+impl<'a, R: Real> AuxRow<'a, R> {
     #[inline(always)]
     pub fn of(model: &Model, rows: &Rows<'a, R>, row: usize) -> Self {
-        let side = &rows.sides[row * model.side()..][..model.side()];
-        Side {
-            targets: &side[..model.targets()],
-            weight: model.weight_at().map(|at| side[at]),
-            offset: model.offset_at().map_or(R::zero(), |at| side[at]),
+        let aux_row = &rows.aux[row * model.aux_columns()..][..model.aux_columns()];
+        AuxRow {
+            targets: &aux_row[..model.targets()],
+            weight: model.weight_at().map(|at| aux_row[at]),
+            offset: model.offset_at().map_or(R::zero(), |at| aux_row[at]),
         }
     }
 
@@ -298,7 +298,7 @@ pub(super) fn add_block<R: Real>(model: &Model, rows: Rows<R>, params: &[R], sum
                 *z = dot(x, &weights[k * x.len()..][..x.len()]);
             }
             z.iter_mut().zip(intercepts).for_each(|(z, &b)| *z += b);
-            Side::of(model, &rows, i).all(model, &mut z, totals);
+            AuxRow::of(model, &rows, i).all(model, &mut z, totals);
             for (k, &z) in z.iter().enumerate() {
                 let columns = &mut columns[k * x.len()..][..x.len()];
                 columns.iter_mut().zip(x).for_each(|(sum, &x)| *sum += x * z);
@@ -310,7 +310,7 @@ pub(super) fn add_block<R: Real>(model: &Model, rows: Rows<R>, params: &[R], sum
     // Each row is read from memory once: for its score, then from the cache for the gradient.
     let mut one = |i: usize| {
         let z = dot(row(i), weights) + intercept;
-        Side::of(model, &rows, i).one(&model.loss, z, totals)
+        AuxRow::of(model, &rows, i).one(&model.loss, z, totals)
     };
     let whole = len / GROUP * GROUP;
     for first in (0..whole).step_by(GROUP) {
@@ -384,20 +384,20 @@ mod tests {
         ((i * 37 % 19) as f64 - 9.0) / 7.0
     }
 
-    fn sides(model: &Model, rows: usize) -> Vec<f64> {
-        let side = |i: usize| {
+    fn aux(model: &Model, rows: usize) -> Vec<f64> {
+        let aux_row = |i: usize| {
             let target = |k: usize| match model.loss {
                 Loss::Logistic | Loss::SquaredHinge => (i % 2) as f64,
                 Loss::Poisson => (i * i % 5) as f64,
                 Loss::Softmax { classes } => (i % classes as usize) as f64,
                 _ => value(i * 3 + 1 + k * 5),
             };
-            let mut side: Vec<f64> = (0..model.targets()).map(target).collect();
-            side.extend(model.weighted.then_some((i % 4) as f64));
-            side.extend(model.offset.then_some(value(i * 11)));
-            side
+            let mut aux_row: Vec<f64> = (0..model.targets()).map(target).collect();
+            aux_row.extend(model.weighted.then_some((i % 4) as f64));
+            aux_row.extend(model.offset.then_some(value(i * 11)));
+            aux_row
         };
-        (0..rows).flat_map(side).collect()
+        (0..rows).flat_map(aux_row).collect()
     }
 
     #[test]
@@ -405,8 +405,8 @@ mod tests {
         for model in models() {
             let n = 23;
             let x: Vec<f64> = (0..n * 5).map(value).collect();
-            let sides = sides(&model, n);
-            let rows = Rows { x: &x, sides: &sides };
+            let aux = aux(&model, n);
+            let rows = Rows { x: &x, aux: &aux };
             let params: Vec<f64> = (0..model.params()).map(|i| value(i * 5 + 2) * 0.61).collect();
             let mut grads = vec![0.0; params.len()];
             gradient(&model, rows, &params, &mut grads);
@@ -428,8 +428,8 @@ mod tests {
     fn weights_are_repetitions() {
         let model = Model { weighted: true, ..Model::new(2, Loss::Logistic) };
         let x = [1.0, 2.0, -1.0, 0.5, 3.0, 3.0];
-        let weighted = Rows { x: &x, sides: &[1.0, 2.0, 0.0, 1.0, 1.0, 0.0] };
-        let repeated = Rows { x: &[1.0, 2.0, 1.0, 2.0, -1.0, 0.5], sides: &[1.0, 1.0, 0.0] };
+        let weighted = Rows { x: &x, aux: &[1.0, 2.0, 0.0, 1.0, 1.0, 0.0] };
+        let repeated = Rows { x: &[1.0, 2.0, 1.0, 2.0, -1.0, 0.5], aux: &[1.0, 1.0, 0.0] };
         let params = [0.25, -0.5, 0.125];
         let (mut a, mut b) = ([0.0f64; 3], [0.0f64; 3]);
         let loss: f64 = gradient(&model, weighted, &params, &mut a);
@@ -446,7 +446,7 @@ mod tests {
                 for y in [0.0, 1.0] {
                     let params: Vec<f32> = (0..model.params()).map(|i| z * (i % 2) as f32).collect();
                     let mut grads = vec![0.0; params.len()];
-                    let rows = Rows { x: &[1.0], sides: &[y] };
+                    let rows = Rows { x: &[1.0], aux: &[y] };
                     let cost = gradient(&model, rows, &params, &mut grads);
                     assert!(cost.is_finite() && grads.iter().all(|g| g.is_finite()), "{loss:?} {z} {y}");
                 }
@@ -463,12 +463,12 @@ mod tests {
     #[test]
     fn a_batch_may_be_empty_or_have_no_features() {
         let mut grads = [7.0, 7.0];
-        let empty = Rows { x: &[], sides: &[] };
+        let empty = Rows { x: &[], aux: &[] };
         assert_eq!(gradient(&Model::new(1, Loss::Mse), empty, &[1.0, 2.0], &mut grads), 0.0);
         assert_eq!(grads, [0.0, 0.0]);
         let mut grads = [7.0];
-        let sides = vec![1.0; BLOCK + 1];
-        let rows = Rows { x: &[], sides: &sides };
+        let aux = vec![1.0; BLOCK + 1];
+        let rows = Rows { x: &[], aux: &aux };
         assert_eq!(gradient(&Model::new(0, Loss::Mse), rows, &[3.0], &mut grads), 4.0);
         assert_eq!(grads, [4.0]);
     }

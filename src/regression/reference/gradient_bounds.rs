@@ -50,14 +50,14 @@ impl Column {
 /// The scores of a row with bounds; `dot_depth` is the longest chain of additions of a score.
 pub(crate) fn score(
     model: &Model,
-    (x, side): (&[f32], &[f32]),
+    (x, aux_row): (&[f32], &[f32]),
     params: &[f32],
     dot_depth: u32,
     scores: &mut [Bounded],
 ) {
     let (weights, intercepts) = params.split_at(model.weights());
     let dot_error = of_sum(dot_depth + 1);
-    let offset = model.offset_at().map_or(0.0, |at| f64::from(side[at]));
+    let offset = model.offset_at().map_or(0.0, |at| f64::from(aux_row[at]));
     for (k, score) in scores.iter_mut().enumerate() {
         let intercept = intercepts.get(k).map_or(0.0, |&b| f64::from(b));
         let (mut value, mut size) = (intercept + offset, intercept.abs() + offset.abs());
@@ -85,17 +85,17 @@ impl BoundedSums {
     /// The sums for the f32 rows and parameters of a device; `dot_depth` is the longest chain of additions of a score.
     pub fn of(model: &Model, rows: Rows<f32>, params: &[f32], dot_depth: u32) -> Self {
         let mut sums = Self::zero(model);
-        let (features, side) = (model.features, model.side());
+        let (features, aux_columns) = (model.features, model.aux_columns());
         let mut scores = vec![Bounded::default(); model.outputs];
-        for (i, side) in rows.sides.chunks(side).enumerate() {
+        for (i, aux_row) in rows.aux.chunks(aux_columns).enumerate() {
             let x = &rows.x[i * features..][..features];
-            score(model, (x, side), params, dot_depth, &mut scores);
+            score(model, (x, aux_row), params, dot_depth, &mut scores);
             let targets: Vec<Bounded> =
-                side[..model.targets()].iter().map(|&y| Bounded::exactly(y)).collect();
+                aux_row[..model.targets()].iter().map(|&y| Bounded::exactly(y)).collect();
             let class = |y: Bounded| class(model, y.value);
             let mut cost = loss::row(&model.loss, &mut scores, &targets, class);
             if let Some(at) = model.weight_at() {
-                let weight = Bounded::exactly(side[at]);
+                let weight = Bounded::exactly(aux_row[at]);
                 scores.iter_mut().for_each(|score| *score = *score * weight);
                 cost = cost * weight;
                 sums.weight += weight.value;

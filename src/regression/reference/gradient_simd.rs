@@ -1,7 +1,7 @@
 //! [`gradient::add_block`] in f32 with explicit SIMD and the same operations. Compilers vectorize the plain loops with
 //! gathers across rows, at a quarter of the speed.
 
-use super::gradient::{self, GROUP, LANES, Rows, Side};
+use super::gradient::{self, AuxRow, GROUP, LANES, Rows};
 use super::loss;
 use crate::Model;
 use crate::cpu::prefetch::prefetch;
@@ -52,7 +52,7 @@ impl AddBlock<'_> {
                     *z = dot::<S, N>(simd, x, &weights[k * features..][..features]);
                 }
                 z.iter_mut().zip(intercepts).for_each(|(z, &b)| *z += b);
-                Side::of(model, rows, i).all(model, &mut z, totals);
+                AuxRow::of(model, rows, i).all(model, &mut z, totals);
                 for (k, &z) in z.iter().enumerate() {
                     add_rows::<S, 1>(simd, [x], [z], &mut columns[k * features..][..features]);
                 }
@@ -72,7 +72,7 @@ impl AddBlock<'_> {
                 z[k] = dot::<S, N>(simd, x[k], weights) + intercept;
             }
             if plain {
-                let points = loss::points(&model.loss, z, &rows.sides[first..first + GROUP]);
+                let points = loss::points(&model.loss, z, &rows.aux[first..first + GROUP]);
                 for (z, point) in z.iter_mut().zip(points) {
                     sums[0] += point.gradient;
                     sums[1] += point.loss;
@@ -80,14 +80,14 @@ impl AddBlock<'_> {
                 }
             } else {
                 for (k, z) in z.iter_mut().enumerate() {
-                    *z = Side::of(model, rows, first + k).one(&model.loss, *z, &mut sums);
+                    *z = AuxRow::of(model, rows, first + k).one(&model.loss, *z, &mut sums);
                 }
             }
             add_rows::<S, GROUP>(simd, x, z, columns);
         }
         for i in whole..len {
             let z = dot::<S, N>(simd, row(i), weights) + intercept;
-            let z = Side::of(model, rows, i).one(&model.loss, z, &mut sums);
+            let z = AuxRow::of(model, rows, i).one(&model.loss, z, &mut sums);
             add_rows::<S, 1>(simd, [row(i)], [z], columns);
         }
         totals.iter_mut().zip(sums).for_each(|(total, sum)| *total += sum);

@@ -96,23 +96,23 @@ struct Extremes {
 
 impl Extremes {
     fn of(problem: &Problem, rows: u64) -> Result<Self, ProblemError> {
-        let (features, side) = (problem.features, problem.side());
+        let (features, aux_columns) = (problem.features, problem.aux_columns());
         let rows = rows.min(MOST / features as u64).max(1);
         let mut found =
             Extremes { features: vec![(0.0, 0.0); features], target: 0.0, offset: 0.0, weight: 0.0 };
         let part = (TOGETHER / features as u64).max(1);
         for first in (0..rows).step_by(part as usize) {
             let many = part.min(rows - first) as usize;
-            let (mut x, mut sides) = (vec![0.0f64; many * features], vec![0.0; many * side]);
-            problem.fill(first, &mut x, &mut sides)?;
+            let (mut x, mut aux) = (vec![0.0f64; many * features], vec![0.0; many * aux_columns]);
+            problem.fill(first, &mut x, &mut aux)?;
             for row in x.chunks(features) {
                 for ((largest, square), x) in found.features.iter_mut().zip(row) {
                     *largest = largest.max(x.abs());
                     *square += x * x / rows as f64;
                 }
             }
-            for side in sides.chunks(side) {
-                let (targets, rest) = side.split_at(problem.targets);
+            for aux_row in aux.chunks(aux_columns) {
+                let (targets, rest) = aux_row.split_at(problem.targets);
                 found.target = targets.iter().fold(found.target, |largest, y| largest.max(y.abs()));
                 let (weight, offset) = rest.split_at(usize::from(problem.weighted));
                 found.weight = weight.first().map_or(1.0, |weight| found.weight.max(*weight));

@@ -69,7 +69,7 @@ impl Cut {
 
     /// Bytes of the larger buffer of a chunk of `rows` rows.
     pub fn bytes_of(shape: &GradientLayout, rows: u64) -> u64 {
-        shape.x_bytes(rows).max(rows * u64::from(shape.side) * 4)
+        shape.x_bytes(rows).max(rows * u64::from(shape.aux_columns) * 4)
     }
 }
 
@@ -91,7 +91,7 @@ struct Stream {
     /// The last submission that reads each of them.
     last: [Option<SubmissionIndex>; 2],
     x: Vec<f32>,
-    sides: Vec<f32>,
+    aux: Vec<f32>,
     times: StreamTimes,
 }
 
@@ -181,14 +181,14 @@ impl GpuData {
             return Ok(work.finish()?);
         }
         let shape = samples.shape();
-        let row_bytes = shape.row_bytes() + u64::from(shape.side) * 4;
+        let row_bytes = shape.row_bytes() + u64::from(shape.aux_columns) * 4;
         let most = (UPLOAD / row_bytes).max(1);
         for (i, chunk) in samples.chunks().iter().enumerate() {
             for at in (0..chunk.rows).step_by(most as usize) {
                 let rows = most.min((chunk.rows - at).into());
-                let (x, sides) =
+                let (x, aux) =
                     self.problem.rows_of(&Batch::new(chunk.first_row + u64::from(at), rows))?;
-                samples.write_part(&self.gpu.queue, i, at, &x, &sides)?;
+                samples.write_part(&self.gpu.queue, i, at, &x, &aux)?;
                 // The queue copies before the next submission.
                 work.copying(rows * row_bytes)?;
                 work.submit()?;
@@ -247,7 +247,7 @@ impl Stream {
             held: [None; 2],
             last: [None, None],
             x: Vec::new(),
-            sides: Vec::new(),
+            aux: Vec::new(),
             times: StreamTimes::default(),
         }
     }
@@ -270,8 +270,8 @@ impl Stream {
         self.last[other] = Some(work.submit()?);
         let started = Instant::now();
         self.x.resize(rows * shape.features as usize, 0.0);
-        self.sides.resize(rows * shape.side as usize, 0.0);
-        data.problem.fill(first, &mut self.x, &mut self.sides)?;
+        self.aux.resize(rows * shape.aux_columns as usize, 0.0);
+        data.problem.fill(first, &mut self.x, &mut self.aux)?;
         let filled = Instant::now();
         // Rows are staged on the host: not more than two chunks at a time.
         if let Some(index) = self.last[place].take() {
@@ -280,18 +280,18 @@ impl Stream {
         let free = Instant::now();
         // Whether the device still computes tells whether it was kept waiting.
         let idle = data.gpu.poll(PollType::Poll)?.is_some_and(|status| status.is_queue_empty());
-        let (features, side) = (shape.features as usize, shape.side as usize);
-        let row_bytes = shape.row_bytes() + u64::from(shape.side) * 4;
+        let (features, aux_columns) = (shape.features as usize, shape.aux_columns as usize);
+        let row_bytes = shape.row_bytes() + u64::from(shape.aux_columns) * 4;
         let most = (CHUNK / row_bytes).max(1) as usize;
         data.gpu.allocate(UPLOADED, || {
-            let parts = self.x.chunks(most * features).zip(self.sides.chunks(most * side));
-            for (i, (x, sides)) in parts.enumerate() {
+            let parts = self.x.chunks(most * features).zip(self.aux.chunks(most * aux_columns));
+            for (i, (x, aux)) in parts.enumerate() {
                 if i > 0 {
                     // The part before, by itself; the last one goes ahead of the next work.
                     work.copying(most as u64 * row_bytes)?;
                     work.submit()?;
                 }
-                self.samples.write_part(&data.gpu.queue, chunk, (i * most) as u32, x, sides)?;
+                self.samples.write_part(&data.gpu.queue, chunk, (i * most) as u32, x, aux)?;
             }
             Ok::<_, Error>(())
         })?;
@@ -299,7 +299,7 @@ impl Stream {
         self.times.loading += loading;
         self.times.waiting += free - filled;
         self.times.exposed += if idle { loading } else { Duration::ZERO };
-        self.times.bytes += rows as u64 * (shape.row_bytes() + u64::from(shape.side) * 4);
+        self.times.bytes += rows as u64 * (shape.row_bytes() + u64::from(shape.aux_columns) * 4);
         self.held[place] = Some(chunk);
         Ok(())
     }

@@ -14,7 +14,7 @@ pub enum HostRows<'a, R> {
         /// The features, row-major.
         x: &'a [R],
         /// The auxiliary columns, row-major.
-        sides: &'a [R],
+        aux: &'a [R],
     },
     /// Rows are generated, or read from a file, whenever they are needed.
     OnDemand(&'a Problem),
@@ -24,13 +24,13 @@ pub enum HostRows<'a, R> {
 #[derive(Debug)]
 pub struct Gathered<R> {
     x: Vec<R>,
-    sides: Vec<R>,
+    aux: Vec<R>,
     window: Option<(Window, Vec<R>, Vec<R>)>,
 }
 
 impl<R: Real> Gathered<R> {
     pub fn new() -> Self {
-        Gathered { x: Vec::new(), sides: Vec::new(), window: None }
+        Gathered { x: Vec::new(), aux: Vec::new(), window: None }
     }
 
     /// The rows of a batch, in its order.
@@ -40,38 +40,38 @@ impl<R: Real> Gathered<R> {
         model: &Model,
         batch: &Batch,
     ) -> Result<Rows<'b, R>, ProblemError> {
-        let (features, side) = (model.features, model.side());
+        let (features, aux_columns) = (model.features, model.aux_columns());
         match (from, &batch.window) {
-            (HostRows::Resident { x, sides }, None) => {
-                let all = Rows { x, sides };
+            (HostRows::Resident { x, aux }, None) => {
+                let all = Rows { x, aux };
                 return Ok(all.part(model, batch.first as usize, batch.rows as usize));
             }
-            (HostRows::Resident { x, sides }, Some(_)) => {
-                self.gather(batch, 0, (x, features), (sides, side))
+            (HostRows::Resident { x, aux }, Some(_)) => {
+                self.gather(batch, 0, (x, features), (aux, aux_columns))
             }
             (HostRows::OnDemand(problem), None) => {
                 let rows = batch.rows as usize;
                 self.x.resize(rows * features, R::zero());
-                self.sides.resize(rows * side, R::zero());
-                problem.fill(batch.first, &mut self.x, &mut self.sides)?;
+                self.aux.resize(rows * aux_columns, R::zero());
+                problem.fill(batch.first, &mut self.x, &mut self.aux)?;
             }
             (HostRows::OnDemand(problem), Some(window)) => {
                 if self.window.as_ref().is_none_or(|(held, ..)| held != window) {
                     let all = Batch::new(window.first, window.rows.into());
-                    let (x, sides) = problem.rows_of(&all)?;
-                    self.window = Some((*window, x, sides));
+                    let (x, aux) = problem.rows_of(&all)?;
+                    self.window = Some((*window, x, aux));
                 }
-                let Some((window, x, sides)) = self.window.take() else { unreachable!("just made") };
-                self.gather(batch, window.first, (&x, features), (&sides, side));
-                self.window = Some((window, x, sides));
+                let Some((window, x, aux)) = self.window.take() else { unreachable!("just made") };
+                self.gather(batch, window.first, (&x, features), (&aux, aux_columns));
+                self.window = Some((window, x, aux));
             }
         }
-        Ok(Rows { x: &self.x, sides: &self.sides })
+        Ok(Rows { x: &self.x, aux: &self.aux })
     }
 
     /// Copies the rows of a batch from those that start at row `first`.
-    fn gather(&mut self, batch: &Batch, first: u64, x: (&[R], usize), sides: (&[R], usize)) {
-        for (to, (from, width)) in [(&mut self.x, x), (&mut self.sides, sides)] {
+    fn gather(&mut self, batch: &Batch, first: u64, x: (&[R], usize), aux: (&[R], usize)) {
+        for (to, (from, width)) in [(&mut self.x, x), (&mut self.aux, aux)] {
             to.clear();
             for i in 0..batch.rows {
                 to.extend_from_slice(&from[(batch.row(i) - first) as usize * width..][..width]);

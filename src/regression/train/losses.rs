@@ -17,12 +17,12 @@ const MEAN_ROWS: u64 = 4096;
 pub fn near_mean(problem: &Problem, first: u64, rows: u64) -> Result<f64, ProblemError> {
     let rows = rows.min(MEAN_ROWS);
     let part = (READ / problem.features.max(1) as u64).clamp(1, rows.max(1));
-    let has_weight = |side: &&[f32]| !problem.weighted || side[problem.targets] > 0.0;
+    let has_weight = |aux_row: &&[f32]| !problem.weighted || aux_row[problem.targets] > 0.0;
     let (mut sum, mut count) = (0.0, 0.0f64);
     for at in (0..rows).step_by(part as usize) {
-        let (_, sides) = problem.rows_of::<f32>(&Batch::new(first + at, part.min(rows - at)))?;
-        for side in sides.chunks(problem.side()).filter(has_weight) {
-            sum += f64::from(side[0]);
+        let (_, aux) = problem.rows_of::<f32>(&Batch::new(first + at, part.min(rows - at)))?;
+        for aux_row in aux.chunks(problem.aux_columns()).filter(has_weight) {
+            sum += f64::from(aux_row[0]);
             count += 1.0;
         }
     }

@@ -176,13 +176,13 @@ impl MemoryPlanner<'_> {
         let MemoryPlanner { problem, batches, .. } = *self;
         let shape = GradientLayout::new(&model)?;
         let (mut rows, mut host, mut cut) = (0, 0, None);
-        let row_bytes = shape.row_bytes() + 4 * u64::from(shape.side);
+        let row_bytes = shape.row_bytes() + 4 * u64::from(shape.aux_columns);
         // Files are read in f64.
         let read = if problem.generator().is_some() { 1 } else { 3 };
         match (placement, problem.generator()) {
             (Placement::Virtual, Some(generator)) => {
                 let made = shape.segment_rows().min(problem.rows.max(1));
-                rows = Generator::bytes_of(generator) + made * 4 * u64::from(shape.side);
+                rows = Generator::bytes_of(generator) + made * 4 * u64::from(shape.aux_columns);
             }
             (Placement::Virtual, None) => {}
             (Placement::Resident | Placement::Streamed { .. }, generator) => {
@@ -239,7 +239,7 @@ impl MemoryPlanner<'_> {
         let model = self.model()?;
         let MemoryPlanner { problem, batches, .. } = *self;
         let number = number as u64;
-        let row_bytes = number * (model.features + model.side()) as u64;
+        let row_bytes = number * (model.features + model.aux_columns()) as u64;
         let rows = problem.rows.saturating_mul(row_bytes);
         let read = if problem.generator().is_some() { 1 } else { 3 };
         let slice = (SLICE as u64).min(problem.rows) * row_bytes;

@@ -110,7 +110,7 @@ impl TrainPlan {
         let model = &self.recipe.model;
         for (what, actual, expected) in [
             ("features of the model", model.features, problem.features),
-            ("auxiliary columns of the model", model.side(), problem.side()),
+            ("auxiliary columns of the model", model.aux_columns(), problem.aux_columns()),
         ] {
             if actual != expected {
                 let (actual, expected) = (actual as u64, expected as u64);

@@ -241,7 +241,7 @@ fn on_processor<'a, R: Float>(
     start: &[f64],
 ) -> Result<Box<dyn Worker + 'a>, Error> {
     let rows = match held {
-        Some((x, sides)) => HostRows::Resident { x, sides },
+        Some((x, aux)) => HostRows::Resident { x, aux },
         None => HostRows::OnDemand(problem),
     };
     Ok(Box::new(CpuWorker::new(rows, &plan.recipe, start)?))

@@ -35,7 +35,7 @@ fn recipe(rule: &Rule) -> Recipe {
 fn step(rule: &Rule, t: u64) -> ObservedStep {
     let problem = problem();
     let (x, y) = problem.materialize::<f32>().unwrap();
-    let rows = HostRows::Resident { x: &x, sides: &y };
+    let rows = HostRows::Resident { x: &x, aux: &y };
     let mut worker = CpuWorker::new(rows, &recipe(rule), &[0.0; 8]).unwrap();
     let batch = |t: u64| Batch::new((t - 1) * BATCH % ROWS, BATCH);
     for t in 1..t {
@@ -91,8 +91,8 @@ fn a_dropped_row_is_caught() {
     assert_caught("gradient", |rule, step| {
         let full = step.gradient.batch;
         let batch = Batch { rows: full.rows - 1, ..full };
-        let (x, sides) = problem().rows_of::<f32>(&batch).unwrap();
-        let rows = Rows { x: &x, sides: &sides };
+        let (x, aux) = problem().rows_of::<f32>(&batch).unwrap();
+        let rows = Rows { x: &x, aux: &aux };
         let depths = step.gradient.depths;
         let (grads, _) = super::gradient(&recipe(rule).model, rows, &step.before.params, depths);
         let share = (BATCH - 1) as f64 / BATCH as f64;

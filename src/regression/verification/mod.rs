@@ -86,8 +86,8 @@ pub fn check(
 ) -> Result<(), ProblemError> {
     report.checked(step.t, &terms::names(recipe), terms::seen(recipe, step));
     let seen = step.sample.as_ref().unwrap_or(&step.gradient);
-    let (x, sides) = problem.rows_of::<f32>(&seen.batch)?;
-    let rows = Rows { x: &x, sides: &sides };
+    let (x, aux) = problem.rows_of::<f32>(&seen.batch)?;
+    let rows = Rows { x: &x, aux: &aux };
     let (grads, loss) = gradient(&recipe.model, rows, &step.before.params, seen.depths);
     report.compare(step.t, "gradient", &seen.grads, &grads);
     report.compare(step.t, "loss", &[seen.loss], &[loss]);

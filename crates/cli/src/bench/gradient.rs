@@ -51,8 +51,8 @@ fn check(
     let mut sums = BoundedSums::zero(model);
     for at in (0..batch.rows).step_by(SLICE) {
         let slice = Batch::new(batch.first + at, batch.rows.min(at + SLICE as u64) - at);
-        let (x, sides) = problem.rows_of::<f32>(&slice)?;
-        sums = sums.with(verification::sums(model, Rows { x: &x, sides: &sides }, params, depths.1));
+        let (x, aux) = problem.rows_of::<f32>(&slice)?;
+        sums = sums.with(verification::sums(model, Rows { x: &x, aux: &aux }, params, depths.1));
     }
     let (exact, exact_loss) = sums.finish(depths.0);
     let mut report = Verification::new();

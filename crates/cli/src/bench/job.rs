@@ -185,8 +185,8 @@ impl Job<'_> {
                         self.hot_and_cold(options, &mut pair, report)
                     }
                     Target::Processor(processor) => {
-                        let (x, sides) = problem.materialize()?;
-                        let rows = Rows { x: &x, sides: &sides };
+                        let (x, aux) = problem.materialize()?;
+                        let rows = Rows { x: &x, aux: &aux };
                         let (mut pair, report) =
                             gradient::OnProcessor::new(processor, &problem, rows, seed)?;
                         self.hot_and_cold(options, &mut pair, report)
@@ -202,14 +202,8 @@ impl Job<'_> {
                         training::epoch_on_device(device, &problem, batch, &mut take)?
                     }
                     Target::Processor(processor) => {
-                        let (x, sides) = problem.materialize()?;
-                        training::epoch_on_processor(
-                            processor,
-                            &problem,
-                            (&x, &sides),
-                            batch,
-                            &mut take,
-                        )?
+                        let (x, aux) = problem.materialize()?;
+                        training::epoch_on_processor(processor, &problem, (&x, &aux), batch, &mut take)?
                     }
                 };
                 Ok(vec![Part::of(Some("hot"), samples, &report)])
@@ -251,8 +245,8 @@ impl Job<'_> {
             let (fitted, report) = match self.target {
                 Target::Device(device) => training::fit_on_device(device, &problem, rule, TARGET)?,
                 Target::Processor(processor) => {
-                    let (x, sides) = problem.materialize()?;
-                    training::fit_on_processor(processor, &problem, (&x, &sides), rule, TARGET)?
+                    let (x, aux) = problem.materialize()?;
+                    training::fit_on_processor(processor, &problem, (&x, &aux), rule, TARGET)?
                 }
             };
             samples.work.push(fitted.seconds);

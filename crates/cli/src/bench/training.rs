@@ -185,13 +185,13 @@ pub fn epoch_on_device(
 pub fn epoch_on_processor(
     processor: &Processor,
     problem: &Problem,
-    (x, sides): (&[f32], &[f32]),
+    (x, aux): (&[f32], &[f32]),
     size: u64,
     take: Take,
 ) -> Result<(Samples, Verification), BenchError> {
     let (recipe, batches) = (recipe(problem, Adam::default().into()), batches(problem.rows, size, 1));
     let epoch = Epoch::new(problem, &batches);
-    let rows = HostRows::Resident { x, sides };
+    let rows = HostRows::Resident { x, aux };
     let mut worker = CpuWorker::new(rows, &recipe, &start(problem))?;
     let report = processor.run(|| check(problem, &recipe, &batches, &mut worker))?;
     let report = validation::passed("an epoch", report)?;
@@ -282,13 +282,13 @@ pub fn fit_on_device(
 pub fn fit_on_processor(
     processor: &Processor,
     problem: &Problem,
-    (x, sides): (&[f32], &[f32]),
+    (x, aux): (&[f32], &[f32]),
     rule: &Rule,
     target: f64,
 ) -> Result<(Fitted, Verification), BenchError> {
     let recipe = recipe(problem, rule.with_lr(learning_rate(rule)));
     let batches = batches(problem.rows, fit_batch(problem.rows), MAX_EPOCHS);
-    let fresh = || CpuWorker::new(HostRows::Resident { x, sides }, &recipe, &start(problem));
+    let fresh = || CpuWorker::new(HostRows::Resident { x, aux }, &recipe, &start(problem));
     let report = processor.run(|| check(problem, &recipe, &batches, &mut fresh()?))?;
     let report = validation::passed("a fit", report)?;
     let copy = || processor.copy(4 * x.len() as u64, COPIES).wall;

@@ -151,15 +151,15 @@ impl Predictions<'_> {
         let Predictions { saved, data, columns, labels } = self;
         let mut writer = csv::Writer::from_writer(to);
         writer.write_record(*columns).map_err(io_error)?;
-        let (features, side) = (data.features(), data.side());
+        let (features, aux_columns) = (data.features(), data.aux_columns());
         let most = (CHUNK / features).max(1) as u64;
         let mut first = 0;
         while first < data.rows {
             let rows = most.min(data.rows - first) as usize;
-            let (mut x, mut sides) = (vec![0.0; rows * features], vec![0.0; rows * side]);
-            data.read(first, &mut x, &mut sides).map_err(std::io::Error::other)?;
+            let (mut x, mut aux) = (vec![0.0; rows * features], vec![0.0; rows * aux_columns]);
+            data.read(first, &mut x, &mut aux).map_err(std::io::Error::other)?;
             // The offset is the only auxiliary column.
-            let scores = saved.scores(&x, data.offset.then_some(&sides));
+            let scores = saved.scores(&x, data.offset.then_some(&aux));
             let number = |number: &f64| format!("{number:?}");
             match (saved.most_probable_classes(&scores), saved.probabilities(&scores)) {
                 (Some(classes), Some(probabilities)) => {

@@ -137,7 +137,7 @@ fn row(
 fn mse((m, b): Line) -> Result<f64, Failure> {
     let (x, y) = Problem::blog().materialize::<f64>()?;
     let model = Model::new(1, Loss::Mse);
-    Ok(gradient(&model, Rows { x: &x, sides: &y }, &[m, b], &mut [0.0; 2]))
+    Ok(gradient(&model, Rows { x: &x, aux: &y }, &[m, b], &mut [0.0; 2]))
 }
 
 fn print(report: &Report) -> Result<(), Failure> {

@@ -117,10 +117,10 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let mut checks = Checks::new(&draw, updates * (settings.len() * seeds) as u64);
     arguments.check_memory(&problem, &model, settings.len() * seeds)?;
     let plan = Plan { problem: &problem, model, settings: &settings, orders, draw };
-    let (x, sides) = problem.materialize::<f64>()?;
+    let (x, aux) = problem.materialize::<f64>()?;
     let loss_of = |params: &[f32]| {
         let params: Vec<f64> = params.iter().map(|&p| f64::from(p)).collect();
-        evaluate(&model, Rows { x: &x, sides: &sides }, &params, 0.0).mean_loss()
+        evaluate(&model, Rows { x: &x, aux: &aux }, &params, 0.0).mean_loss()
     };
 
     let device = arguments.device.open()?;
@@ -142,7 +142,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     // Independent outputs: one failure does not prevent the others.
     let written = arguments.csv.as_ref().map_or(Ok(()), |path| results.csv(path));
     let drawn = arguments.plot.as_ref().map_or(Ok(()), |path| {
-        let map = results.map(arguments.sides())?;
+        let map = results.map(arguments.aux())?;
         map.save(path).map_err(Failure::from)
     });
     let printed = match arguments.json {
@@ -216,7 +216,7 @@ impl Arguments {
 
     /// Checks before any allocation that the rows in f32 and f64 and the models fit into memory.
     fn check_memory(&self, problem: &Problem, model: &Model, fits: usize) -> Result<(), Failure> {
-        let (rows, numbers) = (problem.rows, (problem.features + problem.side()) as u64);
+        let (rows, numbers) = (problem.rows, (problem.features + problem.aux_columns()) as u64);
         let of_rows = rows.saturating_mul(numbers).saturating_mul(12);
         // Parameters, gradient and at most two moments, and the list entry.
         let of_fits = (fits as u64).saturating_mul(16 * model.params() as u64 + 64);
@@ -231,7 +231,7 @@ impl Arguments {
     }
 
     /// The axes of the plot.
-    fn sides(&self) -> [Side; 2] {
+    fn aux(&self) -> [Side; 2] {
         let y = self.y.unwrap_or_else(|| {
             let order = [
                 Dimension::Beta2,

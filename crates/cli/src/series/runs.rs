@@ -66,7 +66,7 @@ fn on_cpu<R: Float>(
         }
     }
     let rule = algorithm.rule();
-    let rows = HostRows::Resident { x: &x, sides: &y };
+    let rows = HostRows::Resident { x: &x, aux: &y };
     let mut worker = CpuWorker::new(rows, &recipe(rule), &[start.0, start.1])?;
     follow(&mut worker, algorithm, &rule, look_ahead(&rule))
 }
@@ -83,7 +83,7 @@ fn walk<R: Float>(
     let mut path = vec![start];
     let model = Model::new(1, Loss::Mse);
     for batch in algorithm.batches() {
-        let rows = Rows { x, sides: y }.part(&model, batch.first as usize, batch.rows as usize);
+        let rows = Rows { x, aux: y }.part(&model, batch.first as usize, batch.rows as usize);
         update(&mut params, &|params| {
             let mut grads = [R::zero(); 2];
             gradient::gradient(&model, rows, params, &mut grads);
@@ -201,7 +201,7 @@ mod tests {
         let problem = Problem::blog();
         let (x, y) = problem.materialize::<f64>().unwrap();
         let rule = Sgd { lr: 0.85, ..Sgd::default() }.into();
-        let rows = HostRows::Resident { x: &x, sides: &y };
+        let rows = HostRows::Resident { x: &x, aux: &y };
         let mut worker = CpuWorker::new(rows, &recipe(rule), &[0.5, 0.5]).unwrap();
         let end = *follow(&mut worker, Algorithm::Sgd, &rule, 0.0).unwrap().last().unwrap();
         assert!(end.0.abs() > 1e20);

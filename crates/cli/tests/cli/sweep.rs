@@ -60,12 +60,12 @@ fn adam_on_blog(lr: f64, beta2: f64) -> f64 {
     let mut moments = [[0.0; 2]; 2];
     for t in 0..100 {
         let at = t as usize * 10 % 100;
-        let rows = Rows { x: &x[at..at + 10], sides: &y[at..at + 10] };
+        let rows = Rows { x: &x[at..at + 10], aux: &y[at..at + 10] };
         gradient(&model, rows, &params, &mut grads);
         let mut moments: Vec<&mut [f64]> = moments.iter_mut().map(|m| &mut m[..]).collect();
         update(&rule, &exact_step(&rule, t + 1, lr), &mut params, &grads, &mut moments);
     }
-    gradient(&model, Rows { x: &x, sides: &y }, &params, &mut grads)
+    gradient(&model, Rows { x: &x, aux: &y }, &params, &mut grads)
 }
 
 #[test]

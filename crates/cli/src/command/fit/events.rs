@@ -47,11 +47,11 @@ impl<'a> Events<'a> {
     /// The loss over all rows, from the parameters after an update.
     fn traced(&self, progress: &Progress) -> Option<f64> {
         let Fit { model, plans, eval_every, .. } = self.fit;
-        let ((x, sides), params) = (self.rows.as_ref()?, progress.params?);
+        let ((x, aux), params) = (self.rows.as_ref()?, progress.params?);
         if !progress.update.is_multiple_of(*eval_every) {
             return None;
         }
-        let rows = Rows { x, sides }.part(model, 0, plans[self.index].rows as usize);
+        let rows = Rows { x, aux }.part(model, 0, plans[self.index].rows as usize);
         Some(reference::evaluate(model, rows, params, 0.0).mean_loss())
     }
 }

@@ -154,21 +154,21 @@ pub struct Json<'a> {
 /// The area under the ROC curve of the first rows.
 fn auc(problem: &Problem, model: &Model, params: &[f64], rows: u64) -> Result<Option<f64>, Failure> {
     let rows = rows.min(AUC_ROWS);
-    let side = model.side();
+    let aux_columns = model.aux_columns();
     let (weights, intercept) = params.split_at(model.features);
     let (mut scores, mut y, mut of_rows) =
         (Vec::new(), Vec::new(), model.weight_at().map(|_| Vec::new()));
     // So many at a time that they fit where one batch did.
     let part = (AUC_NUMBERS / model.features as u64).max(1);
     for first in (0..rows).step_by(part as usize) {
-        let (x, sides) = problem.rows_of::<f32>(&Batch::new(first, part.min(rows - first)))?;
-        for (x, side) in x.chunks(model.features).zip(sides.chunks(side)) {
+        let (x, aux) = problem.rows_of::<f32>(&Batch::new(first, part.min(rows - first)))?;
+        for (x, aux_row) in x.chunks(model.features).zip(aux.chunks(aux_columns)) {
             let dot: f64 = x.iter().zip(weights).map(|(&x, w)| f64::from(x) * w).sum();
-            let offset = model.offset_at().map_or(0.0, |at| f64::from(side[at]));
+            let offset = model.offset_at().map_or(0.0, |at| f64::from(aux_row[at]));
             scores.push(dot + intercept.first().unwrap_or(&0.0) + offset);
-            y.push(f64::from(side[0]));
+            y.push(f64::from(aux_row[0]));
             if let (Some(of_rows), Some(at)) = (&mut of_rows, model.weight_at()) {
-                of_rows.push(f64::from(side[at]));
+                of_rows.push(f64::from(aux_row[at]));
             }
         }
     }

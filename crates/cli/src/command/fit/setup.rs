@@ -154,8 +154,8 @@ impl TrainingArguments {
             return Ok(None);
         }
         // A window is in one chunk, with what lies beside its rows.
-        let side = model.side() as u64 * 4;
-        let window = GradientLayout::new(model)?.segment_rows().min(CHUNK / side).max(1);
+        let aux_columns = model.aux_columns() as u64 * 4;
+        let window = GradientLayout::new(model)?.segment_rows().min(CHUNK / aux_columns).max(1);
         Ok(Some(Shuffle { seed: self.shuffle_seed, window }))
     }
 }

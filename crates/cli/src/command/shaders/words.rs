@@ -40,7 +40,7 @@ const BINDINGS: &[(&str, &str)] = &[
         "probabilities, or e^z, at the points of a grid of scores; one word for a linear response",
     ),
     ("order", "the batch of the generated rows"),
-    ("sides", "SIDE auxiliary columns of every row: targets, then sample weight, then offset"),
+    ("aux", "AUX_COLUMNS auxiliary columns of every row: targets, then sample weight, then offset"),
 ];
 
 /// Content of bindings that differs in files whose names start with the first column.
@@ -127,7 +127,7 @@ const OVERRIDES: &[(&str, &str)] = &[
     ("FEATURES", "features of the model"),
     ("STRIDE", "floats from one row of X to the next: a multiple of 4, or FEATURES"),
     ("INTERCEPTS", "vec4 of intercepts: ⌈OUTPUTS / 4⌉, or 0 for none"),
-    ("SIDE", "auxiliary columns of a row"),
+    ("AUX_COLUMNS", "auxiliary columns of a row"),
     ("WEIGHTED", "set if rows have weights"),
     ("WEIGHT_AT", "auxiliary column of the weight"),
     ("OFFSET", "set if rows have offsets"),

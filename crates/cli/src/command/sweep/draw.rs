@@ -102,8 +102,8 @@ fn overflows(recipe: &Recipe, problem: &Problem, step: &ObservedStep) -> Result<
         let most = |bound: &Bounded| bound.value.abs() + bound.error;
         bounds.iter().any(|bound| most(bound).is_nan() || most(bound) > f64::from(f32::MAX))
     };
-    let (x, sides) = problem.rows_of::<f32>(&gradient.batch)?;
-    let rows = Rows { x: &x, sides: &sides };
+    let (x, aux) = problem.rows_of::<f32>(&gradient.batch)?;
+    let rows = Rows { x: &x, aux: &aux };
     let (grads, loss) = verification::gradient(&recipe.model, rows, &before.params, gradient.depths);
     if open(&grads) || open(&[loss]) {
         return Ok(true);

@@ -66,11 +66,11 @@ impl Plan<'_> {
 
 /// Trains all fits on the processor, and returns their parameters by setting and row order.
 pub fn on_processor(plan: &Plan, checks: &mut Checks) -> Result<Vec<Vec<f32>>, Failure> {
-    let (x, sides) = plan.problem.materialize::<f32>()?;
+    let (x, aux) = plan.problem.materialize::<f32>()?;
     let start = vec![0.0; plan.model.params()];
     let one = |fit: usize| -> Result<(Vec<f32>, Vec<ObservedStep>), Failure> {
         let batches = &plan.orders[fit % plan.orders.len()];
-        let rows = HostRows::Resident { x: &x, sides: &sides };
+        let rows = HostRows::Resident { x: &x, aux: &aux };
         let mut worker = CpuWorker::<f32>::new(rows, &plan.recipe(fit), &start)?;
         let (lr, drawn) = (plan.lr(fit), plan.draw.fits.contains(&fit));
         let mut seen = Vec::new();
@@ -113,8 +113,8 @@ pub fn on_device(gpu: &Gpu, plan: &Plan, checks: &mut Checks) -> Result<Vec<Vec<
     }
     let shape = GradientLayout::new(model)?;
     let samples = DeviceDataset::new(&gpu.device, shape, problem.rows, problem.rows)?;
-    let (x, sides) = problem.materialize::<f32>()?;
-    samples.write(&gpu.queue, &x, &sides)?;
+    let (x, aux) = problem.materialize::<f32>()?;
+    samples.write(&gpu.queue, &x, &aux)?;
 
     let each = orders.len() as u64;
     // Parameters, gradient, and at most three moments.
