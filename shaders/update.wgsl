@@ -18,9 +18,9 @@ override ONE_MINUS_AVERAGE_DECAY: f32 = 1.0;
 // A penalty: the number of vectors of weights; alpha · (1 − l1_ratio); alpha · l1_ratio times the factor by which momentum
 // lengthens steps.
 override PENALIZED: u32 = 0u;
-override SQUARES: f32 = 0.0;
-override SHRINKING: f32 = 0.0;
-override SHRINKS: bool = false;
+override L2_FACTOR: f32 = 0.0;
+override L1_FACTOR: f32 = 0.0;
+override HAS_L1: bool = false;
 
 // The divisor of the gradient in the rule, by which the L1 shrinkage is divided too.
 var<private> denominator: vec4f = vec4f(1.0);
@@ -43,8 +43,8 @@ fn update_vector(i: u32, step: Step) {
     }
     let param = load_param(i);
     let penalized = i < PENALIZED;
-    if COUPLED || SQUARES != 0.0 {
-        gradient += keep((step.weight_decay + select(0.0, SQUARES, penalized)) * param);
+    if COUPLED || L2_FACTOR != 0.0 {
+        gradient += keep((step.weight_decay + select(0.0, L2_FACTOR, penalized)) * param);
     }
     // Small terms are summed first, so that the parameter is rounded once.
     var change = update(i, step, gradient);
@@ -52,8 +52,8 @@ fn update_vector(i: u32, step: Step) {
         change += keep(step.decay * param);
     }
     var updated = param - change;
-    if SHRINKS && penalized {
-        let most = div(vec4f(step.lr * SHRINKING), denominator);
+    if HAS_L1 && penalized {
+        let most = div(vec4f(step.lr * L1_FACTOR), denominator);
         updated -= clamp(updated, -most, most);
     }
     store_param(i, updated);

@@ -73,8 +73,8 @@ fn the_computed_memory_is_allocated() {
         let gpu = Gpu::open(None).unwrap();
         let batches = batches(problem.rows, *size, *shuffle);
         let recipe = adam(*model);
-        let fitting = MemoryPlanner { problem, recipes: &[recipe], batches: &batches };
-        let needs = fitting.needs(&gpu.device.limits(), *placement).unwrap();
+        let planner = MemoryPlanner { problem, recipes: &[recipe], batches: &batches };
+        let needs = planner.needs(&gpu.device.limits(), *placement).unwrap();
         let Some(before) = allocated(&gpu) else { return };
         let data = GpuData::new(&gpu, problem, model, &batches, *placement).unwrap();
         let start = vec![0.0; model.params()];
@@ -92,27 +92,27 @@ fn the_computed_memory_is_allocated() {
 fn rows_are_where_they_fit() {
     let (problem, model) = table(100_000, 50);
     let (recipes, batches) = ([adam(model)], batches(100_000, 1000, None));
-    let fitting = MemoryPlanner { problem: &problem, recipes: &recipes, batches: &batches };
+    let planner = MemoryPlanner { problem: &problem, recipes: &recipes, batches: &batches };
     let limits = wgpu::Limits::default();
-    let all = fitting.plan(&limits, &EVERYTHING, None).unwrap();
+    let all = planner.plan(&limits, &EVERYTHING, None).unwrap();
     assert_eq!(all.placement, Placement::Resident);
     assert!(all.needs.rows >= 20_000_000);
 
     let just = Memory { device: Some(all.needs.device()), ..EVERYTHING };
-    assert_eq!(fitting.plan(&limits, &just, None).unwrap(), all);
+    assert_eq!(planner.plan(&limits, &just, None).unwrap(), all);
     let less = Memory { device: Some(all.needs.device() - 1), ..EVERYTHING };
-    let MemoryPlan { placement, needs } = fitting.plan(&limits, &less, None).unwrap();
+    let MemoryPlan { placement, needs } = planner.plan(&limits, &less, None).unwrap();
     assert!(matches!(placement, Placement::Streamed { .. }), "{placement:?}");
     assert!(needs.device() < all.needs.device());
 
     let none = Memory { device: Some(10_000), ..EVERYTHING };
-    let error = fitting.plan(&limits, &none, None).unwrap_err();
+    let error = planner.plan(&limits, &none, None).unwrap_err();
     let MemoryError::TooLittle { needed, available, .. } = &error else { panic!("{error}") };
     assert_eq!(*available, 10_000);
     let enough = Memory { device: Some(*needed), ..EVERYTHING };
-    fitting.plan(&limits, &enough, None).unwrap();
+    planner.plan(&limits, &enough, None).unwrap();
     let short = Memory { device: Some(*needed - 1), ..EVERYTHING };
-    fitting.plan(&limits, &short, None).unwrap_err();
+    planner.plan(&limits, &short, None).unwrap_err();
     let text = error.to_string();
     assert!(text.contains("100000 rows × 50 features need") && text.contains("10000 bytes"), "{text}");
 }
@@ -121,10 +121,10 @@ fn rows_are_where_they_fit() {
 fn a_software_adapters_memory_is_the_hosts() {
     let (problem, model) = table(100_000, 50);
     let (recipes, batches) = ([adam(model)], batches(100_000, 1000, None));
-    let fitting = MemoryPlanner { problem: &problem, recipes: &recipes, batches: &batches };
+    let planner = MemoryPlanner { problem: &problem, recipes: &recipes, batches: &batches };
     let limits = wgpu::Limits::default();
-    let needs = fitting.needs(&limits, Placement::Resident).unwrap();
-    let of = |host, shared| fitting.plan(&limits, &Memory { device: None, host, shared }, None);
+    let needs = planner.needs(&limits, Placement::Resident).unwrap();
+    let of = |host, shared| planner.plan(&limits, &Memory { device: None, host, shared }, None);
     assert_eq!(of(needs.total(), true).unwrap().placement, Placement::Resident);
     assert_ne!(of(needs.total() - 1, true).unwrap().placement, Placement::Resident);
     assert_eq!(of(needs.host, false).unwrap().placement, Placement::Resident);
@@ -139,11 +139,11 @@ fn chunks_are_halved_down_to_one_batch_or_window() {
     for (batches, least) in
         [(batches(100_000, 1000, None), 1000), (batches(100_000, 1000, shuffle), 3000)]
     {
-        let fitting = MemoryPlanner { problem: &problem, recipes: &recipes, batches: &batches };
+        let planner = MemoryPlanner { problem: &problem, recipes: &recipes, batches: &batches };
         let limits = wgpu::Limits::default();
-        let mut plan = fitting.plan(&limits, &EVERYTHING, None).unwrap();
+        let mut plan = planner.plan(&limits, &EVERYTHING, None).unwrap();
         let mut chunks = Vec::new();
-        while let Some(smaller) = fitting.smaller(&limits, &plan).unwrap() {
+        while let Some(smaller) = planner.smaller(&limits, &plan).unwrap() {
             assert!(smaller.needs.rows <= plan.needs.rows, "{smaller:?} after {plan:?}");
             let Placement::Streamed { chunk } = smaller.placement else { panic!("{smaller:?}") };
             chunks.push(chunk);
@@ -168,8 +168,8 @@ fn fit(
     recipe: Recipe,
     batches: &Batches,
 ) -> Result<Placement, ProblemError> {
-    let fitting = MemoryPlanner { problem, recipes: &[recipe], batches };
-    let plan = match fitting.plan(&gpu.device.limits(), &EVERYTHING, None) {
+    let planner = MemoryPlanner { problem, recipes: &[recipe], batches };
+    let plan = match planner.plan(&gpu.device.limits(), &EVERYTHING, None) {
         Ok(plan) => plan,
         Err(MemoryError::Library(error)) => return Err(error.into()),
         Err(error) => panic!("{error}"),

@@ -96,7 +96,7 @@ pub fn fit(device: &Device, queue: &Queue, settings: &Settings) -> Result<Vec<f6
 
     let mut staging = ReadBack::new(device, splats.picture.size())?;
     let mut losses = Vec::new();
-    let begun = Instant::now();
+    let started = Instant::now();
     for step in (0..=settings.steps).step_by(settings.every) {
         let mut encoder = device.create_command_encoder(&Default::default());
         let mut pass = encoder.begin_compute_pass(&Default::default());
@@ -113,7 +113,7 @@ pub fn fit(device: &Device, queue: &Queue, settings: &Settings) -> Result<Vec<f6
         let frame = Picture { values: wait(device, staging.read())??, ..goal };
         save(&settings.out.join(format!("frame_{:03}.png", losses.len())), &frame)?;
         let loss = mean_squared_error(&frame, &goal);
-        let (psnr, seconds) = (-10.0 * loss.log10(), begun.elapsed().as_secs_f64());
+        let (psnr, seconds) = (-10.0 * loss.log10(), started.elapsed().as_secs_f64());
         println!("step {step:4}   loss {loss:.3e}   PSNR {psnr:5.2} dB   {seconds:6.2} s");
         losses.push(loss);
     }

@@ -157,7 +157,7 @@ pub(crate) struct CommonTerms<'a, R> {
     maximize: bool,
     coupled: Option<R>,
     decoupled: bool,
-    shrinking: Option<R>,
+    l1_factor: Option<R>,
 }
 
 impl<'a, R: Number> CommonTerms<'a, R> {
@@ -168,9 +168,9 @@ impl<'a, R: Number> CommonTerms<'a, R> {
         CommonTerms {
             step,
             maximize: terms.maximize,
-            coupled: some(terms.coupled + penalty.squares()),
+            coupled: some(terms.coupled + penalty.l2_factor()),
             decoupled: terms.decoupled != 0.0,
-            shrinking: some(penalty.shrinking(rule)),
+            l1_factor: some(penalty.proximal_factor(rule)),
         }
     }
 
@@ -189,9 +189,9 @@ impl<'a, R: Number> CommonTerms<'a, R> {
     pub fn updated(&self, param: R, Change { by, denominator }: Change<R>) -> R {
         let by = if self.decoupled { by + self.step.decay * param } else { by };
         let updated = param - by;
-        match self.shrinking {
-            Some(shrinking) => {
-                let most = self.step.lr * shrinking / denominator;
+        match self.l1_factor {
+            Some(l1_factor) => {
+                let most = self.step.lr * l1_factor / denominator;
                 updated - updated.smaller(most).larger(-most)
             }
             None => updated,

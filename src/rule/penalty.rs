@@ -31,29 +31,29 @@ impl Penalty {
     }
 
     /// The factor of ½ ‖w‖².
-    pub fn squares(&self) -> f64 {
+    pub fn l2_factor(&self) -> f64 {
         self.alpha * (1.0 - self.l1_ratio)
     }
 
     /// The factor of ‖w‖₁.
-    pub fn magnitudes(&self) -> f64 {
+    pub fn l1_factor(&self) -> f64 {
         self.alpha * self.l1_ratio
     }
 
     /// The penalty of these weights.
     pub fn of(&self, weights: &[f64]) -> f64 {
         let sum = |cost: fn(f64) -> f64| weights.iter().map(|&w| cost(w)).sum::<f64>();
-        self.magnitudes() * sum(f64::abs) + 0.5 * self.squares() * sum(|w| w * w)
+        self.l1_factor() * sum(f64::abs) + 0.5 * self.l2_factor() * sum(|w| w * w)
     }
 
     /// The factor of lr / d in the proximal step.
-    pub(crate) fn shrinking(&self, rule: &Rule) -> f64 {
+    pub(crate) fn proximal_factor(&self, rule: &Rule) -> f64 {
         let longer = match rule {
             Rule::Sgd(sgd) if sgd.momentum > 0.0 => (1.0 - sgd.dampening) / (1.0 - sgd.momentum),
             Rule::RmsProp(rmsprop) => 1.0 / (1.0 - rmsprop.momentum),
             _ => 1.0,
         };
-        self.magnitudes() * longer
+        self.l1_factor() * longer
     }
 
     /// Checks the ranges.

@@ -172,7 +172,7 @@ fn assert_follows(gpu: &Gpu, problem: &Problem, batches: &[Batch]) -> Outcome {
             Expected(expected).assert(&format!("{what}: bounds"), actual);
         }
         // The L2 penalty and a weight decay are summed in f32 there and in f64 here.
-        if gpu.exact && options.penalty.squares() == 0.0 {
+        if gpu.exact && options.penalty.l2_factor() == 0.0 {
             step(options, &counted, &mut values, &actual.gradient);
             for (expected, actual) in values.iter().zip(&actual.values) {
                 assert_bits(&format!("{what}: bits"), actual, expected);

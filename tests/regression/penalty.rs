@@ -69,8 +69,8 @@ fn settling(problem: &Problem, recipe: Recipe) -> TrainPlan {
 
 /// The minimizer of ½ (w − v)² + l1 |w| + ½ l2 w².
 fn minimum(v: f64, penalty: &Penalty) -> f64 {
-    let shrunk = v.signum() * (v.abs() - penalty.magnitudes()).max(0.0);
-    shrunk / (1.0 + penalty.squares())
+    let shrunk = v.signum() * (v.abs() - penalty.l1_factor()).max(0.0);
+    shrunk / (1.0 + penalty.l2_factor())
 }
 
 #[test]

@@ -282,11 +282,11 @@ pub(super) fn penalty_constants(
     rule: &Rule,
     shape: &GradientLayout,
 ) -> [(&'static str, f64); 4] {
-    let shrinking = penalty.shrinking(rule);
+    let l1_factor = penalty.proximal_factor(rule);
     [
         ("PENALIZED", f64::from(shape.outputs * shape.vectors)),
-        ("SQUARES", penalty.squares()),
-        ("SHRINKING", shrinking),
-        flag("SHRINKS", shrinking != 0.0),
+        ("L2_FACTOR", penalty.l2_factor()),
+        ("L1_FACTOR", l1_factor),
+        flag("HAS_L1", l1_factor != 0.0),
     ]
 }

@@ -344,7 +344,7 @@ pub struct Fit {
     pub loss: Span,
 }
 
-/// The variant of a rule's kernel: settings of equal variant and equal [`Penalty::shrinking`] share one.
+/// The variant of a rule's kernel: settings of equal variant and equal [`Penalty::proximal_factor`] share one.
 pub(super) fn kernel(device: &Device, rule: &Rule, average: Option<f64>) -> (Options, Variant) {
     let options = Options { average, ..Options::new(Limits::of(device)) };
     let variant = options.variant(rule);
@@ -354,5 +354,7 @@ pub(super) fn kernel(device: &Device, rule: &Rule, average: Option<f64>) -> (Opt
 /// Whether settings of a rule differ in nothing but numbers that the kernel reads.
 pub(super) fn share_a_kernel(device: &Device, penalty: &Penalty, a: &Rule, b: &Rule) -> bool {
     let variant = |rule| kernel(device, rule, None).1;
-    a.name() == b.name() && variant(a) == variant(b) && penalty.shrinking(a) == penalty.shrinking(b)
+    a.name() == b.name()
+        && variant(a) == variant(b)
+        && penalty.proximal_factor(a) == penalty.proximal_factor(b)
 }

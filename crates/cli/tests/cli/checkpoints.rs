@@ -182,9 +182,9 @@ fn a_run_killed_repeatedly_reaches_the_same_result() {
              --optimizer adam --no-verify --json --log log.csv --log-every 1"
         );
         // A separate thread writes the checkpoints.
-        let keeping = format!("{fit} --checkpoint kept --checkpoint-every 1");
+        let with_checkpoints = format!("{fit} --checkpoint kept --checkpoint-every 1");
         let killed_folder = folder(&[]);
-        let (updates, left) = killed(killed_folder.path(), &keeping);
+        let (updates, left) = killed(killed_folder.path(), &with_checkpoints);
         if updates.len() < 40 {
             continue;
         }
@@ -192,7 +192,7 @@ fn a_run_killed_repeatedly_reaches_the_same_result() {
         assert!(left > 0, "no kill came while a file was written");
         let whole_folder = folder(&[]);
         let whole = json(&whole_folder, &fit);
-        let rest = json(&killed_folder, &format!("{keeping} --resume"));
+        let rest = json(&killed_folder, &format!("{with_checkpoints} --resume"));
         assert_eq!(results(&rest), results(&whole));
         let log = |folder: &TempDir| std::fs::read_to_string(folder.path().join("log.csv")).unwrap();
         assert!(log(&killed_folder) == log(&whole_folder));

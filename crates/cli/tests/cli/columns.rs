@@ -267,10 +267,10 @@ fn a_file_that_changes_while_it_is_streamed_ends_the_run_with_its_checkpoint() {
              --no-verify --json"
         )
     };
-    let saving = "--checkpoint c --checkpoint-every 20";
+    let checkpoints = "--checkpoint c --checkpoint-every 20";
     let child = std::process::Command::new(env!("CARGO_BIN_EXE_wgpu-optim"))
         .current_dir(path)
-        .args(format!("{} {saving}", fit(1 << 40)).split_whitespace())
+        .args(format!("{} {checkpoints}", fit(1 << 40)).split_whitespace())
         .stdout(std::process::Stdio::null())
         .stderr(std::process::Stdio::piped())
         .spawn()
@@ -290,7 +290,7 @@ fn a_file_that_changes_while_it_is_streamed_ends_the_run_with_its_checkpoint() {
     // The last checkpoint belongs to the original rows: with these the run resumes to the same bits.
     ramp(&path.join("rows.npy"), 1.0);
     let steps = saved().unwrap() + 20;
-    let resumed = json(path, &format!("{} {saving} --resume", fit(steps)));
+    let resumed = json(path, &format!("{} {checkpoints} --resume", fit(steps)));
     let whole = json(path, &fit(steps));
     let result = |report: &serde_json::Value| report["runs"][0]["weights"].clone();
     assert_eq!(result(&resumed), result(&whole));

@@ -201,14 +201,14 @@ fn special_files_among_checkpoints_are_errors_that_name_them() {
 #[test]
 fn a_folder_with_an_unfinished_file_of_another_program_is_left_as_it_is() {
     let folder = folder(&[]);
-    let begun =
+    let started =
         wgpu_optim::checkpoint::Files::begin(&wgpu_optim::checkpoint::Disk, folder.path()).unwrap();
     std::fs::write(folder.path().join(".wgpu-optim-left"), "by a program that was killed").unwrap();
     let outcome = run(&folder, &format!("{FIT} --run-dir ."));
     assert_eq!(outcome.code, 0, "{}", outcome.stderr);
     let unfinished = names(&folder).into_iter().filter(|name| name.starts_with(".wgpu-optim-"));
     assert_eq!(unfinished.count(), 1);
-    begun.rename(&folder.path().join("predictions.csv")).unwrap();
+    started.rename(&folder.path().join("predictions.csv")).unwrap();
     // It is also detected with a log alone.
     std::fs::write(folder.path().join(".wgpu-optim-left"), "").unwrap();
     assert_eq!(run(&folder, &format!("{FIT} --log other.csv")).code, 0);
