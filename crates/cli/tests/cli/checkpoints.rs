@@ -232,7 +232,9 @@ fn another_problem_is_refused_by_the_field_that_differs() {
     };
     refused(
         "a.csv --batch-size 3 --epochs 3",
-        &["1-adam-6.safetensors: configuration mismatch: batch_size was 2 in the checkpoint and is 3 now"],
+        &[
+            "1-adam-6.safetensors: configuration mismatch: batch_size was 2 in the checkpoint and is 3 now",
+        ],
     );
     refused(
         "a.csv --batch-size 2 --epochs 3 --lr 0.5",
