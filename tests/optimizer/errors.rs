@@ -365,7 +365,7 @@ fn tensors_and_groups_that_are_not_there() {
         assert_eq!(optimizer.thaw(&queue, index), error);
         assert_eq!(optimizer.set_step(&queue, index, 7), error);
         let error = optimizer.set_learning_rates(&device, &queue, index, &[0.1]).unwrap_err();
-        assert_names(&error, &["no parameter group", &index.to_string(), "are 2"]);
+        assert_names(&error, &["parameter group", "does not exist", &index.to_string(), "are 2"]);
     }
     optimizer.freeze(&queue, 1).unwrap();
     optimizer.set_step(&queue, 1, u64::MAX).unwrap();
@@ -377,7 +377,7 @@ fn bad_learning_rate_tables() {
     let (device, queue) = noop(Limits::default());
     let mut optimizer = adam(&device).build().unwrap();
     let bad = [
-        (vec![], "it has no entry"),
+        (vec![], "it is empty"),
         (vec![0.1, f32::NAN], "entry 1 of 2 is NaN"),
         (vec![f32::INFINITY], "entry 0 of 1 is inf"),
         (vec![0.1, 0.2, -0.5], "entry 2 of 3 is -0.5"),

@@ -356,21 +356,25 @@ fn a_checkpoint_of_something_else_is_refused_by_the_field() {
     );
     assert!(
         with(&|plan| plan.recipe.rule = RmsProp::default().into())
-            .contains("optimizer is \"adam\" there")
+            .contains("optimizer was \"adam\" in the checkpoint")
     );
     assert!(
-        with(&|plan| plan.recipe.penalty = Penalty::l1(2e-3)).contains("penalty.alpha is 0.001 there")
+        with(&|plan| plan.recipe.penalty = Penalty::l1(2e-3))
+            .contains("penalty.alpha was 0.001 in the checkpoint")
     );
     assert!(
         with(&|plan| plan.recipe.average = None)
             .contains("average was 0.9 in the checkpoint and is null now")
     );
-    assert!(with(&|plan| plan.recipe.model.intercept = false).contains("model.intercept is true there"));
+    assert!(
+        with(&|plan| plan.recipe.model.intercept = false)
+            .contains("model.intercept was true in the checkpoint")
+    );
     assert!(
         with(&|plan| plan.learning_rate = training::annealed(&plan.recipe.rule, 12))
             .contains("schedule is")
     );
-    assert!(with(&|plan| plan.max_skips = 1).contains("max_skips is 0 there"));
+    assert!(with(&|plan| plan.max_skips = 1).contains("max_skips was 0 in the checkpoint"));
     assert!(
         with(&|plan| plan.stopping = None)
             .contains("stopping was nothing in the checkpoint and is null now")
@@ -386,7 +390,10 @@ fn a_checkpoint_of_something_else_is_refused_by_the_field() {
             .contains("batch_size was 20 in the checkpoint and is 10 now")
     );
     let shuffle = Some(Shuffle { seed: 1, window: 64 });
-    assert!(with(&|plan| plan.batches = batches(20, 12, shuffle)).contains("shuffle is null there"));
+    assert!(
+        with(&|plan| plan.batches = batches(20, 12, shuffle))
+            .contains("shuffle was null in the checkpoint")
+    );
     assert!(
         with(&|plan| plan.batches = batches(20, 2, None))
             .contains("update was 4 in the checkpoint and is at most 2 now")

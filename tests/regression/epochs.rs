@@ -435,8 +435,8 @@ fn sweeps_that_cannot_be_are_refused() {
     assert_eq!(text, "orders: 1 elements instead of 2");
     let text = sweep.prepare(&gpu.queue, &[&batches, &batches[..3]]).unwrap_err().to_string();
     assert_eq!(text, "batches of an order: 3 elements instead of 4");
-    assert_eq!(sweep.fit(2, 0).unwrap_err().to_string(), "there is no setting 2: there are 2");
-    assert_eq!(sweep.fit(0, 2).unwrap_err().to_string(), "there is no order 2: there are 2");
+    assert_eq!(sweep.fit(2, 0).unwrap_err().to_string(), "setting 2 does not exist: there are 2");
+    assert_eq!(sweep.fit(0, 2).unwrap_err().to_string(), "order 2 does not exist: there are 2");
     assert!(new(&[], &[0.0; 4], sweeping).unwrap().params().is_empty());
 }
 
