@@ -100,7 +100,7 @@ mod tests {
         assert_eq!([0.0, 1.0, 1.99].map(of_weights), [1.0; 3]);
     }
 
-    /// scikit-learn's rule, on both aux of it.
+    /// scikit-learn's rule, on both sides of it.
     #[test]
     fn a_column_is_constant_if_it_differs_by_rounding_alone() {
         let alternating = |mean: f64, deviation: f64, rows: usize| -> f64 {

@@ -1,13 +1,13 @@
-//! What one check of the suite came to.
+//! The result of one check of the suite.
 
 use crate::regression::verification::{Bounded, Verification};
 use serde::Serialize;
 
-/// What a value is held to.
+/// The requirement on a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Bound {
-    /// An error bound that follows from the operations that lead to the value.
+    /// An error bound, derived from the operations that compute the value.
     Derived,
     /// The same bits.
     Exact,
@@ -18,21 +18,21 @@ pub enum Bound {
 pub struct Check {
     /// The kernel, or the rule and its variant.
     pub kernel: String,
-    /// What it was given.
+    /// The input.
     pub case: String,
     /// The largest error as a share of its bound; where bits are compared 0, or the largest f64.
     pub worst_ratio: f64,
-    /// What values were held to.
+    /// The requirement on the values.
     pub bound: Bound,
     /// Whether every value is within its bound.
     pub pass: bool,
-    /// How many values were compared.
+    /// Number of compared values.
     pub values: u64,
-    /// How many of those WGSL promises nothing of, since something on the way to them may overflow.
+    /// Number of values without a bound, because an operation before them may overflow.
     pub unbounded: u64,
-    /// Where the largest share is.
+    /// The element with the largest share.
     pub worst: Option<Element>,
-    /// Why there was nothing to compare, where the device or the library failed.
+    /// The error, if the device or the library failed.
     pub error: Option<String>,
 }
 
@@ -43,33 +43,33 @@ pub struct Element {
     pub quantity: String,
     /// Its index.
     pub element: usize,
-    /// What the device has.
+    /// The value of the device.
     pub actual: f32,
     /// Its bits, as in `0x3f800000`.
     pub actual_bits: String,
-    /// What it should be.
+    /// The expected value.
     pub expected: f64,
-    /// The bits of the f32 nearest to that.
+    /// The bits of the f32 nearest to the expected value.
     pub expected_bits: String,
-    /// How far they may be apart.
+    /// The allowed error.
     pub allowed: f64,
-    /// How many f32 lie between them.
+    /// The number of f32 between the two.
     pub ulps: u64,
 }
 
-/// Values that belong together.
+/// A set of values to compare.
 #[derive(Clone, Debug)]
 pub struct Compared<E> {
     /// `params`, `gradient`, `loss`, a moment's name …
     pub what: String,
-    /// Those of the device.
+    /// The values of the device.
     pub actual: Vec<f32>,
-    /// What they should be.
+    /// The expected values, with their errors.
     pub expected: Vec<E>,
 }
 
 impl<E> Compared<E> {
-    /// Values of the device, and as many that they should be.
+    /// Compares values of the device with as many exact ones.
     pub fn new(
         what: impl Into<String>,
         actual: impl Into<Vec<f32>>,
@@ -78,7 +78,7 @@ impl<E> Compared<E> {
         Compared { what: what.into(), actual: actual.into(), expected: expected.into() }
     }
 
-    /// Why they cannot be compared, if they cannot.
+    /// The reason why they cannot be compared, if there is one.
     fn unlike(&self) -> Option<String> {
         let Compared { what, actual, expected } = self;
         let differ = actual.len() != expected.len();
@@ -101,7 +101,7 @@ impl Check {
         }
     }
 
-    /// Each value against its own bound. Where more than a few have none there is no proof.
+    /// Compares each value with its own bound. Fails if more than a few have none.
     pub fn derived(kernel: &str, case: &str, all: &[Compared<Bounded>]) -> Self {
         let mut check = Self::new(kernel, case, Bound::Derived);
         for of in all {
@@ -120,7 +120,7 @@ impl Check {
         check.of_something()
     }
 
-    /// Bits against bits.
+    /// Compares bits.
     pub fn exact(kernel: &str, case: &str, all: &[Compared<f32>]) -> Self {
         let mut check = Self::new(kernel, case, Bound::Exact);
         for of in all {
@@ -140,7 +140,7 @@ impl Check {
         check.of_something()
     }
 
-    /// The check, which fails if nothing was compared.
+    /// Returns the check, which fails if nothing was compared.
     fn of_something(mut self) -> Self {
         if self.values == 0 {
             (self.pass, self.error) = (false, Some("there was nothing to compare".into()));
@@ -148,26 +148,26 @@ impl Check {
         self
     }
 
-    /// Words against words, as of counters.
+    /// Compares words, as of counters.
     pub fn words(kernel: &str, case: &str, what: &str, actual: &[u32], expected: &[u32]) -> Self {
         let as_f32 = |words: &[u32]| words.iter().map(|&word| f32::from_bits(word)).collect::<Vec<_>>();
         Self::exact(kernel, case, &[Compared::new(what, as_f32(actual), as_f32(expected))])
     }
 
-    /// What the checks of a training run came to.
+    /// The result of the checks of a training run.
     pub fn verified(kernel: &str, case: &str, report: &Verification) -> Self {
         let mut check = Self::new(kernel, case, Bound::Derived);
         check.add(report);
         check.of_something()
     }
 
-    /// A case that could not be run.
+    /// A case that failed to run.
     pub fn failed(kernel: &str, case: &str, error: impl ToString) -> Self {
         let error = Some(error.to_string());
         Check { pass: false, worst_ratio: f64::MAX, error, ..Self::new(kernel, case, Bound::Exact) }
     }
 
-    /// This check, and what `other` found besides on the same input.
+    /// Merges this check with another one of the same input.
     pub fn and(mut self, other: Self) -> Self {
         self.values += other.values;
         self.unbounded += other.unbounded;
@@ -179,7 +179,7 @@ impl Check {
         self
     }
 
-    /// The element of the largest share is the check's.
+    /// Records the element with the largest share.
     fn add(&mut self, report: &Verification) {
         self.values += report.values;
         self.pass &= report.pass;
@@ -212,7 +212,7 @@ impl Element {
     }
 }
 
-/// Where an f32 stands among all of them; both zeros at 0.
+/// The rank of an f32 among all f32; 0 for both zeros.
 fn place(x: f32) -> i64 {
     let magnitude = i64::from(x.to_bits() & 0x7fff_ffff);
     if x.is_sign_negative() { -magnitude } else { magnitude }

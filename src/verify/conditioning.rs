@@ -1,5 +1,5 @@
-//! What happens to gradients ahead of a rule: norms, clipping, scales, accumulation, steps that are not
-//! taken; and the average behind it.
+//! The conditioning of gradients before a rule: norms, clipping, scales, accumulation, skipped steps; and
+//! the moving average after it.
 
 use super::state::words;
 use super::{Check, Compared, Group, Random, Rig, SuiteError, nonfinite};
@@ -20,7 +20,7 @@ fn measured(rig: &Rig) -> usize {
     4 * rig.workgroup() * measured_vectors(&rig.gpu.device) as usize
 }
 
-/// Tails, and what takes several workgroups to measure.
+/// Tails, and sizes that several workgroups measure.
 fn sizes(rig: &Rig) -> [usize; 6] {
     [1, 3, 4, 5, 1027, 2 * measured(rig) + 5]
 }
@@ -117,7 +117,7 @@ fn control(rig: &Rig, optimizer: &Optimizer) -> Result<Control, Error> {
     Ok(bytemuck::pod_read_unaligned(bytemuck::cast_slice(&words(rig, optimizer.control())?)))
 }
 
-/// What the device has of one tensor.
+/// The state of one tensor on the device.
 #[derive(Clone)]
 struct TensorValues {
     params: Vec<f32>,
@@ -127,7 +127,7 @@ struct TensorValues {
     average: Vec<f32>,
 }
 
-/// Steps of Adam behind one way of conditioning.
+/// Steps of Adam with one conditioning.
 struct ConditioningCase<'a> {
     rig: &'a Rig<'a>,
     case: String,
@@ -156,11 +156,11 @@ impl<'a> ConditioningCase<'a> {
         }
         let check = Check::derived(self.kernel, &self.case, &self.found);
         let kept = Check::exact("", "", &self.kept);
-        // With the gradients written back nothing is left as it was.
+        // With write-back even the gradients change.
         Ok(vec![if self.kept.is_empty() { check } else { check.and(kept) }])
     }
 
-    /// One recorded micro-batch, from what the device had before it.
+    /// Checks one recorded micro-batch, starting from the device's state before it.
     fn record(&mut self, record: u32, random: &mut Random) -> Result<(), Error> {
         let (rig, micro_batches) = (self.rig, self.options.micro_batches);
         for tensor in self.optimizer.tensors() {
@@ -226,7 +226,7 @@ impl<'a> ConditioningCase<'a> {
         Ok(())
     }
 
-    /// The norm against f64's, and the factor that follows from the device's own norm.
+    /// Compares the norm with f64, and the factor with the one of the device's own norm.
     fn check_factor(&mut self, control: &Control, sums: &[Vec<Bounded>]) {
         let Conditioning { clip_norm, grad_scale, .. } = self.options.conditioning;
         let scale =
@@ -249,7 +249,7 @@ impl<'a> ConditioningCase<'a> {
             let partials = sums.len().div_ceil(16) as u32;
             let additions = vectors + 2 + self.rig.workgroup().ilog2() + partials + 6;
             let relative = f64::from(additions + 3) * U + (9.0 + 9.0 + 5.0 + 4.0 * 2.0) * U;
-            // Squares of what is below 2⁻¹⁰⁸ may be flushed.
+            // Squares of elements below 2⁻¹⁰⁸ may be flushed.
             let lost = 2f64.powi(-108) * (sums.iter().map(Vec::len).sum::<usize>() as f64).sqrt();
             let error = inherited + exact * relative + lost;
             let norm = Bounded { value: exact, error } * scale;

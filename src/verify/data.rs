@@ -1,4 +1,4 @@
-//! Rows and a model of them: what sums over rows are checked on, and what should come of them.
+//! Rows and models for the checks of sums over rows, and the expected sums.
 
 use super::{Random, Rig};
 use crate::cpu::{Bounded, Number};
@@ -12,7 +12,7 @@ use crate::{Batch, Error, Loss, Model};
 /// Sizes of wide features are within 2^±`OCTAVES`.
 const OCTAVES: u32 = 20;
 
-/// A data set on the host, and where a model of it stands.
+/// A data set on the host, with a model and its parameters.
 #[derive(Clone, Debug)]
 pub struct Data {
     pub model: Model,
@@ -22,7 +22,7 @@ pub struct Data {
 }
 
 impl Data {
-    /// Values of size up to one, and scores of about one, however many features there are.
+    /// Values of size up to one, and scores of about one for any number of features.
     pub fn random(model: Model, rows: usize, random: &mut Random) -> Self {
         let x = random.units(rows * model.features);
         let scale = 2.0 / (model.features as f32).sqrt();
@@ -87,7 +87,7 @@ impl Data {
         Some(Data { model, x, aux, params })
     }
 
-    /// The first rows of a problem that is made, with random parameters.
+    /// The first rows of a synthetic problem, with random parameters.
     pub fn synthetic(model: Model, problem: &Synthetic, rows: usize, random: &mut Random) -> Self {
         let truth = problem.truth();
         let mut data = Self::random(model, rows, random);
@@ -100,7 +100,7 @@ impl Data {
         (self.aux.len() / self.model.aux_columns()) as u64
     }
 
-    /// The rows of a batch, one behind the other.
+    /// The rows of a batch, contiguous.
     pub fn batch(&self, batch: Batch) -> (Vec<f32>, Vec<f32>) {
         let of = |values: &[f32], width: usize| {
             let row = |i| &values[batch.row(i) as usize * width..][..width];
@@ -109,14 +109,14 @@ impl Data {
         (of(&self.x, self.model.features), of(&self.aux, self.model.aux_columns()))
     }
 
-    /// The gradient of a batch and its loss, and how far a device may be from them.
+    /// The gradient of a batch and its loss, with the error bounds of a device.
     pub fn bounds(&self, batch: Batch, depths: (u32, u32)) -> (Vec<Bounded>, Bounded) {
         let (x, aux) = self.batch(batch);
         verification::gradient(&self.model, Rows { x: &x, aux: &aux }, &self.params, depths)
     }
 
-    /// The gradient and the loss of a batch of [`exact`](Self::exact) data: of sums without an error, scaled. Where
-    /// rows have no weights and are a power of two, nothing is rounded.
+    /// The gradient and the loss of a batch of [`exact`](Self::exact) data: exact sums, scaled. Nothing
+    /// is rounded where rows have no weights and their number is a power of two.
     pub fn scaled(&self, batch: Batch) -> (Vec<Bounded>, Bounded) {
         let model = &self.model;
         let widen = |values: Vec<f32>| values.into_iter().map(f64::from).collect::<Vec<_>>();
@@ -148,7 +148,7 @@ impl Data {
         (grads.iter().map(|&g| scaled(of_gradient, g)).collect(), scaled(of_loss, loss))
     }
 
-    /// Room for the rows on the device, in chunks of at most `chunk` rows, and the rows in it.
+    /// Uploads the rows, in chunks of at most `chunk` rows.
     pub fn samples(
         &self,
         rig: &Rig,
@@ -195,7 +195,7 @@ pub fn models_of_outputs(features: usize, outputs: u32) -> Vec<Model> {
     ]
 }
 
-/// What tells models of one loss apart.
+/// The options of a model, in words.
 pub fn describe(model: &Model) -> String {
     let mut text = format!("{} features", model.features);
     if model.outputs > 1 {
@@ -216,7 +216,7 @@ pub fn way(shape: &GradientLayout) -> &'static str {
     }
 }
 
-/// A problem that is made and that the model can be of, where there is one.
+/// A synthetic problem for the model, if there is one.
 pub fn made(model: &Model, seed: u64) -> Option<Synthetic> {
     if model.weighted || model.offset {
         return None;

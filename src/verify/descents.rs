@@ -15,13 +15,13 @@ use crate::{Batch, Error, Loss, Model, Penalty, Rule, Span, Window};
 
 pub const GROUP: Group = Group { name: "descents", run };
 
-/// Updates that are looked at one by one, the last of which is of shuffled rows, and those that are made at once.
+/// The number of updates that are checked one by one, the last with shuffled rows, and of those that run at once.
 const LOOKED_AT: usize = 4;
 const AT_ONCE: usize = 9;
 
 fn run(rig: &Rig, checks: &mut Vec<Check>) -> Result<(), SuiteError> {
     for (i, (name, rule)) in rig.of_rules(Rule::variants()).into_iter().enumerate() {
-        // By turns: most of the time goes into compiling.
+        // One after the other, because compiling takes most of the time.
         let which = if rig.full() { i..i + 4 } else { i..i + 1 };
         for which in which {
             let case = Case::new(rig, ("descent", name), rule, (24, 30), which);
@@ -50,7 +50,7 @@ struct Case<'a> {
     data: Data,
 }
 
-/// What is left on the device: the parameters, each plane of the state, the gradient of the first update, and
+/// The results on the device: the parameters, each plane of the state, the gradient of the first update, and
 /// the losses.
 struct Outcome {
     values: Vec<Vec<f32>>,
@@ -58,9 +58,9 @@ struct Outcome {
     losses: Vec<f32>,
 }
 
-/// Who makes the updates.
+/// The kernel that makes the updates.
 enum Trained {
-    /// With what makes the gradient of an update once more, where it is looked at.
+    /// With a kernel that computes the gradient of a checked update again.
     Descent(Box<Descent>, Option<Box<(Gradient, Span)>>),
     SmallBatchKernel(Box<SmallBatchKernel>),
 }
@@ -113,7 +113,7 @@ impl<'a> Case<'a> {
         epoch.chain([shuffled]).cycle().take(updates).collect()
     }
 
-    /// Each update against its definition, from what the device had ahead of it; and all of them at once.
+    /// Compares each update with its definition, from the device's state before it; and all updates at once.
     fn checks(
         &self,
         train: impl Fn(&Self, bool) -> Result<(Trained, Span), Error>,
@@ -153,7 +153,7 @@ impl<'a> Case<'a> {
         Ok(vec![checked, Check::exact(&self.kernel, &case, &same)])
     }
 
-    /// One update: its gradient from the parameters, and what came of the gradient.
+    /// Compares one update: its gradient and its step.
     fn compared(
         &self,
         t: u64,
@@ -188,7 +188,7 @@ impl<'a> Case<'a> {
             of("params", &after.values[0], shape.pad(&stepped)),
         ];
         let named = rule.moments().iter().zip(&after.values[1..]).zip(&stepped_moments);
-        // A moment need not be zero where there is no parameter: what a rule adds to it may be.
+        // The moments of padding need not be zero.
         all.extend(
             named.map(|((name, actual), expected)| of(name, &shape.unpad(actual), expected.clone())),
         );
@@ -276,7 +276,7 @@ impl Trained {
     }
 }
 
-/// All rules side by side, in two orders of the rows: each has the bits that it has alone.
+/// Runs all rules together, in two orders of the rows: each must have the bits of a run alone.
 fn sweep(rig: &Rig, features: usize) -> Result<Option<Check>, Error> {
     let settings: Vec<Rule> = rig
         .of_rules(if rig.full() { Rule::variants() } else { plain() })
@@ -293,7 +293,7 @@ fn sweep(rig: &Rig, features: usize) -> Result<Option<Check>, Error> {
         .collect();
     let orders = [in_order, shuffled];
     let DescentOptions { model, penalty, max_batch, .. } = case.options;
-    // There may be more than are prepared.
+    // There may be more settings than prepared ones.
     let max_updates = AT_ONCE as u32 + 4;
     let sweeping = SweepOptions { model, penalty, orders: 2, max_batch, max_updates, shuffled: true };
     let (device, samples) = (&rig.gpu.device, case.samples()?);
@@ -303,7 +303,7 @@ fn sweep(rig: &Rig, features: usize) -> Result<Option<Check>, Error> {
     let spans = sweep.params();
     let all = sweep.sort(&rig.read(&spans.iter().collect::<Vec<_>>())?.concat());
     let mut compared = Vec::new();
-    // Of every setting one order, and of every rule one setting; of a single rule both orders.
+    // One order of every setting, and one setting of every rule; both orders of a single rule.
     let few = settings.len() <= 2;
     for (i, fit) in all.into_iter().enumerate().filter(|(i, _)| few || i % 4 == i / 4 % 4) {
         case.options.rule = settings[i / 2];

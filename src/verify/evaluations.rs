@@ -1,5 +1,5 @@
-//! What evaluates a model, summed over rows wherever they are: within the bounds of f32 sums, and bit for bit
-//! where every order gives the same bits.
+//! The evaluation of models over rows in every placement: within the bounds of f32 sums, and bit for bit where
+//! every order gives the same bits.
 
 use super::data::{Data, describe, made, models, models_of_outputs, way};
 use super::{Check, Compared, Group, Rig, SuiteError};
@@ -16,10 +16,10 @@ pub const GROUP: Group = Group { name: "evaluations", run };
 
 const ROWS: u64 = 300;
 const FEW_ROWS: u64 = 140;
-/// Rows of a chunk, where they are cut, and of batches that lie within one.
+/// Rows of a chunk, and of batches within one.
 const CHUNK: u64 = 100;
 const IN_CHUNK: u64 = 50;
-/// Near no mean in particular.
+/// An arbitrary shift.
 const SHIFT: f32 = 2.0;
 
 fn run(rig: &Rig, checks: &mut Vec<Check>) -> Result<(), SuiteError> {
@@ -39,7 +39,7 @@ fn run(rig: &Rig, checks: &mut Vec<Check>) -> Result<(), SuiteError> {
     all.into_iter().try_for_each(|model| of_model(rig, model, checks))
 }
 
-/// All that is said of one model.
+/// All checks of one model.
 fn of_model(rig: &Rig, model: Model, checks: &mut Vec<Check>) -> Result<(), SuiteError> {
     let shape = GradientLayout::new(&model)?;
     let kernel = format!("evaluation/{} {}", model.loss.name(), way(&shape));
@@ -57,7 +57,7 @@ fn of_model(rig: &Rig, model: Model, checks: &mut Vec<Check>) -> Result<(), Suit
     let mut subject = Subject::new(rig, &data, &samples, rows)?;
     checks.push(Check::derived(&kernel, &case("random"), &subject.within_bounds(&data, &all)?));
     let whole = subject.run(&epoch)?;
-    // Something else lies in the sums' slots in between.
+    // Other values are in the slots of the sums in between.
     subject.run(&all)?;
     let same = alike(&epoch, subject.run(&epoch)?, &whole);
     checks.push(Check::exact(&kernel, &case("random, twice"), &same));
@@ -75,7 +75,7 @@ fn of_model(rig: &Rig, model: Model, checks: &mut Vec<Check>) -> Result<(), Suit
     let compared = subject.within_bounds(&wide, &[Batch::new(0, rows)])?;
     checks.push(Check::derived(&kernel, &case("wide magnitudes"), &compared));
 
-    // What a count would have cost at best is a logarithm.
+    // The saturated loss of a count is a logarithm.
     let integers = Data::exact(model, rows as usize, &mut random);
     if let Some(small) = integers.filter(|_| model.loss != Loss::Poisson) {
         subject.load(&small, &samples)?;
@@ -117,7 +117,7 @@ impl<'a> Subject<'a> {
         Ok(Subject { rig, shape, rows, evaluator, params })
     }
 
-    /// Other rows and parameters in the place of those there are.
+    /// Replaces rows and parameters.
     fn load(&self, data: &Data, samples: &DeviceDataset) -> Result<(), Error> {
         self.rig.write(&self.params, &self.shape.pad(&data.params));
         samples.write(&self.rig.gpu.queue, &data.x, &data.aux)
@@ -161,7 +161,7 @@ impl<'a> Subject<'a> {
 }
 
 fn alike(batches: &[Batch], actual: Vec<Vec<f32>>, expected: &[Vec<f32>]) -> Vec<Compared<f32>> {
-    // −0 and 0 are one number here.
+    // −0 and 0 count as equal.
     let plus_zero = |values: &[f32]| values.iter().map(|x| x + 0.0).collect();
     let pair = |(batch, (actual, expected)): (&Batch, (Vec<f32>, &Vec<f32>))| Compared {
         what: format!("sums of {} rows from {}", batch.rows, batch.first),
@@ -178,13 +178,13 @@ fn exactly(data: &Data, batch: Batch) -> Vec<f32> {
     let (x, aux, params) = (widen(&x), widen(&aux), widen(&data.params));
     let rows = HostRows { x: &x, aux: &aux };
     let all = reference::evaluate(&data.model, rows, &params, SHIFT.into());
-    // The device leaves the loss's own factor to the host.
+    // The host applies the factor of the loss.
     let loss = all.loss / data.model.loss.factors().0;
     let totals = [loss, all.weight, all.correct, all.saturated];
     all.outputs.iter().flatten().chain(&totals).map(|&sum| sum as f32).collect()
 }
 
-/// One sum over rows, and what is known of its terms.
+/// A sum over rows, with the bounds of its terms.
 #[derive(Clone, Copy, Default)]
 struct Sum {
     value: f64,
@@ -206,8 +206,7 @@ impl Sum {
     }
 }
 
-/// The sums of a batch, and how far a device may be from them: like the gradient's, every term with the error of
-/// the operations that make it.
+/// The sums of a batch with the error bounds of a device: every term has the error of its operations.
 fn bounds(data: &Data, batch: Batch, (depth, dot_depth): (u32, u32)) -> Vec<Bounded> {
     let model = &data.model;
     let (x, aux) = data.batch(batch);
@@ -236,7 +235,7 @@ fn bounds(data: &Data, batch: Batch, (depth, dot_depth): (u32, u32)) -> Vec<Boun
     outputs.iter().chain([&totals]).flatten().map(|sum| sum.finish(depth)).collect()
 }
 
-/// 1 where the likeliest class is the row's, else 0; either where scores are so near each other.
+/// 1 if the most probable class is the class of the row, else 0; uncertain where scores are within their errors.
 fn hit(model: &Model, scores: &[Bounded], target: Bounded) -> Bounded {
     let of = |distance: Bounded| {
         let value = f64::from(u8::from(distance.value > 0.0));

@@ -1,4 +1,4 @@
-//! What would be wrong with a kernel, seeded into it: a suite that does not find it is no proof.
+//! Faults that are seeded into kernels: a suite that misses one proves nothing.
 
 use super::{Depth, GROUPS, Rig};
 use crate::gpu::seeded;
@@ -6,14 +6,14 @@ use crate::regression::device::Gpu;
 use serde::Serialize;
 use std::collections::HashMap;
 
-/// A fault, and where it shows.
+/// A fault, and the checks that must catch it.
 #[derive(Clone, Copy, Debug)]
 pub struct Fault {
-    /// What is wrong.
+    /// The fault.
     pub name: &'static str,
-    /// The group of the suite that is run with it.
+    /// The group of the suite that runs with it.
     pub(super) group: &'static str,
-    /// A part of the names of the cases that are run with it; see [`Depth::Least`].
+    /// A part of the names of the cases that run with it; see [`Depth::Least`].
     cases: &'static str,
     edits: &'static [seeded::Edit],
     /// Whether it depends on the order in which a workgroup's threads happen to run.
@@ -38,25 +38,25 @@ const fn race(
     Fault { is_race: true, ..fault(name, group, cases, edits) }
 }
 
-/// What became of a fault.
+/// The outcome of a fault.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct FaultOutcome {
-    /// What was wrong.
+    /// The fault.
     pub fault: &'static str,
     /// The checks that failed with it and pass without, as `kernel: case`.
     pub caught_by: Vec<String>,
-    /// Whether it is a race, and the device one whose threads may all the same never be out of step.
+    /// Whether the fault is a race that this device may never show.
     pub may_not_show: bool,
 }
 
 impl FaultOutcome {
-    /// Whether something should have caught it, and nothing did.
+    /// Whether no check caught it.
     pub fn is_missed(&self) -> bool {
         self.caught_by.is_empty() && !self.may_not_show
     }
 }
 
-/// Every fault that is seeded.
+/// All faults.
 pub const FAULTS: &[Fault] = &[
     fault(
         "last row of a batch dropped",
@@ -98,7 +98,7 @@ pub const FAULTS: &[Fault] = &[
         "sgd",
         &[("half /= 2u) {\n        workgroupBarrier();", "half /= 2u) {")],
     ),
-    // The barrier behind it is one that llvmpipe, which runs a workgroup's vectors in turn, does without.
+    // llvmpipe runs the vectors of a workgroup in turn and does not need the barrier after it.
     race(
         "barrier skipped while a score is added",
         "gradients",
@@ -151,7 +151,7 @@ pub const FAULTS: &[Fault] = &[
         "sgd",
         &[("if first >= count() {", "if first + 1u >= count() {")],
     ),
-    // Of the sizes that are checked only pieces have whole quanta of so many vectors.
+    // Among the checked sizes only pieces have whole quanta of so many vectors.
     fault(
         "one piece of a span not updated",
         "updates",
@@ -309,24 +309,24 @@ pub const FAULTS: &[Fault] = &[
 pub struct FaultSeeder<'a> {
     gpu: &'a Gpu,
     seed: u64,
-    /// For the groups and cases that were run without a fault what failed all the same.
+    /// The checks that failed without a fault, by group and cases.
     without: HashMap<(&'static str, &'static str), Vec<String>>,
 }
 
 impl<'a> FaultSeeder<'a> {
-    /// Inputs are drawn from `seed`.
+    /// `seed` determines all inputs.
     pub fn new(gpu: &'a Gpu, seed: u64) -> Self {
         FaultSeeder { gpu, seed, without: HashMap::new() }
     }
 
-    /// Runs the group that a fault shows in with kernels that have it.
+    /// Runs the group of a fault with the faulty kernels.
     pub fn seed(&mut self, fault: &Fault) -> FaultOutcome {
         let (failing, seeded) = seeded::with(fault.edits, || self.failing(fault));
         // Software runs the vectors of a workgroup in turn; hardware may have all its threads in one of them.
         let software = self.gpu.info.device_type == wgpu::DeviceType::Cpu;
         let may_not_show = fault.is_race && !software;
         if !seeded {
-            // Not in all the kernels that it should be in: nothing has caught it, whatever failed.
+            // The edit did not reach every kernel that it should: the fault counts as missed.
             return FaultOutcome { fault: fault.name, caught_by: Vec::new(), may_not_show: false };
         }
         let at = (fault.group, fault.cases);
@@ -343,7 +343,7 @@ impl<'a> FaultSeeder<'a> {
         let rig = Rig { gpu, depth: Depth::Least { cases: fault.cases }, seed };
         let groups = GROUPS.iter().filter(|group| group.name == fault.group);
         let checks = groups.flat_map(|group| super::run_on(&rig, group));
-        // What could not be run has compared nothing.
+        // A case that failed to run has compared nothing.
         let failed = checks.filter(|check| !check.pass && check.error.is_none());
         failed.map(|check| format!("{}: {}", check.kernel, check.case)).collect()
     }

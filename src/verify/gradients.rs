@@ -1,5 +1,5 @@
-//! The gradient of every loss, in every way that its sums are shared out, over rows wherever they are: within the
-//! bounds of f32 sums, bit for bit where every order gives the same bits, and always the same bits.
+//! The gradient of every loss, with every reduction and placement of rows: within the bounds of f32 sums, bit for
+//! bit where every order gives the same bits, and reproducible.
 
 use super::data::{Data, describe, made, models, models_of_outputs, way};
 use super::{Check, Compared, Group, Rig, SuiteError};
@@ -13,11 +13,11 @@ pub const GROUP: Group = Group { name: "gradients", run };
 /// Rows of a data set, and of a wide one. The largest batch is a little smaller.
 const ROWS: u64 = 300;
 const FEW_ROWS: u64 = 140;
-/// Rows of batches: none but one, tails, a workgroup and its neighbours, and what is no power of two.
+/// Rows of batches: one, tails, a workgroup and its neighbours, and numbers that are not powers of two.
 const LENGTHS: [u64; 16] = [1, 2, 3, 4, 5, 8, 31, 32, 63, 64, 65, 127, 128, 129, 256, 257];
-/// Batches that are prepared at a time.
+/// Batches per preparation.
 const MAX_BATCHES: u32 = LENGTHS.len() as u32;
-/// Rows of a chunk, where they are cut, and of batches that lie within one.
+/// Rows of a chunk, and of batches within one.
 const CHUNK: u64 = 100;
 const IN_CHUNK: u64 = 50;
 
@@ -31,7 +31,7 @@ fn run(rig: &Rig, checks: &mut Vec<Check>) -> Result<(), SuiteError> {
     Ok(())
 }
 
-/// Models of every loss in every way of summing.
+/// Models of every loss with every reduction.
 fn shapes(rig: &Rig) -> Vec<Model> {
     let mut all = models(6);
     // Where threads share a row: four of them, and all of a workgroup.
@@ -79,9 +79,9 @@ struct Subject<'a> {
     poison: Span,
 }
 
-/// What the device made of one batch.
+/// The results of one batch on the device.
 struct Found {
-    /// As [`GradientLayout::pad`] has it.
+    /// Padded as by [`GradientLayout::pad`].
     grads: Vec<f32>,
     loss: f32,
 }
@@ -124,7 +124,7 @@ impl<'a> Subject<'a> {
         Ok(grads.chunks(width).zip(losses).map(found).collect())
     }
 
-    /// Batches of the data against their definition; what pads the gradient is zero.
+    /// Compares batches with their definition; the padding of the gradient must be zero.
     fn within_bounds(
         &mut self,
         data: &Data,
@@ -152,14 +152,14 @@ impl<'a> Subject<'a> {
         ]
     }
 
-    /// Other rows and parameters in the place of those there are.
+    /// Replaces rows and parameters.
     fn load(&self, data: &Data, samples: &DeviceDataset) -> Result<(), Error> {
         self.rig.write(&self.params, &self.shape.pad(&data.params));
         samples.write(&self.rig.gpu.queue, &data.x, &data.aux)
     }
 }
 
-/// All that is said of one model.
+/// All checks of one model.
 fn of_model(rig: &Rig, model: Model, checks: &mut Vec<Check>) -> Result<(), SuiteError> {
     let shape = GradientLayout::new(&model)?;
     let kernel = format!("gradient/{} {}", model.loss.name(), way(&shape));
@@ -267,7 +267,7 @@ fn exactly(
             rounded.extend(compared);
             continue;
         }
-        // −0 and 0 are one number here.
+        // −0 and 0 count as equal.
         bits.extend(compared.map(|Compared { what, actual, expected }| Compared {
             what,
             actual: actual.iter().map(|x| x + 0.0).collect(),

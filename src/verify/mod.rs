@@ -1,5 +1,5 @@
-//! Every kernel on one device, on inputs of every kind: against the definition in f64 within bounds that
-//! follow from the operations, and bit for bit where every order of them gives the same bits.
+//! The verification suite: every kernel on one device with inputs of every kind, compared with the f64 definition
+//! within derived bounds, and bit for bit where every order of operations gives the same bits.
 
 mod check;
 mod conditioning;
@@ -24,42 +24,41 @@ use crate::regression::ProblemError;
 use crate::regression::device::Gpu;
 use crate::regression::train::TrainError;
 
-/// How much is checked.
+/// The extent of the suite.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Depth {
-    /// As little as shows a fault that is seeded: the rules' variants and the ways of conditioning whose name
-    /// contains `cases`.
+    /// Only the cases of a seeded fault: variants and conditionings whose name contains `cases`.
     Least {
         /// A part of the names.
         cases: &'static str,
     },
     /// Every kernel and rule on some sizes: half a minute on a software adapter.
     Quick,
-    /// All of it: some minutes.
+    /// The whole suite: some minutes.
     Full,
 }
 
-/// Why a case could not be run.
+/// The error of a case that failed to run.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SuiteError {
-    /// The device, or what the library says of it.
+    /// An error of the device or of the library.
     #[error(transparent)]
     Device(#[from] crate::Error),
-    /// Rows that cannot be read.
+    /// Rows could not be read.
     #[error(transparent)]
     Problem(#[from] ProblemError),
-    /// A training run that failed.
+    /// A training run failed.
     #[error(transparent)]
     Train(#[from] TrainError),
 }
 
-/// Checks that belong together.
+/// A group of checks.
 #[derive(Clone, Copy, Debug)]
 pub struct Group {
-    /// What they are about.
+    /// The subject.
     pub name: &'static str,
-    /// Runs them. What cannot be run is an error, and then a check that failed.
+    /// Runs the checks. A case that fails to run becomes a failed check.
     pub run: fn(&Rig, &mut Vec<Check>) -> Result<(), SuiteError>,
 }
 

@@ -1,4 +1,4 @@
-//! Whether a step is taken: the verdict on gradients that have an element of any kind of bits.
+//! The decision whether a step is taken, on gradients that have an element of every class of bits.
 
 use super::conditioning::{Options, storage, tensors};
 use super::{Check, Compared, Rig};
@@ -6,16 +6,16 @@ use crate::cpu::all_finite;
 use crate::gpu::{Control, ReadBack};
 use crate::{Adam, Conditioning, Error, Optimizer, Sgd, Span};
 
-/// What every other element is.
+/// The value of all other elements.
 const ELSEWHERE: f32 = 0.25;
 /// Steps of one submission.
 const STEPS: usize = 32;
-/// The bits of infinity, ahead of those of what is no number, and the one that makes it a quiet one.
+/// The bits of infinity, which precede those of NaN, and the bit of a quiet NaN.
 const INFINITY: u32 = 0x7f80_0000;
 const QUIET: u32 = 0x0040_0000;
 
 /// Every kind of f32 that a test of bits could take for another, without its sign: each single bit of a significand
-/// or of a payload, and what lies on both aux of where one kind ends.
+/// or of a payload, and the two neighbours of each boundary between classes.
 fn classes() -> [(&'static str, Vec<u32>); 6] {
     let bits = |base: u32, count: u32| (0..count).map(move |k| base | 1 << k);
     let some = [0x3f80_0000, 0x3f7f_ffff, 0x7f00_0000, 0x7f7f_fffe, 0x7f7f_ffff];
@@ -38,7 +38,7 @@ pub fn checks(rig: &Rig, packed: bool) -> Result<Vec<Check>, Error> {
     }
     let conditioning = Conditioning { skip_nonfinite: true, ..Conditioning::default() };
     let options = Options { conditioning, micro_batches: 1, average: Some(0.5), octaves: 1 };
-    // No second moment of a gradient of 3e38 is one: what is finite meets plain descent.
+    // A gradient of 3e38 overflows a second moment: finite gradients meet plain descent.
     let optimizers = [
         tensors(rig, packed, options, Sgd { lr: 0.5, ..Sgd::default() })?,
         tensors(rig, packed, options, Adam { amsgrad: true, ..Adam::default() })?,
@@ -46,7 +46,7 @@ pub fn checks(rig: &Rig, packed: bool) -> Result<Vec<Check>, Error> {
     for tensor in optimizers.iter().flat_map(Optimizer::tensors) {
         rig.write(&tensor.grads[0], &vec![ELSEWHERE; tensor.grads[0].len as usize]);
     }
-    // So that there is something to lose.
+    // Nonzero state, so that a change shows.
     optimizers.iter().try_for_each(|optimizer| rig.run(|pass| optimizer.record(pass)))?;
     let mut random = rig.random(&format!("places of gradients in {}", storage(packed)));
     let mut checks = Vec::new();
@@ -69,7 +69,7 @@ pub fn checks(rig: &Rig, packed: bool) -> Result<Vec<Check>, Error> {
             cases.push((value, Span::new(&grads.buffer, grads.offset + at * 4, 1)));
             place += 1;
         }
-        // A step that is taken ends what was skipped in a row.
+        // A step that is taken resets the number of consecutive skips.
         rig.run(|pass| optimizer.record(pass))?;
         let before = held(rig, optimizer)?;
         let verdicts = verdicts(rig, optimizer, &cases)?;
@@ -92,15 +92,13 @@ pub fn checks(rig: &Rig, packed: bool) -> Result<Vec<Check>, Error> {
         );
         checks.push(match signed[0].is_finite() {
             true => check,
-            false => {
-                check.and(Check::exact("", "", &[Compared::new("what was skipped", after, before)]))
-            }
+            false => check.and(Check::exact("", "", &[Compared::new("skipped steps", after, before)])),
         });
     }
     Ok(checks)
 }
 
-/// How many steps each case takes, how many it skips, and how many have been skipped in a row behind it.
+/// The number of steps each case takes and skips, and of consecutive skips after it.
 fn verdicts(rig: &Rig, optimizer: &Optimizer, cases: &[(f32, Span)]) -> Result<Vec<u32>, Error> {
     let values: Vec<f32> = cases.iter().map(|(value, _)| *value).chain([ELSEWHERE]).collect();
     let values = rig.span(&values).buffer;
@@ -126,7 +124,7 @@ fn verdicts(rig: &Rig, optimizer: &Optimizer, cases: &[(f32, Span)]) -> Result<V
     Ok(controls.windows(2).flat_map(counted).collect())
 }
 
-/// All that a step writes, but the counters.
+/// Everything that a step writes, except for the counters.
 fn held(rig: &Rig, optimizer: &Optimizer) -> Result<Vec<f32>, Error> {
     let states = Span::whole(optimizer.state());
     let mut spans = vec![&states];

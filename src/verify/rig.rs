@@ -1,4 +1,4 @@
-//! The device that is checked, and what it is given.
+//! The device under test, and its inputs.
 
 use super::Depth;
 use crate::cpu::random::philox;
@@ -13,42 +13,42 @@ use wgpu::{BufferUsages, CommandEncoder, ComputePass};
 pub struct Rig<'a> {
     /// The device.
     pub gpu: &'a Gpu,
-    /// How much of the suite is run.
+    /// The extent of the suite.
     pub depth: Depth,
-    /// What inputs are drawn from.
+    /// The seed of all inputs.
     pub seed: u64,
 }
 
-/// What lies in front of and behind a [guarded](Rig::guarded) span, and must stay.
+/// The poison around a [guarded](Rig::guarded) span, which must not change.
 pub const GUARD: usize = 64;
 const POISON: u32 = 0x7fc0_dead;
 
 impl Rig<'_> {
-    /// Numbers for the case of this name: the same for the same seed, whatever ran before.
+    /// Random numbers for the case of this name, which depend on the seed and the name alone.
     pub fn random(&self, case: &str) -> Random {
-        // FNV-1a: other names, other numbers.
+        // FNV-1a of the name.
         let fold = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
         let name = case.bytes().fold(0xcbf2_9ce4_8422_2325, fold);
         let key = [self.seed as u32, (self.seed >> 32) as u32];
         Random { name, key, drawn: 0, left: Vec::new() }
     }
 
-    /// Whether all of the suite is run.
+    /// Whether the whole suite runs.
     pub fn full(&self) -> bool {
         self.depth == Depth::Full
     }
 
-    /// Whether as little is run as shows a fault.
+    /// Whether only the cases of a seeded fault run.
     pub fn least(&self) -> bool {
         matches!(self.depth, Depth::Least { .. })
     }
 
-    /// Threads of a workgroup of an update, each of which has a vector of four.
+    /// Threads of a workgroup of an update; each updates a vector of four.
     pub fn workgroup(&self) -> usize {
         workgroup(&self.gpu.device) as usize
     }
 
-    /// Whether the case of this name is run.
+    /// Whether the case of this name runs.
     pub fn includes(&self, name: &str) -> bool {
         match self.depth {
             Depth::Least { cases } => name.contains(cases),
@@ -56,7 +56,7 @@ impl Rig<'_> {
         }
     }
 
-    /// Those of the rules that are to be run.
+    /// The rules whose cases run.
     pub fn of_rules(&self, mut all: Vec<(&'static str, Rule)>) -> Vec<(&'static str, Rule)> {
         all.retain(|(name, _)| self.includes(name));
         all
@@ -64,7 +64,7 @@ impl Rig<'_> {
 
     /// A span over a buffer of its own with these values.
     pub fn span(&self, values: &[f32]) -> Span {
-        // A buffer of no bytes is none, and its span has no elements either way.
+        // A buffer cannot be empty; the span has no elements either way.
         let contents = if values.is_empty() { &[0.0] } else { values };
         let buffer = self.gpu.device.create_buffer_init(&wgpu::util::BufferInitDescriptor {
             label: None,
@@ -81,7 +81,7 @@ impl Rig<'_> {
         Span::new(&all.buffer, GUARD as u64 * 4, values.len() as u64)
     }
 
-    /// The words around a guarded span, and what they were.
+    /// The words around a guarded span, and their original values.
     pub fn guards(&self, span: &Span) -> Result<(Vec<u32>, Vec<u32>), Error> {
         let before = Span::new(&span.buffer, 0, GUARD as u64);
         let behind = Span::new(&span.buffer, span.offset + span.len * 4, GUARD as u64);
@@ -91,12 +91,12 @@ impl Rig<'_> {
         Ok((words, expected))
     }
 
-    /// A span of so many elements, of which none has been written.
+    /// An uninitialized span of `len` elements.
     pub fn poisoned(&self, len: usize) -> Span {
         self.span(&vec![f32::from_bits(POISON); len])
     }
 
-    /// Replaces what is in a span.
+    /// Overwrites a span.
     pub fn write(&self, span: &Span, values: &[f32]) {
         if !values.is_empty() {
             self.gpu.queue.write_buffer(&span.buffer, span.offset, bytemuck::cast_slice(values));
@@ -111,7 +111,7 @@ impl Rig<'_> {
         })
     }
 
-    /// Submits what is recorded and waits for it.
+    /// Submits the encoder and waits.
     pub fn submit(
         &self,
         record: impl FnOnce(&mut CommandEncoder) -> Result<(), Error>,
@@ -121,7 +121,7 @@ impl Rig<'_> {
         self.gpu.submit(encoder)
     }
 
-    /// What is in these spans.
+    /// Reads these spans.
     pub fn read(&self, spans: &[&Span]) -> Result<Vec<Vec<f32>>, Error> {
         let bytes = spans.iter().map(|span| span.len * 4).sum();
         let mut staging = ReadBack::new(&self.gpu.device, bytes)?;
@@ -159,7 +159,7 @@ impl Random {
         self.left.pop().expect("there is one left")
     }
 
-    /// Less than `n`.
+    /// A number below `n`.
     pub fn below(&mut self, n: u32) -> u32 {
         ((u64::from(self.word()) * u64::from(n)) >> 32) as u32
     }

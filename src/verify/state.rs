@@ -1,4 +1,4 @@
-//! The step's state: counters, powers and learning rates that no floating point may round.
+//! The step state: counters, powers and learning rates, which must not be rounded by floating point.
 
 use super::variants::plain;
 use super::{Check, Compared, Group, Rig, SuiteError};
@@ -9,7 +9,7 @@ use wgpu::BufferUsages;
 
 pub const GROUP: Group = Group { name: "step state", run };
 
-/// Where a run is picked up: at its start, and around the ends of f32's and u32's integers.
+/// The first step of each run: the start, and around the ends of the integers of f32 and u32.
 const STARTS: [u64; 4] = [0, (1 << 24) - 2, (1 << 32) - 2, (1 << 40) + 1];
 
 fn run(rig: &Rig, checks: &mut Vec<Check>) -> Result<(), SuiteError> {
@@ -27,7 +27,7 @@ fn run(rig: &Rig, checks: &mut Vec<Check>) -> Result<(), SuiteError> {
     Ok(())
 }
 
-/// So many steps from `start` on: the state word for word, and its powers as f64 has them.
+/// Runs steps from `start`: compares the state word for word, and its powers with f64.
 fn counted(rig: &Rig, name: &str, rule: Rule, start: u64, steps: u64) -> Result<Vec<Check>, Error> {
     let [params, grads] = [(); 2].map(|()| rig.span(&[0.0]));
     let optimizer = Optimizer::new(&rig.gpu.device, rule).tensor(params, grads).build()?;
@@ -52,14 +52,14 @@ fn counted(rig: &Rig, name: &str, rule: Rule, start: u64, steps: u64) -> Result<
     };
     let mut quantities = vec![of("1 − beta2ᵗ", device.bias_correction2, beta2)];
     if !matches!(rule, Rule::NAdam(_)) {
-        // NAdam's is a product of other factors, which the bits above are held to.
+        // NAdam's is a product of other factors, which the words above cover.
         quantities.push(of("1 − beta1ᵗ", device.bias_correction1, beta1));
     }
     Ok(vec![exact, Check::derived(&kernel, &format!("powers after {case}"), &quantities)])
 }
 
-/// A step takes its entry of the table, and past its end the last one: on numbers that every device adds up
-/// alike. And the optimizer counts the steps.
+/// A step takes its entry of the learning-rate table, and past its end the last one. The numbers are exact on every
+/// device. The optimizer counts the steps.
 fn learning_rates(rig: &Rig, tensors: usize) -> Result<Check, Error> {
     let rates = [0.5, 0.25, 2.0, 1.0, 0.125];
     let rule = Sgd { lr: 0.5, ..Sgd::default() };
@@ -86,7 +86,7 @@ fn learning_rates(rig: &Rig, tensors: usize) -> Result<Check, Error> {
     Ok(check.and(Check::words("", "", "steps", &[control.steps as u32], &[8])))
 }
 
-/// An arena of so many tensors of one element: each takes its own step, on numbers that every device adds up alike.
+/// An arena of many tensors of one element: each takes its own step. The numbers are exact on every device.
 fn many_tensors(rig: &Rig, count: usize) -> Result<Check, Error> {
     let names: Vec<String> = (0..count).map(|i| format!("t{i}")).collect();
     let shapes = names.iter().map(|name| (&name[..], &[1][..]));

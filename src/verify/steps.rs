@@ -1,4 +1,4 @@
-//! The update of every rule: in every variant, storage and size, from state of every kind.
+//! The update of every rule: every variant, storage and size, from state of every kind.
 
 use super::variants::plain;
 use super::{Check, Compared, Group, Rig, SuiteError};
@@ -16,11 +16,10 @@ const SIZES: [usize; 4] = [1, 3, 4, 5];
 const MORE_SIZES: [usize; 8] = [2, 6, 7, 63, 64, 65, 1027, 16_389];
 /// With pieces of a few hundred vectors and grids of three workgroups a side.
 const SEAMS: usize = 3077;
-/// The steps that are looked at: the first ones and, from other moments, late ones; past 2²⁴ no f32 counts
-/// steps, past 2³² no u32.
+/// The steps that are checked: the first ones and, with other moments, late ones. Past 2²⁴ an f32 cannot count
+/// steps, past 2³² a u32 cannot.
 const STEPS: [u64; 6] = [1, 2, 3, 1000, (1 << 24) + 1, (1 << 32) + 1];
-/// The step among them whose learning rate is 0, as at the start of a warm-up: the parameters stay, and the
-/// moments do not.
+/// The step with a learning rate of 0, as at the start of a warm-up: the parameters stay, the moments change.
 const AT_RATE_0: usize = 2;
 /// Sizes of inputs are within 2^±30.
 const OCTAVES: u32 = 30;
@@ -64,14 +63,14 @@ fn past_one_dispatch(rig: &Rig) -> usize {
     (groups * 4 * rig.workgroup() + 7).min(most as usize)
 }
 
-/// An optimizer on the device, and what is said of its tensors.
+/// An optimizer on the device, and the checks of its tensors.
 struct Subject<'a> {
     rig: &'a Rig<'a>,
     name: &'static str,
     rule: Rule,
     optimizer: Optimizer,
     cases: Vec<String>,
-    /// Whether poison lies around parameters and gradients.
+    /// Whether poison surrounds parameters and gradients.
     guarded: bool,
 }
 
@@ -116,7 +115,7 @@ impl<'a> Subject<'a> {
         Ok(Subject { rig, name, rule, optimizer, cases, guarded: false })
     }
 
-    /// A check for every tensor: the update alone, from whatever the device had before it.
+    /// Checks the update of every tensor, from the device's state before it.
     fn checks(&self) -> Result<Vec<Check>, Error> {
         let (rig, rule, tensors) = (self.rig, &self.rule, self.optimizer.tensors());
         let mut found: Vec<Vec<Compared<Bounded>>> = vec![Vec::new(); tensors.len()];
@@ -154,7 +153,7 @@ impl<'a> Subject<'a> {
             if self.guarded {
                 let (params, grads) = (rig.guards(&tensor.params[0])?, rig.guards(&tensor.grads[0])?);
                 let (found, expected) = ([params.0, grads.0].concat(), [params.1, grads.1].concat());
-                let case = format!("{case}, what lies beside it");
+                let case = format!("{case}, the words around it");
                 checks.push(Check::words(&self.kernel(), &case, "bits", &found, &expected));
             }
         }
@@ -165,7 +164,7 @@ impl<'a> Subject<'a> {
         format!("update/{}", self.name)
     }
 
-    /// Goes to a late step, with moments that a run might have by then.
+    /// Moves to a late step, with plausible moments.
     fn jump(&self, t: u64) -> Result<(), Error> {
         let rig = self.rig;
         for (i, tensor) in self.optimizer.tensors().iter().enumerate() {
@@ -216,7 +215,7 @@ fn one_submission(rig: &Rig, name: &'static str, rule: Rule) -> Result<Check, Er
     Ok(check)
 }
 
-/// Numbers of few bits, where every device gives the same: two steps.
+/// Runs two steps on numbers of few bits, which are exact on every device.
 fn exact(rig: &Rig, rule: Sgd, elements: usize) -> Result<Check, Error> {
     let rule: Rule = rule.into();
     let mut random = rig.random("exact");
@@ -243,14 +242,14 @@ fn exact(rig: &Rig, rule: Sgd, elements: usize) -> Result<Check, Error> {
     let kernel = format!("update/{}", rule.name());
     let check = Check::exact(&kernel, &format!("{elements} integers"), &compared);
     let (guards, expected) = rig.guards(&on_device)?;
-    Ok(check.and(Check::words("", "", "what lies beside it", &guards, &expected)))
+    Ok(check.and(Check::words("", "", "the words around it", &guards, &expected)))
 }
 
 fn len(tensor: &Tensor) -> usize {
     tensor.params.iter().map(|span| span.len as usize).sum()
 }
 
-/// Writes values over spans that follow on one another.
+/// Writes values over consecutive spans.
 fn write(rig: &Rig, spans: &[Span], values: &[f32]) {
     let mut rest = values;
     for span in spans {

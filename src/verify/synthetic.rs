@@ -1,4 +1,4 @@
-//! Rows that are made on the device, bit for bit those of the processor.
+//! Synthetic rows that are generated on the device: bit for bit those of the processor.
 
 use super::{Check, Compared, Group, Rig, SuiteError};
 use crate::regression::kernels::{
@@ -9,7 +9,7 @@ use crate::{Adam, Batch, Error, Loss, Model, Penalty, Span, Window};
 
 pub const GROUP: Group = Group { name: "synthetic", run };
 
-/// Rows whose numbers are made of one word, of two, and of one and then two.
+/// Rows whose numbers take one word, two, and one and then two.
 const FIRST_ROWS: [u64; 3] = [0, (1 << 32) - 50, 1 << 40];
 const ROWS: u32 = 101;
 
@@ -21,7 +21,7 @@ fn run(rig: &Rig, checks: &mut Vec<Check>) -> Result<(), SuiteError> {
     };
     for (i, &features) in widths.iter().enumerate() {
         for (k, (name, problem)) in problems(features, rig).into_iter().enumerate() {
-            // By turns: most of the time goes into compiling.
+            // One after the other, because compiling takes most of the time.
             let first = FIRST_ROWS[(i + k) % FIRST_ROWS.len()];
             checks.push(rows(rig, &name, &problem, first, ROWS)?);
         }
@@ -82,7 +82,7 @@ fn shape(problem: &Synthetic) -> Result<GradientLayout, Error> {
     GradientLayout::new(&Model::new(problem.features() as usize, Loss::Mse))
 }
 
-/// One chunk of rows from any row on.
+/// One chunk of rows that starts at any row.
 fn rows(rig: &Rig, name: &str, problem: &Synthetic, first_row: u64, rows: u32) -> Result<Check, Error> {
     let x = rig.poisoned((shape(problem)?.x_bytes(rows.into()) / 4) as usize);
     let aux = rig.poisoned((rows * problem.targets()) as usize);
@@ -93,7 +93,7 @@ fn rows(rig: &Rig, name: &str, problem: &Synthetic, first_row: u64, rows: u32) -
     Ok(Check::exact("synthetic rows", &case, &compared(rig, problem, &chunk)?))
 }
 
-/// What is in a chunk, and what the processor makes.
+/// Compares a chunk with the processor's rows.
 fn compared(rig: &Rig, problem: &Synthetic, chunk: &Chunk) -> Result<Vec<Compared<f32>>, Error> {
     let (features, width) = (problem.features() as usize, problem.targets() as usize);
     let stride = shape(problem)?.stride as usize;
@@ -105,13 +105,13 @@ fn compared(rig: &Rig, problem: &Synthetic, chunk: &Chunk) -> Result<Vec<Compare
     }
     let mut found = rig.read(&[&Span::whole(&chunk.x), &Span::whole(&chunk.aux)])?;
     let (actual_aux, mut actual_x) = (found.pop().unwrap_or_default(), found.pop().unwrap_or_default());
-    // What fills the last vec4 is nobody's.
+    // The padding of the last vec4 is unspecified.
     actual_x.truncate(x.len());
     let of = |what: &str, actual, expected| Compared { what: what.into(), actual, expected };
     Ok(vec![of("x", actual_x, x), of("targets", actual_aux, aux)])
 }
 
-/// Chunks go on where the last one ended.
+/// Chunks continue where the last one ended.
 fn chunks(rig: &Rig) -> Result<Check, Error> {
     let problem = Synthetic::new(6, 0.5, rig.seed);
     let shape = shape(&problem)?;
@@ -124,7 +124,7 @@ fn chunks(rig: &Rig) -> Result<Check, Error> {
     Ok(Check::exact("synthetic rows", "chunks of 7 rows", &all))
 }
 
-/// The gradient of far rows that are never stored is that of the same rows where they are.
+/// The gradient of rows that are generated in the kernel equals that of stored rows.
 fn virtual_targets(rig: &Rig) -> Result<Check, Error> {
     let (rows, from) = ((1u64 << 32) + 60, (1u64 << 32) - 70);
     let model = Model::new(6, Loss::Mse);
@@ -165,7 +165,7 @@ fn virtual_targets(rig: &Rig) -> Result<Check, Error> {
     Ok(Check::exact("virtual rows", "across row 2^32", &all))
 }
 
-/// Training on rows that are never stored is training on the same rows where they are.
+/// Training on rows that are generated in the kernel equals training on stored rows.
 fn descent(rig: &Rig) -> Result<Check, Error> {
     let model = Model { outputs: 3, ..Model::new(9, Loss::Softmax { classes: 3 }) };
     let shape = GradientLayout::new(&model)?;

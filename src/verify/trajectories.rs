@@ -1,12 +1,11 @@
-//! Long runs of every optimizer: updates of them, each from the device's own bits, against the definition; and
-//! where they get to, against the same run in f64.
+//! Long runs of every optimizer: sampled updates, each from the device's own bits, compared with the definition; and
+//! the whole run, compared with the same run in f64.
 //!
-//! What f32 makes of a long run has no bound that follows from its operations: where a rule divides by the size of
-//! gradients, an error does not die away. These are allowances, and say no more than that a run is the same
-//! run. Parameters of the first hundred updates: 1e-5 · (1 + |w|), where on noisy data 6e-7 has been seen. The loss
-//! over all rows from then on: 1e-3 of itself. Lion's step is a sign, and an average of gradients that is nearly
-//! zero lies on either side of it: one such update makes another run of it, so of Lion's nothing but each
-//! update is compared.
+//! A long run in f32 has no derived bound: where a rule divides by the size of gradients, errors do not decay. These
+//! are allowances, which show only that the runs agree. Parameters of the first hundred updates: 1e-5 · (1 + |w|);
+//! 6e-7 was observed on noisy data. The loss over all rows after that: 1e-3 of itself. Lion's step is a sign, which
+//! may flip where the averaged gradient is nearly zero and then changes the rest of the run: only single updates of
+//! Lion are compared.
 
 use super::variants::plain;
 use super::{Check, Compared, Group, Rig, SuiteError};
@@ -25,19 +24,19 @@ pub const GROUP: Group = Group { name: "trajectories", run };
 const FEATURES: u32 = 20;
 const ROWS: u64 = 1000;
 const BATCH: u64 = 64;
-/// Every how many updates one is compared with the definition.
+/// The interval of the updates that are compared with the definition.
 const EVERY: u64 = 25;
-/// Updates whose parameters are compared.
+/// The number of updates whose parameters are compared.
 const COMPARED: u64 = 100;
-/// What a loss may be off by, of itself and besides.
+/// The allowed relative and absolute error of a loss.
 const LOSS: f64 = 1e-3;
 const FLOOR: f64 = 1e-6;
-/// What a parameter may be off by, and so much of itself.
+/// The allowed error of a parameter, absolute and relative.
 const PARAMETER: f64 = 1e-5;
 
 fn run(rig: &Rig, checks: &mut Vec<Check>) -> Result<(), SuiteError> {
     let all = if rig.full() { Rule::variants() } else { plain() };
-    // Uphill there is no end.
+    // Ascent does not converge.
     let all: Vec<(&str, Rule)> =
         rig.of_rules(all).into_iter().map(|(name, rule)| (name, rule.minimizing())).collect();
     let of_losses = [
@@ -56,7 +55,7 @@ fn run(rig: &Rig, checks: &mut Vec<Check>) -> Result<(), SuiteError> {
     Ok(())
 }
 
-/// What a run came to, and the parameters and losses on its way.
+/// The report of a run, with parameters and losses of its updates.
 struct Run {
     report: Report,
     params: Vec<Vec<f64>>,
@@ -78,7 +77,7 @@ fn of_rule(
         Options { features: FEATURES, outputs, response, noise, seed: rig.seed, ..Options::default() };
     let mut problem = Problem::synthetic(ROWS, &options)?;
     let model = problem.model(loss, true)?;
-    // As the device has it.
+    // As on the device.
     let lr = f64::from(rule.lr() as f32);
     let recipe = Recipe::new(model, *rule);
     let shuffle = Some(Shuffle { seed: rig.seed, window: GradientLayout::new(&model)?.segment_rows() });
@@ -151,7 +150,7 @@ fn compare(
         return;
     }
     if run.params.len() as u64 != COMPARED || run.losses.len() != exact.losses.len() {
-        let why = format!("told of {} updates and {} losses", run.params.len(), run.losses.len());
+        let why = format!("observed {} updates and {} losses", run.params.len(), run.losses.len());
         return checks.push(Check::failed(kernel, case, why));
     }
     let within = |what: String, actual: &[f64], expected: &[f64], allowed: fn(f64) -> f64| {

@@ -522,7 +522,7 @@ mod skipped {
     const FINITE: [f32; 6] =
         [f32::MAX, f32::MIN, f32::MIN_POSITIVE, 1e-45, -1e-45, f32::from_bits(0x807f_ffff)];
 
-    /// Each single bit of a significand or of a payload, and the values on both aux of each boundary between kinds of
+    /// Each single bit of a significand or of a payload, and the values on both sides of each boundary between kinds of
     /// numbers, with either sign.
     fn every_kind() -> Vec<f32> {
         let ends = [0, 0x007f_ffff, 0x0080_0000, 0x3f80_0000, 0x7f7f_ffff, 0x7f80_0000, 0x7fbf_ffff];

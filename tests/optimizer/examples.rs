@@ -65,7 +65,7 @@ fn reference(goal: &Picture, params: &[Vec<f64>; 3]) -> (f64, Vec<f64>) {
     (squares.sum::<f64>() / picture.len() as f64, picture)
 }
 
-/// A noisy picture whose aux are not multiples of a tile, and Gaussians over and around it, the first one outside.
+/// A noisy picture whose sides are not multiples of a tile, and Gaussians over and around it, the first one outside.
 fn tiny(gaussians: usize) -> (Picture, Start) {
     let (width, height) = (21, 18);
     let mut random = Random(3);
