@@ -4,7 +4,7 @@ override WORKGROUP: u32 = 64u;
 
 @compute @workgroup_size(WORKGROUP)
 fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
-    // Past the limit of one dimension the grid goes on in y.
+    // Past the limit of one dimension the grid continues in y.
     let thread = id.y * (groups.x * WORKGROUP) + id.x;
     let first = vector_of(thread, 0u);
     if first >= count() {

@@ -19,7 +19,7 @@ use wgpu_optim::{Adam, Error, Loss, Model, Span};
 
 const UPDATES: u64 = 300;
 
-/// A problem of so many rows, in batches of 32.
+/// A problem, in batches of 32.
 fn regression(rows: u64) -> (Problem, TrainPlan) {
     let options = Options { features: 6, noise: 0.5, seed: 4, ..Options::default() };
     let problem = Problem::synthetic(rows, &options).unwrap();

@@ -1,4 +1,4 @@
-// What the gradient's kernels agree on: the model's shape, and how partial sums lie in memory. Composed with
+// Shared by the kernels of gradients: the shape of the model, and the layout of partial sums. Composed with
 // order.wgsl.
 
 override VECTORS: u32 = 1u;    // vec4 in a row of X, and of the weights of an output; the rest of the last is 0

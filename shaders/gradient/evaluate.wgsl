@@ -1,3 +1,3 @@
-// What evaluates a model is left where it is summed. Composed with reduce.wgsl.
+// The sums of an evaluation stay where they are summed. Composed with reduce.wgsl.
 
 fn finish(column: u32, gradient: vec4f) {}

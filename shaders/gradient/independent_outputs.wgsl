@@ -22,7 +22,7 @@ fn differentiate(i: u32, row: u32, at: u32) -> vec4f {
     return totals;
 }
 
-// What the row adds to the errors of an output.
+// The terms of a row in the errors of an output.
 fn output_errors(i: u32, row: u32, at: u32, output: u32) -> vec4f {
     var weight = 1.0;
     if WEIGHTED {

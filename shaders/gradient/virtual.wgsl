@@ -3,7 +3,7 @@
 
 @group(0) @binding(2) var<storage, read> aux: array<f32>;
 
-// What was made last: two vec4 come of one making.
+// The vectors that were generated last: one call generates two vec4.
 var<private> made_row: u32;
 var<private> made_block: u32 = 0xffffffffu;
 var<private> made: Block;

@@ -1,4 +1,4 @@
-// Poisson regression: μ − y z with μ = eᶻ, and the straight line that goes on from z = 38.
+// Poisson regression: μ − y z with μ = eᶻ, and its tangent from z = 38 on.
 
 fn point(z: f32, y: f32) -> Point {
     let held = min(z, 38.0);

@@ -141,7 +141,7 @@ pub fn partials(device: &Device, options: &Options, runs: &[BoundSegment]) -> Re
     let dispatches = runs.iter().flat_map(|run| run.dispatches(&options.limits));
     let bytes = |(layout, piece): (Layout, Piece)| partial_bytes(device, layout, &piece);
     let size = if measures { dispatches.map(bytes).sum::<u64>() } else { 0 };
-    let hint = " for partial norms of so many tensors: an arena needs fewer";
+    let hint = " for the partial norms of all tensors: an arena needs fewer";
     let available = Limits::of(device).max_binding;
     check_limit("max_storage_buffer_binding_size", available, size, hint)?;
     Ok(device.create_buffer(&wgpu::BufferDescriptor {

@@ -14,7 +14,7 @@ pub use all::{Composed, all};
 /// A kernel's files, in order.
 #[derive(Clone, Debug)]
 pub struct Module {
-    /// What the kernel is called in labels and error messages.
+    /// The name of the kernel in labels and error messages.
     pub name: &'static str,
     pub(crate) files: Vec<&'static str>,
 }

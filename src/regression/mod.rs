@@ -106,7 +106,7 @@ pub enum ProblemError {
         row: u64,
         /// The value.
         value: f64,
-        /// What it may be.
+        /// The permitted range.
         range: &'static str,
     },
     /// The targets do not suit the loss.

@@ -175,7 +175,7 @@ mod tests {
         assert!(model.weighted && model.offset);
         let (x, aux) = problem.materialize::<f32>().unwrap();
         assert_eq!(x, X);
-        // The greatest weight comes to lie in [1, 2).
+        // The greatest weight is scaled into [1, 2).
         assert_eq!(aux, [1.0, 1.0, 0.1, -2.0, 0.0, 0.2, 0.5, 1.5, 0.3]);
         let pairs = Problem::from_table("t", Table::new(3, &X, &Y[..2]).outputs(1)).unwrap();
         assert_eq!((pairs.rows, pairs.targets), (2, 1));

@@ -151,7 +151,7 @@ pub const FAULTS: &[Fault] = &[
         "sgd",
         &[("if first >= count() {", "if first + 1u >= count() {")],
     ),
-    // Among the checked sizes only pieces have whole quanta of so many vectors.
+    // Among the checked sizes only pieces have whole quanta of vectors.
     fault(
         "one piece of a span not updated",
         "updates",

@@ -55,7 +55,7 @@ pub fn run(problem: &Problem, plan: &TrainPlan, worker: &mut dyn Worker) -> Repo
     Trainer::with_worker(problem, plan, worker).run().unwrap().report
 }
 
-/// What a run comes to in f64, by the definition.
+/// Trains with the definition in f64.
 pub fn in_f64(problem: &Problem, plan: &TrainPlan) -> Report {
     let (x, aux) = problem.materialize::<f64>().unwrap();
     let rows = HostRows::Resident { x: &x, aux: &aux };

@@ -457,7 +457,7 @@ fn samples_of_another_size() {
     let error = samples.write(&queue, &[0.0; 29], &[0.0; 10]).unwrap_err();
     assert_eq!(error, Error::Length { what: "x".into(), actual: 29, expected: 30 });
     let error = samples.write(&queue, &[0.0; 30], &[0.0; 11]).unwrap_err();
-    assert_eq!(error, Error::Length { what: "what lies beside x".into(), actual: 11, expected: 10 });
+    assert_eq!(error, Error::Length { what: "auxiliary columns".into(), actual: 11, expected: 10 });
     let error = SyntheticRows::new(&device, &samples, &Synthetic::new(4, 0.0, 1)).unwrap_err();
     assert_names(&error, &["features", "4", "3"]);
     for features in [0, (1 << 20) + 1] {

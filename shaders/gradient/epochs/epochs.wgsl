@@ -21,7 +21,7 @@ struct Part {
     zero: f32,
 }
 
-// What a setting's step has of its own: the words of a Step that the host counts from step to step, bit for
+// The words of a setting's Step that change from step to step, which the host computes, bit for
 // bit as step_state.wgsl does.
 struct Counted {
     lr: f32,
@@ -114,7 +114,7 @@ fn differentiated(row: u32, score: f32) -> vec3f {
     return vec3f(weight * point.gradient, weight * point.loss, weight);
 }
 
-// What makes a mean of a batch's sum.
+// The factor from the sum of a batch to its mean.
 fn mean_factor(scale: f32, weight: f32) -> f32 {
     if WEIGHTED {
         return select(0.0, scale / weight, weight > 0.0);

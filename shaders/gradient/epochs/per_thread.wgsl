@@ -34,13 +34,13 @@ fn store_state(plane: u32, i: u32, value: vec4f) {
     state_held[plane * HELD + i] = value;
 }
 
-// A vec4 of a row. What the last one has too many is 0, and known to be, so that it need not be loaded.
+// A vec4 of a row. The padding of the last one is 0 and need not be loaded.
 fn held_x(row: u32, c: u32) -> vec4f {
     let feature = vec4u(0u, 1u, 2u, 3u) + 4u * c;
     return select(vec4f(0.0), x_at(row, c), feature < vec4u(FEATURES));
 }
 
-// Adds up the batch in the order of its rows: the gradient, and what is returned, loss and weight.
+// Adds up the batch in the order of its rows: the gradient, and the loss and weight that it returns.
 fn add_up(batch: Batch) -> vec2f {
     sums = array<vec4f, 9>();
     var totals = vec2f(0.0);

@@ -1,7 +1,7 @@
 // A workgroup a fit: a thread takes every 64th row for scores and derivatives, and then a vec4 of columns,
 // or a share of its rows, for the gradient. Composed behind epochs.wgsl.
 
-// Threads side by side that take a column each, and how often there are so many: powers of two, 64 in all.
+// The threads of a workgroup: columns in parallel, and rows in parallel; powers of two, 64 in all.
 override COLUMNS: u32 = 64u;
 override SHARES: u32 = 1u;
 

@@ -9,7 +9,7 @@ pub struct Composed {
     pub name: String,
     /// The kernel.
     pub module: Module,
-    /// Where a rule is part of it: the moments by plane, all that a variant can have.
+    /// The moments by plane of the variant with the most, if the kernel applies a rule.
     pub moments: Option<&'static [&'static str]>,
 }
 
@@ -25,7 +25,7 @@ impl Composed {
     }
 }
 
-/// Every kernel of the optimizer, once for each set of files that it is composed of; what overrides set is no difference.
+/// Every kernel of the optimizer, once for each composition of files, whatever its overrides.
 pub fn all() -> Vec<Composed> {
     let mut all = vec![Composed::new("step_state", step_state())];
     all.extend(updates());

@@ -111,7 +111,7 @@ impl RowSource {
     pub(crate) fn check(&self, model: &Model) -> Result<GradientLayout, Error> {
         let shape = GradientLayout::new(model)?;
         same("features of the model", shape.features, self.shape.features)?;
-        same("what lies beside the model's rows", shape.aux_columns, self.shape.aux_columns)?;
+        same("auxiliary columns of the model's rows", shape.aux_columns, self.shape.aux_columns)?;
         Ok(shape)
     }
 

@@ -176,7 +176,7 @@ impl DeviceDataset {
             if actual == expected { Ok(()) } else { Err(Error::Length { what, actual, expected }) }
         };
         length("x", x.len(), self.shape.features)?;
-        length("what lies beside x", aux.len(), self.shape.aux_columns)
+        length("auxiliary columns", aux.len(), self.shape.aux_columns)
     }
 
     /// The rows from `first` on, cut where chunks end: chunk, first row within it, and number of rows.
@@ -215,7 +215,7 @@ impl Layout {
         let hint = " for one row of features";
         check_limit("max_storage_buffer_binding_size", max_buffer, shape.x_bytes(1), hint)?;
         let aux_columns = u64::from(shape.aux_columns) * 4;
-        let hint = " for what lies beside one row of features";
+        let hint = " for the auxiliary columns of a row";
         check_limit("max_storage_buffer_binding_size", max_buffer, aux_columns, hint)?;
         let bytes = u128::from(shape.row_bytes()) * u128::from(rows);
         if bytes > MAX_BYTES {

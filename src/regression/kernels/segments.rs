@@ -172,7 +172,7 @@ impl PreparedBatches {
         Ok(())
     }
 
-    /// The scales of the sums over so many rows.
+    /// The scales of the sums over a number of rows.
     fn scales(&self, rows: u64) -> Description {
         let (of_loss, of_gradient) = self.model.loss.factors();
         let over = if self.model.weighted { 1.0 } else { rows as f64 };

@@ -140,7 +140,7 @@ impl SmallBatchKernel {
             Sharing::PerThread => (rules.len() as u64).div_ceil(workgroup.into()),
             Sharing::PerWorkgroup { .. } => rules.len() as u64,
         };
-        let hint = " for so many settings, or orders of rows, side by side";
+        let hint = " for this number of settings and orders of rows";
         let limit = "max_compute_workgroups_per_dimension";
         check_limit(limit, limits.max_groups, groups.max(orders as u64), hint)?;
 

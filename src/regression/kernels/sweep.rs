@@ -69,7 +69,7 @@ impl Sweep {
         }
         // Checked before the host allocates as much.
         let limits = Limits::of(device);
-        let hint = " for so many settings, or orders of rows, side by side";
+        let hint = " for this number of settings and orders of rows";
         let (limit, available) = ("max_storage_buffer_binding_size", limits.max_binding);
         let fits = (settings.len() as u64).saturating_mul(orders as u64);
         check_limit(limit, available, fits.saturating_mul(4 * shape.padded_len()), hint)?;

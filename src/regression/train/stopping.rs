@@ -64,7 +64,7 @@ impl std::fmt::Display for Undefined {
         f.write_str(match self {
             Undefined::NoWeight => "the rows held out have no weight",
             Undefined::ConstantTarget => "the target is the same in all rows held out",
-            Undefined::NotFinite => "it came to a value that is not finite",
+            Undefined::NotFinite => "it became infinite or NaN",
         })
     }
 }

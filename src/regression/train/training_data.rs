@@ -10,7 +10,7 @@ use crate::Error;
 use crate::regression::device::{Gpu, OpenError};
 use crate::regression::{Problem, ProblemError};
 
-/// What computes a run.
+/// The backend of a run.
 #[derive(Clone, Debug)]
 pub enum Backend {
     /// A device, with the f32 kernels.

@@ -131,7 +131,7 @@ impl GradientSums {
         Ok(())
     }
 
-    /// Checks the number of sums, for so many parameters.
+    /// Checks the number of sums for a number of parameters.
     pub(super) fn check(&self, params: usize) -> Result<(), Error> {
         let expected = params as u64 + 2;
         match self.sums.len() as u64 {

@@ -68,7 +68,7 @@ impl Tables {
     /// [`Error::Limit`] if one of them is longer than a binding.
     pub fn new(device: &Device, rules: &[Rule], room: Room) -> Result<Self, Error> {
         let buffer = |label, size, usage| {
-            let hint = " for so many updates and settings at a time";
+            let hint = " for this number of updates and settings at a time";
             let available = Limits::of(device).max_binding;
             check_limit("max_storage_buffer_binding_size", available, size, hint)?;
             let (label, mapped_at_creation) = (Some(label), false);

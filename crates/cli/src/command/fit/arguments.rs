@@ -1,4 +1,4 @@
-//! What a fit can be asked for.
+//! The arguments of `fit`.
 
 use crate::command::data::{FILES, FileArguments};
 use crate::command::device::DeviceArguments;

@@ -26,7 +26,7 @@ pub struct Data<'a> {
     offset: Option<&'a str>,
     /// Rows that were left out.
     skipped: u64,
-    /// What was found out about the file that nobody asked for.
+    /// Notes about the file.
     #[serde(skip_serializing_if = "<[Note]>::is_empty")]
     notes: &'a [Note],
     /// Numbers, or words where labels are words.

@@ -1,4 +1,4 @@
-//! What a model is measured by.
+//! The metrics of a model.
 
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -11,7 +11,7 @@ use wgpu_optim::{Evaluation, Loss};
 pub struct Metrics {
     #[serde(flatten)]
     values: BTreeMap<&'static str, Option<f64>>,
-    /// Why there is no value.
+    /// The reasons why metrics are undefined.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     undefined: BTreeMap<&'static str, &'static str>,
 }

@@ -1,4 +1,4 @@
-//! What a fit tells at its end.
+//! The report of a fit.
 
 use super::Arguments;
 use super::data::{Data, columns};

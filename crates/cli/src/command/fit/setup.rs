@@ -1,4 +1,4 @@
-//! From what was asked for to what is done.
+//! Resolves the arguments of a fit.
 
 use super::arguments::{
     Arguments, LossName, ModelArguments, PenaltyName, RateName, SyntheticArguments, TrainingArguments,
@@ -153,7 +153,7 @@ impl TrainingArguments {
         if !self.shuffle {
             return Ok(None);
         }
-        // A window is in one chunk, with what lies beside its rows.
+        // A window is in one chunk, with the auxiliary columns of its rows.
         let aux_columns = model.aux_columns() as u64 * 4;
         let window = GradientLayout::new(model)?.segment_rows().min(CHUNK / aux_columns).max(1);
         Ok(Some(Shuffle { seed: self.shuffle_seed, window }))
