@@ -47,8 +47,8 @@ fn rows_of_the_caller_are_trained_on_by_every_backend() {
     let x: Vec<f32> = (0..200).map(|i| (i % 17) as f32 / 17.0).collect();
     let y: Vec<f32> = x.chunks(2).map(|x| 3.0 * x[0] - 2.0 * x[1] + 0.5).collect();
     // Rows of weight 0 are wrong.
-    let weights: Vec<f32> = (0..100).map(|i| if i % 5 == 0 { 0.0 } else { 2.0 }).collect();
-    let wrong = |i: usize, y: &f32| if i % 5 == 0 { 1000.0 } else { y - 0.25 };
+    let weights: Vec<f32> = (0..100usize).map(|i| if i.is_multiple_of(5) { 0.0 } else { 2.0 }).collect();
+    let wrong = |i: usize, y: &f32| if i.is_multiple_of(5) { 1000.0 } else { y - 0.25 };
     let y: Vec<f32> = y.iter().enumerate().map(|(i, y)| wrong(i, y)).collect();
     let table = Table::new(2, &x, &y).weights(&weights);
     let offsets = [-0.25f32; 100];

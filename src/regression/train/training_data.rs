@@ -12,6 +12,10 @@ use crate::regression::{Problem, ProblemError};
 
 /// The backend of a run.
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a run has one backend, and `Gpu(Box::new(..))` is no use to callers"
+)]
 pub enum Backend {
     /// A device, with the f32 kernels.
     Gpu(Gpu),
@@ -70,7 +74,7 @@ pub struct TrainingData {
 /// Rows that a worker can read.
 #[derive(Debug)]
 pub(super) enum PlacedRows {
-    Device(GpuData),
+    Device(Box<GpuData>),
     Single(HeldRows<f32>),
     Double(HeldRows<f64>),
 }
@@ -189,7 +193,7 @@ impl TrainingData {
         let TrainingData { problem, recipes, batches, .. } = self;
         if let (Backend::Gpu(gpu), Location::Device(placement)) = (&self.backend, location) {
             let data = GpuData::new(gpu, problem, &recipes[0].model, batches, placement)?;
-            return Ok(PlacedRows::Device(data));
+            return Ok(PlacedRows::Device(Box::new(data)));
         }
         let held = location == Location::Host;
         Ok(match &self.backend {
