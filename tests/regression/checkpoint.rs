@@ -379,7 +379,7 @@ fn a_checkpoint_of_something_else_is_refused_by_the_field() {
     );
     assert!(
         with(&|plan| plan.learning_rate = training::annealed(&plan.recipe.rule, 12))
-            .contains("schedule is")
+            .contains("schedule was")
     );
     assert!(with(&|plan| plan.max_skips = 1).contains("max_skips was 0 in the checkpoint"));
     assert!(
@@ -410,7 +410,7 @@ fn a_checkpoint_of_something_else_is_refused_by_the_field() {
     assert!(refused(&other, &plan).contains("data.synthetic.seed was 4 in the checkpoint and is 5 now"));
     let (x, y) = problem.materialize::<f64>().unwrap();
     let table = Problem::table("t", 3, x, y);
-    assert!(refused(&table, &plan).contains("data.kind is \"synthetic\" there"));
+    assert!(refused(&table, &plan).contains("data.kind was \"synthetic\" in the checkpoint"));
     // An extension of a run counts as the same run.
     let longer = Plan { batches: batches(20, 100, None), ..plan.clone() };
     let configuration = Configuration::new(&problem, &longer).unwrap();
