@@ -1,7 +1,7 @@
 //! Update rules as plain data: hyper-parameters with PyTorch's names and defaults, and their checks.
 //!
 //! A rule is three files of one name: this folder has the hyper-parameters, [`cpu`](crate::cpu) the definition, and
-//! `shaders/update/` the kernel. One line of [`registry`] lists it.
+//! `shaders/update/` the kernel. One line of `registry.rs` lists it.
 
 mod conditioning;
 mod difference;
