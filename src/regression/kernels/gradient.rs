@@ -21,8 +21,7 @@ pub struct Gradient {
 
 impl Gradient {
     /// The gradient over `rows` of the model in `params`, written to `grads`: both are
-    /// [`GradientLayout::padded_len`](super::GradientLayout::padded_len) long, in the layout of
-    /// [`GradientLayout::pad`](super::GradientLayout::pad).
+    /// [`padded_len`](super::GradientLayout::padded_len) long, in the order of [`pad`](super::GradientLayout::pad).
     ///
     /// Up to `max_batches` batches of at most `max_batch` rows can be prepared at a time, with `shuffled`
     /// also those of a [`Window`](crate::Window).
