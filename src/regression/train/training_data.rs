@@ -338,9 +338,7 @@ mod tests {
         let needed = data.placement.unwrap().needs.device();
         assert_eq!(
             error.to_string(),
-            format!(
-                "there is no memory for the rows: refused; the fit needs {needed} bytes on the device"
-            )
+            format!("out of memory for the rows: refused; the fit needs {needed} bytes on the device")
         );
         // Any other error ends the run.
         let lost = data.smaller(Error::DeviceLost("gone".into()), &mut chunks).unwrap_err();

@@ -125,15 +125,14 @@ impl Arguments {
             1 => vec!["prediction".to_string()],
             _ => saved.target_names.iter().map(|name| format!("prediction_{name}")).collect(),
         };
-        let classes = saved.class_labels();
-        if self.probabilities && classes.is_empty() {
+        if self.probabilities && !saved.has_probabilities() {
             let (model, loss) = (self.model.display(), saved.model.loss.name());
             return Err(Failure::Input(format!(
-                "{model}: --probabilities requires a classifier, and its loss is {loss}"
+                "{model}: --probabilities requires a classifier with probabilities, and its loss is {loss}"
             )));
         }
         if self.probabilities {
-            columns.extend(classes.iter().map(|class| format!("probability_{class}")));
+            columns.extend(saved.class_labels().iter().map(|class| format!("probability_{class}")));
         }
         Ok(columns)
     }
@@ -161,16 +160,18 @@ impl Predictions<'_> {
             // The offset is the only auxiliary column.
             let scores = saved.scores(&x, data.offset.then_some(&aux));
             let number = |number: &f64| format!("{number:?}");
-            match (saved.most_probable_classes(&scores), saved.probabilities(&scores)) {
-                (Some(classes), Some(probabilities)) => {
-                    let rows = classes.iter().zip(probabilities.chunks(probabilities.len() / rows));
-                    for (&class, probabilities) in rows {
+            match saved.most_probable_classes(&scores) {
+                Some(classes) => {
+                    let probabilities = saved.probabilities(&scores).unwrap_or_default();
+                    let per_row = probabilities.len() / rows;
+                    for (row, &class) in classes.iter().enumerate() {
+                        let probabilities = &probabilities[row * per_row..][..per_row];
                         let cells =
                             [labels[class].clone()].into_iter().chain(probabilities.iter().map(number));
                         writer.write_record(cells.take(columns.len())).map_err(io_error)?;
                     }
                 }
-                _ => {
+                None => {
                     for row in saved.means(&scores).chunks(saved.model.outputs) {
                         writer.write_record(row.iter().map(number)).map_err(io_error)?;
                     }

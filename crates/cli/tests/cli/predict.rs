@@ -118,12 +118,20 @@ fn classes_have_labels_and_probabilities() {
         lines(&folder, "predict m far.csv --probabilities")[1],
         format!("1,{:?},{:?}", small / (1.0 + small), 1.0 / (1.0 + small))
     );
-    model(Loss::Poisson, &[1.0], &[0.0]).save(&folder.path().join("m")).unwrap();
-    refused(
-        &folder,
-        "predict m d.csv --probabilities",
-        &["m: --probabilities requires a classifier", "poisson"],
-    );
+    for loss in [Loss::Poisson, Loss::SquaredHinge] {
+        model(loss, &[1.0], &[0.0]).save(&folder.path().join("m")).unwrap();
+        let expected = &["m: --probabilities requires a classifier with probabilities", loss.name()];
+        refused(&folder, "predict m d.csv --probabilities", expected);
+    }
+}
+
+#[test]
+fn a_margin_predicts_classes() {
+    let names = Some(vec!["no".into(), "yes".into()]);
+    let hinge = model(Loss::SquaredHinge, &[1.0], &[-0.5]);
+    let hinge = SavedModel { classes: Some(vec![0.0, 1.0]), class_names: names, ..hinge };
+    let folder = folder(&hinge, &[("d.csv", "x1\n0.25\n0.5\n0.75\n")]);
+    assert_eq!(lines(&folder, "predict m d.csv"), ["prediction", "no", "no", "yes"]);
 }
 
 #[test]
