@@ -144,6 +144,11 @@ impl Loss {
         matches!(self.target_kind(), TargetKind::Binary | TargetKind::Class)
     }
 
+    /// Whether its predictions are probabilities of classes; a squared hinge has only a margin.
+    pub fn has_probabilities(&self) -> bool {
+        matches!(self, Loss::Logistic | Loss::Softmax { .. })
+    }
+
     /// The files of the kernel.
     pub(crate) fn shader(&self) -> &'static [&'static str] {
         self.traits().shader

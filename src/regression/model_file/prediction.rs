@@ -48,11 +48,6 @@ impl SavedModel {
         }
     }
 
-    /// Whether the model has probabilities of classes: a squared hinge has only a margin.
-    pub fn has_probabilities(&self) -> bool {
-        matches!(self.model.loss, Loss::Logistic | Loss::Softmax { .. })
-    }
-
     /// Converts scores to the probabilities of all classes; `None` if the loss has none.
     pub fn probabilities(&self, scores: &[f64]) -> Option<Vec<f64>> {
         match self.model.loss {

@@ -125,7 +125,7 @@ impl Arguments {
             1 => vec!["prediction".to_string()],
             _ => saved.target_names.iter().map(|name| format!("prediction_{name}")).collect(),
         };
-        if self.probabilities && !saved.has_probabilities() {
+        if self.probabilities && !saved.model.loss.has_probabilities() {
             let (model, loss) = (self.model.display(), saved.model.loss.name());
             return Err(Failure::Input(format!(
                 "{model}: --probabilities requires a classifier with probabilities, and its loss is {loss}"

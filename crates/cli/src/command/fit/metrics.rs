@@ -25,7 +25,7 @@ impl Metrics {
         match loss.target_kind() {
             TargetKind::Binary | TargetKind::Class => {
                 metrics.add("accuracy", weighs(on.accuracy()));
-                if matches!(loss, Loss::Logistic | Loss::Softmax { .. }) {
+                if loss.has_probabilities() {
                     metrics.add("log_loss", weighs(on.mean_loss()));
                     metrics.add("deviance", weighs(on.mean_deviance()));
                 }
