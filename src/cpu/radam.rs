@@ -12,11 +12,7 @@ impl Definition for RAdam {
     #[inline(always)]
     fn update<R: Number>(&self, slices: Slices<R>) {
         let (hyper, step) = (Hyper::new(self.betas, 0.0), slices.step());
-        if step.unrectified {
-            each!(slices, |g, [m, v]| change_by_momentum(&hyper, step, g, m, v));
-        } else {
-            each!(slices, |g, [m, v]| change(&hyper, step, g, m, v));
-        }
+        each!(slices, |g, [m, v]| change(&hyper, step, g, m, v));
     }
 }
 
@@ -29,18 +25,9 @@ fn change<R: Number>(
     exp_avg_sq: &mut R,
 ) -> Change<R> {
     hyper.take_in(gradient, exp_avg, exp_avg_sq);
+    if step.unrectified {
+        return Change::by(step.step_size * *exp_avg);
+    }
     let denominator = (*exp_avg_sq * step.inv_bias_correction2).root() + step.eps;
     Change { by: step.step_size * *exp_avg / denominator, denominator }
-}
-
-#[inline(always)]
-fn change_by_momentum<R: Number>(
-    hyper: &Hyper<R>,
-    step: &Step<R>,
-    gradient: R,
-    exp_avg: &mut R,
-    exp_avg_sq: &mut R,
-) -> Change<R> {
-    hyper.take_in(gradient, exp_avg, exp_avg_sq);
-    Change::by(step.step_size * *exp_avg)
 }
