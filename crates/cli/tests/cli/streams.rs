@@ -2,7 +2,7 @@
 
 mod environment;
 
-use crate::command::HANG;
+use crate::command::{HANG, Outcome, json, run};
 use crate::common;
 
 use assert_cmd::Command;
@@ -21,32 +21,6 @@ const DIABETES_FIT: [f64; 11] =
 const RULES: [&str; 5] = ["adam", "sgd", "nesterov", "rmsprop", "momentum"];
 /// A fit that takes no time.
 const SMALL: &str = "fit --device cpu --samples 2000 --features 4 --batch-size 100";
-
-/// The result of a run of the command.
-struct Outcome {
-    code: i32,
-    stdout: String,
-    stderr: String,
-}
-
-/// Runs the command in `folder` with arguments separated by blanks.
-fn run(folder: impl AsRef<Path>, arguments: &str) -> Outcome {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_wgpu-optim"));
-    command.current_dir(&folder).args(arguments.split_whitespace());
-    let output = command.timeout(HANG).output().unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    let (stdout, stderr) = (text(output.stdout), text(output.stderr));
-    assert!(!stderr.contains("panicked"), "{arguments}: {stderr}");
-    let code = output.status.code().unwrap_or_else(|| panic!("{arguments}: {}", output.status));
-    Outcome { code, stdout, stderr }
-}
-
-/// Runs the command, which must succeed, and reads its standard output as JSON.
-fn json(folder: impl AsRef<Path>, arguments: &str) -> Value {
-    let Outcome { code, stdout, stderr } = run(folder, arguments);
-    assert_eq!(code, 0, "{arguments}: {stderr}");
-    serde_json::from_str(&stdout).unwrap_or_else(|error| panic!("{arguments}: {error}: {stdout}"))
-}
 
 /// Runs the command, which must end with `code`, print nothing to standard output, and report each of `parts`.
 #[track_caller]
