@@ -12,7 +12,7 @@ fn found_gradient(i: u32, step: Step) -> vec4f {
         gradient = load_grad(i);
     }
     if (step.flags & ACCUMULATED) != 0u {
-        gradient += load_state(ACCUMULATOR, i);
+        gradient = add(gradient, load_state(ACCUMULATOR, i));
     }
     return gradient;
 }

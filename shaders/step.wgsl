@@ -23,7 +23,8 @@ struct Step {
 
     weight_decay: f32,  // where it is coupled
     group: u32,
-    reserved: vec2u,
+    zero: u32,          // unknown to compilers
+    reserved: u32,
     hyper: Hyper,
     unused: array<vec4u, 11>,
 }

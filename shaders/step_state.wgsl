@@ -3,7 +3,7 @@
 //
 // Powers are computed in integers, which drivers do not reorder, contract or flush: 1 − betaᵗ is a 64-bit fixed-point
 // number with the same bits on every device.
-// Equals src/cpu/step_state.rs. Composed with integer.wgsl and step.wgsl.
+// Equals src/cpu/step_state.rs. Composed with files of arithmetic/, integer.wgsl and step.wgsl.
 
 override MEASURES: bool = false;       // gradient_norm.wgsl has left partial sums
 override SKIPS: bool = false;          // skip steps with a non-finite gradient
@@ -62,7 +62,7 @@ struct Control {
     norm: f32,
     grad_factor: f32,
     inv_grad_scale: f32,
-    reserved: u32,
+    zero: u32, // unknown to compilers
 }
 
 struct Partial {
@@ -93,6 +93,10 @@ var<workgroup> smalls: array<f32, THREADS>;
 var<workgroup> larges: array<f32, THREADS>;
 var<workgroup> nonfinites: array<u32, THREADS>;
 
+fn runtime_zero() -> u32 {
+    return control.zero;
+}
+
 // 1 − betaᵗ = beta · (1 − betaᵗ⁻¹) + (1 − beta). The product is truncated, never rounded up,
 // so the sum stays below one.
 fn next_bias_correction(previous: vec2u, beta: vec2u, one_minus_beta: vec2u) -> vec2u {
@@ -107,23 +111,24 @@ fn one_minus_mu(rule: Rule, momentum_decay: vec2u) -> vec2u {
 
 // RAdam's ρₜ from t, beta2ᵗ and 1 / (1 − beta2ᵗ); src/cpu/rectification.rs has the derivation.
 fn rho(rule: Rule, t: f32, power: f32, inv_bias_correction2: f32) -> f32 {
-    let z = t * rule.half_log;
+    let z = mul_f32(t, rule.half_log);
     if z >= 12.0 {
         return rule.rho_infinity;
     }
     if z >= 0.5 {
-        return rule.rho_infinity - (t + t) * power * inv_bias_correction2;
+        return sub_f32(rule.rho_infinity, mul_f32(mul_f32(add_f32(t, t), power), inv_bias_correction2));
     }
-    let square = z * z;
+    let square = mul_f32(z, z);
     var fraction = 15.0;
     for (var odd = 13.0; odd >= 3.0; odd -= 2.0) {
-        fraction = odd + square / fraction;
+        fraction = add_f32(odd, div_f32(square, fraction));
     }
-    return rule.rho_offset + t * (1.0 - z / fraction);
+    return add_f32(rule.rho_offset, mul_f32(t, sub_f32(1.0, div_f32(z, fraction))));
 }
 
 fn rectification(rule: Rule, rho: f32) -> f32 {
-    return sqrt((rho - 4.0) * (rho - 2.0) / rho * rule.rectification);
+    let product = mul_f32(sub_f32(rho, 4.0), sub_f32(rho, 2.0));
+    return root_f32(mul_f32(div_f32(product, rho), rule.rectification));
 }
 
 fn fixed(a: vec2u) -> f32 {
@@ -133,12 +138,12 @@ fn fixed(a: vec2u) -> f32 {
 // The norm from sums of squares of elements below one, times 2⁹², and of others, times 2⁻⁹².
 fn norm_of(small: f32, large: f32) -> f32 {
     if large == 0.0 {
-        return sqrt(small) * 0x1p-46f;
+        return mul_f32(root_f32(small), 0x1p-46f);
     }
     // One root each: a driver that folds the scales into one factor, 2⁻¹⁸⁴, would make it zero.
-    let norm = sqrt(large) * 0x1p46f;
-    let ratio = sqrt(small) * 0x1p-46f / norm;
-    return norm * sqrt(1.0 + ratio * ratio);
+    let norm = mul_f32(root_f32(large), 0x1p46f);
+    let ratio = div_f32(mul_f32(root_f32(small), 0x1p-46f), norm);
+    return mul_f32(norm, root_f32(add_f32(1.0, mul_f32(ratio, ratio))));
 }
 
 fn judge() {
@@ -149,15 +154,15 @@ fn judge() {
         control.verdict = KEEP;
         return;
     }
-    var factor = control.inv_grad_scale * INV_MICRO_BATCHES;
+    var factor = mul_f32(control.inv_grad_scale, INV_MICRO_BATCHES);
     if MEASURES {
-        control.norm = norm_of(smalls[0], larges[0]) * factor;
+        control.norm = mul_f32(norm_of(smalls[0], larges[0]), factor);
     }
     if CLIP == 1u {
-        factor *= min(MAX_NORM / (control.norm + 1e-6), 1.0);
+        factor = mul_f32(factor, min(div_f32(MAX_NORM, add_f32(control.norm, 1e-6)), 1.0));
     }
     if CLIP == 2u && control.norm >= MAX_NORM {
-        factor *= MAX_NORM / control.norm;
+        factor = mul_f32(factor, div_f32(MAX_NORM, control.norm));
     }
     control.grad_factor = factor;
     if SKIPS && control.nonfinite != 0u {
@@ -178,8 +183,8 @@ fn add_partials(local: u32) {
     var nonfinite = 0u;
     for (var i = local; i < arrayLength(&partials); i += THREADS) {
         let found = partials[i];
-        small += found.small;
-        large += found.large;
+        small = add_f32(small, found.small);
+        large = add_f32(large, found.large);
         nonfinite |= found.nonfinite;
     }
     smalls[local] = small;
@@ -197,8 +202,8 @@ fn decide(local: u32) {
     for (var half = THREADS / 2u; half > 0u; half /= 2u) {
         workgroupBarrier();
         if local < half {
-            smalls[local] += smalls[local + half];
-            larges[local] += larges[local + half];
+            smalls[local] = add_f32(smalls[local], smalls[local + half]);
+            larges[local] = add_f32(larges[local], larges[local + half]);
             nonfinites[local] |= nonfinites[local + half];
         }
     }
@@ -228,28 +233,29 @@ fn write_constants(tensor: u32, state: State, group: Group) {
     let rule = group.rule;
     var lr = group.lr;
     if rule.lr_decay != 0.0 {
-        lr /= 1.0 + float_from_word64(add64(state.t, negate64(ONE)), 0) * rule.lr_decay;
+        let before = float_from_word64(add64(state.t, negate64(ONE)), 0);
+        lr = div_f32(lr, add_f32(1.0, mul_f32(before, rule.lr_decay)));
     }
     let inv_bias_correction2 = reciprocal(state.bias_correction2);
     steps[tensor].lr = lr;
-    steps[tensor].step_size = lr * reciprocal(state.bias_correction1);
+    steps[tensor].step_size = mul_f32(lr, reciprocal(state.bias_correction1));
     steps[tensor].inv_bias_correction2 = inv_bias_correction2;
-    steps[tensor].eps = select(rule.eps, rule.eps * sqrt(inv_bias_correction2), rule.hat == 1u);
-    steps[tensor].decay = lr * rule.weight_decay;
+    steps[tensor].eps = select(rule.eps, mul_f32(rule.eps, root_f32(inv_bias_correction2)), rule.hat == 1u);
+    steps[tensor].decay = mul_f32(lr, rule.weight_decay);
     steps[tensor].grad_factor = control.grad_factor;
     if is_rectified(state, rule) {
         let power = fixed(negate64(state.bias_correction2));
         let rho = rho(rule, float_from_word64(state.t, 0), power, inv_bias_correction2);
-        steps[tensor].step_size *= rectification(rule, rho);
+        steps[tensor].step_size = mul_f32(steps[tensor].step_size, rectification(rule, rho));
     }
     if rule.form == NADAM {
         let next_decay = mul64_high(state.momentum_decay, rule.momentum_decay);
         let next = one_minus_mu(rule, next_decay);
         let mu = negate64(next);
         let product = next_bias_correction(state.bias_correction1, mu, next);
-        steps[tensor].step_size = lr * fixed(mu) * reciprocal(product);
+        steps[tensor].step_size = mul_f32(mul_f32(lr, fixed(mu)), reciprocal(product));
         let now = one_minus_mu(rule, state.momentum_decay);
-        steps[tensor].gradient_size = lr * fixed(now) * reciprocal(state.bias_correction1);
+        steps[tensor].gradient_size = mul_f32(mul_f32(lr, fixed(now)), reciprocal(state.bias_correction1));
     }
 }
 

@@ -1,5 +1,5 @@
 // The frame around one rule: which element a thread updates, and what all rules share.
-// Composed with arithmetic.wgsl, step.wgsl and one file of step/, files of storage/ with load_param(), store_param()
+// Composed with files of arithmetic/, step.wgsl and one file of step/, files of storage/ with load_param(), store_param()
 // and the like, accumulation.wgsl and one file of update/, whose update() returns the change that is subtracted from
 // the parameter; main is in update_all.wgsl.
 // The twin of this file is src/cpu/update.rs.
@@ -31,7 +31,7 @@ fn update_vector(i: u32, step: Step) {
         store_state(ACCUMULATOR, i, gradient);
         return;
     }
-    gradient *= step.grad_factor; // 1 without scaling
+    gradient = scale(step.grad_factor, gradient); // 1 without scaling
     if CLIPPED {
         gradient = clamp(gradient, vec4f(-CLIP_VALUE), vec4f(CLIP_VALUE));
     }
@@ -39,27 +39,27 @@ fn update_vector(i: u32, step: Step) {
         store_grad(i, gradient);
     }
     if MAXIMIZE {
-        gradient = -gradient;
+        gradient = negative(gradient);
     }
     let param = load_param(i);
     let penalized = i < PENALIZED;
     if COUPLED || L2_FACTOR != 0.0 {
-        gradient += keep((step.weight_decay + select(0.0, L2_FACTOR, penalized)) * param);
+        let factor = add_f32(step.weight_decay, select(0.0, L2_FACTOR, penalized));
+        gradient = add(gradient, scale(factor, param));
     }
     // Small terms are summed first, so that the parameter is rounded once.
     var change = update(i, step, gradient);
     if DECOUPLED {
-        change += keep(step.decay * param);
+        change = add(change, scale(step.decay, param));
     }
-    var updated = param - change;
+    var updated = sub(param, change);
     if HAS_L1 && penalized {
-        let most = div(vec4f(step.lr * L1_FACTOR), denominator);
-        updated -= clamp(updated, -most, most);
+        let most = div(vec4f(mul_f32(step.lr, L1_FACTOR)), denominator);
+        updated = sub(updated, clamp(updated, negative(most), most));
     }
     store_param(i, updated);
     if AVERAGES {
-        let average = keep(AVERAGE_DECAY * load_state(AVERAGE, i))
-            + keep(ONE_MINUS_AVERAGE_DECAY * updated);
+        let average = blend(AVERAGE_DECAY, load_state(AVERAGE, i), ONE_MINUS_AVERAGE_DECAY, updated);
         store_state(AVERAGE, i, select(average, updated, (step.flags & FIRST) != 0u));
     }
 }

@@ -96,6 +96,7 @@
 
 #![warn(missing_docs)]
 
+mod arithmetic;
 mod check;
 #[cfg(feature = "checkpoint")]
 pub mod checkpoint;
@@ -110,6 +111,7 @@ pub mod schedule;
 pub mod verify;
 mod wgsl;
 
+pub use arithmetic::Arithmetic;
 pub use error::Error;
 pub use gpu::{Optimizer, Span};
 #[cfg(feature = "regression")]

@@ -9,6 +9,10 @@ fn vector_of(thread: u32, k: u32) -> u32 {
     return thread;
 }
 
+fn runtime_zero() -> u32 {
+    return the_step.zero;
+}
+
 fn step_of(i: u32) -> Step {
     return the_step;
 }

@@ -12,6 +12,10 @@ fn vector_of(thread: u32, k: u32) -> u32 {
     return thread / 4u * 16u + thread % 4u + 4u * k;
 }
 
+fn runtime_zero() -> u32 {
+    return steps[0u].zero;
+}
+
 fn step_of(i: u32) -> Step {
     return steps[owners[i / 16u] >> 7u];
 }

@@ -29,12 +29,13 @@ fn load_param(i: u32) -> vec4f {
     for (var lane = 0u; lane < lanes(i); lane += 1u) {
         value[lane] = params[first() + lane];
     }
-    return value;
+    return unpack_param(value);
 }
 
 fn store_param(i: u32, value: vec4f) {
+    let stored = pack_param(value);
     for (var lane = 0u; lane < lanes(i); lane += 1u) {
-        params[first() + lane] = value[lane];
+        params[first() + lane] = stored[lane];
     }
 }
 
@@ -43,12 +44,13 @@ fn load_grad(i: u32) -> vec4f {
     for (var lane = 0u; lane < lanes(i); lane += 1u) {
         value[lane] = grads[first() + lane];
     }
-    return value;
+    return unpack_grad(value);
 }
 
 fn store_grad(i: u32, value: vec4f) {
+    let stored = pack_grad(value);
     for (var lane = 0u; lane < lanes(i); lane += 1u) {
-        grads[first() + lane] = value[lane];
+        grads[first() + lane] = stored[lane];
     }
 }
 

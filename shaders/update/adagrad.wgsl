@@ -16,11 +16,11 @@ fn update(i: u32, step: Step, gradient: vec4f) -> vec4f {
     if INITIAL_ACCUMULATOR && (step.flags & FIRST) != 0u {
         sum = vec4f(step.hyper.initial_accumulator);
     }
-    sum += keep(gradient * gradient);
+    sum = add(sum, mul(gradient, gradient));
     store_state(SUM, i, sum);
     if EPS_INSIDE {
-        sum += step.hyper.eps_inside;
+        sum = add(sum, vec4f(step.hyper.eps_inside));
     }
-    denominator = root(sum) + step.eps;
-    return div(step.lr * gradient, denominator);
+    denominator = add(root(sum), vec4f(step.eps));
+    return div(scale(step.lr, gradient), denominator);
 }

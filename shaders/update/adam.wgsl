@@ -18,25 +18,24 @@ override AMSGRAD_OF_CORRECTED: bool = false;
 override EPS_INSIDE: bool = false;
 
 fn update(i: u32, step: Step, gradient: vec4f) -> vec4f {
-    let exp_avg = keep(step.hyper.beta1 * load_state(EXP_AVG, i))
-        + keep(step.hyper.one_minus_beta1 * gradient);
-    let exp_avg_sq = keep(step.hyper.beta2 * load_state(EXP_AVG_SQ, i))
-        + keep(step.hyper.one_minus_beta2 * (gradient * gradient));
+    let exp_avg = blend(step.hyper.beta1, load_state(EXP_AVG, i), step.hyper.one_minus_beta1, gradient);
+    let exp_avg_sq = blend(
+        step.hyper.beta2, load_state(EXP_AVG_SQ, i), step.hyper.one_minus_beta2, mul(gradient, gradient));
     store_state(EXP_AVG, i, exp_avg);
     store_state(EXP_AVG_SQ, i, exp_avg_sq);
 
     var second = exp_avg_sq;
     if AMSGRAD {
-        second = select(second, second * step.inv_bias_correction2, AMSGRAD_OF_CORRECTED);
+        second = select(second, scale(step.inv_bias_correction2, second), AMSGRAD_OF_CORRECTED);
         second = max(load_state(MAX_EXP_AVG_SQ, i), second);
         store_state(MAX_EXP_AVG_SQ, i, second);
     }
     if !(AMSGRAD && AMSGRAD_OF_CORRECTED) {
-        second *= step.inv_bias_correction2;
+        second = scale(step.inv_bias_correction2, second);
     }
     if EPS_INSIDE {
-        second += step.hyper.eps_inside;
+        second = add(second, vec4f(step.hyper.eps_inside));
     }
-    denominator = root(second) + step.eps;
-    return div(step.step_size * exp_avg, denominator);
+    denominator = add(root(second), vec4f(step.eps));
+    return div(scale(step.step_size, exp_avg), denominator);
 }

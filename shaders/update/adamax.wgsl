@@ -13,11 +13,11 @@ const EXP_AVG = 0u;
 const EXP_INF = 1u;
 
 fn update(i: u32, step: Step, gradient: vec4f) -> vec4f {
-    let exp_avg = keep(step.hyper.beta1 * load_state(EXP_AVG, i))
-        + keep(step.hyper.one_minus_beta1 * gradient);
-    let exp_inf = max(step.hyper.beta2 * load_state(EXP_INF, i), abs(gradient) + step.hyper.eps_inside);
+    let exp_avg = blend(step.hyper.beta1, load_state(EXP_AVG, i), step.hyper.one_minus_beta1, gradient);
+    let exp_inf =
+        max(scale(step.hyper.beta2, load_state(EXP_INF, i)), add(abs(gradient), vec4f(step.hyper.eps_inside)));
     store_state(EXP_AVG, i, exp_avg);
     store_state(EXP_INF, i, exp_inf);
-    denominator = exp_inf + step.eps;
-    return div(step.step_size * exp_avg, denominator);
+    denominator = add(exp_inf, vec4f(step.eps));
+    return div(scale(step.step_size, exp_avg), denominator);
 }

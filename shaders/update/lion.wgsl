@@ -12,9 +12,7 @@ const EXP_AVG = 0u;
 
 fn update(i: u32, step: Step, gradient: vec4f) -> vec4f {
     let exp_avg = load_state(EXP_AVG, i);
-    let direction =
-        sign(keep(step.hyper.beta1 * exp_avg) + keep(step.hyper.one_minus_beta1 * gradient));
-    store_state(
-        EXP_AVG, i, keep(step.hyper.beta2 * exp_avg) + keep(step.hyper.one_minus_beta2 * gradient));
-    return step.lr * direction;
+    let direction = sign(blend(step.hyper.beta1, exp_avg, step.hyper.one_minus_beta1, gradient));
+    store_state(EXP_AVG, i, blend(step.hyper.beta2, exp_avg, step.hyper.one_minus_beta2, gradient));
+    return scale(step.lr, direction);
 }

@@ -13,12 +13,11 @@ const EXP_AVG = 0u;
 const EXP_AVG_SQ = 1u;
 
 fn update(i: u32, step: Step, gradient: vec4f) -> vec4f {
-    let exp_avg = keep(step.hyper.beta1 * load_state(EXP_AVG, i))
-        + keep(step.hyper.one_minus_beta1 * gradient);
-    let exp_avg_sq = keep(step.hyper.beta2 * load_state(EXP_AVG_SQ, i))
-        + keep(step.hyper.one_minus_beta2 * (gradient * gradient));
+    let exp_avg = blend(step.hyper.beta1, load_state(EXP_AVG, i), step.hyper.one_minus_beta1, gradient);
+    let exp_avg_sq = blend(
+        step.hyper.beta2, load_state(EXP_AVG_SQ, i), step.hyper.one_minus_beta2, mul(gradient, gradient));
     store_state(EXP_AVG, i, exp_avg);
     store_state(EXP_AVG_SQ, i, exp_avg_sq);
-    denominator = root(exp_avg_sq * step.inv_bias_correction2) + step.eps;
-    return div(keep(step.gradient_size * gradient) + keep(step.step_size * exp_avg), denominator);
+    denominator = add(root(scale(step.inv_bias_correction2, exp_avg_sq)), vec4f(step.eps));
+    return div(blend(step.gradient_size, gradient, step.step_size, exp_avg), denominator);
 }

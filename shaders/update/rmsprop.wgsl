@@ -21,7 +21,7 @@ override EPS_INSIDE: bool = false;
 override INITIAL_ACCUMULATOR: bool = false;
 
 fn corrected(average: vec4f, step: Step) -> vec4f {
-    return select(average, average * step.inv_bias_correction2, BIAS_CORRECTION);
+    return select(average, scale(step.inv_bias_correction2, average), BIAS_CORRECTION);
 }
 
 fn update(i: u32, step: Step, gradient: vec4f) -> vec4f {
@@ -29,30 +29,28 @@ fn update(i: u32, step: Step, gradient: vec4f) -> vec4f {
     if INITIAL_ACCUMULATOR && (step.flags & FIRST) != 0u {
         square_avg = vec4f(step.hyper.initial_accumulator);
     }
-    square_avg = keep(step.hyper.alpha * square_avg)
-        + keep(step.hyper.one_minus_alpha * (gradient * gradient));
+    square_avg = blend(step.hyper.alpha, square_avg, step.hyper.one_minus_alpha, mul(gradient, gradient));
     store_state(SQUARE_AVG, i, square_avg);
 
     var variance = corrected(square_avg, step);
     if CENTERED {
-        let grad_avg = keep(step.hyper.alpha * load_state(GRAD_AVG, i))
-            + keep(step.hyper.one_minus_alpha * gradient);
+        let grad_avg = blend(step.hyper.alpha, load_state(GRAD_AVG, i), step.hyper.one_minus_alpha, gradient);
         store_state(GRAD_AVG, i, grad_avg);
         let mean = corrected(grad_avg, step);
-        variance -= keep(mean * mean);
+        variance = sub(variance, mul(mean, mean));
         if CLAMP_VARIANCE {
             variance = max(variance, vec4f());
         }
     }
     if EPS_INSIDE {
-        variance += step.hyper.eps_inside;
+        variance = add(variance, vec4f(step.hyper.eps_inside));
     }
-    denominator = root(variance) + step.eps;
+    denominator = add(root(variance), vec4f(step.eps));
     if !MOMENTUM {
-        return div(step.lr * gradient, denominator);
+        return div(scale(step.lr, gradient), denominator);
     }
-    let direction = div(select(gradient, step.lr * gradient, LR_IN_MOMENTUM), denominator);
-    let momentum_buffer = keep(step.hyper.momentum * load_state(MOMENTUM_BUFFER, i)) + direction;
+    let direction = div(select(gradient, scale(step.lr, gradient), LR_IN_MOMENTUM), denominator);
+    let momentum_buffer = add(scale(step.hyper.momentum, load_state(MOMENTUM_BUFFER, i)), direction);
     store_state(MOMENTUM_BUFFER, i, momentum_buffer);
-    return select(keep(step.lr * momentum_buffer), momentum_buffer, LR_IN_MOMENTUM);
+    return select(scale(step.lr, momentum_buffer), momentum_buffer, LR_IN_MOMENTUM);
 }

@@ -5,5 +5,5 @@ struct Hyper {
 }
 
 fn update(i: u32, step: Step, gradient: vec4f) -> vec4f {
-    return keep(step.lr * gradient);
+    return scale(step.lr, gradient);
 }

@@ -13,11 +13,11 @@ override NESTEROV: bool = false;
 override LR_IN_MOMENTUM: bool = false;
 
 fn update(i: u32, step: Step, gradient: vec4f) -> vec4f {
-    let taken = select(gradient, step.lr * gradient, LR_IN_MOMENTUM);
+    let taken = select(gradient, scale(step.lr, gradient), LR_IN_MOMENTUM);
     let weight = select(step.hyper.one_minus_dampening, 1.0, (step.flags & FIRST) != 0u);
-    let momentum_buffer = keep(step.hyper.momentum * load_state(MOMENTUM_BUFFER, i)) + keep(weight * taken);
+    let momentum_buffer = blend(step.hyper.momentum, load_state(MOMENTUM_BUFFER, i), weight, taken);
     store_state(MOMENTUM_BUFFER, i, momentum_buffer);
-    let ahead = taken + keep(step.hyper.momentum * momentum_buffer);
+    let ahead = add(taken, scale(step.hyper.momentum, momentum_buffer));
     let direction = select(momentum_buffer, ahead, NESTEROV);
-    return select(keep(step.lr * direction), direction, LR_IN_MOMENTUM);
+    return select(scale(step.lr, direction), direction, LR_IN_MOMENTUM);
 }

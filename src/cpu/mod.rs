@@ -17,6 +17,7 @@ pub mod prefetch;
 pub mod random;
 mod rectification;
 mod step_state;
+mod strict;
 mod update;
 
 crate::rule::for_all_rules!([crate::rule::declare_modules]);
@@ -25,6 +26,7 @@ pub use bounded::Bounded;
 pub use conditioning::{all_finite, clip_factor, condition, norm};
 pub use number::{Number, Real};
 pub use step_state::{RuleConstants, StepState, exact_step, one_minus_power};
+pub use strict::Strict;
 pub(crate) use update::{Change, hyper_words};
 use update::{Definition, Slices, each};
 pub use update::{Step, update, update_penalized};

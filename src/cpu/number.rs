@@ -1,7 +1,7 @@
 use super::exponential;
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
-/// The numbers of rules and losses: f32, f64, or [`Bounded`](super::Bounded).
+/// The numbers of rules and losses: f32, f64, [`Strict`](super::Strict), or [`Bounded`](super::Bounded).
 pub trait Number:
     Copy
     + Add<Output = Self>
@@ -35,6 +35,16 @@ pub trait Number:
     fn log_one_plus(self) -> Self;
     /// ln x for x > 0.
     fn logarithm(self) -> Self;
+    /// This number as it is taken from memory.
+    #[inline(always)]
+    fn loaded(self) -> Self {
+        self
+    }
+    /// This number as it goes to memory.
+    #[inline(always)]
+    fn stored(self) -> Self {
+        self
+    }
 }
 
 /// f32 or f64.

@@ -6,8 +6,8 @@
 use super::integer::{float_from_fixed, float_from_u64, reciprocal};
 use super::rectification::{self, Rectification};
 use super::{Number, Step};
-use crate::Rule;
 use crate::rule::StepForm;
+use crate::{Arithmetic, Rule};
 
 /// The state of a tensor between steps, besides its moments.
 ///
@@ -98,9 +98,31 @@ impl RuleConstants {
         }
     }
 
-    fn rectification(&self) -> Rectification<f32> {
+    fn rectification<R: Number>(&self) -> Rectification<R> {
         let RuleConstants { rho_infinity, rho_offset, half_log, rectification: scale, .. } = *self;
-        Rectification { rho_infinity, rho_offset, half_log, scale }
+        let number = |x: f32| R::of(x.into());
+        Rectification {
+            rho_infinity: number(rho_infinity),
+            rho_offset: number(rho_offset),
+            half_log: number(half_log),
+            scale: number(scale),
+        }
+    }
+
+    /// These constants as the kernels of an arithmetic read them.
+    pub(crate) fn in_arithmetic(mut self, arithmetic: Arithmetic) -> Self {
+        for constant in [
+            &mut self.lr_decay,
+            &mut self.weight_decay,
+            &mut self.eps,
+            &mut self.rho_infinity,
+            &mut self.rho_offset,
+            &mut self.half_log,
+            &mut self.rectification,
+        ] {
+            *constant = arithmetic.constant(*constant);
+        }
+        self
     }
 
     /// 1 − mu, and the sum that follows on `bias_correction1` with it.
@@ -156,30 +178,41 @@ impl StepState {
 
     /// Advances by one step with learning rate `lr` and returns its constants.
     pub fn advance(&mut self, rule: &RuleConstants, lr: f32) -> Step<f32> {
+        self.advance_in(rule, lr)
+    }
+
+    /// [`advance`](Self::advance) in the arithmetic of a number: of f32, or of [`Strict`](super::Strict).
+    pub fn advance_in<R: Number>(&mut self, rule: &RuleConstants, lr: R) -> Step<R> {
+        // Exact: R has the numbers of f32.
+        let number = |x: f32| R::of(x.into());
         self.count(rule);
         let mut lr = lr;
         if rule.lr_decay != 0.0 {
-            lr /= 1.0 + float_from_u64(self.t.wrapping_sub(1)) * rule.lr_decay;
+            let before = number(float_from_u64(self.t.wrapping_sub(1)));
+            lr = lr / (R::of(1.0) + before * number(rule.lr_decay));
         }
-        let mut step_size = lr * reciprocal(self.bias_correction1);
-        let mut gradient_size = 0.0;
+        let mut step_size = lr * number(reciprocal(self.bias_correction1));
+        let mut gradient_size = R::of(0.0);
         if rule.form == NADAM {
             let decay = mul_high(self.momentum_decay, rule.momentum_decay);
             let (one_minus_next, next) = rule.next_product(decay, self.bias_correction1);
-            step_size = lr * float_from_fixed(one_minus_next.wrapping_neg()) * reciprocal(next);
+            let mu = number(float_from_fixed(one_minus_next.wrapping_neg()));
+            step_size = lr * mu * number(reciprocal(next));
             let one_minus_mu = rule.one_minus_beta1 + (mul_high(rule.beta1, self.momentum_decay) >> 1);
-            gradient_size = lr * float_from_fixed(one_minus_mu) * reciprocal(self.bias_correction1);
+            let one_minus_mu = number(float_from_fixed(one_minus_mu));
+            gradient_size = lr * one_minus_mu * number(reciprocal(self.bias_correction1));
         }
-        let inv_bias_correction2 = reciprocal(self.bias_correction2);
+        let inv_bias_correction2 = number(reciprocal(self.bias_correction2));
         let unrectified = self.t < rule.rectified_from;
         if rule.form == RADAM && !unrectified {
-            let constants = rule.rectification();
-            let power = float_from_fixed(self.bias_correction2.wrapping_neg());
-            let rho = constants.rho(float_from_u64(self.t), power, inv_bias_correction2);
-            step_size *= constants.factor(rho);
+            let constants: Rectification<R> = rule.rectification();
+            let power = number(float_from_fixed(self.bias_correction2.wrapping_neg()));
+            let rho = constants.rho(number(float_from_u64(self.t)), power, inv_bias_correction2);
+            step_size = step_size * constants.factor(rho);
         }
-        let eps = if rule.hat == 1 { rule.eps * inv_bias_correction2.sqrt() } else { rule.eps };
-        let (decay, first) = (lr * rule.weight_decay, self.t == 1);
+        let eps = number(rule.eps);
+        let eps = if rule.hat == 1 { eps * inv_bias_correction2.root() } else { eps };
+        let (decay, first) = (lr * number(rule.weight_decay), self.t == 1);
         Step { lr, step_size, gradient_size, inv_bias_correction2, eps, decay, first, unrectified }
     }
 }

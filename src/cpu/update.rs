@@ -72,15 +72,21 @@ macro_rules! each {
             ahead(grads);
             $(ahead($moment);)*
             for i in 0..BLOCK {
-                let $gradient = common.gradient(grads[i], params[i]);
+                let param = params[i].loaded();
+                let $gradient = common.gradient(grads[i].loaded(), param);
                 $(let $moment = &mut $moment[i];)*
-                params[i] = common.updated(params[i], $change);
+                $(*$moment = $moment.loaded();)*
+                params[i] = common.updated(param, $change).stored();
+                $(*$moment = $moment.stored();)*
             }
         }
         for (param, &grad) in last_params.iter_mut().zip(last_grads) {
-            let $gradient = common.gradient(grad, *param);
+            let loaded = param.loaded();
+            let $gradient = common.gradient(grad.loaded(), loaded);
             $(let $moment = $moment.1.next().expect("as many as params");)*
-            *param = common.updated(*param, $change);
+            $(*$moment = $moment.loaded();)*
+            *param = common.updated(loaded, $change).stored();
+            $(*$moment = $moment.stored();)*
         }
     }};
 }
@@ -165,10 +171,14 @@ impl<'a, R: Number> CommonTerms<'a, R> {
     fn new(rule: &Rule, penalty: &Penalty, step: &'a Step<R>) -> Self {
         let terms = rule.common_terms();
         let some = |x: f64| (x != 0.0).then(|| R::of(x));
+        let coupled = match (some(terms.coupled), some(penalty.l2_factor())) {
+            (Some(weight_decay), Some(l2_factor)) => Some(weight_decay + l2_factor),
+            (one, other) => one.or(other),
+        };
         CommonTerms {
             step,
             maximize: terms.maximize,
-            coupled: some(terms.coupled + penalty.l2_factor()),
+            coupled,
             decoupled: terms.decoupled != 0.0,
             l1_factor: some(penalty.proximal_factor(rule)),
         }

@@ -6,9 +6,9 @@ use super::dispatch::{self, Dispatch};
 use super::shader;
 use super::span::{Limits, grid};
 use super::steps::{self, SLOT};
-use crate::Rule;
 use crate::cpu::{RuleConstants, StepState};
 use crate::rule::{ClipNorm, Conditioning};
+use crate::{Arithmetic, Rule};
 use bytemuck::{Pod, Zeroable};
 use wgpu::{BindGroup, BindGroupLayout, Buffer, BufferUsages, ComputePass, Device, Queue};
 
@@ -45,6 +45,7 @@ pub struct StepStateKernel {
     advance: Dispatch,
     all: Selection,
     groups: Vec<ParamGroup>,
+    arithmetic: Arithmetic,
     layout: BindGroupLayout,
     selection_layout: BindGroupLayout,
     states: Buffer,
@@ -61,22 +62,23 @@ pub struct Parts<'a> {
     pub tensors: &'a [usize],
     pub conditioning: &'a Conditioning,
     pub micro_batches: u32,
+    pub arithmetic: Arithmetic,
     pub partials: Buffer,
     pub limits: &'a Limits,
 }
 
 impl StepStateKernel {
     pub fn new(device: &Device, parts: Parts) -> Self {
-        let Parts { groups, tensors, conditioning, micro_batches, partials, limits } = parts;
+        let Parts { groups, tensors, conditioning, micro_batches, arithmetic, partials, limits } = parts;
         let storage = BufferUsages::STORAGE;
         let kept = storage | BufferUsages::COPY_SRC | BufferUsages::COPY_DST;
         let all = vec![StepState::default(); tensors.len().max(1)];
         let states = buffer_with(device, "step state", kept, bytemuck::cast_slice(&all));
         let usage = storage | BufferUsages::UNIFORM;
-        let slots = buffer_with(device, "step constants", usage, &slots(&groups, tensors));
-        let bytes = bytes_of_groups(&groups);
+        let slots = buffer_with(device, "step constants", usage, &slots(&groups, tensors, arithmetic));
+        let bytes = bytes_of_groups(&groups, arithmetic);
         let device_groups = buffer_with(device, "parameter groups", kept, &bytes);
-        let control = Control::new(conditioning.grad_scale);
+        let control = Control::new(conditioning.grad_scale, arithmetic);
         let control = buffer_with(device, "control", kept, bytemuck::bytes_of(&control));
 
         let uses = [
@@ -92,14 +94,14 @@ impl StepStateKernel {
         let everything = vec![true; tensors.len()];
         let all = selection(device, &selection_layout, everything);
 
-        let constants = constants(conditioning, micro_batches);
-        let module = shader::step_state();
+        let constants = constants(conditioning, micro_batches, arithmetic);
+        let module = shader::step_state(arithmetic);
         let layouts = [Some(&layout), Some(&selection_layout)];
         let pipeline = |entry| pipeline_over(device, &module, entry, &layouts, &constants);
         let groups_of_threads = grid(tensors.len() as u64, THREADS as u32, limits.max_groups);
         let fits = tensors.len() <= THREADS;
         let bindings = {
-            let rates = rates_buffer(device, &groups);
+            let rates = rates_buffer(device, &groups, arithmetic);
             let buffers = [&states, &slots, &device_groups, &control, &rates, &partials];
             group(device, "step state", &layout, buffers.map(|b| b.as_entire_binding()).to_vec())
         };
@@ -116,6 +118,7 @@ impl StepStateKernel {
             advance,
             all,
             groups,
+            arithmetic,
             layout,
             selection_layout,
             states,
@@ -174,7 +177,7 @@ impl StepStateKernel {
     /// Replaces the learning rates of an existing group by a valid table.
     pub fn set_learning_rates(&mut self, device: &Device, queue: &Queue, group: usize, rates: &[f32]) {
         self.groups[group].learning_rates = rates.to_vec();
-        let table = rates_buffer(device, &self.groups);
+        let table = rates_buffer(device, &self.groups, self.arithmetic);
         let buffers =
             [&self.states, &self.slots, &self.device_groups, &self.control, &table, &self.partials];
         let resources = buffers.map(|buffer| buffer.as_entire_binding()).to_vec();
@@ -215,33 +218,40 @@ pub fn rates_words(groups: usize, rates: usize) -> u64 {
 
 /// Creates the buffer of learning rates: start and length of every group's table, then the tables. Everything is in one
 /// buffer, so that recorded commands remain valid when a new buffer replaces it.
-fn rates_buffer(device: &Device, groups: &[ParamGroup]) -> Buffer {
+fn rates_buffer(device: &Device, groups: &[ParamGroup], arithmetic: Arithmetic) -> Buffer {
     let mut words = Vec::new();
     let mut first = 2 * groups.len();
     for group in groups {
         words.extend([first as u32, group.learning_rates.len() as u32]);
         first += group.learning_rates.len();
     }
-    words.extend(groups.iter().flat_map(|group| &group.learning_rates).map(|rate| rate.to_bits()));
+    let rates = groups.iter().flat_map(|group| &group.learning_rates);
+    words.extend(rates.map(|&rate| arithmetic.constant(rate).to_bits()));
     buffer_with(device, "learning rates", BufferUsages::STORAGE, bytemuck::cast_slice(&words))
 }
 
-fn bytes_of_groups(groups: &[ParamGroup]) -> Vec<u8> {
-    let device_group =
-        |group: &ParamGroup| DeviceGroup { rule: RuleConstants::new(&group.rule), position: 0, lr: 0.0 };
+fn bytes_of_groups(groups: &[ParamGroup], arithmetic: Arithmetic) -> Vec<u8> {
+    let device_group = |group: &ParamGroup| {
+        let rule = RuleConstants::new(&group.rule).in_arithmetic(arithmetic);
+        DeviceGroup { rule, position: 0, lr: 0.0 }
+    };
     bytemuck::cast_slice(&groups.iter().map(device_group).collect::<Vec<_>>()).to_vec()
 }
 
 /// The constants that the host writes once into the slots of all tensors.
-fn slots(groups: &[ParamGroup], tensors: &[usize]) -> Vec<u8> {
+fn slots(groups: &[ParamGroup], tensors: &[usize], arithmetic: Arithmetic) -> Vec<u8> {
     let mut bytes = vec![0; tensors.len().max(1) * SLOT as usize];
     for (slot, &group) in bytes.chunks_mut(SLOT as usize).zip(tensors) {
-        steps::write_rule(slot, &groups[group].rule, group as u32);
+        steps::write_rule(slot, &groups[group].rule, group as u32, arithmetic);
     }
     bytes
 }
 
-fn constants(conditioning: &Conditioning, micro_batches: u32) -> Vec<(&'static str, f64)> {
+fn constants(
+    conditioning: &Conditioning,
+    micro_batches: u32,
+    arithmetic: Arithmetic,
+) -> Vec<(&'static str, f64)> {
     let (clip, max_norm) = match conditioning.clip_norm {
         None => (0.0, 1.0),
         // An infinite limit only measures the norm; WGSL has no infinite constant.
@@ -253,7 +263,7 @@ fn constants(conditioning: &Conditioning, micro_batches: u32) -> Vec<(&'static s
         dispatch::flag("MEASURES", conditioning.measures()),
         dispatch::flag("SKIPS", conditioning.skip_nonfinite),
         ("CLIP", clip),
-        ("MAX_NORM", max_norm),
+        ("MAX_NORM", arithmetic.constant(max_norm as f32).into()),
         ("MICRO_BATCHES", micro_batches.into()),
         ("INV_MICRO_BATCHES", 1.0 / f64::from(micro_batches)),
     ]

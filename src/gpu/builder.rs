@@ -12,7 +12,7 @@ use super::span::{Limits, Piece, Span, overlapping, pieces};
 use super::steps::SLOT;
 use crate::check::{self, Check};
 use crate::rule::Conditioning;
-use crate::{Error, Rule};
+use crate::{Arithmetic, Error, Rule};
 use wgpu::{Buffer, BufferUsages, Device};
 
 /// A builder of an [`Optimizer`].
@@ -121,6 +121,13 @@ impl<'a> OptimizerBuilder<'a> {
         self
     }
 
+    /// Sets the arithmetic of the kernels: with [`Arithmetic::Strict`], the bits of all results are the same on every
+    /// device, and those of [`cpu::Strict`](crate::cpu::Strict). Default [`Arithmetic::Fast`].
+    pub fn arithmetic(mut self, arithmetic: Arithmetic) -> Self {
+        self.options.arithmetic = arithmetic;
+        self
+    }
+
     #[doc(hidden)]
     /// Lowers the device's limits on bindings and grids, so that tests split small data.
     pub fn limits(mut self, limits: Limits) -> Self {
@@ -147,6 +154,7 @@ impl<'a> OptimizerBuilder<'a> {
                 tensors: &tensors_groups,
                 conditioning: &self.options.conditioning,
                 micro_batches: self.options.micro_batches,
+                arithmetic: self.options.arithmetic,
                 partials: partials.clone(),
                 limits: &limits,
             },

@@ -1,3 +1,4 @@
+use crate::Arithmetic;
 use bytemuck::{Pod, Zeroable};
 
 /// An optimizer's counters and the measurements of its last step: the content of the buffer
@@ -21,11 +22,13 @@ pub struct Control {
     pub grad_factor: f32,
     /// 1 / `grad_scale`. A kernel of the caller may write it before a step.
     pub inv_grad_scale: f32,
-    reserved: u32,
+    /// Zero, which no compiler knows.
+    zero: u32,
 }
 
 impl Control {
-    pub(super) fn new(grad_scale: f64) -> Self {
-        Control { inv_grad_scale: (1.0 / grad_scale) as f32, ..Control::zeroed() }
+    pub(super) fn new(grad_scale: f64, arithmetic: Arithmetic) -> Self {
+        let inv_grad_scale = arithmetic.constant((1.0 / grad_scale) as f32);
+        Control { inv_grad_scale, ..Control::zeroed() }
     }
 }

@@ -7,7 +7,7 @@ use super::shader::{self, Layout};
 use super::span::{Limits, Piece, Span, grid};
 use super::steps::SLOT;
 use crate::rule::Conditioning;
-use crate::{Error, Rule};
+use crate::{Arithmetic, Error, Rule};
 use wgpu::{BindGroupLayout, Buffer, BufferUsages, ComputePipeline, Device};
 
 /// Size of a partial result of the measuring kernel in bytes.
@@ -19,6 +19,7 @@ const PARTIALS_QUANTUM: u64 = 256;
 #[derive(Clone, Debug)]
 pub struct Options {
     pub conditioning: Conditioning,
+    pub arithmetic: Arithmetic,
     pub micro_batches: u32,
     pub average: Option<f64>,
     pub limits: Limits,
@@ -28,8 +29,8 @@ pub struct Options {
 
 impl Options {
     pub fn new(limits: Limits) -> Self {
-        let conditioning = Conditioning::default();
-        Options { conditioning, micro_batches: 1, average: None, limits, rule_file: None }
+        let (conditioning, arithmetic) = (Conditioning::default(), Arithmetic::default());
+        Options { conditioning, arithmetic, micro_batches: 1, average: None, limits, rule_file: None }
     }
 
     /// The planes of a tensor's state: moments, accumulator and average.
@@ -46,20 +47,21 @@ impl Options {
         let conditioning = &self.conditioning;
         let clip_value = conditioning.clip_value.filter(|limit| limit.is_finite());
         let decay = self.average.unwrap_or(0.0);
+        let constant = |x: f64| f64::from(self.arithmetic.constant(x as f32));
         let mut overrides = vec![
             ("PLANES", planes.count().max(1) as f64),
             flag("ACCUMULATES", self.micro_batches > 1),
             ("ACCUMULATOR", planes.moments as f64),
             flag("CLIPPED", clip_value.is_some()),
-            ("CLIP_VALUE", clip_value.unwrap_or(0.0)),
+            ("CLIP_VALUE", constant(clip_value.unwrap_or(0.0))),
             flag("WRITE_BACK", conditioning.write_back),
             flag("MAXIMIZE", frame.maximize),
             flag("COUPLED", frame.coupled != 0.0),
             flag("DECOUPLED", frame.decoupled != 0.0),
             flag("AVERAGES", self.average.is_some()),
             ("AVERAGE", (planes.moments + planes.accumulator) as f64),
-            ("AVERAGE_DECAY", decay),
-            ("ONE_MINUS_AVERAGE_DECAY", 1.0 - decay),
+            ("AVERAGE_DECAY", constant(decay)),
+            ("ONE_MINUS_AVERAGE_DECAY", constant(1.0 - decay)),
         ];
         let file = self.rule_file.unwrap_or_else(|| {
             overrides.extend(rule.overrides());
@@ -258,7 +260,7 @@ impl<'a> Kernels<'a> {
         let of = layout_of(device, rule.name(), &Self::uses(layout));
         let mut constants = self.storage_constants(layout);
         constants.extend(&variant.overrides);
-        let module = shader::update_with(rule.name(), variant.file, layout);
+        let module = shader::update_with(rule.name(), variant.file, layout, self.options.arithmetic);
         let pipeline = pipeline(device, &module, "main", &of, &constants);
         self.pipelines.push((layout, variant, of.clone(), pipeline.clone()));
         (of, pipeline)
@@ -284,7 +286,7 @@ impl<'a> Kernels<'a> {
             flag("ACCUMULATES", self.options.micro_batches > 1),
             ("ACCUMULATOR", planes.moments as f64),
         ]);
-        let module = shader::gradient_norm(layout);
+        let module = shader::gradient_norm(layout, self.options.arithmetic);
         let pipeline = pipeline(device, &module, "main", &of, &constants);
         self.measuring.push((layout, key, of.clone(), pipeline.clone()));
         (of, pipeline)

@@ -157,7 +157,7 @@ impl Optimizer {
     pub fn set_grad_scale(&self, queue: &Queue, grad_scale: f64) -> Result<(), Error> {
         Check("optimizer").divisor("grad_scale", grad_scale)?;
         let at = std::mem::offset_of!(super::Control, inv_grad_scale) as u64;
-        let inverse = (1.0 / grad_scale) as f32;
+        let inverse = self.options.arithmetic.constant((1.0 / grad_scale) as f32);
         queue.write_buffer(self.advance.control(), at, bytemuck::bytes_of(&inverse));
         Ok(())
     }

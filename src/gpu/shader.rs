@@ -5,7 +5,7 @@
 
 mod all;
 
-use crate::Rule;
+use crate::{Arithmetic, Rule};
 
 #[cfg(feature = "regression")]
 pub(crate) use all::rules;
@@ -23,6 +23,19 @@ impl Module {
     /// The whole WGSL source.
     pub fn source(&self) -> String {
         self.files.join("\n")
+    }
+
+    /// This kernel with the files of an arithmetic.
+    pub(crate) fn computed(mut self, arithmetic: Arithmetic) -> Self {
+        let rounded = |file| vec![file, shader_file!("arithmetic/quotient.wgsl")];
+        let mut files = match arithmetic {
+            Arithmetic::Fast => vec![shader_file!("arithmetic/plain.wgsl")],
+            Arithmetic::Strict => rounded(shader_file!("arithmetic/strict.wgsl")),
+            Arithmetic::Exact => rounded(shader_file!("arithmetic/exact.wgsl")),
+        };
+        files.push(shader_file!("arithmetic/combinations.wgsl"));
+        self.files.splice(..0, files);
+        self
     }
 
     /// Those of `constants` that the source has overrides for.
@@ -79,30 +92,35 @@ impl Layout {
 }
 
 /// One step of `rule`.
-pub fn update(rule: &Rule, layout: Layout) -> Module {
-    update_with(rule.name(), rule.shader().source, layout)
+pub fn update(rule: &Rule, layout: Layout, arithmetic: Arithmetic) -> Module {
+    update_with(rule.name(), rule.shader().source, layout, arithmetic)
 }
 
 /// [`update`] with another file in the place of the rule's.
-pub(crate) fn update_with(name: &'static str, rule_file: &'static str, layout: Layout) -> Module {
-    let mut module = module!(name, "arithmetic.wgsl", "step.wgsl");
+pub(crate) fn update_with(
+    name: &'static str,
+    rule_file: &'static str,
+    layout: Layout,
+    arithmetic: Arithmetic,
+) -> Module {
+    let mut module = module!(name, "step.wgsl");
     module.files.extend(layout.files());
     module.files.extend(module!(name, "accumulation.wgsl", "update.wgsl").files);
     module.files.push(rule_file);
     module.files.extend(module!(name, "update_all.wgsl").files);
-    module
+    module.computed(arithmetic)
 }
 
 /// Measures the gradients ahead of a step.
-pub fn gradient_norm(layout: Layout) -> Module {
+pub fn gradient_norm(layout: Layout, arithmetic: Arithmetic) -> Module {
     let name = "gradient norm";
     let mut module = module!(name, "step.wgsl");
     module.files.extend(layout.files());
     module.files.extend(module!(name, "accumulation.wgsl", "gradient_norm.wgsl").files);
-    module
+    module.computed(arithmetic)
 }
 
 /// Decides on a step and advances every tensor's state.
-pub fn step_state() -> Module {
-    module!("step state", "integer.wgsl", "step.wgsl", "step_state.wgsl")
+pub fn step_state(arithmetic: Arithmetic) -> Module {
+    module!("step state", "integer.wgsl", "step.wgsl", "step_state.wgsl").computed(arithmetic)
 }

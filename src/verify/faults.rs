@@ -168,7 +168,7 @@ pub const FAULTS: &[Fault] = &[
         "beta2 in the place of beta1",
         "updates",
         "adam",
-        &[("keep(step.hyper.beta1 *", "keep(step.hyper.beta2 *")],
+        &[("blend(step.hyper.beta1,", "blend(step.hyper.beta2,")],
     ),
     fault(
         "no bias correction of the first moment",
@@ -192,21 +192,21 @@ pub const FAULTS: &[Fault] = &[
         "weight decay forgotten",
         "updates",
         "weight decay",
-        &[("(step.weight_decay + select(", "(select(")],
+        &[("add_f32(step.weight_decay, select(", "add_f32(0.0, select(")],
     ),
     fault(
         "decoupled decay of the wrong sign while maximizing",
         "updates",
         "decoupled decay, maximize",
-        &[("keep(step.decay * param)", "keep(select(1.0, -1.0, MAXIMIZE) * step.decay * param)")],
+        &[("scale(step.decay, param)", "scale(select(1.0, -1.0, MAXIMIZE) * step.decay, param)")],
     ),
     fault(
         "coupled decay of the wrong sign while maximizing",
         "updates",
         "weight decay, maximize",
         &[(
-            "(step.weight_decay + select(",
-            "(select(1.0, -1.0, MAXIMIZE) * step.weight_decay + select(",
+            "add_f32(step.weight_decay, select(",
+            "add_f32(select(1.0, -1.0, MAXIMIZE) * step.weight_decay, select(",
         )],
     ),
     fault(
@@ -282,7 +282,10 @@ pub const FAULTS: &[Fault] = &[
         "gradient accumulated twice",
         "conditioning",
         "three micro-batches",
-        &[("gradient += load_state(ACCUMULATOR, i);", "gradient += 2.0 * load_state(ACCUMULATOR, i);")],
+        &[(
+            "add(gradient, load_state(ACCUMULATOR, i))",
+            "add(gradient, 2.0 * load_state(ACCUMULATOR, i))",
+        )],
     ),
     fault(
         "NaN taken for a number",

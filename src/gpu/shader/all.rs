@@ -27,8 +27,23 @@ impl Composed {
 
 /// Every kernel of the optimizer, once for each composition of files, whatever its overrides.
 pub fn all() -> Vec<Composed> {
-    let mut all = vec![Composed::new("step_state", step_state())];
-    all.extend(updates());
+    let kinds = [("", Arithmetic::Fast), ("_strict", Arithmetic::Strict), ("_exact", Arithmetic::Exact)];
+    kinds.into_iter().flat_map(|(suffix, arithmetic)| of(suffix, arithmetic)).collect()
+}
+
+/// The kernels of one arithmetic.
+fn of(suffix: &str, arithmetic: Arithmetic) -> Vec<Composed> {
+    let mut all = vec![Composed::new(format!("step_state{suffix}"), step_state(arithmetic))];
+    for (layout_suffix, layout) in
+        [("", Layout::Span), ("_tail", Layout::Tail), ("_arena", Layout::Arena)]
+    {
+        let suffix = format!("{layout_suffix}{suffix}");
+        all.push(Composed::new(format!("gradient_norm{suffix}"), gradient_norm(layout, arithmetic)));
+        for (name, rule) in rules() {
+            let module = update(&rule, layout, arithmetic);
+            all.push(Composed::stepping(format!("{name}{suffix}"), module, &rule));
+        }
+    }
     all
 }
 
@@ -44,15 +59,4 @@ pub(crate) fn rules() -> Vec<(&'static str, Rule)> {
         }
     }
     rules
-}
-
-fn updates() -> Vec<Composed> {
-    let mut all = Vec::new();
-    for (suffix, layout) in [("", Layout::Span), ("_tail", Layout::Tail), ("_arena", Layout::Arena)] {
-        all.push(Composed::new(format!("gradient_norm{suffix}"), gradient_norm(layout)));
-        for (name, rule) in rules() {
-            all.push(Composed::stepping(format!("{name}{suffix}"), update(&rule, layout), &rule));
-        }
-    }
-    all
 }

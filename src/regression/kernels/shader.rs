@@ -2,8 +2,8 @@
 
 mod all;
 
-use crate::Loss;
 use crate::gpu::shader::{Module, module, shader_file};
+use crate::{Arithmetic, Loss};
 
 pub use all::all;
 
@@ -64,6 +64,7 @@ fn model(name: &'static str) -> Module {
         "storage/f32.wgsl",
         "gradient/model.wgsl",
     )
+    .computed(Arithmetic::Fast)
 }
 
 /// A kernel over rows; `parts` come between the files that all of them share and its own file.
@@ -115,14 +116,16 @@ pub fn gradient_columns(stored: bool) -> Module {
 
 /// Adds up partial sums, and stores the gradient.
 pub fn gradient_reduce() -> Module {
+    let name = "gradient sum";
     module!(
-        "gradient sum",
+        name,
         "gradient/order.wgsl",
         "gradient/batch.wgsl",
         "gradient/reduce.wgsl",
         "storage/f32.wgsl",
         "gradient/store.wgsl",
     )
+    .computed(Arithmetic::Fast)
 }
 
 /// Adds up partial sums, and steps a rule with the gradient.
@@ -132,7 +135,6 @@ pub fn gradient_descend(name: &'static str, rule_file: &'static str) -> Module {
         "gradient/order.wgsl",
         "gradient/batch.wgsl",
         "gradient/reduce.wgsl",
-        "arithmetic.wgsl",
         "step.wgsl",
         "storage/f32.wgsl",
         "storage/vectors.wgsl",
@@ -140,7 +142,8 @@ pub fn gradient_descend(name: &'static str, rule_file: &'static str) -> Module {
         "gradient/descend.wgsl",
         "accumulation.wgsl",
         "update.wgsl",
-    );
+    )
+    .computed(Arithmetic::Fast);
     module.files.push(rule_file);
     module
 }
@@ -160,14 +163,8 @@ pub fn gradient_epochs(
         shader_file!("gradient/stored.wgsl")
     });
     module.files.extend(of.shader());
-    let step = module!(
-        name,
-        "gradient/epochs/epochs.wgsl",
-        "arithmetic.wgsl",
-        "step.wgsl",
-        "accumulation.wgsl",
-        "update.wgsl",
-    );
+    let step =
+        module!(name, "gradient/epochs/epochs.wgsl", "step.wgsl", "accumulation.wgsl", "update.wgsl",);
     module.files.extend(step.files);
     module.files.push(rule_file);
     if per_thread {

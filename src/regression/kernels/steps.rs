@@ -1,8 +1,8 @@
 //! A step's constants, if the host counts the steps.
 
-use crate::Rule;
 use crate::cpu::{RuleConstants, Step, StepState};
 use crate::gpu::steps::{COUNTED, write, write_rule};
+use crate::{Arithmetic, Rule};
 
 /// Where the words of a slot end.
 pub const USED: usize = 96;
@@ -17,7 +17,7 @@ const UNRECTIFIED: u32 = 32;
 pub fn advance(slot: &mut [u8], rule: &Rule, state: &mut StepState, lr: f32) -> Step<f32> {
     let step = state.advance(&RuleConstants::new(rule), lr);
     write(slot, 0, bytemuck::cast_slice(&counted(&step)));
-    write_rule(slot, rule, 0);
+    write_rule(slot, rule, 0, Arithmetic::Fast);
     step
 }
 

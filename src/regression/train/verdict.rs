@@ -13,7 +13,7 @@ use crate::{Adam, Loss, Model};
 
 /// Decoupled weight decay of the wrong sign when maximizing.
 const WRONG_DECAY: &[seeded::Edit] =
-    &[("keep(step.decay * param)", "keep(select(1.0, -1.0, MAXIMIZE) * step.decay * param)")];
+    &[("scale(step.decay, param)", "scale(select(1.0, -1.0, MAXIMIZE) * step.decay, param)")];
 
 fn gpu() -> Option<Gpu> {
     let skip = std::env::var("WGPU_OPTIM_SKIP_GPU_TESTS").is_ok_and(|value| value == "1");

@@ -11,8 +11,8 @@ struct Hyper {
 const SQUARE_AVG = 0u;
 
 fn update(i: u32, step: Step, gradient: vec4f) -> vec4f {
-    let square_avg = keep(step.hyper.alpha * load_state(SQUARE_AVG, i))
-        + keep(step.hyper.one_minus_alpha * (gradient * gradient));
+    let square_avg = blend(
+        step.hyper.alpha, load_state(SQUARE_AVG, i), step.hyper.one_minus_alpha, mul(gradient, gradient));
     store_state(SQUARE_AVG, i, square_avg);
-    return div(step.lr * gradient, root(vec4f(square_avg.x)) + step.eps);
+    return div(scale(step.lr, gradient), add(root(vec4f(square_avg.x)), vec4f(step.eps)));
 }

@@ -4,7 +4,7 @@ use super::super::steps::USED;
 use crate::gpu::bindings::{BufferAccess, buffer_with, check_limit, group, layout};
 use crate::gpu::span::{Limits, Span};
 use crate::gpu::steps::{self, COUNTED, SLOT};
-use crate::{Error, Rule};
+use crate::{Arithmetic, Error, Rule};
 use wgpu::{BindGroup, BindGroupLayout, Buffer, BufferUsages, Device, Queue};
 
 /// Words of a batch's description.
@@ -81,7 +81,7 @@ impl Tables {
         let mut words = Vec::new();
         for rule in rules {
             let mut slot = [0; SLOT as usize];
-            steps::write_rule(&mut slot, rule, 0);
+            steps::write_rule(&mut slot, rule, 0, Arithmetic::Fast);
             words.extend_from_slice(&slot[COUNTED..USED]);
         }
         Ok(Tables {
