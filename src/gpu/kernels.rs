@@ -12,8 +12,11 @@ use wgpu::{BindGroupLayout, Buffer, BufferUsages, ComputePipeline, Device};
 
 /// Size of a partial result of the measuring kernel in bytes.
 const PARTIAL: u64 = 16;
-/// Alignment of the regions of partial results in bytes.
-const PARTIALS_QUANTUM: u64 = 256;
+/// Elements behind a partial result, which is that of a workgroup.
+pub(crate) const MEASURED: u64 = 16_384;
+/// Alignment of the regions of partial results, in partial results and in bytes.
+pub(crate) const PARTIALS_ALIGNMENT: u64 = 16;
+const PARTIALS_QUANTUM: u64 = PARTIALS_ALIGNMENT * PARTIAL;
 
 /// Options that all kernels of an optimizer share.
 #[derive(Clone, Debug)]
@@ -119,19 +122,19 @@ fn threads(layout: Layout, piece: &Piece) -> u64 {
     }
 }
 
-/// The number of vectors that a thread of the measuring kernel sums. Barriers are expensive on a processor; hardware
-/// needs many workgroups.
-pub fn measured_vectors(device: &Device) -> u64 {
-    if is_processor(device) { 128 } else { 16 }
+/// The workgroup size of the measuring kernel, which does not affect the bits. Barriers of many threads are expensive on
+/// a processor.
+fn measuring_workgroup(device: &Device) -> u32 {
+    if is_processor(device) { 32 } else { 256 }
 }
 
-fn measuring_groups(device: &Device, layout: Layout, piece: &Piece) -> u64 {
-    let vectors = if layout == Layout::Tail { 1 } else { piece.len / 4 };
-    vectors.div_ceil(u64::from(workgroup(device)) * measured_vectors(device))
+/// The number of partial results of a piece.
+fn partial_results(layout: Layout, piece: &Piece) -> u64 {
+    if layout == Layout::Tail { 1 } else { piece.len.div_ceil(MEASURED) }
 }
 
-fn partial_bytes(device: &Device, layout: Layout, piece: &Piece) -> u64 {
-    (measuring_groups(device, layout, piece) * PARTIAL).next_multiple_of(PARTIALS_QUANTUM)
+fn partial_bytes(layout: Layout, piece: &Piece) -> u64 {
+    (partial_results(layout, piece) * PARTIAL).next_multiple_of(PARTIALS_QUANTUM)
 }
 
 /// Creates the buffer of the measuring kernel's partial results, with a region for every dispatch.
@@ -141,7 +144,7 @@ fn partial_bytes(device: &Device, layout: Layout, piece: &Piece) -> u64 {
 pub fn partials(device: &Device, options: &Options, runs: &[BoundSegment]) -> Result<Buffer, Error> {
     let measures = options.conditioning.measures();
     let dispatches = runs.iter().flat_map(|run| run.dispatches(&options.limits));
-    let bytes = |(layout, piece): (Layout, Piece)| partial_bytes(device, layout, &piece);
+    let bytes = |(layout, piece): (Layout, Piece)| partial_bytes(layout, &piece);
     let size = if measures { dispatches.map(bytes).sum::<u64>() } else { 0 };
     let hint = " for the partial norms of all tensors: an arena needs fewer";
     let available = Limits::of(device).max_binding;
@@ -221,9 +224,9 @@ impl<'a> Kernels<'a> {
         if !self.options.conditioning.measures() {
             return (update, None);
         }
-        let groups = measuring_groups(device, layout, &piece);
+        let groups = partial_results(layout, &piece);
         let region = Span::new(&self.partials, self.next_partial, groups * PARTIAL / 4);
-        self.next_partial += partial_bytes(device, layout, &piece);
+        self.next_partial += partial_bytes(layout, &piece);
         let (of, pipeline) = self.measuring_pipeline(&run.rule, layout);
         resources.push((5, region.whole_binding()));
         let bindings = bind(&of, resources);
@@ -245,9 +248,7 @@ impl<'a> Kernels<'a> {
 
     fn storage_constants(&self, layout: Layout) -> Vec<(&'static str, f64)> {
         let quantum = ("QUANTUM", self.options.limits.quantum_len() as f64 / 4.0);
-        let mut constants = vec![("WORKGROUP", f64::from(workgroup(self.device)))];
-        constants.extend((layout == Layout::Tail).then_some(quantum));
-        constants
+        if layout == Layout::Tail { vec![quantum] } else { vec![] }
     }
 
     fn update_pipeline(&mut self, rule: &Rule, layout: Layout) -> (BindGroupLayout, ComputePipeline) {
@@ -259,6 +260,7 @@ impl<'a> Kernels<'a> {
         let device = self.device;
         let of = layout_of(device, rule.name(), &Self::uses(layout));
         let mut constants = self.storage_constants(layout);
+        constants.push(("WORKGROUP", workgroup(device).into()));
         constants.extend(&variant.overrides);
         let module = shader::update_with(rule.name(), variant.file, layout, self.options.arithmetic);
         let pipeline = pipeline(device, &module, "main", &of, &constants);
@@ -281,7 +283,7 @@ impl<'a> Kernels<'a> {
         let of = layout_of(device, "gradient norm", &uses);
         let mut constants = self.storage_constants(layout);
         constants.extend([
-            ("MEASURED_VECTORS", measured_vectors(device) as f64),
+            ("WORKGROUP", measuring_workgroup(device).into()),
             ("PLANES", planes_count),
             flag("ACCUMULATES", self.options.micro_batches > 1),
             ("ACCUMULATOR", planes.moments as f64),

@@ -26,9 +26,9 @@ pub use advance::Selection;
 pub use arena::{Arena, ArenaTensor};
 pub use builder::OptimizerBuilder;
 pub use control::Control;
-#[cfg(feature = "verify")]
-pub(crate) use kernels::measured_vectors;
 pub use kernels::workgroup;
+#[cfg(feature = "verify")]
+pub(crate) use kernels::{MEASURED, PARTIALS_ALIGNMENT};
 pub use optimizer::{Optimizer, Tensor};
 pub use optimizer_state::{GroupState, OptimizerState, TensorState};
 pub use readback::ReadBack;

@@ -124,3 +124,9 @@ pub fn gradient_norm(layout: Layout, arithmetic: Arithmetic) -> Module {
 pub fn step_state(arithmetic: Arithmetic) -> Module {
     module!("step state", "integer.wgsl", "step.wgsl", "step_state.wgsl").computed(arithmetic)
 }
+
+/// Computes every primitive of an arithmetic.
+#[cfg(feature = "verify")]
+pub(crate) fn probe(arithmetic: Arithmetic) -> Module {
+    module!("primitives", "arithmetic/probe.wgsl").computed(arithmetic)
+}

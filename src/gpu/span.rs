@@ -5,6 +5,8 @@ use wgpu::{BindingResource, Buffer, BufferBinding, BufferUsages};
 
 /// Bytes of an element.
 const F32: u64 = 4;
+/// Elements behind an aligned region of partial sums of the gradient's norm.
+const NORM_REGION: u64 = super::kernels::MEASURED * super::kernels::PARTIALS_ALIGNMENT;
 /// Elements per vector of a kernel.
 const VECTOR: u64 = 4;
 
@@ -134,8 +136,11 @@ impl Limits {
     }
 
     /// The maximum length of a piece in elements: as many quanta as one binding holds of all planes, but at least one.
+    /// Long pieces end where a region of partial sums of the gradient's norm ends, so that their order does not depend on
+    /// the limits.
     fn piece_len(&self, planes: u64) -> u64 {
-        (self.max_binding / (self.quantum() * planes.max(1))).max(1) * self.quantum_len()
+        let len = (self.max_binding / (self.quantum() * planes.max(1))).max(1) * self.quantum_len();
+        if len < NORM_REGION { len } else { len - len % NORM_REGION }
     }
 }
 

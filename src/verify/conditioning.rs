@@ -2,10 +2,12 @@
 //! the moving average after it.
 
 use super::state::words;
+use super::twin::OptimizerTwin;
+use super::values::TensorValues;
 use super::{Check, Compared, Group, Random, Rig, SuiteError, nonfinite};
 use crate::cpu::{self, Bounded, Number, clip_factor, condition, exact_step, norm};
 use crate::gpu::span::Limits;
-use crate::gpu::{Arena, Control, Tensor, measured_vectors};
+use crate::gpu::{Arena, Control, MEASURED};
 use crate::regression::verification::exactly;
 use crate::{Adam, ClipNorm, Conditioning, Error, Optimizer, Rule};
 use wgpu::BufferUsages;
@@ -15,15 +17,8 @@ pub const GROUP: Group = Group { name: "conditioning", run };
 /// Half an ulp of one in f32.
 const U: f64 = 1.0 / (1 << 24) as f64;
 
-/// Elements that one workgroup measures.
-fn measured(rig: &Rig) -> usize {
-    4 * rig.workgroup() * measured_vectors(&rig.gpu.device) as usize
-}
-
 /// Tails, and sizes that several workgroups measure.
-fn sizes(rig: &Rig) -> [usize; 6] {
-    [1, 3, 4, 5, 1027, 2 * measured(rig) + 5]
-}
+const SIZES: [usize; 6] = [1, 3, 4, 5, 1027, 2 * MEASURED as usize + 5];
 
 fn run(rig: &Rig, checks: &mut Vec<Check>) -> Result<(), SuiteError> {
     for packed in [false, true] {
@@ -44,9 +39,14 @@ pub struct Options {
     pub octaves: u32,
 }
 
+impl Default for Options {
+    fn default() -> Self {
+        Options { conditioning: Conditioning::default(), micro_batches: 1, average: None, octaves: 20 }
+    }
+}
+
 fn options() -> [(&'static str, Options); 9] {
-    let none =
-        Options { conditioning: Conditioning::default(), micro_batches: 1, average: None, octaves: 20 };
+    let none = Options::default();
     let with = |conditioning| Options { conditioning, ..none };
     let default = Conditioning::default();
     let clip = |clip| Conditioning { clip_norm: Some(clip), ..default };
@@ -84,15 +84,15 @@ pub fn tensors(
     rule: impl Into<Rule>,
 ) -> Result<Optimizer, Error> {
     let device = &rig.gpu.device;
-    let mut builder = Optimizer::new(device, rule);
+    let mut builder = Optimizer::new(device, rule).arithmetic(rig.arithmetic);
     if packed {
-        let names = sizes(rig).map(|len| len.to_string());
-        let shapes = sizes(rig).map(|len| [len as u64]);
+        let names = SIZES.map(|len| len.to_string());
+        let shapes = SIZES.map(|len| [len as u64]);
         let named = names.iter().zip(&shapes).map(|(name, shape)| (&name[..], &shape[..]));
         builder = builder.arena(&Arena::new(device, BufferUsages::empty(), named)?);
     } else {
         builder = builder.limits(Limits { max_groups: 2, ..Limits::of(device) });
-        for len in sizes(rig) {
+        for len in SIZES {
             builder = builder.tensor(rig.poisoned(len), rig.poisoned(len));
         }
     }
@@ -117,16 +117,6 @@ fn control(rig: &Rig, optimizer: &Optimizer) -> Result<Control, Error> {
     Ok(bytemuck::pod_read_unaligned(bytemuck::cast_slice(&words(rig, optimizer.control())?)))
 }
 
-/// The state of one tensor on the device.
-#[derive(Clone)]
-struct TensorValues {
-    params: Vec<f32>,
-    grads: Vec<f32>,
-    moments: Vec<Vec<f32>>,
-    accumulator: Vec<f32>,
-    average: Vec<f32>,
-}
-
 /// Steps of Adam with one conditioning.
 struct ConditioningCase<'a> {
     rig: &'a Rig<'a>,
@@ -137,6 +127,8 @@ struct ConditioningCase<'a> {
     kernel: &'static str,
     found: Vec<Compared<Bounded>>,
     kept: Vec<Compared<f32>>,
+    twin: OptimizerTwin,
+    same: Vec<Compared<f32>>,
 }
 
 impl<'a> ConditioningCase<'a> {
@@ -145,7 +137,10 @@ impl<'a> ConditioningCase<'a> {
         let optimizer = tensors(rig, packed, options, rule)?;
         let case = format!("{case}, {}", storage(packed));
         let kernel = "conditioning";
-        Ok(ConditioningCase { rig, case, options, rule, optimizer, kernel, found: vec![], kept: vec![] })
+        let rates = vec![rule.lr() as f32];
+        let twin = OptimizerTwin::new(rule, rates, options, packed, optimizer.tensors().len());
+        let (found, kept, same) = (vec![], vec![], vec![]);
+        Ok(ConditioningCase { rig, case, options, rule, optimizer, kernel, found, kept, twin, same })
     }
 
     fn checks(mut self) -> Result<Vec<Check>, Error> {
@@ -153,6 +148,9 @@ impl<'a> ConditioningCase<'a> {
         let mut random = self.rig.random(&self.case);
         for record in 0..3 * micro_batches {
             self.record(record, &mut random)?;
+        }
+        if self.rig.compares_bits() {
+            return Ok(vec![Check::exact(self.kernel, &self.case, &self.same)]);
         }
         let check = Check::derived(self.kernel, &self.case, &self.found);
         let kept = Check::exact("", "", &self.kept);
@@ -167,9 +165,12 @@ impl<'a> ConditioningCase<'a> {
             let grads = &tensor.grads[0];
             rig.write(grads, &random.wides(grads.len as usize, self.options.octaves));
         }
-        let before = self.held()?;
+        let before = TensorValues::read(rig, &self.optimizer)?;
         rig.run(|pass| self.optimizer.record(pass))?;
-        let after = self.held()?;
+        let after = TensorValues::read(rig, &self.optimizer)?;
+        if rig.compares_bits() {
+            return self.compare_bits(&before, &after);
+        }
         let gathered = record % micro_batches;
         let sums: Vec<Vec<Bounded>> = before
             .iter()
@@ -226,6 +227,25 @@ impl<'a> ConditioningCase<'a> {
         Ok(())
     }
 
+    /// Compares everything with the processor's, bit for bit.
+    fn compare_bits(&mut self, before: &[TensorValues], after: &[TensorValues]) -> Result<(), Error> {
+        let expected = self.twin.record(before);
+        let moments = self.rule.moments();
+        for (after, expected) in after.iter().zip(&expected) {
+            let pairs = after.named(moments).zip(expected.named(moments));
+            self.same.extend(
+                pairs.map(|((name, found), (_, expected))| {
+                    Compared::new(name, &found[..], &expected[..])
+                }),
+            );
+        }
+        let control = control(self.rig, &self.optimizer)?;
+        let (found, expected) =
+            ([control.norm, control.grad_factor], [self.twin.norm, self.twin.factor]);
+        self.same.push(Compared::new("norm and factor", found, expected));
+        Ok(())
+    }
+
     /// Compares the norm with f64, and the factor with the one of the device's own norm.
     fn check_factor(&mut self, control: &Control, sums: &[Vec<Bounded>]) {
         let Conditioning { clip_norm, grad_scale, .. } = self.options.conditioning;
@@ -243,11 +263,10 @@ impl<'a> ConditioningCase<'a> {
                     .map(Vec::as_slice),
             );
             let exact = norm(values.iter().map(Vec::as_slice));
-            // A thread's vectors, four lanes, a tree of a workgroup; then partial sums, and a tree of 64. Their
+            // A lane's 16 vectors, their four elements, a tree of 256 lanes; then partial sums, and a tree of 64. Their
             // errors a root halves; then two roots, the sum under one, and the scales. Each is 2u at most, a root 9u.
-            let vectors = measured_vectors(&self.rig.gpu.device) as u32;
             let partials = sums.len().div_ceil(16) as u32;
-            let additions = vectors + 2 + self.rig.workgroup().ilog2() + partials + 6;
+            let additions = 16 + 2 + 8 + partials + 6;
             let relative = f64::from(additions + 3) * U + (9.0 + 9.0 + 5.0 + 4.0 * 2.0) * U;
             // Squares of elements below 2⁻¹⁰⁸ may be flushed.
             let lost = 2f64.powi(-108) * (sums.iter().map(Vec::len).sum::<usize>() as f64).sqrt();
@@ -261,23 +280,5 @@ impl<'a> ConditioningCase<'a> {
             factor = factor * clipped;
         }
         self.found.push(Compared::new("factor", vec![control.grad_factor], vec![factor]));
-    }
-
-    fn held(&self) -> Result<Vec<TensorValues>, Error> {
-        let of = |tensor: &Tensor| {
-            let mut spans = vec![&tensor.params[0], &tensor.grads[0]];
-            let more = tensor.moments.iter().chain([&tensor.accumulator, &tensor.average]);
-            spans.extend(more.flatten());
-            let mut values = self.rig.read(&spans)?.into_iter();
-            let mut next = || values.next().unwrap_or_default();
-            Ok(TensorValues {
-                params: next(),
-                grads: next(),
-                moments: tensor.moments.iter().map(|_| next()).collect(),
-                accumulator: if tensor.accumulator.is_empty() { vec![] } else { next() },
-                average: if tensor.average.is_empty() { vec![] } else { next() },
-            })
-        };
-        self.optimizer.tensors().iter().map(of).collect()
     }
 }

@@ -1,6 +1,7 @@
 //! Faults that are seeded into kernels: a suite that misses one proves nothing.
 
-use super::{Depth, GROUPS, Rig};
+use super::{Depth, GROUPS, Rig, SAME_BITS};
+use crate::Arithmetic;
 use crate::gpu::seeded;
 use crate::regression::device::Gpu;
 use serde::Serialize;
@@ -16,6 +17,8 @@ pub struct Fault {
     /// A part of the names of the cases that run with it; see [`Depth::Least`].
     cases: &'static str,
     edits: &'static [seeded::Edit],
+    /// The arithmetic of the kernels.
+    arithmetic: Arithmetic,
     /// Whether it depends on the order in which a workgroup's threads happen to run.
     is_race: bool,
 }
@@ -26,7 +29,16 @@ const fn fault(
     cases: &'static str,
     edits: &'static [seeded::Edit],
 ) -> Fault {
-    Fault { name, group, cases, edits, is_race: false }
+    Fault { name, group, cases, edits, arithmetic: Arithmetic::Fast, is_race: false }
+}
+
+const fn strict(
+    name: &'static str,
+    group: &'static str,
+    cases: &'static str,
+    edits: &'static [seeded::Edit],
+) -> Fault {
+    Fault { arithmetic: Arithmetic::Strict, ..fault(name, group, cases, edits) }
 }
 
 const fn race(
@@ -297,13 +309,61 @@ pub const FAULTS: &[Fault] = &[
         "norm without the last workgroup",
         "conditioning",
         "clip norm of PyTorch",
-        &[("index < arrayLength(&partials)", "index + 1u < arrayLength(&partials)")],
+        &[("unit < arrayLength(&partials)", "unit + 1u < arrayLength(&partials)")],
     ),
     fault(
         "average that begins at zero",
         "conditioning",
         "average",
         &[("select(average, updated, (step.flags & FIRST) != 0u)", "average")],
+    ),
+    // The faults of a driver that strict arithmetic is there to rule out.
+    strict(
+        "a sum without a fence",
+        "primitives",
+        "designed",
+        &[("return fence(a + b);", "return a + b;")],
+    ),
+    strict(
+        "a product and a sum contracted into one rounding",
+        "primitives",
+        "sums",
+        // The sum of a product with its error, by Dekker's product: about what a fused operation gives.
+        &[(
+            "result(5u, i, add(mul(a, b), c));",
+            "let high_a = bitcast<vec4f>(bitcast<vec4u>(a) & vec4u(0xfffff000u));
+    let high_b = bitcast<vec4f>(bitcast<vec4u>(b) & vec4u(0xfffff000u));
+    let error = ((high_a * high_b - a * b) + high_a * (b - high_b) + (a - high_a) * high_b)
+        + (a - high_a) * (b - high_b);
+    result(5u, i, add(add(mul(a, b), c), error));",
+        )],
+    ),
+    strict(
+        "a root that is not corrected",
+        "primitives",
+        "numbers",
+        &[("found += select(vec4u(), vec4u(1u), rest > found);", "")],
+    ),
+    strict(
+        "a quotient that is one unit off",
+        "primitives",
+        "quotients",
+        &[("2u * rest > divisor", "2u * rest > divisor + 1u")],
+    ),
+    strict(
+        "a rule outside of strict arithmetic",
+        "updates",
+        "adam",
+        &[("return add(scale(a, x), scale(b, y));", "return a * x + b * y;")],
+    ),
+    strict(
+        "lanes of the norm added in another order",
+        "conditioning",
+        "clip norm of PyTorch",
+        &[(
+            "return add_f32(add_f32(v.x, v.y), add_f32(v.z, v.w));",
+            "return ((v.x + v.y) + v.z) + v.w;",
+        )],
     ),
 ];
 
@@ -343,8 +403,10 @@ impl<'a> FaultSeeder<'a> {
 
     fn failing(&self, fault: &Fault) -> Vec<String> {
         let FaultSeeder { gpu, seed, .. } = *self;
-        let rig = Rig { gpu, depth: Depth::Least { cases: fault.cases }, seed };
-        let groups = GROUPS.iter().filter(|group| group.name == fault.group);
+        let depth = Depth::Least { cases: fault.cases };
+        let rig = Rig { gpu, depth, seed, arithmetic: fault.arithmetic };
+        let groups = if rig.compares_bits() { SAME_BITS } else { GROUPS };
+        let groups = groups.iter().filter(|group| group.name == fault.group);
         let checks = groups.flat_map(|group| super::run_on(&rig, group));
         // A case that failed to run has compared nothing.
         let failed = checks.filter(|check| !check.pass && check.error.is_none());

@@ -9,17 +9,21 @@ mod evaluations;
 mod faults;
 mod gradients;
 mod nonfinite;
+mod primitives;
 mod rig;
 mod state;
 mod steps;
 mod synthetic;
 mod trajectories;
+mod twin;
+mod values;
 mod variants;
 
 pub use check::{Bound, Check, Compared, Element};
 pub use faults::{FAULTS, Fault, FaultOutcome, FaultSeeder};
 pub use rig::{Random, Rig};
 
+use crate::Arithmetic;
 use crate::regression::ProblemError;
 use crate::regression::device::Gpu;
 use crate::regression::train::TrainError;
@@ -74,9 +78,12 @@ pub const GROUPS: &[Group] = &[
     trajectories::GROUP,
 ];
 
-/// Runs one group on a device.
-pub fn run(group: &Group, gpu: &Gpu, depth: Depth, seed: u64) -> Vec<Check> {
-    run_on(&Rig { gpu, depth, seed }, group)
+/// The part of the suite that compares strict arithmetic with the processor's, bit for bit.
+pub const SAME_BITS: &[Group] = &[primitives::GROUP, steps::GROUP, state::GROUP, conditioning::GROUP];
+
+/// Runs one group on a device. With another arithmetic than [`Arithmetic::Fast`], the group is one of [`SAME_BITS`].
+pub fn run(group: &Group, gpu: &Gpu, (depth, seed): (Depth, u64), arithmetic: Arithmetic) -> Vec<Check> {
+    run_on(&Rig { gpu, depth, seed, arithmetic }, group)
 }
 
 fn run_on(rig: &Rig, group: &Group) -> Vec<Check> {
@@ -100,18 +107,45 @@ mod tests {
         }
     }
 
-    /// Every check of the group passes, and its bounds are no wider than they must be.
     #[track_caller]
-    fn assert_passes(group: &Group) {
-        let Some(gpu) = adapter() else { return };
+    fn passing(group: &Group, arithmetic: Arithmetic) -> Vec<Check> {
+        let Some(gpu) = adapter() else { return Vec::new() };
         let started = std::time::Instant::now();
-        let checks = run(group, &gpu, Depth::Quick, 1);
+        let checks = run(group, &gpu, (Depth::Quick, 1), arithmetic);
         eprintln!("{}: {} checks in {:?}", group.name, checks.len(), started.elapsed());
         let failed: Vec<&Check> = checks.iter().filter(|check| !check.pass).collect();
         assert!(failed.is_empty(), "{failed:#?}");
+        checks
+    }
+
+    /// Every check of the group passes, and its bounds are no wider than they must be.
+    #[track_caller]
+    fn assert_passes(group: &Group) {
+        let checks = passing(group, Arithmetic::Fast);
         let derived = checks.iter().filter(|check| check.bound == Bound::Derived);
         let largest = derived.map(|check| check.worst_ratio).reduce(f64::max);
         assert!(largest.is_none_or(|largest| largest > 0.1), "{largest:?}");
+    }
+
+    #[test]
+    fn primitives_have_the_bits_of_the_processor() {
+        passing(&primitives::GROUP, Arithmetic::Strict);
+        passing(&primitives::GROUP, Arithmetic::Exact);
+    }
+
+    #[test]
+    fn updates_have_the_bits_of_the_processor() {
+        passing(&steps::GROUP, Arithmetic::Strict);
+    }
+
+    #[test]
+    fn step_states_have_the_bits_of_the_processor() {
+        passing(&state::GROUP, Arithmetic::Strict);
+    }
+
+    #[test]
+    fn conditioning_has_the_bits_of_the_processor() {
+        passing(&conditioning::GROUP, Arithmetic::Strict);
     }
 
     #[test]
@@ -155,8 +189,8 @@ mod tests {
     }
 
     /// The groups in which faults show: one test each, so that they run side by side.
-    const SHOWING: [&str; 6] =
-        ["updates", "step state", "conditioning", "gradients", "synthetic", "descents"];
+    const SHOWING: [&str; 7] =
+        ["primitives", "updates", "step state", "conditioning", "gradients", "synthetic", "descents"];
 
     /// Every fault that is seeded into the kernels of a group is caught.
     #[track_caller]
@@ -175,6 +209,11 @@ mod tests {
     fn every_seeded_fault_shows_in_a_group_that_is_tested() {
         let missed = FAULTS.iter().find(|fault| !SHOWING.contains(&fault.group));
         assert!(missed.is_none(), "{missed:?}");
+    }
+
+    #[test]
+    fn faults_of_primitives_are_caught() {
+        assert_caught("primitives");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use super::Depth;
 use crate::cpu::random::philox;
 use crate::gpu::{ReadBack, workgroup};
 use crate::regression::device::Gpu;
-use crate::{Error, Rule, Span};
+use crate::{Arithmetic, Error, Rule, Span};
 use wgpu::util::DeviceExt;
 use wgpu::{BufferUsages, CommandEncoder, ComputePass};
 
@@ -17,6 +17,8 @@ pub struct Rig<'a> {
     pub depth: Depth,
     /// The seed of all inputs.
     pub seed: u64,
+    /// The arithmetic of the optimizers: [`Arithmetic::Fast`] is compared within bounds, the others bit for bit.
+    pub arithmetic: Arithmetic,
 }
 
 /// The poison around a [guarded](Rig::guarded) span, which must not change.
@@ -26,11 +28,12 @@ const POISON: u32 = 0x7fc0_dead;
 impl Rig<'_> {
     /// Random numbers for the case of this name, which depend on the seed and the name alone.
     pub fn random(&self, case: &str) -> Random {
-        // FNV-1a of the name.
-        let fold = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-        let name = case.bytes().fold(0xcbf2_9ce4_8422_2325, fold);
-        let key = [self.seed as u32, (self.seed >> 32) as u32];
-        Random { name, key, drawn: 0, left: Vec::new() }
+        Random::new(self.seed, case)
+    }
+
+    /// Whether bits are compared instead of bounds.
+    pub fn compares_bits(&self) -> bool {
+        self.arithmetic.is_reproducible()
     }
 
     /// Whether the whole suite runs.
@@ -149,6 +152,15 @@ pub struct Random {
 }
 
 impl Random {
+    /// The stream of this seed and name.
+    pub(super) fn new(seed: u64, name: &str) -> Self {
+        // FNV-1a of the name.
+        let fold = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        let name = name.bytes().fold(0xcbf2_9ce4_8422_2325, fold);
+        let key = [seed as u32, (seed >> 32) as u32];
+        Random { name, key, drawn: 0, left: Vec::new() }
+    }
+
     /// The next 32 bits.
     pub fn word(&mut self) -> u32 {
         if self.left.is_empty() {

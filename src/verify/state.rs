@@ -30,7 +30,10 @@ fn run(rig: &Rig, checks: &mut Vec<Check>) -> Result<(), SuiteError> {
 /// Runs steps from `start`: compares the state word for word, and its powers with f64.
 fn counted(rig: &Rig, name: &str, rule: Rule, start: u64, steps: u64) -> Result<Vec<Check>, Error> {
     let [params, grads] = [(); 2].map(|()| rig.span(&[0.0]));
-    let optimizer = Optimizer::new(&rig.gpu.device, rule).tensor(params, grads).build()?;
+    let optimizer = Optimizer::new(&rig.gpu.device, rule)
+        .arithmetic(rig.arithmetic)
+        .tensor(params, grads)
+        .build()?;
     optimizer.set_step(&rig.gpu.queue, 0, start)?;
     let mut left = steps;
     while left > 0 {
@@ -63,7 +66,8 @@ fn counted(rig: &Rig, name: &str, rule: Rule, start: u64, steps: u64) -> Result<
 fn learning_rates(rig: &Rig, tensors: usize) -> Result<Check, Error> {
     let rates = [0.5, 0.25, 2.0, 1.0, 0.125];
     let rule = Sgd { lr: 0.5, ..Sgd::default() };
-    let mut builder = Optimizer::new(&rig.gpu.device, rule).learning_rates(rates.to_vec());
+    let mut builder =
+        Optimizer::new(&rig.gpu.device, rule).learning_rates(rates.to_vec()).arithmetic(rig.arithmetic);
     let params: Vec<Span> = (0..tensors).map(|i| rig.span(&[i as f32; 5])).collect();
     for params in &params {
         builder = builder.tensor(params.clone(), rig.span(&[1.0; 5]));
@@ -98,8 +102,11 @@ fn many_tensors(rig: &Rig, count: usize) -> Result<Check, Error> {
     }
     let rates = [0.5, 0.25, 2.0];
     let rule = Sgd { lr: 0.5, ..Sgd::default() };
-    let optimizer =
-        Optimizer::new(&rig.gpu.device, rule).learning_rates(rates.to_vec()).arena(&arena).build()?;
+    let optimizer = Optimizer::new(&rig.gpu.device, rule)
+        .learning_rates(rates.to_vec())
+        .arithmetic(rig.arithmetic)
+        .arena(&arena)
+        .build()?;
     rig.run(|pass| (0..rates.len()).for_each(|_| optimizer.record(pass)))?;
     let found = super::steps::read(rig, optimizer.tensors())?.concat().concat();
     let moved = rates.iter().sum::<f32>();

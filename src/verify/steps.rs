@@ -1,8 +1,11 @@
 //! The update of every rule: every variant, storage and size, from state of every kind.
 
+use super::conditioning::Options;
+use super::twin::OptimizerTwin;
+use super::values::TensorValues;
 use super::variants::plain;
 use super::{Check, Compared, Group, Rig, SuiteError};
-use crate::cpu::{self, Bounded, RuleConstants, StepState, exact_step};
+use crate::cpu::{self, Bounded, RuleConstants, Step, StepState, exact_step};
 use crate::gpu::span::Limits;
 use crate::gpu::{Arena, Tensor};
 use crate::regression::verification::exactly;
@@ -83,7 +86,9 @@ impl<'a> Subject<'a> {
         sizes: &[usize],
         limits: Option<(Limits, &str)>,
     ) -> Result<Self, Error> {
-        let mut builder = Optimizer::new(&rig.gpu.device, rule).learning_rates(rates(&rule));
+        let mut builder = Optimizer::new(&rig.gpu.device, rule)
+            .learning_rates(rates(&rule))
+            .arithmetic(rig.arithmetic);
         let mut cases = Vec::new();
         for &len in sizes {
             let case =
@@ -110,18 +115,25 @@ impl<'a> Subject<'a> {
             let mut random = rig.random(&format!("{name}, {case}"));
             tensor.params.iter().for_each(|p| rig.write(p, &random.wides(p.len as usize, OCTAVES)));
         }
-        let optimizer =
-            Optimizer::new(device, rule).learning_rates(rates(&rule)).arena(&arena).build()?;
+        let optimizer = Optimizer::new(device, rule)
+            .learning_rates(rates(&rule))
+            .arithmetic(rig.arithmetic)
+            .arena(&arena)
+            .build()?;
         Ok(Subject { rig, name, rule, optimizer, cases, guarded: false })
     }
 
     /// Checks the update of every tensor, from the device's state before it.
     fn checks(&self) -> Result<Vec<Check>, Error> {
         let (rig, rule, tensors) = (self.rig, &self.rule, self.optimizer.tensors());
-        let mut found: Vec<Vec<Compared<Bounded>>> = vec![Vec::new(); tensors.len()];
+        let mut bounded: Vec<Vec<Compared<Bounded>>> = vec![Vec::new(); tensors.len()];
+        let mut same: Vec<Vec<Compared<f32>>> = vec![Vec::new(); tensors.len()];
+        let mut twin =
+            OptimizerTwin::new(*rule, rates(rule), Options::default(), !self.guarded, tensors.len());
         for (t, lr) in STEPS.into_iter().zip(rates(rule)) {
             if t > 3 {
                 self.jump(t)?;
+                twin.set_step(t - 1);
             }
             let mut random = rig.random(&format!("{}, gradients at {t}", self.name));
             let grads: Vec<Vec<f32>> =
@@ -129,26 +141,31 @@ impl<'a> Subject<'a> {
             for (tensor, grads) in tensors.iter().zip(&grads) {
                 write(rig, &tensor.grads, grads);
             }
-            let before = read(rig, tensors)?;
+            let before = TensorValues::read(rig, &self.optimizer)?;
             rig.run(|pass| self.optimizer.record(pass))?;
-            let after = read(rig, tensors)?;
-            let step = exact_step::<Bounded>(rule, t, f64::from(lr));
-            for (i, (before, after)) in before.iter().zip(after).enumerate() {
-                let mut values: Vec<Vec<Bounded>> = before.iter().map(|v| exactly(v)).collect();
-                let (params, moments) = values.split_at_mut(1);
-                let mut moments: Vec<&mut [Bounded]> =
-                    moments.iter_mut().map(Vec::as_mut_slice).collect();
-                cpu::update(rule, &step, &mut params[0], &exactly(&grads[i]), &mut moments);
-                let names = std::iter::once("params").chain(rule.moments().iter().copied());
-                for ((name, actual), expected) in names.zip(after).zip(values) {
-                    found[i].push(Compared::new(format!("{name} at t = {t}"), actual, expected));
+            let after = TensorValues::read(rig, &self.optimizer)?;
+            if rig.compares_bits() {
+                let pairs = after.iter().zip(twin.record(&before));
+                for (same, (after, expected)) in same.iter_mut().zip(pairs) {
+                    let names = after.named(rule.moments()).zip(expected.named(rule.moments()));
+                    same.extend(names.map(|((name, actual), (_, expected))| {
+                        Compared::new(format!("{name} at t = {t}"), &actual[..], &expected[..])
+                    }));
                 }
+                continue;
+            }
+            let step = exact_step::<Bounded>(rule, t, f64::from(lr));
+            for (found, (before, after)) in bounded.iter_mut().zip(before.iter().zip(&after)) {
+                found.extend(self.compared(t, &step, before, after));
             }
         }
         let mut checks = Vec::new();
-        for ((case, found), tensor) in self.cases.iter().zip(&found).zip(tensors) {
+        for (i, (case, tensor)) in self.cases.iter().zip(tensors).enumerate() {
             if len(tensor) > 0 {
-                checks.push(Check::derived(&self.kernel(), case, found));
+                checks.push(match rig.compares_bits() {
+                    true => Check::exact(&self.kernel(), case, &same[i]),
+                    false => Check::derived(&self.kernel(), case, &bounded[i]),
+                });
             }
             if self.guarded {
                 let (params, grads) = (rig.guards(&tensor.params[0])?, rig.guards(&tensor.grads[0])?);
@@ -158,6 +175,29 @@ impl<'a> Subject<'a> {
             }
         }
         Ok(checks)
+    }
+
+    /// The parameters and moments after step `t`, with their bounds.
+    fn compared(
+        &self,
+        t: u64,
+        step: &Step<Bounded>,
+        before: &TensorValues,
+        after: &TensorValues,
+    ) -> Vec<Compared<Bounded>> {
+        let rule = &self.rule;
+        let mut params = exactly(&before.params);
+        let mut moments: Vec<Vec<Bounded>> = before.moments.iter().map(|v| exactly(v)).collect();
+        let mut slices: Vec<&mut [Bounded]> = moments.iter_mut().map(Vec::as_mut_slice).collect();
+        cpu::update(rule, step, &mut params, &exactly(&before.grads), &mut slices);
+        let names = std::iter::once("params").chain(rule.moments().iter().copied());
+        let actual = std::iter::once(&after.params).chain(&after.moments);
+        names
+            .zip(actual.zip(std::iter::once(params).chain(moments)))
+            .map(|(name, (actual, expected))| {
+                Compared::new(format!("{name} at t = {t}"), &actual[..], expected)
+            })
+            .collect()
     }
 
     fn kernel(&self) -> String {
@@ -222,8 +262,10 @@ fn exact(rig: &Rig, rule: Sgd, elements: usize) -> Result<Check, Error> {
     let mut integers = || (0..elements).map(|_| random.integer(1 << 10)).collect::<Vec<f32>>();
     let (mut params, grads) = (integers(), integers());
     let (on_device, gradients) = (rig.guarded(&params), rig.guarded(&grads));
-    let optimizer =
-        Optimizer::new(&rig.gpu.device, rule).tensor(on_device.clone(), gradients).build()?;
+    let optimizer = Optimizer::new(&rig.gpu.device, rule)
+        .arithmetic(rig.arithmetic)
+        .tensor(on_device.clone(), gradients)
+        .build()?;
     rig.run(|pass| (0..2).for_each(|_| optimizer.record(pass)))?;
     let mut state = StepState::default();
     let mut moments = vec![vec![0.0f32; elements]; rule.moments().len()];

@@ -120,7 +120,6 @@ const OVERRIDES: &[(&str, &str)] = &[
     ("SKIPS", "skips steps with a non-finite gradient"),
     ("CLIP", "0: none, 1: as torch.nn.utils.clip_grad_norm_, 2: as optax.clip_by_global_norm"),
     ("MAX_NORM", "the largest norm"),
-    ("MEASURED_VECTORS", "vec4 that one thread adds up, a multiple of four"),
     ("MICRO_BATCHES", "micro-batches per step"),
     ("INV_MICRO_BATCHES", "1 / MICRO_BATCHES"),
     ("VECTORS", "vec4 in a row: ⌈features / 4⌉"),
@@ -169,7 +168,7 @@ const ENTRY_POINTS: &[(&str, &str, &str, &str)] = &[
     ("step_state", "advance", "advances every tensor's state", "⌈tensors / 64⌉"),
     ("step_state", "decide_and_advance", "both, for up to 64 tensors", "1"),
     ("gradient_norm_tail", "main", "measures a tail's gradients", "1"),
-    ("gradient_norm", "main", "measures gradients", "⌈vec4 of params / (MEASURED_VECTORS · WORKGROUP)⌉"),
+    ("gradient_norm", "main", "measures gradients", "⌈elements of params / 16384⌉"),
     (
         "gradient_one_pass",
         "main",
