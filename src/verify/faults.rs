@@ -61,6 +61,13 @@ pub struct FaultOutcome {
     pub may_not_show: bool,
 }
 
+impl Fault {
+    /// Whether it is one of strict arithmetic, which bits show.
+    pub fn is_of_bits(&self) -> bool {
+        self.arithmetic.is_reproducible()
+    }
+}
+
 impl FaultOutcome {
     /// Whether no check caught it.
     pub fn is_missed(&self) -> bool {

@@ -21,6 +21,7 @@ mod variants;
 
 pub use check::{Bound, Check, Compared, Element};
 pub use faults::{FAULTS, Fault, FaultOutcome, FaultSeeder};
+pub use primitives::{SelfTest, self_test};
 pub use rig::{Random, Rig};
 
 use crate::Arithmetic;
@@ -78,7 +79,7 @@ pub const GROUPS: &[Group] = &[
     trajectories::GROUP,
 ];
 
-/// The part of the suite that compares strict arithmetic with the processor's, bit for bit.
+/// The groups of the suite that compare strict arithmetic with the processor's, bit for bit.
 pub const SAME_BITS: &[Group] = &[primitives::GROUP, steps::GROUP, state::GROUP, conditioning::GROUP];
 
 /// Runs one group on a device. With another arithmetic than [`Arithmetic::Fast`], the group is one of [`SAME_BITS`].

@@ -1,9 +1,10 @@
 //! The primitives of strict arithmetic on a device: every operation on numbers that drivers treat in different ways.
 
-use super::{Check, Compared, Group, Random, Rig, SuiteError};
+use super::{Check, Compared, Depth, Group, Random, Rig, SuiteError};
 use crate::cpu::{Number, Strict};
 use crate::gpu::bindings::{BufferAccess, buffer_with, group, layout, pipeline};
 use crate::gpu::shader;
+use crate::regression::device::Gpu;
 use crate::{Arithmetic, Error, Span};
 use wgpu::BufferUsages;
 
@@ -31,7 +32,7 @@ const WORKGROUP: usize = 64;
 
 /// Inputs of the probe.
 #[derive(Clone, Debug, Default)]
-pub struct Inputs {
+struct Inputs {
     a: Vec<f32>,
     b: Vec<f32>,
     c: Vec<f32>,
@@ -55,11 +56,66 @@ impl Inputs {
 }
 
 fn run(rig: &Rig, checks: &mut Vec<Check>) -> Result<(), SuiteError> {
-    let count = if rig.full() { 1 << 20 } else { 1 << 14 };
-    for (case, inputs) in cases(rig, count).into_iter().filter(|(case, _)| rig.includes(case)) {
-        checks.extend(probe(rig, rig.arithmetic, case, &inputs)?);
+    for (case, inputs) in cases(rig, count(rig)).into_iter().filter(|(case, _)| rig.includes(case)) {
+        let checked = compared(rig, &inputs)?
+            .into_iter()
+            .map(|compared| Check::exact(&format!("primitives/{}", compared.what), case, &[compared]));
+        checks.extend(checked);
     }
     Ok(())
+}
+
+/// The arithmetic of a device whose bits are those of the processor.
+#[derive(Clone, Debug)]
+pub struct SelfTest {
+    /// The one to use: [`Arithmetic::Exact`] if the device does not round sums and products to nearest, and
+    /// [`Arithmetic::Strict`] if neither passes.
+    pub arithmetic: Arithmetic,
+    /// The checks of its primitives.
+    pub checks: Vec<Check>,
+    /// The checks that failed with [`Arithmetic::Strict`], if that is not the one.
+    pub failed: Vec<Check>,
+    /// For each operation, how many of its results have other bits in the device's own arithmetic, and of how many.
+    pub without: Vec<(&'static str, u64, u64)>,
+}
+
+/// Compares every primitive on a device with the processor's.
+///
+/// # Errors
+/// [`SuiteError`] if the device fails.
+pub fn self_test(gpu: &Gpu, (depth, seed): (Depth, u64)) -> Result<SelfTest, SuiteError> {
+    let rig = |arithmetic| Rig { gpu, depth, seed, arithmetic };
+    let of = |arithmetic| -> Result<Vec<Check>, SuiteError> {
+        let mut checks = Vec::new();
+        run(&rig(arithmetic), &mut checks)?;
+        Ok(checks)
+    };
+    let strict = of(Arithmetic::Strict)?;
+    let failed: Vec<Check> = strict.iter().filter(|check| !check.pass).cloned().collect();
+    let exact = if failed.is_empty() { None } else { Some(of(Arithmetic::Exact)?) };
+    let without = differences(&rig(Arithmetic::Fast))?;
+    Ok(match exact.filter(|checks| checks.iter().all(|check| check.pass)) {
+        Some(checks) => SelfTest { arithmetic: Arithmetic::Exact, checks, failed, without },
+        None => SelfTest { arithmetic: Arithmetic::Strict, checks: strict, failed: Vec::new(), without },
+    })
+}
+
+/// How many results of each operation have other bits in the device's own arithmetic, and of how many.
+fn differences(rig: &Rig) -> Result<Vec<(&'static str, u64, u64)>, Error> {
+    let mut counts = RESULTS.map(|(name, _)| (name, 0, 0));
+    for (_, inputs) in cases(rig, count(rig)) {
+        for (counts, compared) in counts.iter_mut().zip(compared(rig, &inputs)?) {
+            let Compared { actual, expected, .. } = compared;
+            let differ = actual.iter().zip(&expected).filter(|(a, b)| a.to_bits() != b.to_bits());
+            counts.1 += differ.count() as u64;
+            counts.2 += expected.len() as u64;
+        }
+    }
+    Ok(counts.to_vec())
+}
+
+fn count(rig: &Rig) -> usize {
+    if rig.full() { 1 << 20 } else { 1 << 14 }
 }
 
 /// Inputs for each way in which devices differ.
@@ -149,14 +205,9 @@ fn near_half(random: &mut Random) -> (f32, f32) {
     }
 }
 
-/// Runs the probe, and compares every result that is finite.
-pub fn probe(
-    rig: &Rig,
-    arithmetic: Arithmetic,
-    case: &str,
-    inputs: &Inputs,
-) -> Result<Vec<Check>, Error> {
-    let found = results(rig, arithmetic, inputs)?;
+/// Runs the probe. Only results that are finite are promised.
+fn compared(rig: &Rig, inputs: &Inputs) -> Result<Vec<Compared<f32>>, Error> {
+    let found = results(rig, inputs)?;
     let results = RESULTS.iter().zip(found.chunks(inputs.a.len()));
     Ok(results
         .map(|((name, of), found)| {
@@ -166,12 +217,12 @@ pub fn probe(
             let pairs = found.iter().copied().zip(expected.map(|x| x.stored().value()));
             let (found, expected): (Vec<f32>, Vec<f32>) =
                 pairs.filter(|(_, expected)| expected.is_finite()).unzip();
-            Check::exact(&format!("primitives/{name}"), case, &[Compared::new("bits", found, expected)])
+            Compared::new(*name, found, expected)
         })
         .collect())
 }
 
-fn results(rig: &Rig, arithmetic: Arithmetic, inputs: &Inputs) -> Result<Vec<f32>, Error> {
+fn results(rig: &Rig, inputs: &Inputs) -> Result<Vec<f32>, Error> {
     let device = &rig.gpu.device;
     let count = inputs.a.len();
     let all = rig.span(&[&inputs.a[..], &inputs.b, &inputs.c].concat());
@@ -179,7 +230,7 @@ fn results(rig: &Rig, arithmetic: Arithmetic, inputs: &Inputs) -> Result<Vec<f32
     let zero = buffer_with(device, "zero", BufferUsages::UNIFORM, &[0; 16]);
     let uses = [BufferAccess::Uniform, BufferAccess::Read, BufferAccess::Write];
     let layout = layout(device, "primitives", &uses);
-    let pipeline = pipeline(device, &shader::probe(arithmetic), "main", &layout, &[]);
+    let pipeline = pipeline(device, &shader::probe(rig.arithmetic), "main", &layout, &[]);
     let buffers = [&zero, &all.buffer, &found.buffer].map(|buffer| buffer.as_entire_binding());
     let bindings = group(device, "primitives", &layout, buffers.to_vec());
     rig.run(|pass| {

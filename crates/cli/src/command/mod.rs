@@ -2,6 +2,7 @@
 
 mod apply;
 mod bench;
+mod bits;
 mod compare;
 mod data;
 mod device;

@@ -3,6 +3,7 @@
 mod page;
 mod report;
 
+use super::bits::Bits;
 use super::device::{Choice, Description};
 use super::{Failure, output};
 use clap::Args;
@@ -10,13 +11,15 @@ use indicatif::{ProgressBar, ProgressStyle};
 use report::{AdapterReport, Report};
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
+use wgpu_optim::Arithmetic;
 use wgpu_optim::regression::device::{Gpu, OpenError, adapters, check_adapter};
-use wgpu_optim::verify::{self, Depth, FAULTS, FaultSeeder, GROUPS, Group};
+use wgpu_optim::verify::{self, Check, Depth, FAULTS, Fault, FaultSeeder, GROUPS, Group, SAME_BITS};
 
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
   wgpu-optim verify --quick
+  wgpu-optim verify --bits same --adapter all
   wgpu-optim verify --adapter all --faults --html verification.html")]
 pub struct Arguments {
     /// Device to verify: `auto` and `gpu` use the best adapter, including software adapters
@@ -29,6 +32,10 @@ pub struct Arguments {
     /// Check fewer sizes and shorter runs: half a minute on a software adapter instead of minutes
     #[arg(long)]
     quick: bool,
+    /// Requirement on the values: an error bound of the f64 definition, or with strict arithmetic the same bits as the
+    /// processor's
+    #[arg(long, value_enum, default_value_t = Bits::Fast, value_name = "MODE")]
+    bits: Bits,
     /// Also seed faults into the kernels, each of which a check must detect
     #[arg(long)]
     faults: bool,
@@ -47,7 +54,8 @@ pub struct Arguments {
 }
 
 fn group_names() -> clap::builder::PossibleValuesParser {
-    clap::builder::PossibleValuesParser::new(GROUPS.iter().map(|group| group.name))
+    let of_bits = SAME_BITS.iter().filter(|group| GROUPS.iter().all(|other| other.name != group.name));
+    clap::builder::PossibleValuesParser::new(GROUPS.iter().chain(of_bits).map(|group| group.name))
 }
 
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
@@ -62,24 +70,45 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let wanted = |group: &&Group| {
         arguments.group.is_empty() || arguments.group.iter().any(|name| name == group.name)
     };
-    let groups: Vec<&Group> = GROUPS.iter().filter(wanted).collect();
+    let suite = if arguments.bits == Bits::Same { SAME_BITS } else { GROUPS };
+    let groups: Vec<&Group> = suite.iter().filter(wanted).collect();
+    if groups.is_empty() {
+        let (asked, all) = (arguments.group.join(","), suite.iter().map(|group| group.name));
+        let all = all.collect::<Vec<_>>().join(", ");
+        let message = format!("--group {asked}: with --bits {} the groups are {all}", arguments.bits);
+        return Err(Failure::Input(message));
+    }
     let seed = arguments.seed.unwrap_or_else(from_clock);
     let depth = if arguments.quick { Depth::Quick } else { Depth::Full };
-    let faults = if arguments.faults { FAULTS } else { &[] };
+    let of_bits = arguments.bits == Bits::Same;
+    let of_mode = FAULTS.iter().filter(|fault| fault.is_of_bits() == of_bits);
+    let faults: Vec<&Fault> = of_mode.filter(|_| arguments.faults).collect();
 
     let bar = bar(gpus.len() * (groups.len() + faults.len()));
-    let mut report = Report::new(seed, arguments.faults);
+    let mut report = Report::new(seed, arguments.bits, arguments.faults);
     for gpu in &gpus {
         let name = format!("{} ({})", gpu.info.name, gpu.info.backend);
-        let mut checks = Vec::new();
-        for group in &groups {
+        let mut adapter = AdapterReport::new(&Description::of_gpu(gpu));
+        let mut arithmetic = Arithmetic::Fast;
+        if of_bits {
+            bar.set_message(format!("{name}: self-test"));
+            match verify::self_test(gpu, (depth, seed)) {
+                Ok(tested) => {
+                    arithmetic = tested.arithmetic;
+                    adapter.tested(tested);
+                }
+                Err(error) => adapter.add(vec![Check::failed("primitives", "self-test", error)]),
+            }
+        }
+        // The self-test has run the primitives.
+        for group in groups.iter().filter(|group| !(of_bits && group.name == "primitives")) {
             bar.set_message(format!("{name}: {}", group.name));
-            checks.extend(verify::run(group, gpu, depth, seed));
+            adapter.add(verify::run(group, gpu, (depth, seed), arithmetic));
             bar.inc(1);
         }
-        report.adapters.push(AdapterReport::new(&Description::of_gpu(gpu), checks));
+        report.adapters.push(adapter.concluded());
         let mut seeding = FaultSeeder::new(gpu, seed);
-        for fault in faults {
+        for fault in &faults {
             bar.set_message(format!("{name}: {}", fault.name));
             report.add_fault(&name, seeding.seed(fault));
             bar.inc(1);

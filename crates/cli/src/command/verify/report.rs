@@ -1,9 +1,11 @@
 //! Reports of a verification, as JSON and as text.
 
+use crate::command::bits::Bits;
 use crate::command::device::Description;
 use crate::command::output;
 use serde::Serialize;
-use wgpu_optim::verify::{Bound, Check, FaultOutcome};
+use wgpu_optim::Arithmetic;
+use wgpu_optim::verify::{Bound, Check, FaultOutcome, SelfTest};
 
 /// Headers for the rows of [`Kernel::rows`] and of [`FaultReport::row`]; the first three columns are text.
 pub const KERNEL_HEADER: [&str; 9] =
@@ -14,6 +16,7 @@ pub const FAULT_HEADER: [&str; 3] =
 #[derive(Serialize)]
 pub struct Report {
     pub seed: u64,
+    pub bits: Bits,
     pub adapters: Vec<AdapterReport>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub faults: Option<Vec<FaultReport>>,
@@ -25,8 +28,25 @@ pub struct AdapterReport {
     pub name: String,
     pub backend: String,
     pub driver: String,
+    /// With strict arithmetic, the one that was compared: `strict`, or `exact`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub arithmetic: Option<&'static str>,
+    /// The checks that failed with `strict`, where `exact` was compared.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub not_strict: Vec<Check>,
+    /// How many results of each operation have other bits in the device's own arithmetic.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub without: Vec<Difference>,
     pub checks: Vec<Check>,
     pub pass: bool,
+}
+
+/// An operation in the device's own arithmetic, and in strict arithmetic.
+#[derive(Serialize)]
+pub struct Difference {
+    pub operation: &'static str,
+    pub differ: u64,
+    pub values: u64,
 }
 
 /// A seeded fault, and the checks that detected it on any adapter.
@@ -45,9 +65,9 @@ pub struct Kernel<'a> {
 }
 
 impl Report {
-    pub fn new(seed: u64, with_faults: bool) -> Self {
+    pub fn new(seed: u64, bits: Bits, with_faults: bool) -> Self {
         let faults = with_faults.then(Vec::new);
-        Report { seed, adapters: Vec::new(), faults, pass: false }
+        Report { seed, bits, adapters: Vec::new(), faults, pass: false }
     }
 
     pub fn add_fault(&mut self, adapter: &str, caught: FaultOutcome) {
@@ -96,6 +116,7 @@ impl Report {
         for adapter in &self.adapters {
             let AdapterReport { name, backend, driver, .. } = adapter;
             lines.push(format!("{name} ({backend}, {driver})"));
+            lines.extend(adapter.arithmetic_text());
             lines.push(output::table(
                 &KERNEL_HEADER,
                 3,
@@ -116,20 +137,84 @@ impl Report {
         let (values, unbounded) = (sum(|check| check.values), sum(|check| check.unbounded));
         let verdict = if self.pass { "All is well".to_string() } else { self.failures() };
         let seed = self.seed;
+        let how = match self.bits {
+            Bits::Fast => format!("{unbounded} of them without a bound from WGSL"),
+            Bits::Same => "bit for bit".into(),
+        };
         lines.push(format!(
-            "{verdict}. {count} checks of {values} values, {unbounded} of them without a bound from WGSL; \
-             --seed {seed} repeats them."
+            "{verdict}. {count} checks of {values} values, {how}; --seed {seed} repeats them."
         ));
         lines.join("\n")
     }
 }
 
 impl AdapterReport {
-    pub fn new(description: &Description, checks: Vec<Check>) -> Self {
+    pub fn new(description: &Description) -> Self {
         let Description { name, backend, driver, .. } = description.clone();
+        let (not_strict, without, checks) = (Vec::new(), Vec::new(), Vec::new());
+        AdapterReport {
+            name,
+            backend,
+            driver,
+            arithmetic: None,
+            not_strict,
+            without,
+            checks,
+            pass: false,
+        }
+    }
+
+    /// Adds the self-test of strict arithmetic.
+    pub fn tested(&mut self, test: SelfTest) {
+        let SelfTest { arithmetic, checks, failed, without } = test;
+        self.arithmetic = Some(if arithmetic == Arithmetic::Exact { "exact" } else { "strict" });
+        self.not_strict = failed;
+        let difference = |(operation, differ, values): (&'static str, u64, u64)| Difference {
+            operation,
+            differ,
+            values,
+        };
+        self.without = without.into_iter().map(difference).collect();
+        self.add(checks);
+    }
+
+    pub fn add(&mut self, checks: Vec<Check>) {
+        self.checks.extend(checks);
+    }
+
+    /// Computes the verdict of an adapter.
+    pub fn concluded(self) -> Self {
         // Without checks nothing is proved.
-        let pass = !checks.is_empty() && checks.iter().all(|check| check.pass);
-        AdapterReport { name, backend, driver, checks, pass }
+        let pass = !self.checks.is_empty() && self.checks.iter().all(|check| check.pass);
+        AdapterReport { pass, ..self }
+    }
+
+    /// The arithmetic of the device, and what it does without.
+    fn arithmetic_text(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        match self.arithmetic {
+            Some("exact") => {
+                lines.push(
+                    "The device does not round as strict arithmetic needs: exact arithmetic is compared.".into(),
+                );
+                lines.extend(self.not_strict.iter().map(failure));
+            }
+            Some(_) => lines.push("Strict arithmetic is compared.".into()),
+            None => return lines,
+        }
+        let differ: Vec<String> = self
+            .without
+            .iter()
+            .filter(|difference| difference.differ > 0)
+            .map(|Difference { operation, differ, values }| {
+                format!("{operation} ({differ} of {values})")
+            })
+            .collect();
+        lines.push(match &differ[..] {
+            [] => "The device's own arithmetic has the same bits here.".into(),
+            differ => format!("The device's own arithmetic has other bits in {}.", differ.join(", ")),
+        });
+        lines
     }
 
     /// The checks by kernel, in the order of first occurrence.
@@ -221,9 +306,11 @@ mod tests {
 
     fn report(checks: Vec<Check>) -> Report {
         let [name, backend, driver] = ["adapter", "backend", "driver"].map(String::from);
-        let mut report = Report::new(1, true);
+        let mut report = Report::new(1, Bits::Fast, true);
         let description = Description { kind: "gpu", name, backend, driver };
-        report.adapters.push(AdapterReport::new(&description, checks));
+        let mut adapter = AdapterReport::new(&description);
+        adapter.add(checks);
+        report.adapters.push(adapter.concluded());
         report
     }
 

@@ -1,0 +1,23 @@
+//! `--bits`: the device's own arithmetic, or one with the same bits on every device.
+
+use clap::ValueEnum;
+use serde::Serialize;
+use std::fmt::{Display, Formatter};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Bits {
+    /// The device's own arithmetic: results differ between devices, within their bounds
+    Fast,
+    /// Strict arithmetic: the same bits on every device and on the processor
+    Same,
+}
+
+impl Display for Bits {
+    fn fmt(&self, f: &mut Formatter) -> std::fmt::Result {
+        f.write_str(match self {
+            Bits::Fast => "fast",
+            Bits::Same => "same",
+        })
+    }
+}
