@@ -1,9 +1,10 @@
-//! The fast f32 path: the same functions, on every thread and with the widest SIMD of this processor.
+//! The fast path, for f32 and [`Strict`](super::Strict): the same functions, on every thread and with the widest SIMD of
+//! this processor.
 //!
 //! The bits are those of the plain functions: an element-wise step has no order, and the gradient's
 //! sum has a fixed shape. Threads are the caller's rayon pool.
 
-use super::Step;
+use super::{Number, Step};
 use crate::{Penalty, Rule};
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
@@ -19,16 +20,16 @@ pub fn simd() -> String {
 
 /// One task's share of a step. A type of its own rather than a closure, because only a method that is
 /// always inlined is compiled for the SIMD that was found.
-struct Update<'a, 'b> {
+struct Update<'a, 'b, R> {
     rule: &'a Rule,
     penalty: &'a Penalty,
-    step: &'a Step<f32>,
-    params: &'a mut [f32],
-    grads: &'a [f32],
-    moments: &'a mut [&'b mut [f32]],
+    step: &'a Step<R>,
+    params: &'a mut [R],
+    grads: &'a [R],
+    moments: &'a mut [&'b mut [R]],
 }
 
-impl WithSimd for Update<'_, '_> {
+impl<R: Number> WithSimd for Update<'_, '_, R> {
     type Output = ();
 
     #[inline(always)]
@@ -48,14 +49,14 @@ impl WithSimd for Update<'_, '_> {
 ///
 /// # Panics
 /// As that one does.
-pub fn update(
+pub fn update<R: Number + Send + Sync>(
     rule: &Rule,
-    step: &Step<f32>,
-    params: &mut [f32],
-    grads: &[f32],
-    moments: &mut [Vec<f32>],
+    step: &Step<R>,
+    params: &mut [R],
+    grads: &[R],
+    moments: &mut [Vec<R>],
 ) {
-    let mut moments: Vec<&mut [f32]> = moments.iter_mut().map(Vec::as_mut_slice).collect();
+    let mut moments: Vec<&mut [R]> = moments.iter_mut().map(Vec::as_mut_slice).collect();
     update_penalized(rule, &Penalty::default(), step, params, grads, &mut moments);
 }
 
@@ -63,16 +64,16 @@ pub fn update(
 ///
 /// # Panics
 /// As that one does.
-pub fn update_penalized(
+pub fn update_penalized<R: Number + Send + Sync>(
     rule: &Rule,
     penalty: &Penalty,
-    step: &Step<f32>,
-    params: &mut [f32],
-    grads: &[f32],
-    moments: &mut [&mut [f32]],
+    step: &Step<R>,
+    params: &mut [R],
+    grads: &[R],
+    moments: &mut [&mut [R]],
 ) {
     let arch = Arch::new();
-    let run = |params: &mut [f32], grads: &[f32], moments: &mut [&mut [f32]]| {
+    let run = |params: &mut [R], grads: &[R], moments: &mut [&mut [R]]| {
         arch.dispatch(Update { rule, penalty, step, params, grads, moments });
     };
     if params.len() <= TASK {

@@ -8,10 +8,10 @@ use super::sampling::{self, Interleaved, Samples, VISITS};
 use super::training::{self, TARGET};
 use super::{BenchError, Options, gradient, step, validation};
 use std::fmt;
-use wgpu_optim::Rule;
 use wgpu_optim::regression::Problem;
 use wgpu_optim::regression::reference::gradient::Rows;
 use wgpu_optim::regression::verification::Verification;
+use wgpu_optim::{Arithmetic, Rule};
 
 /// Assumed maximum size of an adapter's caches in bytes.
 const DEVICE_CACHE: u64 = 1 << 28;
@@ -74,7 +74,7 @@ impl Target<'_> {
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Kind {
-    Step { rule: Rule, size: u64 },
+    Step { rule: Rule, arithmetic: Arithmetic, size: u64 },
     Gradient { rows: u64, features: u32 },
     Epoch { rows: u64, features: u32, batch: u64 },
     Fit { rule: Rule, rows: u64, features: u32 },
@@ -84,7 +84,7 @@ impl Kind {
     /// The number of bytes that must be moved.
     pub fn bytes(&self) -> u64 {
         match *self {
-            Kind::Step { rule, size } => rule.bytes_per_parameter().saturating_mul(size),
+            Kind::Step { rule, size, .. } => rule.bytes_per_parameter().saturating_mul(size),
             Kind::Gradient { rows, features }
             | Kind::Epoch { rows, features, .. }
             | Kind::Fit { rows, features, .. } => rows.saturating_mul(4 * u64::from(features)),
@@ -102,7 +102,7 @@ impl Kind {
     /// The required memory in bytes.
     pub fn memory(&self) -> u64 {
         match *self {
-            Kind::Step { rule, size } => step::memory(&rule, size),
+            Kind::Step { rule, size, .. } => step::memory(&rule, size),
             Kind::Gradient { rows, features }
             | Kind::Epoch { rows, features, .. }
             | Kind::Fit { rows, features, .. } => gradient::memory(rows, features.into()),
@@ -115,7 +115,10 @@ impl Kind {
             (rows * features, Some(Shape { rows, features, batch }))
         };
         let (name, rule, (size, shape)) = match *self {
-            Kind::Step { rule, size } => ("step", Some(rule.name()), (size, None)),
+            Kind::Step { rule, arithmetic, size } => {
+                let name = if arithmetic.is_reproducible() { "strict step" } else { "step" };
+                (name, Some(rule.name()), (size, None))
+            }
             Kind::Gradient { rows, features } => ("gradient", None, of(rows, features, None)),
             Kind::Epoch { rows, features, batch } => {
                 ("epoch", Some("adam"), of(rows, features, Some(batch)))
@@ -163,15 +166,17 @@ impl Job<'_> {
     /// Measures one visit: hot, and cold if the caches matter.
     pub fn run(&self, options: &Options, visit: usize) -> Result<Vec<Part>, BenchError> {
         match self.kind {
-            Kind::Step { rule, size } => {
+            Kind::Step { rule, arithmetic, size } => {
                 let seed = options.seed.wrapping_add(STEP_SEED);
                 match self.target {
                     Target::Device(device) => {
-                        let (mut pair, report) = step::OnDevice::new(device, &rule, size, seed)?;
+                        let (mut pair, report) =
+                            step::OnDevice::new(device, (&rule, arithmetic), size, seed)?;
                         self.hot_and_cold(options, &mut pair, report)
                     }
                     Target::Processor(processor) => {
-                        let (mut pair, report) = step::OnProcessor::new(processor, &rule, size, seed);
+                        let (mut pair, report) =
+                            step::OnProcessor::new(processor, (&rule, arithmetic), size, seed);
                         self.hot_and_cold(options, &mut pair, report)
                     }
                 }

@@ -38,7 +38,7 @@ use wgpu_optim::regression::ProblemError;
 use wgpu_optim::regression::device::{Gpu, OpenError};
 use wgpu_optim::regression::train::TrainError;
 use wgpu_optim::regression::verification::Worst;
-use wgpu_optim::{Error, Rule};
+use wgpu_optim::{Arithmetic, Error, Rule};
 
 /// Size of the source and of the target of a copy in bytes. Longer copies repeat it. Both together exceed the caches of
 /// adapters.
@@ -51,6 +51,8 @@ pub struct Options {
     pub works: Works,
     /// Rules to measure.
     pub rules: Vec<Rule>,
+    /// Arithmetics of the steps to measure.
+    pub arithmetics: Vec<Arithmetic>,
     /// Sizes; empty for sizes that suit the machine.
     pub sizes: Vec<Size>,
     /// Time for the samples of a row.

@@ -101,7 +101,7 @@ fn default_kinds(options: &Options) -> Vec<Kind> {
         let sizes = std::iter::successors(Some(SMALLEST), |size| size.checked_mul(FACTOR));
         let holds = |size: &u64| rules.iter().any(|rule| step::memory(rule, *size) <= MAX);
         for size in sizes.take_while(holds) {
-            kinds.extend(rules.iter().map(|&rule| Kind::Step { rule, size }));
+            kinds.extend(step_kinds(options, size));
         }
     }
     if matches!(works, Works::Gradient | Works::All) {
@@ -111,6 +111,13 @@ fn default_kinds(options: &Options) -> Vec<Kind> {
         kinds.extend(training_kinds(options, EPOCH, FIT));
     }
     kinds
+}
+
+fn step_kinds(options: &Options, size: u64) -> impl Iterator<Item = Kind> {
+    let of = move |rule| {
+        options.arithmetics.iter().map(move |&arithmetic| Kind::Step { rule, arithmetic, size })
+    };
+    options.rules.iter().copied().flat_map(of)
 }
 
 fn named_kinds(options: &Options) -> Result<Vec<Kind>, BenchError> {
@@ -128,7 +135,7 @@ fn named_kinds(options: &Options) -> Result<Vec<Kind>, BenchError> {
             }
             Size::Numbers(size) => {
                 if matches!(works, Works::Step | Works::All) {
-                    kinds.extend(options.rules.iter().map(|&rule| Kind::Step { rule, size }));
+                    kinds.extend(step_kinds(options, size));
                 }
                 // Fewer elements than a row make one shorter row.
                 let features = FEATURES.min(size.try_into().unwrap_or(FEATURES));
@@ -191,12 +198,13 @@ pub fn settings(options: &Options, gpu: Option<&Gpu>) -> BTreeMap<String, Value>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use wgpu_optim::Adam;
+    use wgpu_optim::{Adam, Arithmetic};
 
     fn options(works: Works, sizes: &[Size]) -> Options {
         Options {
             works,
             rules: vec![Adam::default().into()],
+            arithmetics: vec![Arithmetic::Fast],
             sizes: sizes.to_vec(),
             budget: Duration::ZERO,
             stream: None,
@@ -209,7 +217,7 @@ mod tests {
     fn a_size_is_parameters_and_numbers_of_x() {
         let kinds = named_kinds(&options(Works::All, &[Size::Numbers(1 << 12)])).unwrap();
         let rule = Adam::default().into();
-        assert!(kinds.contains(&Kind::Step { rule, size: 4096 }));
+        assert!(kinds.contains(&Kind::Step { rule, arithmetic: Arithmetic::Fast, size: 4096 }));
         assert!(kinds.contains(&Kind::Gradient { rows: 64, features: 64 }));
         assert!(kinds.contains(&Kind::Epoch { rows: 64, features: 64, batch: 64 }));
         let one = named_kinds(&options(Works::Gradient, &[Size::Numbers(3)])).unwrap();

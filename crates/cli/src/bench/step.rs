@@ -8,10 +8,10 @@ use super::streams::{self, Stream};
 use super::validation::{self, places};
 use std::ops::Range;
 use wgpu::ComputePass;
-use wgpu_optim::Rule;
-use wgpu_optim::cpu::{RuleConstants, StepState, parallel};
+use wgpu_optim::cpu::{RuleConstants, StepState, Strict, parallel};
 use wgpu_optim::gpu::{Optimizer, Span};
 use wgpu_optim::regression::verification::{Snapshot, Verification};
+use wgpu_optim::{Arithmetic, Penalty, Rule};
 
 /// Binary exponents of parameters (about 1) and gradients (about 0.001).
 const EXPONENTS: (i32, i32) = (0, -10);
@@ -35,7 +35,7 @@ impl<'a> OnDevice<'a> {
     /// Allocates the data, and verifies the first steps.
     pub fn new(
         device: &'a Device<'a>,
-        rule: &Rule,
+        (rule, arithmetic): (&Rule, Arithmetic),
         size: u64,
         seed: u64,
     ) -> Result<(Self, Verification), BenchError> {
@@ -44,7 +44,8 @@ impl<'a> OnDevice<'a> {
         let gpu = &device.gpu.device;
         let memory = gpu.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         let parts = params.iter().cloned().zip(grads.iter().cloned());
-        let optimizer = Optimizer::new(gpu, *rule).tensor_in_parts(parts).build()?;
+        let optimizer =
+            Optimizer::new(gpu, *rule).arithmetic(arithmetic).tensor_in_parts(parts).build()?;
         if let Some(error) = pollster::block_on(memory.pop()) {
             let reason = error.to_string();
             return Err(wgpu_optim::Error::OutOfMemory { what: "moments", reason }.into());
@@ -137,6 +138,7 @@ fn same_streams(device: &Device, optimizer: &Optimizer, grads: &[Span]) -> Vec<S
 pub struct OnProcessor<'a> {
     processor: &'a Processor<'a>,
     rule: Rule,
+    arithmetic: Arithmetic,
     state: StepState,
     params: Vec<f32>,
     grads: Vec<f32>,
@@ -145,11 +147,17 @@ pub struct OnProcessor<'a> {
 
 impl<'a> OnProcessor<'a> {
     /// Allocates the data, and verifies the first steps.
-    pub fn new(processor: &'a Processor<'a>, rule: &Rule, size: u64, seed: u64) -> (Self, Verification) {
+    pub fn new(
+        processor: &'a Processor<'a>,
+        (rule, arithmetic): (&Rule, Arithmetic),
+        size: u64,
+        seed: u64,
+    ) -> (Self, Verification) {
         let len = size as usize;
         let mut work = OnProcessor {
             processor,
             rule: *rule,
+            arithmetic,
             state: StepState::default(),
             params: random(len, seed, EXPONENTS.0),
             grads: random(len, seed ^ u64::MAX, EXPONENTS.1),
@@ -181,8 +189,18 @@ impl<'a> OnProcessor<'a> {
     }
 
     fn step(&mut self, repeats: u32) -> Timed {
-        let OnProcessor { processor, rule, state, params, grads, moments } = self;
+        let OnProcessor { processor, rule, arithmetic, state, params, grads, moments } = self;
         let constants = RuleConstants::new(rule);
+        if arithmetic.is_reproducible() {
+            let (params, grads) = (Strict::of_slice_mut(params), Strict::of_slice(grads));
+            let mut moments: Vec<&mut [Strict]> =
+                moments.iter_mut().map(|moment| Strict::of_slice_mut(moment)).collect();
+            return processor.time(repeats, || {
+                let step = state.advance_in(&constants, Strict::new(rule.lr() as f32));
+                let none = Penalty::default();
+                parallel::update_penalized(rule, &none, &step, params, grads, &mut moments);
+            });
+        }
         processor.time(repeats, || {
             let step = state.advance(&constants, rule.lr() as f32);
             parallel::update(rule, &step, params, grads, moments);

@@ -4,6 +4,7 @@ mod csv;
 mod page;
 pub mod table;
 
+use super::bits::Bits;
 use super::device::DeviceArguments;
 use super::progress::Bar;
 use super::rules::{Optimizer, Preset, RuleArguments};
@@ -27,6 +28,10 @@ pub struct Arguments {
     /// Rules to measure, separated by commas [default: all]
     #[arg(long = "rule", value_delimiter = ',', value_name = "RULE,…")]
     rules: Vec<Optimizer>,
+    /// Arithmetic of the steps: of the device, or with the same bits on every device; both, separated by a comma, are
+    /// measured in turns
+    #[arg(long, value_enum, default_value = "fast", value_delimiter = ',', value_name = "MODE,…")]
+    bits: Vec<Bits>,
     /// Sizes, separated by commas: parameters of a step, as in 4096, 2^24 or 1e6 (for gradients the elements of X, with
     /// 64 features), or rows x features of X, as in 2^20x64 [default: 2^12, 2^16 … up to the memory; five shapes for
     /// gradients]
@@ -99,6 +104,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
             Works::All => bench::Works::All,
         },
         rules: RuleArguments::of(Preset::Torch).rules(&chosen)?,
+        arithmetics: arguments.bits.iter().map(|bits| bits.arithmetic()).collect(),
         sizes: arguments.sizes.clone(),
         budget: arguments.time_budget,
         stream: arguments.stream,

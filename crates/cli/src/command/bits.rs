@@ -3,6 +3,7 @@
 use clap::ValueEnum;
 use serde::Serialize;
 use std::fmt::{Display, Formatter};
+use wgpu_optim::Arithmetic;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
@@ -11,6 +12,15 @@ pub enum Bits {
     Fast,
     /// Strict arithmetic: the same bits on every device and on the processor
     Same,
+}
+
+impl Bits {
+    pub fn arithmetic(self) -> Arithmetic {
+        match self {
+            Bits::Fast => Arithmetic::Fast,
+            Bits::Same => Arithmetic::Strict,
+        }
+    }
 }
 
 impl Display for Bits {
