@@ -6,6 +6,8 @@
 /// bit. So the bits of a [`Fast`](Self::Fast) step differ between devices, within the bounds of the definition. The
 /// other two fix every bit: a step equals that of [`cpu::Strict`](crate::cpu::Strict) on the processor.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "checkpoint", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "checkpoint", serde(rename_all = "lowercase"))]
 pub enum Arithmetic {
     /// The device's own arithmetic.
     #[default]

@@ -3,6 +3,7 @@
 use super::disk::Disk;
 use super::files::Files;
 use super::{CheckpointError, ChecksummedFile, FileKind, Tensor, TensorFile, json};
+use crate::Arithmetic;
 use crate::cpu::StepState;
 use crate::gpu::{Control, GroupState, OptimizerState, TensorState};
 use std::path::Path;
@@ -51,6 +52,7 @@ impl OptimizerState {
             ("steps", json(&steps)),
             ("group_of_tensor", json(&groups)),
             ("conditioning", json(&self.conditioning)),
+            ("arithmetic", json(&self.arithmetic)),
             ("micro_batches", json(&self.micro_batches)),
             ("average", json(&self.average)),
         ];
@@ -98,6 +100,11 @@ impl OptimizerState {
             groups: file.json("groups")?,
             tensors: steps.into_iter().zip(groups).map(tensor).collect(),
             conditioning: file.json("conditioning")?,
+            // States of an older version were of fast steps.
+            arithmetic: match file.text("arithmetic") {
+                Ok(_) => file.json("arithmetic")?,
+                Err(_) => Arithmetic::Fast,
+            },
             micro_batches: file.json("micro_batches")?,
             average: file.json("average")?,
         };

@@ -55,9 +55,18 @@ impl<R: Number> Change<R> {
 /// [`Change`] of the parameter.
 ///
 /// A macro and no function of a closure, because closures that are not inlined are compiled without the
-/// SIMD that was found; and blocks of a fixed length, because their loops are vectorized whatever is in them.
+/// SIMD that was found; and blocks of a fixed length, because their loops are vectorized whatever is in them. The loop
+/// stands twice, with and without the terms around a formula: compilers do not take all of them out of the loop.
 macro_rules! each {
     ($slices:expr, |$gradient:ident, [$($moment:ident),*]| $change:expr) => {{
+        let slices = $slices;
+        if slices.common.is_plain() {
+            each!(@loop true, slices, |$gradient, [$($moment),*]| $change)
+        } else {
+            each!(@loop false, slices, |$gradient, [$($moment),*]| $change)
+        }
+    }};
+    (@loop $plain:literal, $slices:ident, |$gradient:ident, [$($moment:ident),*]| $change:expr) => {{
         use $crate::cpu::prefetch::{BLOCK, ahead};
         let $crate::cpu::update::Slices { common, params, grads, moments } = $slices;
         let [$($moment),*] = $crate::cpu::update::first(moments);
@@ -73,19 +82,19 @@ macro_rules! each {
             $(ahead($moment);)*
             for i in 0..BLOCK {
                 let param = params[i].loaded();
-                let $gradient = common.gradient(grads[i].loaded(), param);
+                let $gradient = common.gradient::<$plain>(grads[i].loaded(), param);
                 $(let $moment = &mut $moment[i];)*
                 $(*$moment = $moment.loaded();)*
-                params[i] = common.updated(param, $change).stored();
+                params[i] = common.updated::<$plain>(param, $change).stored();
                 $(*$moment = $moment.stored();)*
             }
         }
         for (param, &grad) in last_params.iter_mut().zip(last_grads) {
             let loaded = param.loaded();
-            let $gradient = common.gradient(grad.loaded(), loaded);
+            let $gradient = common.gradient::<$plain>(grad.loaded(), loaded);
             $(let $moment = $moment.1.next().expect("as many as params");)*
             $(*$moment = $moment.loaded();)*
-            *param = common.updated(loaded, $change).stored();
+            *param = common.updated::<$plain>(loaded, $change).stored();
             $(*$moment = $moment.stored();)*
         }
     }};
@@ -184,9 +193,18 @@ impl<'a, R: Number> CommonTerms<'a, R> {
         }
     }
 
-    /// The gradient that the formula takes.
+    /// Whether there are no terms around the formula.
     #[inline(always)]
-    pub fn gradient(&self, grad: R, param: R) -> R {
+    pub fn is_plain(&self) -> bool {
+        !self.maximize && self.coupled.is_none() && !self.decoupled && self.l1_factor.is_none()
+    }
+
+    /// The gradient that the formula takes. `PLAIN`: without further terms.
+    #[inline(always)]
+    pub fn gradient<const PLAIN: bool>(&self, grad: R, param: R) -> R {
+        if PLAIN {
+            return grad;
+        }
         let gradient = if self.maximize { -grad } else { grad };
         match self.coupled {
             Some(weight_decay) => gradient + weight_decay * param,
@@ -194,9 +212,12 @@ impl<'a, R: Number> CommonTerms<'a, R> {
         }
     }
 
-    /// The parameter after the step.
+    /// The parameter after the step. `PLAIN`: without further terms.
     #[inline(always)]
-    pub fn updated(&self, param: R, Change { by, denominator }: Change<R>) -> R {
+    pub fn updated<const PLAIN: bool>(&self, param: R, Change { by, denominator }: Change<R>) -> R {
+        if PLAIN {
+            return param - by;
+        }
         let by = if self.decoupled { by + self.step.decay * param } else { by };
         let updated = param - by;
         match self.l1_factor {

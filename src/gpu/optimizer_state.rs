@@ -5,7 +5,7 @@ use super::span::Span;
 use super::{Optimizer, Tensor};
 use crate::cpu::StepState;
 use crate::rule::Conditioning;
-use crate::{Error, Rule};
+use crate::{Arithmetic, Error, Rule};
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use wgpu::{BufferUsages, Queue};
@@ -28,6 +28,8 @@ pub struct OptimizerState {
     pub tensors: Vec<TensorState>,
     /// Conditioning of the gradients. The `grad_scale` of the next step is in `control`.
     pub conditioning: Conditioning,
+    /// Arithmetic of the steps.
+    pub arithmetic: Arithmetic,
     /// Number of gradients accumulated for a step.
     pub micro_batches: u32,
     /// Decay of the average of the parameters; `None` without an average.
@@ -66,15 +68,15 @@ pub struct TensorState {
 
 impl Optimizer {
     /// Restores a state. From the next submission on, this optimizer continues where the other was, with the same bits
-    /// on the same kind of device. (With clipping by norm, the tensors must also have the same memory layout, which
-    /// determines the order in which the norm is summed.)
+    /// on the same kind of device, and with [`Arithmetic::Strict`] on every device. (With clipping by norm, the tensors
+    /// must also have the same memory layout, which determines the order in which the norm is summed.)
     ///
     /// If the state has parameters, they are written too and need the usage `COPY_DST`. Do not call it every step: the
     /// queue keeps a copy of the data until the next submission.
     ///
     /// # Errors
     /// [`Error::Mismatch`], naming the first difference: number of tensors or a length, a rule or hyper-parameter, a
-    /// learning-rate table, the conditioning, the micro-batches or the average; [`Error::MissingUsage`] for parameters
+    /// learning-rate table, the conditioning, the arithmetic, the micro-batches or the average; [`Error::MissingUsage`] for parameters
     /// without `COPY_DST`. On an error nothing is changed.
     pub fn restore(&self, queue: &Queue, state: &OptimizerState) -> Result<(), Error> {
         self.check_state(state)?;
@@ -108,6 +110,10 @@ impl Optimizer {
         if state.control.micro_batch >= micro_batches {
             let saved = state.control.micro_batch.to_string();
             return Err(mismatch("micro-batch", saved, format!("less than {micro_batches}")));
+        }
+        // Strict and exact arithmetic have the same bits.
+        if state.arithmetic.is_reproducible() != self.options.arithmetic.is_reproducible() {
+            same("arithmetic", &state.arithmetic, &self.options.arithmetic)?;
         }
         same("decay of the average", &state.average, &self.options.average)?;
         // The scale is restored, so it may differ.

@@ -125,8 +125,12 @@ pub fn step_state(arithmetic: Arithmetic) -> Module {
     module!("step state", "integer.wgsl", "step.wgsl", "step_state.wgsl").computed(arithmetic)
 }
 
+/// Computes every root, and drawn quotients.
+pub fn exhaustive(arithmetic: Arithmetic) -> Module {
+    module!("exhaustive", "integer.wgsl", "arithmetic/exhaustive.wgsl").computed(arithmetic)
+}
+
 /// Computes every primitive of an arithmetic.
-#[cfg(feature = "verify")]
-pub(crate) fn probe(arithmetic: Arithmetic) -> Module {
+pub fn probe(arithmetic: Arithmetic) -> Module {
     module!("primitives", "arithmetic/probe.wgsl").computed(arithmetic)
 }

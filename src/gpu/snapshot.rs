@@ -171,6 +171,7 @@ impl StateSnapshot {
             groups: optimizer.advance.groups().iter().map(group).collect(),
             tensors: optimizer.tensors.iter().map(tensor).collect(),
             conditioning: optimizer.options.conditioning,
+            arithmetic: optimizer.options.arithmetic,
             micro_batches: optimizer.options.micro_batches,
             average: optimizer.options.average,
         }

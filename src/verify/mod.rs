@@ -6,6 +6,7 @@ mod conditioning;
 mod data;
 mod descents;
 mod evaluations;
+mod exhaustive;
 mod faults;
 mod gradients;
 mod nonfinite;
@@ -41,6 +42,8 @@ pub enum Depth {
     Quick,
     /// The whole suite: some minutes.
     Full,
+    /// The whole suite, with every root and 2^30 quotients of strict arithmetic.
+    Exhaustive,
 }
 
 /// The error of a case that failed to run.
@@ -80,7 +83,8 @@ pub const GROUPS: &[Group] = &[
 ];
 
 /// The groups of the suite that compare strict arithmetic with the processor's, bit for bit.
-pub const SAME_BITS: &[Group] = &[primitives::GROUP, steps::GROUP, state::GROUP, conditioning::GROUP];
+pub const SAME_BITS: &[Group] =
+    &[primitives::GROUP, exhaustive::GROUP, steps::GROUP, state::GROUP, conditioning::GROUP];
 
 /// Runs one group on a device. With another arithmetic than [`Arithmetic::Fast`], the group is one of [`SAME_BITS`].
 pub fn run(group: &Group, gpu: &Gpu, (depth, seed): (Depth, u64), arithmetic: Arithmetic) -> Vec<Check> {
@@ -132,6 +136,11 @@ mod tests {
     fn primitives_have_the_bits_of_the_processor() {
         passing(&primitives::GROUP, Arithmetic::Strict);
         passing(&primitives::GROUP, Arithmetic::Exact);
+    }
+
+    #[test]
+    fn samples_of_all_roots_and_of_quotients_have_the_bits_of_the_processor() {
+        passing(&exhaustive::GROUP, Arithmetic::Strict);
     }
 
     #[test]

@@ -38,7 +38,7 @@ impl Rig<'_> {
 
     /// Whether the whole suite runs.
     pub fn full(&self) -> bool {
-        self.depth == Depth::Full
+        matches!(self.depth, Depth::Full | Depth::Exhaustive)
     }
 
     /// Whether only the cases of a seeded fault run.
@@ -55,7 +55,7 @@ impl Rig<'_> {
     pub fn includes(&self, name: &str) -> bool {
         match self.depth {
             Depth::Least { cases } => name.contains(cases),
-            Depth::Quick | Depth::Full => true,
+            Depth::Quick | Depth::Full | Depth::Exhaustive => true,
         }
     }
 

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use wgpu_optim::checkpoint::CheckpointError;
 use wgpu_optim::cpu::StepState;
 use wgpu_optim::gpu::{GroupState, OptimizerState, TensorState};
-use wgpu_optim::{Adam, Conditioning, Rule};
+use wgpu_optim::{Adam, Arithmetic, Conditioning, Rule};
 
 static WHOLE: LazyLock<Vec<u8>> = LazyLock::new(|| {
     let rule: Rule = Adam::default().into();
@@ -22,6 +22,7 @@ static WHOLE: LazyLock<Vec<u8>> = LazyLock::new(|| {
         groups: vec![GroupState { rule, learning_rates: vec![0.1, 0.05], position: 1 }],
         tensors: vec![tensor(2), tensor(1)],
         conditioning: Conditioning::default(),
+        arithmetic: Arithmetic::Strict,
         micro_batches: 2,
         average: None,
     })

@@ -19,3 +19,4 @@ mod schedule;
 mod snapshots;
 mod step;
 mod step_state;
+mod strict;

@@ -80,7 +80,7 @@ fn one(gpu: &Gpu, optimizer: &Optimizer, script: &Script, batch: usize) -> Snaps
 }
 
 /// Waits for a future that resolves when the device is polled.
-fn wait<T>(gpu: &Gpu, future: impl Future<Output = T>) -> T {
+pub fn wait<T>(gpu: &Gpu, future: impl Future<Output = T>) -> T {
     let mut future = pin!(future);
     let mut context = Context::from_waker(Waker::noop());
     loop {

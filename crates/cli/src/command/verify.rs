@@ -32,6 +32,9 @@ pub struct Arguments {
     /// Check fewer sizes and shorter runs: half a minute on a software adapter instead of minutes
     #[arg(long)]
     quick: bool,
+    /// With --bits same, also compare every root and 2^30 quotients: minutes
+    #[arg(long, conflicts_with = "quick")]
+    exhaustive: bool,
     /// Requirement on the values: an error bound of the f64 definition, or with strict arithmetic the same bits as the
     /// processor's
     #[arg(long, value_enum, default_value_t = Bits::Fast, value_name = "MODE")]
@@ -79,7 +82,14 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         return Err(Failure::Input(message));
     }
     let seed = arguments.seed.unwrap_or_else(from_clock);
-    let depth = if arguments.quick { Depth::Quick } else { Depth::Full };
+    let depth = match (arguments.quick, arguments.exhaustive) {
+        (true, _) => Depth::Quick,
+        (false, true) => Depth::Exhaustive,
+        (false, false) => Depth::Full,
+    };
+    if arguments.exhaustive && arguments.bits == Bits::Fast {
+        return Err(Failure::Input("--exhaustive compares bits: add --bits same".into()));
+    }
     let of_bits = arguments.bits == Bits::Same;
     let of_mode = FAULTS.iter().filter(|fault| fault.is_of_bits() == of_bits);
     let faults: Vec<&Fault> = of_mode.filter(|_| arguments.faults).collect();

@@ -122,6 +122,7 @@ const OVERRIDES: &[(&str, &str)] = &[
     ("MAX_NORM", "the largest norm"),
     ("MICRO_BATCHES", "micro-batches per step"),
     ("INV_MICRO_BATCHES", "1 / MICRO_BATCHES"),
+    ("QUOTIENTS", "computes quotients instead of roots"),
     ("VECTORS", "vec4 in a row: ⌈features / 4⌉"),
     ("FEATURES", "features of the model"),
     ("STRIDE", "floats from one row of X to the next: a multiple of 4, or FEATURES"),
@@ -167,6 +168,8 @@ const ENTRY_POINTS: &[(&str, &str, &str, &str)] = &[
     ("step_state", "decide_alone", "decides whether the step is taken", "1"),
     ("step_state", "advance", "advances every tensor's state", "⌈tensors / 64⌉"),
     ("step_state", "decide_and_advance", "both, for up to 64 tensors", "1"),
+    ("primitives", "main", "every operation of an arithmetic", "⌈vec4 of a / 64⌉"),
+    ("exhaustive", "main", "roots of consecutive numbers, or quotients", "⌈vec4 of results / 64⌉"),
     ("gradient_norm_tail", "main", "measures a tail's gradients", "1"),
     ("gradient_norm", "main", "measures gradients", "⌈elements of params / 16384⌉"),
     (
@@ -237,6 +240,9 @@ pub const NOTES: &[&str] = &[
      is no multiple of 4.",
     "gradient_norm leaves one Partial a workgroup. Every dispatch of a step has a part of `partials` for itself, \
      all of which step_state adds up; parts start at multiples of the alignment, and what is between is 0.",
+    "A kernel without `_strict` or `_exact` computes as the device does. The bits of the other two are the same on every \
+     device: `_strict` needs sums and products that are rounded to nearest, `_exact` has integers alone. Their words \
+     named `zero` must be 0.",
     "Bools are set as 0 or 1 in WebGPU's `constants`.",
 ];
 
