@@ -10,6 +10,7 @@
 //! Units that come in order are added like the carries of a binary counter: unit i completes a node for every trailing
 //! one of i.
 
+use super::Batch;
 use std::ops::Range;
 
 /// A node of the tree over the units of a batch.
@@ -26,6 +27,14 @@ impl Node {
     pub fn units(&self, units: u64) -> Range<u64> {
         let start = |index: u128| (index << self.level.min(64)).min(units.into()) as u64;
         start(self.index.into())..start(u128::from(self.index) + 1)
+    }
+
+    /// The rows of the node in a batch of units of `unit_rows` rows; none past the end of the batch.
+    pub fn rows(&self, batch: &Batch, unit_rows: u64) -> Batch {
+        let units = self.units(batch.rows.div_ceil(unit_rows));
+        let [start, end] =
+            [units.start, units.end].map(|unit| unit.saturating_mul(unit_rows).min(batch.rows));
+        Batch { first: batch.first + start, rows: end - start, ..*batch }
     }
 
     /// The node of which this one is a half.
@@ -60,9 +69,7 @@ pub fn cover(units: u64, range: Range<u64>) -> Vec<Node> {
     let (mut at, mut nodes) = (range.start, Vec::new());
     while at < end {
         let mut node = Node { level: 0, index: at };
-        while node.level < root_level(units)
-            && !node.is_right()
-            && node.parent().units(units).end <= end
+        while node.level < root_level(units) && !node.is_right() && node.parent().units(units).end <= end
         {
             node = node.parent();
         }

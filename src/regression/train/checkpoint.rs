@@ -11,6 +11,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 const KIND: FileKind = FileKind { name: "a checkpoint of a run", key: "wgpu_optim_run", version: 1 };
+/// The order of the sums over a batch, [`nodes`](crate::regression::nodes). Runs from before it had a name added up large
+/// batches in another order, so they would not continue with the same bits.
+const SUMS: &str = "tree";
 const PARAMS: &str = "params";
 const AVERAGE: &str = "average";
 
@@ -55,6 +58,7 @@ impl Configuration {
         add("penalty", serde_json::json!(recipe.penalty));
         add("average", serde_json::json!(recipe.average));
         add("optimizer", recipe.rule.name().into());
+        add("sums", SUMS.into());
         add("schedule", format!("{:?}", plan.learning_rate).into());
         add("rows", plan.rows.into());
         add("stopping", serde_json::json!(plan.stopping));

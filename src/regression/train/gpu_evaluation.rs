@@ -55,7 +55,7 @@ impl DeviceEvaluator {
     ) -> (u64, u64) {
         let max_batch = together(shape, batches).clamp(1, rows.max(1));
         let purpose = Purpose { metrics: true, shuffled: false, max_batch, max_batches: AT_ONCE };
-        let sums = RowKernel::bytes_of(shape, most_segments(shape, max_batch, cut), &purpose);
+        let sums = RowKernel::bytes_of(shape, most_segments(shape, max_batch, cut), &purpose, false);
         (sums, read_back_bytes(shape))
     }
 
@@ -68,12 +68,15 @@ impl DeviceEvaluator {
         shift: f64,
     ) -> Result<Evaluation, ProblemError> {
         let end = first + rows;
-        let starts: Vec<u64> = (first..end).step_by(self.rows as usize).collect();
+        // Counted from row 0, as chunks are: rows that are held out may begin anywhere.
+        let next = (first / self.rows + 1..).map(|i| i * self.rows);
+        let starts: Vec<u64> = [first].into_iter().chain(next).take_while(|&at| at < end).collect();
+        let ends = starts.iter().copied().skip(1).chain([end]);
+        let batches: Vec<Batch> =
+            starts.iter().zip(ends).map(|(&at, end)| Batch::new(at, end - at)).collect();
         let mut all = Evaluation { shift, ..Evaluation::default() };
-        for starts in starts.chunks(AT_ONCE as usize) {
-            let batch = |&at: &u64| Batch::new(at, self.rows.min(end - at));
-            let batches: Vec<Batch> = starts.iter().map(batch).collect();
-            self.evaluator.prepare(&data.gpu.queue, &batches, shift as f32)?;
+        for batches in batches.chunks(AT_ONCE as usize) {
+            self.evaluator.prepare(&data.gpu.queue, batches, shift as f32)?;
             let mut work = data.work(&self.rate);
             let mut width = 1;
             for index in 0..batches.len() {
