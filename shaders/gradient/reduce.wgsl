@@ -60,6 +60,10 @@ fn main(
         total = so_far[left + column] + total;
         weight = so_far[left + PARTIAL - 1u].y + weight;
     }
+    if WEIGHTED && !METRICS && column == PARTIAL - 1u {
+        // In the order in which every workgroup sums the weight, for those who divide by it later.
+        total.y = weight;
+    }
     if METRICS || !last || (segment.flags & SUMS_ONLY) != 0u {
         so_far[countTrailingZeros(~segment.index) * PARTIAL + column] = total;
         return;
