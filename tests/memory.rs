@@ -88,6 +88,35 @@ fn the_computed_memory_is_allocated() {
     }
 }
 
+/// The sums of an update in two halves are in memory between them, also of a small batch.
+#[test]
+fn the_computed_memory_of_a_split_run_is_allocated() {
+    if gpu().is_none() {
+        return;
+    }
+    let cases = [
+        (synthetic(300, 300_000, 1, Loss::Mse), Placement::Virtual, 50),
+        (synthetic(300, 300_000, 1, Loss::Mse), Placement::Virtual, 300),
+        // One dispatch would make many updates of it.
+        (table(500, 7), Placement::Resident, 20),
+    ];
+    for ((problem, model), placement, size) in &cases {
+        let gpu = Gpu::open(None).unwrap();
+        let (batches, recipe) = (batches(problem.rows, *size, None), adam(*model));
+        let planner = MemoryPlanner { problem, recipes: &[recipe], batches: &batches, split: true };
+        let needs = planner.needs(&gpu.device.limits(), *placement).unwrap();
+        let Some(before) = allocated(&gpu) else { return };
+        let data = GpuData::new(&gpu, problem, model, &batches, *placement).unwrap();
+        let start = vec![0.0; model.params()];
+        let worker = GpuWorker::split_descent(&data, &recipe, &start, &batches).unwrap();
+        let taken = allocated(&gpu).unwrap() - before;
+        drop(worker);
+        let (least, most) = (needs.device(), needs.device() + needs.device() / 100 + 30 * 4096);
+        let what = format!("{} × {} by {size}", problem.rows, problem.features);
+        assert!((least..=most).contains(&taken), "{what}: {taken} bytes for {needs:?}: {least}");
+    }
+}
+
 #[test]
 fn rows_are_where_they_fit() {
     let (problem, model) = table(100_000, 50);

@@ -228,3 +228,50 @@ fn worker(file: &ChecksummedFile, plan: &TrainPlan) -> Result<WorkerState, Check
     let step: StepState = file.json("step")?;
     Ok(WorkerState { params, moments, average, step })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checkpoint::Disk;
+    use crate::regression::reference::synthetic::Options;
+    use crate::regression::train::{Backend, CheckpointPolicy, Observer, Progress, Recipe, Trainer};
+    use crate::{Adam, Loss, Model};
+
+    #[derive(Default)]
+    struct Saved(Vec<RunState>);
+
+    impl Observer for Saved {
+        fn save(&mut self, state: &RunState) -> Result<(), String> {
+            self.0.push(state.clone());
+            Ok(())
+        }
+
+        fn progress(&mut self, _: Progress) -> Result<(), String> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_run_whose_sums_had_another_order_is_refused() {
+        let problem = Problem::synthetic(9, &Options { features: 2, ..Options::default() }).unwrap();
+        let recipe = Recipe::new(Model::new(2, Loss::Mse), Adam::default().into());
+        let plan = TrainPlan::new(&problem, recipe).unwrap();
+        let mut saved = Saved::default();
+        let trainer = Trainer::new(&problem, &plan, Backend::Cpu).observer(&mut saved);
+        trainer.checkpoints(CheckpointPolicy::every(1)).run().unwrap();
+        let configuration = Configuration::new(&problem, &plan).unwrap();
+        let mut before = configuration.clone();
+        assert_eq!(before.fields.remove("sums"), Some(SUMS.into()));
+
+        let folder = tempfile::TempDir::new().unwrap();
+        let path = folder.path().join("a");
+        let read = |written: &Configuration| {
+            saved.0[0].write(&Disk, &path, &plan, written, &Provenance::default()).unwrap();
+            RunState::read(&path, &std::fs::read(&path).unwrap(), &plan, &configuration)
+        };
+        assert_eq!(read(&configuration).unwrap().0.worker, saved.0[0].worker);
+        let error = read(&before).unwrap_err().to_string();
+        let reason = "configuration mismatch: sums was nothing in the checkpoint and is \"tree\" now";
+        assert!(error.ends_with(reason), "{error}");
+    }
+}
