@@ -73,7 +73,7 @@ fn the_computed_memory_is_allocated() {
         let gpu = Gpu::open(None).unwrap();
         let batches = batches(problem.rows, *size, *shuffle);
         let recipe = adam(*model);
-        let planner = MemoryPlanner { problem, recipes: &[recipe], batches: &batches };
+        let planner = MemoryPlanner { problem, recipes: &[recipe], batches: &batches, split: false };
         let needs = planner.needs(&gpu.device.limits(), *placement).unwrap();
         let Some(before) = allocated(&gpu) else { return };
         let data = GpuData::new(&gpu, problem, model, &batches, *placement).unwrap();
@@ -88,11 +88,41 @@ fn the_computed_memory_is_allocated() {
     }
 }
 
+/// The sums of an update in two halves are in memory between them, also of a small batch.
+#[test]
+fn the_computed_memory_of_a_split_run_is_allocated() {
+    if gpu().is_none() {
+        return;
+    }
+    let cases = [
+        (synthetic(300, 300_000, 1, Loss::Mse), Placement::Virtual, 50),
+        (synthetic(300, 300_000, 1, Loss::Mse), Placement::Virtual, 300),
+        // One dispatch would make many updates of it.
+        (table(500, 7), Placement::Resident, 20),
+    ];
+    for ((problem, model), placement, size) in &cases {
+        let gpu = Gpu::open(None).unwrap();
+        let (batches, recipe) = (batches(problem.rows, *size, None), adam(*model));
+        let planner = MemoryPlanner { problem, recipes: &[recipe], batches: &batches, split: true };
+        let needs = planner.needs(&gpu.device.limits(), *placement).unwrap();
+        let Some(before) = allocated(&gpu) else { return };
+        let data = GpuData::new(&gpu, problem, model, &batches, *placement).unwrap();
+        let start = vec![0.0; model.params()];
+        let worker = GpuWorker::split_descent(&data, &recipe, &start, &batches).unwrap();
+        let taken = allocated(&gpu).unwrap() - before;
+        drop(worker);
+        let (least, most) = (needs.device(), needs.device() + needs.device() / 100 + 30 * 4096);
+        let what = format!("{} × {} by {size}", problem.rows, problem.features);
+        assert!((least..=most).contains(&taken), "{what}: {taken} bytes for {needs:?}: {least}");
+    }
+}
+
 #[test]
 fn rows_are_where_they_fit() {
     let (problem, model) = table(100_000, 50);
     let (recipes, batches) = ([adam(model)], batches(100_000, 1000, None));
-    let planner = MemoryPlanner { problem: &problem, recipes: &recipes, batches: &batches };
+    let planner =
+        MemoryPlanner { problem: &problem, recipes: &recipes, batches: &batches, split: false };
     let limits = wgpu::Limits::default();
     let all = planner.plan(&limits, &EVERYTHING, None).unwrap();
     assert_eq!(all.placement, Placement::Resident);
@@ -121,7 +151,8 @@ fn rows_are_where_they_fit() {
 fn a_software_adapters_memory_is_the_hosts() {
     let (problem, model) = table(100_000, 50);
     let (recipes, batches) = ([adam(model)], batches(100_000, 1000, None));
-    let planner = MemoryPlanner { problem: &problem, recipes: &recipes, batches: &batches };
+    let planner =
+        MemoryPlanner { problem: &problem, recipes: &recipes, batches: &batches, split: false };
     let limits = wgpu::Limits::default();
     let needs = planner.needs(&limits, Placement::Resident).unwrap();
     let of = |host, shared| planner.plan(&limits, &Memory { device: None, host, shared }, None);
@@ -139,7 +170,8 @@ fn chunks_are_halved_down_to_one_batch_or_window() {
     for (batches, least) in
         [(batches(100_000, 1000, None), 1000), (batches(100_000, 1000, shuffle), 3000)]
     {
-        let planner = MemoryPlanner { problem: &problem, recipes: &recipes, batches: &batches };
+        let planner =
+            MemoryPlanner { problem: &problem, recipes: &recipes, batches: &batches, split: false };
         let limits = wgpu::Limits::default();
         let mut plan = planner.plan(&limits, &EVERYTHING, None).unwrap();
         let mut chunks = Vec::new();
@@ -168,7 +200,7 @@ fn fit(
     recipe: Recipe,
     batches: &Batches,
 ) -> Result<Placement, ProblemError> {
-    let planner = MemoryPlanner { problem, recipes: &[recipe], batches };
+    let planner = MemoryPlanner { problem, recipes: &[recipe], batches, split: false };
     let plan = match planner.plan(&gpu.device.limits(), &EVERYTHING, None) {
         Ok(plan) => plan,
         Err(MemoryError::Library(error)) => return Err(error.into()),

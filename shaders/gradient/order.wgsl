@@ -2,10 +2,9 @@
 
 override SHUFFLED: bool = false;
 
-// Bits of `flags`: the place of the segment in its batch.
-const FIRST_SEGMENT = 1u;
-const LAST_SEGMENT = 2u;
-const ODD_SEGMENT = 4u;
+// Bits of `flags`: whether the batch ends with the segment, and whether its sums are to stay as they are.
+const LAST_SEGMENT = 1u;
+const SUMS_ONLY = 2u;
 
 // Rows of a batch within one chunk of X.
 struct Segment {
@@ -25,6 +24,7 @@ struct Segment {
     zero: f32,      // unknown to compilers
     first_group: u32, // of a slice: its first partial sum
     first_item: u32,  // and its first row, in stages that go row by row
+    index: u32,       // of the segment in its batch
 }
 
 @group(0) @binding(0) var<uniform> segment: Segment;

@@ -1,10 +1,10 @@
-// Adds the partial sums of a segment in a fixed order, and the segments of a batch to each other; at the last
-// segment scales the sums. Composed with batch.wgsl and a file whose finish() takes a vec4 of the gradient.
+// Adds the partial sums of a segment in a fixed order, and the segments of a batch as the binary tree of
+// src/regression/nodes.rs; at the last segment scales the sums. Composed with batch.wgsl and a file whose finish()
+// takes a vec4 of the gradient.
 
 @group(0) @binding(1) var<storage, read> partials: array<vec4f>;
 @group(0) @binding(2) var<storage, read_write> losses: array<f32>;
-// The sums over the segments so far, in two planes by turns: every workgroup reads the weight of the segments
-// before while one of them writes it.
+// A plane for every level: the sums of the node whose right half is to come.
 @group(0) @binding(3) var<storage, read_write> so_far: array<vec4f>;
 
 // Four columns a workgroup, sixteen threads a column.
@@ -22,9 +22,6 @@ fn main(
 ) {
     let column = (group.y * groups.x + group.x) * COLUMNS + local % COLUMNS;
     let lane = local / COLUMNS;
-    let first = (segment.flags & FIRST_SEGMENT) != 0u;
-    let odd = (segment.flags & ODD_SEGMENT) != 0u;
-    let before = select(PARTIAL, 0u, odd);
     var sum = vec4f(0.0);
     if column < PARTIAL {
         for (var partial = lane; partial < segment.partials; partial += LANES) {
@@ -54,12 +51,21 @@ fn main(
     }
     var total = tree[local];
     var weight = weights[0];
-    if !first {
-        total = so_far[before + column] + total;
-        weight = so_far[before + PARTIAL - 1u].y + weight;
+    // The levels of the left halves that wait for this segment: the trailing ones of its index, as in a binary counter;
+    // at the end of the batch every one. The plane of the first zero is written, which no workgroup reads.
+    let last = (segment.flags & LAST_SEGMENT) != 0u;
+    let carried = segment.index & ~(segment.index + 1u);
+    for (var levels = select(carried, segment.index, last); levels > 0u; levels &= levels - 1u) {
+        let left = countTrailingZeros(levels) * PARTIAL;
+        total = so_far[left + column] + total;
+        weight = so_far[left + PARTIAL - 1u].y + weight;
     }
-    if METRICS || (segment.flags & LAST_SEGMENT) == 0u {
-        so_far[select(0u, PARTIAL, odd) + column] = total;
+    if WEIGHTED && !METRICS && column == PARTIAL - 1u {
+        // In the order in which every workgroup sums the weight, for those who divide by it later.
+        total.y = weight;
+    }
+    if METRICS || !last || (segment.flags & SUMS_ONLY) != 0u {
+        so_far[countTrailingZeros(~segment.index) * PARTIAL + column] = total;
         return;
     }
     var scale = segment.gradient_scale;

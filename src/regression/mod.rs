@@ -13,6 +13,7 @@ pub mod machine;
 pub mod metrics;
 mod model;
 pub mod model_file;
+pub mod nodes;
 pub mod reference;
 mod rows;
 mod scaling;

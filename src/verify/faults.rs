@@ -111,6 +111,18 @@ pub const FAULTS: &[Fault] = &[
             "tree[local] = sum + select(vec4f(), partials[partial_at(0u, column)], lane == 0u && column < PARTIAL);\n    if WEIGHTED",
         )],
     ),
+    fault(
+        "segment of a batch counted twice",
+        "gradients",
+        "segments",
+        &[("total = so_far[left + column] + total;", "total = so_far[left + column] * 2.0 + total;")],
+    ),
+    fault(
+        "second level of the tree of segments dropped",
+        "gradients",
+        "segments",
+        &[("select(carried, segment.index, last)", "select(carried, segment.index, last) & ~2u")],
+    ),
     race(
         "barrier skipped while partial sums are added",
         "gradients",

@@ -54,16 +54,22 @@ fn shapes(rig: &Rig) -> Vec<Model> {
     all
 }
 
-/// Exact data of which workgroups take several tiles, and batches several runs.
+/// Exact data of which workgroups take several tiles, and batches several segments.
 fn large(rig: &Rig) -> Vec<(Model, usize)> {
     let mse = |features| Model::new(features, Loss::Mse);
     let softer = |features| Model { outputs: 3, ..Model::new(features, Loss::SquaredError) };
     let mut all = vec![(mse(5), 150_001), (mse(250), 9_000), (softer(30), 20_001)];
     all.truncate(if rig.least() { 2 } else { all.len() });
+    if rig.includes("segments") {
+        // Three segments, and two of a power of two.
+        all.push((Model { outputs: 16, ..mse(4) }, 3 * 65_536 - 1000));
+    }
     if rig.full() {
         let weighted = Model { weighted: true, ..mse(1 << 16) };
         all.extend([(mse(1), 530_001), (mse(64), 40_000), (mse(1000), 3_001), (mse(4099), 1_100)]);
-        // Several runs; and columns past one dimension of a grid.
+        // Five segments, and four of a power of two.
+        all.push((Model { outputs: 16, ..mse(100) }, 171_000));
+        // Several segments; and columns past one dimension of a grid.
         all.extend([(weighted, 600), (mse(GradientLayout::MAX_FEATURES as usize), 33)]);
     }
     all

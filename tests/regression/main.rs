@@ -15,6 +15,7 @@ mod regressions;
 mod resume;
 mod solvers;
 mod stopping;
+mod sums;
 mod synthetic;
 mod trainer;
 #[path = "../common/training.rs"]

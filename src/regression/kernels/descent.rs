@@ -176,13 +176,18 @@ impl Descent {
         })
     }
 
-    /// Bytes of all buffers, if a batch has at most `most_segments` segments.
-    pub(crate) fn bytes_of(shape: &GradientLayout, most_segments: u64, options: &DescentOptions) -> u64 {
+    /// Bytes of all buffers, if a batch has at most `most_segments` segments; `split` as for [`with`](Self::with).
+    pub(crate) fn bytes_of(
+        shape: &GradientLayout,
+        most_segments: u64,
+        options: &DescentOptions,
+        split: bool,
+    ) -> u64 {
         let DescentOptions { rule, average, max_batch, max_batches, shuffled, .. } = *options;
         let purpose = Purpose { metrics: false, shuffled, max_batch, max_batches };
         let planes = (rule.moments().len() + usize::from(average.is_some())).max(1) as u64;
         planes * shape.padded_len() * 4
-            + RowKernel::bytes_of(shape, most_segments, &purpose)
+            + RowKernel::bytes_of(shape, most_segments, &purpose, split)
             + u64::from(max_batches) * SLOT
     }
 

@@ -9,7 +9,7 @@ use crate::gpu::bindings::{BufferAccess, check_limit, group, layout, pipeline_ov
 use crate::gpu::shader::Module;
 use crate::gpu::span::{Limits, Span};
 use crate::gpu::steps::SLOT;
-use crate::regression::Batch;
+use crate::regression::{Batch, nodes};
 use std::ops::Range;
 use wgpu::{
     BindGroup, BindGroupLayout, Buffer, BufferUsages, ComputePass, ComputePipeline, Device, Queue,
@@ -29,7 +29,7 @@ pub struct RowKernel {
     /// A slot for every batch.
     step_bindings: Option<BindGroup>,
     losses: Buffer,
-    /// The sums over the segments of a batch so far; two planes if a batch may have several.
+    /// The sums over the segments of a batch so far: a plane for every level of the tree.
     so_far: Buffer,
 }
 
@@ -87,12 +87,17 @@ impl RowKernel {
     }
 
     /// Bytes of all buffers but those of a [`SumKernel`], if a batch has at most `most_segments` segments.
-    pub(crate) fn bytes_of(shape: &GradientLayout, most_segments: u64, purpose: &Purpose) -> u64 {
+    pub(crate) fn bytes_of(
+        shape: &GradientLayout,
+        most_segments: u64,
+        purpose: &Purpose,
+        split: bool,
+    ) -> u64 {
         let Sizes { partials, scores } = Sizes::new(shape, purpose);
         partials
             + scores
             + PreparedBatches::bytes_of(shape, most_segments, purpose)
-            + so_far_bytes(shape, purpose, most_segments, false)
+            + so_far_bytes(shape, purpose, most_segments, split)
             + loss_bytes(purpose)
     }
 
@@ -154,8 +159,9 @@ impl RowKernel {
     /// The sums of the `index`-th prepared batch after its last segment, until the next batch.
     pub(super) fn sums(&self, index: usize) -> Option<Span> {
         let columns = u64::from(self.shape().partial_vectors(self.sums.purpose().metrics));
-        let odd = self.segments(index).len().checked_sub(1)? as u64 % 2;
-        Some(Span::new(&self.so_far, odd * columns * 16, columns * 4))
+        let last = self.segments(index).len().checked_sub(1)? as u64;
+        let plane = u64::from(nodes::completed_level(last));
+        Some(Span::new(&self.so_far, plane * columns * 16, columns * 4))
     }
 
     /// The layout of rows and parameters, and of the sums.
@@ -177,7 +183,9 @@ fn loss_bytes(purpose: &Purpose) -> u64 {
 }
 
 fn so_far_bytes(shape: &GradientLayout, purpose: &Purpose, most_segments: u64, split: bool) -> u64 {
-    let planes = most_segments > 1 || purpose.metrics || split;
-    let vectors = if planes { 2 * shape.partial_vectors(purpose.metrics) } else { 1 };
-    u64::from(vectors) * 16
+    if most_segments <= 1 && !purpose.metrics && !split {
+        // A binding cannot be empty.
+        return 16;
+    }
+    u64::from(nodes::levels(most_segments)) * u64::from(shape.partial_vectors(purpose.metrics)) * 16
 }

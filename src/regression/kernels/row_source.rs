@@ -181,7 +181,9 @@ impl RowSource {
         most_segments(&self.shape, max_batch, first)
     }
 
-    /// The places of the segments of a batch, in order.
+    /// The places of the segments of a batch, in order. They begin at fixed rows of the batch. One that lies across chunks
+    /// is cut, and its bits depend on the chunks; those of a [`DeviceDataset`] cut no segment of the batches that it is
+    /// made for.
     ///
     /// # Errors
     /// [`Error::Shape`] for a shuffled batch unless `shuffled`, or for a window in several chunks.

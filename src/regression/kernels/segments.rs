@@ -11,9 +11,8 @@ use wgpu::{BindingResource, Buffer, BufferUsages, Device, Queue};
 pub const SLOT: u64 = 256;
 
 /// Bits of `flags`.
-const FIRST: u32 = 1;
-const LAST: u32 = 2;
-const ODD: u32 = 4;
+const LAST: u32 = 1;
+const SUMS_ONLY: u32 = 2;
 
 /// `struct Segment` in `shaders/gradient/order.wgsl`.
 #[repr(C)]
@@ -35,9 +34,12 @@ struct Description {
     zero: f32,
     first_group: u32,
     first_item: u32,
+    index: u32,
+    padding: u32,
 }
 
-/// Rows of a prepared batch within one chunk of the data. A batch is summed segment by segment, in order.
+/// Rows of a prepared batch within one chunk of the data. A batch is summed segment by segment, in order; the segments are
+/// the units of a [tree](crate::regression::nodes).
 #[derive(Clone, Copy, Debug)]
 pub struct RowSegment {
     /// The chunk.
@@ -135,7 +137,7 @@ impl PreparedBatches {
         let mut bytes = Vec::new();
         let mut prepared = Vec::new();
         for (slot, batch) in (0..).zip(batches) {
-            prepared.push(self.describe(batch, slot, shift, LAST, &mut bytes)?);
+            prepared.push(self.describe(batch, slot, shift, 0, &mut bytes)?);
         }
         self.write(queue, prepared, &bytes)
     }
@@ -143,13 +145,13 @@ impl PreparedBatches {
     /// Describes the share of a batch: its sums are not scaled.
     pub fn prepare_sums(&mut self, queue: &Queue, share: &Batch) -> Result<(), Error> {
         let mut bytes = Vec::new();
-        let segments = self.describe(share, 0, 0.0, 0, &mut bytes)?;
+        let segments = self.describe(share, 0, 0.0, SUMS_ONLY, &mut bytes)?;
         self.write(queue, vec![segments], &bytes)
     }
 
-    /// Describes a batch of `rows` rows whose sums are in the first plane: a segment without rows after them.
+    /// Describes a batch of `rows` rows whose sums are in the first plane: a second segment without rows.
     pub fn prepare_total(&mut self, queue: &Queue, rows: u64) {
-        let description = Description { flags: LAST | ODD, ..self.scales(rows) };
+        let description = Description { flags: LAST, index: 1, ..self.scales(rows) };
         queue.write_buffer(&self.descriptions, 0, bytemuck::bytes_of(&description));
         let segment = RowSegment { chunk: 0, slices: 0, bytes: 0, rows: 0, stage_slices: 1, offset: 0 };
         self.batches = vec![vec![segment]];
@@ -183,13 +185,13 @@ impl PreparedBatches {
         }
     }
 
-    /// Appends the descriptions of a batch to `bytes`, and returns its segments; the last of them has the flag `last`.
+    /// Appends the descriptions of a batch to `bytes`, and returns its segments; all of them have the `flags`.
     fn describe(
         &self,
         batch: &Batch,
         loss_slot: u32,
         shift: f32,
-        last: u32,
+        flags: u32,
         bytes: &mut Vec<u8>,
     ) -> Result<Vec<RowSegment>, Error> {
         let shape_error = |what, value, range| Err(Error::Shape { what, value, range });
@@ -202,9 +204,8 @@ impl PreparedBatches {
             return shape_error("the end of a batch", end, "within the data");
         }
         let places = self.rows.places(batch, self.purpose.shuffled)?;
-        let end = places.len().saturating_sub(1);
         let mut segments = Vec::new();
-        for (i, place) in places.iter().enumerate() {
+        for (index, place) in (0..).zip(&places) {
             let stage_slices = self.shape.slices(place.rows);
             let segment = RowSegment {
                 chunk: place.chunk,
@@ -214,13 +215,12 @@ impl PreparedBatches {
                 stage_slices,
                 offset: bytes.len() as u32,
             };
-            let flag = |set: bool, flag: u32| if set { flag } else { 0 };
             let groups = self.shape.groups(place.rows);
             let description = Description {
                 first_row: place.first_row,
                 rows: place.rows,
                 partials: groups,
-                flags: flag(i == 0, FIRST) | flag(i == end, last) | flag(i % 2 == 1, ODD),
+                flags: flags | if index as usize + 1 == places.len() { LAST } else { 0 },
                 loss_slot,
                 shift,
                 base: place.base,
@@ -228,6 +228,7 @@ impl PreparedBatches {
                 window: batch.window.map_or(0, |window| window.rows),
                 key: batch.window.map_or([0; 2], |window| window.key),
                 half_bits: batch.window.map_or(0, |window| window.half_bits()),
+                index,
                 ..self.scales(batch.rows)
             };
             for slice in 0..stage_slices {

@@ -1,6 +1,7 @@
 //! The layout of a gradient's sums: the share of each thread in a batch. Pure arithmetic, the same on every device,
 //! and so is the order of every sum.
 
+use crate::regression::nodes;
 use crate::{Error, Model};
 
 /// Threads in a workgroup of the gradient's kernels.
@@ -211,7 +212,7 @@ impl GradientLayout {
     }
 
     /// The longest chain of additions behind one element of the gradient of a batch, from the rows of each segment,
-    /// for error bounds.
+    /// for error bounds: that of a segment, then one addition for every level of the tree over the segments.
     pub fn depth(&self, segments: &[u32]) -> u32 {
         let serial = |&rows: &u32| match self.sums {
             Reduction::Teams { rows: held, .. } => {
@@ -231,7 +232,7 @@ impl GradientLayout {
         let partials = segments.iter().map(|&rows| self.groups(rows)).max().unwrap_or(0);
         let sum = within + teams + partials.div_ceil(REDUCE_LANES) + REDUCE_LANES.ilog2();
         // A thread without a row adds zero, which rounds nothing.
-        (sum + segments.len() as u32).min(segments.iter().sum())
+        (sum + 1 + nodes::root_level(segments.len() as u64)).min(segments.iter().sum())
     }
 
     /// The longest chain of additions behind one score.

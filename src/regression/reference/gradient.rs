@@ -5,11 +5,13 @@
 
 use super::loss;
 use crate::cpu::Real;
+use crate::regression::nodes;
 use crate::{Loss, Model};
 
-/// Rows of a block, which is summed serially. Blocks are summed as a tree, so the order of the sum is fixed.
+/// Rows of a block, which is summed serially. The blocks of a batch are the units of a [tree](crate::regression::nodes),
+/// so the order of the sum is fixed.
 pub const BLOCK: usize = 512;
-/// Rows of a slice, whose blocks form one tree: larger batches are processed in slices of this size.
+/// Rows of a slice, which is in memory at a time: whole blocks.
 pub const SLICE: usize = 1 << 18;
 /// Elements of X up to which one thread is faster than several.
 #[cfg(feature = "cpu")]
@@ -62,11 +64,12 @@ impl<'a, R: Real> Rows<'a, R> {
     }
 }
 
-/// The longest chain of additions of a gradient element, for error bounds: a block serially, then the tree of a slice,
-/// then the slices.
+/// The longest chain of additions of a gradient element, for error bounds.
+///
+/// The first row of a block passes through an addition for every row of it, BLOCK at most; its block through one for
+/// every level of the tree over ⌈rows / BLOCK⌉ blocks.
 pub fn depth(rows: usize) -> u32 {
-    let blocks = rows.min(SLICE).div_ceil(BLOCK);
-    rows.min(BLOCK) as u32 + blocks.next_power_of_two().ilog2() + rows.div_ceil(SLICE).max(1) as u32 - 1
+    rows.min(BLOCK) as u32 + nodes::root_level(rows.div_ceil(BLOCK) as u64)
 }
 
 /// The longest chain of additions of a score, for error bounds.
@@ -90,19 +93,26 @@ pub fn gradient<R: Real>(model: &Model, rows: Rows<R>, params: &[R], grads: &mut
 }
 
 /// The sums of a batch's gradient, from slices of its rows that need not be in memory at the same time.
+///
+/// The rows since the start of the batch are the blocks of a [tree](crate::regression::nodes), however they come.
 #[derive(Clone, Debug)]
 pub struct BatchSums<R> {
     model: Model,
     rows: usize,
-    /// Sums of the gradient of the weights and of the intercepts, the loss, and the weight of the rows.
-    sums: Vec<R>,
+    /// The nodes so far whose right halves are to come, from left to right: one for every bit of the number of blocks.
+    /// A node has the sums of the gradient of the weights and of the intercepts, the loss, and the weight of the rows.
+    nodes: Vec<R>,
 }
 
 impl<R: Real> BatchSums<R> {
     /// The sums of no rows.
     pub fn new(model: &Model) -> Self {
-        let sums = vec![R::zero(); model.weights() + model.outputs + 2];
-        BatchSums { model: *model, rows: 0, sums }
+        BatchSums { model: *model, rows: 0, nodes: Vec::new() }
+    }
+
+    /// Sums of a node.
+    fn width(&self) -> usize {
+        self.model.weights() + self.model.outputs + 2
     }
 
     /// Sums that were made elsewhere, over `rows` rows, as [`sums`](Self::sums) has them.
@@ -118,26 +128,28 @@ impl<R: Real> BatchSums<R> {
         // No gradient is made of an intercept's sum where there is no intercept.
         let absent = model.weights() + model.outputs - model.params();
         sums.splice(model.params()..model.params(), vec![R::zero(); absent]);
-        BatchSums { model: *model, rows, sums }
+        BatchSums { model: *model, rows, nodes: sums }
     }
 
     /// A sum for every parameter, then the loss and the weight: none is divided by rows or weight.
-    pub fn sums(mut self) -> Vec<R> {
-        self.sums.drain(self.model.params()..self.model.weights() + self.model.outputs);
-        self.sums
+    pub fn sums(self) -> Vec<R> {
+        let model = self.model;
+        let mut sums = self.root();
+        sums.drain(model.params()..model.weights() + model.outputs);
+        sums
     }
 
-    /// Adds the batch's next rows: [`SLICE`] of them, or those that are left.
+    /// Adds the batch's next rows: whole blocks, or those that are left.
     ///
     /// # Panics
-    /// If the lengths of `rows` and `params` do not match the model.
+    /// If the lengths of `rows` and `params` do not match the model, or the rows before were not whole blocks.
     pub fn add(&mut self, rows: Rows<R>, params: &[R]) {
-        let (model, width) = (self.model, self.sums.len());
+        let (model, width) = (self.model, self.width());
         let mut partials = self.partials(&rows, params);
         for (rows, sums) in rows.blocks(&model).zip(partials.chunks_mut(width)) {
             add_block(&model, rows, params, sums);
         }
-        self.take(rows.len(&model), &mut partials);
+        self.take(rows.len(&model), &partials);
     }
 
     /// [`add`](Self::add) with its blocks distributed among threads: the same bits.
@@ -149,7 +161,7 @@ impl<R: Real> BatchSums<R> {
         add_block: impl Fn(&Model, Rows<R>, &[R], &mut [R]) + Sync,
     ) {
         use rayon::prelude::*;
-        let (model, width) = (self.model, self.sums.len());
+        let (model, width) = (self.model, self.width());
         let mut partials = self.partials(&rows, params);
         if rows.x.len() <= SERIAL {
             let blocks = partials.chunks_mut(width).zip(rows.blocks(&model));
@@ -159,7 +171,7 @@ impl<R: Real> BatchSums<R> {
             let blocks = partials.par_chunks_mut(width).zip(blocks);
             blocks.for_each(|(sums, rows)| add_block(&model, rows, params, sums));
         }
-        self.take(rows.len(&model), &mut partials);
+        self.take(rows.len(&model), &partials);
     }
 
     /// Zeroed sums for every block.
@@ -173,28 +185,37 @@ impl<R: Real> BatchSums<R> {
             (len * model.features, len * model.aux_columns()),
             "x and aux have the same number of rows"
         );
-        vec![R::zero(); self.sums.len() * len.div_ceil(BLOCK)]
+        vec![R::zero(); self.width() * len.div_ceil(BLOCK)]
     }
 
-    /// Sums the blocks as a tree, and adds the result to the earlier slices.
-    fn take(&mut self, rows: usize, partials: &mut [R]) {
-        let width = self.sums.len();
-        let mut blocks = partials.len() / width;
-        while blocks > 1 {
-            let half = blocks.div_ceil(2);
-            let (low, high) = partials.split_at_mut(half * width);
-            for (low, &high) in low.iter_mut().zip(&high[..(blocks - half) * width]) {
-                *low += high;
-            }
-            blocks = half;
-        }
-        // The first slice is not added to zero, which would change a −0.
-        if self.rows == 0 {
-            self.sums.iter_mut().zip(partials).for_each(|(sum, &mut partial)| *sum = partial);
-        } else {
-            self.sums.iter_mut().zip(partials).for_each(|(sum, &mut partial)| *sum += partial);
+    /// Adds the sums of blocks to the tree.
+    fn take(&mut self, rows: usize, partials: &[R]) {
+        assert!(self.rows.is_multiple_of(BLOCK), "only the last block of a batch is not whole");
+        let first = (self.rows / BLOCK) as u64;
+        for (block, partial) in (first..).zip(partials.chunks(self.width())) {
+            self.nodes.extend_from_slice(partial);
+            (0..nodes::completed_level(block)).for_each(|_| self.merge());
         }
         self.rows += rows;
+    }
+
+    /// Adds the last node to the one before it.
+    fn merge(&mut self) {
+        let width = self.width();
+        let end = self.nodes.len() - width;
+        let (left, right) = self.nodes.split_at_mut(end);
+        left[end - width..].iter_mut().zip(&*right).for_each(|(left, &right)| *left += right);
+        self.nodes.truncate(end);
+    }
+
+    /// The sums over all rows.
+    fn root(mut self) -> Vec<R> {
+        let width = self.width();
+        while self.nodes.len() > width {
+            self.merge();
+        }
+        self.nodes.resize(width, R::zero());
+        self.nodes
     }
 
     /// Writes the gradient and returns the loss.
@@ -202,8 +223,9 @@ impl<R: Real> BatchSums<R> {
     /// # Panics
     /// If `grads` has another length than the parameters.
     pub fn finish(self, grads: &mut [R]) -> R {
-        let BatchSums { model, rows, sums } = self;
+        let (model, rows) = (self.model, self.rows);
         assert_eq!(model.params(), grads.len(), "one gradient per parameter");
+        let sums = self.root();
         let (of_loss, of_gradient) = model.loss.factors();
         let [loss, weight] = [sums[sums.len() - 2], sums[sums.len() - 1]];
         let (mean, scale) = if model.weighted && weight > R::zero() {
@@ -457,7 +479,7 @@ mod tests {
     #[test]
     fn depth_is_that_of_a_serial_block_and_a_tree() {
         let depths: Vec<u32> = [1, 4, 512, 513, 1025, 1 << 20].map(depth).to_vec();
-        assert_eq!(depths, [1, 4, 512, 513, 514, 524]);
+        assert_eq!(depths, [1, 4, 512, 513, 514, 523]);
     }
 
     #[test]

@@ -11,6 +11,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 const KIND: FileKind = FileKind { name: "a checkpoint of a run", key: "wgpu_optim_run", version: 1 };
+/// The order of the sums over a batch, [`nodes`](crate::regression::nodes). Runs from before it had a name added up large
+/// batches in another order, so they would not continue with the same bits.
+const SUMS: &str = "tree";
 const PARAMS: &str = "params";
 const AVERAGE: &str = "average";
 
@@ -55,6 +58,7 @@ impl Configuration {
         add("penalty", serde_json::json!(recipe.penalty));
         add("average", serde_json::json!(recipe.average));
         add("optimizer", recipe.rule.name().into());
+        add("sums", SUMS.into());
         add("schedule", format!("{:?}", plan.learning_rate).into());
         add("rows", plan.rows.into());
         add("stopping", serde_json::json!(plan.stopping));
@@ -223,4 +227,51 @@ fn worker(file: &ChecksummedFile, plan: &TrainPlan) -> Result<WorkerState, Check
     let params = vectors.swap_remove(0);
     let step: StepState = file.json("step")?;
     Ok(WorkerState { params, moments, average, step })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checkpoint::Disk;
+    use crate::regression::reference::synthetic::Options;
+    use crate::regression::train::{Backend, CheckpointPolicy, Observer, Progress, Recipe, Trainer};
+    use crate::{Adam, Loss, Model};
+
+    #[derive(Default)]
+    struct Saved(Vec<RunState>);
+
+    impl Observer for Saved {
+        fn save(&mut self, state: &RunState) -> Result<(), String> {
+            self.0.push(state.clone());
+            Ok(())
+        }
+
+        fn progress(&mut self, _: Progress) -> Result<(), String> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_run_whose_sums_had_another_order_is_refused() {
+        let problem = Problem::synthetic(9, &Options { features: 2, ..Options::default() }).unwrap();
+        let recipe = Recipe::new(Model::new(2, Loss::Mse), Adam::default().into());
+        let plan = TrainPlan::new(&problem, recipe).unwrap();
+        let mut saved = Saved::default();
+        let trainer = Trainer::new(&problem, &plan, Backend::Cpu).observer(&mut saved);
+        trainer.checkpoints(CheckpointPolicy::every(1)).run().unwrap();
+        let configuration = Configuration::new(&problem, &plan).unwrap();
+        let mut before = configuration.clone();
+        assert_eq!(before.fields.remove("sums"), Some(SUMS.into()));
+
+        let folder = tempfile::TempDir::new().unwrap();
+        let path = folder.path().join("a");
+        let read = |written: &Configuration| {
+            saved.0[0].write(&Disk, &path, &plan, written, &Provenance::default()).unwrap();
+            RunState::read(&path, &std::fs::read(&path).unwrap(), &plan, &configuration)
+        };
+        assert_eq!(read(&configuration).unwrap().0.worker, saved.0[0].worker);
+        let error = read(&before).unwrap_err().to_string();
+        let reason = "configuration mismatch: sums was nothing in the checkpoint and is \"tree\" now";
+        assert!(error.ends_with(reason), "{error}");
+    }
 }

@@ -6,7 +6,7 @@ use crate::cpu::{self, Real, RuleConstants, Step, StepState, exact_step, paralle
 use crate::regression::Batch;
 use crate::regression::ProblemError;
 use crate::regression::reference;
-use crate::regression::reference::gradient::{self, BatchSums, Rows, SLICE};
+use crate::regression::reference::gradient::{self, BLOCK, BatchSums, Rows, SLICE};
 use crate::regression::verification::{ObservedGradient, ObservedStep, Snapshot};
 use crate::{Error, Evaluation, Model, Penalty, Rule};
 use rayon::prelude::*;
@@ -287,6 +287,10 @@ impl<R: Float> Worker for CpuWorker<'_, R> {
 }
 
 impl<R: Float> SplitUpdate for CpuWorker<'_, R> {
+    fn unit_rows(&self) -> u64 {
+        BLOCK as u64
+    }
+
     fn gradient(&mut self, batch: Batch) -> Result<GradientSums, ProblemError> {
         let sums = self.sums(batch)?.sums();
         Ok(GradientSums { rows: batch.rows, sums: R::numbers(&sums) })

@@ -107,7 +107,7 @@ impl<'a> GpuWorker<'a> {
         Self::with_descent(data, recipe, params, batches, (rule_file, false))
     }
 
-    /// [`descent`](Self::descent) whose updates can be [split](Worker::split): it allocates two more gradients.
+    /// [`descent`](Self::descent) whose updates can be [split](Worker::split): it allocates the sums of a batch.
     ///
     /// # Errors
     /// Those of [`descent`](Self::descent).
@@ -242,6 +242,10 @@ const WHOLE: Error =
     Error::Option { rule: "worker", field: "updates", value: "whole", range: "in two halves" };
 
 impl SplitUpdate for GpuWorker<'_> {
+    fn unit_rows(&self) -> u64 {
+        self.state.shape.segment_rows()
+    }
+
     fn gradient(&mut self, share: Batch) -> Result<GradientSums, ProblemError> {
         self.updates.split().ok_or(WHOLE)?.gradient(&mut self.state, share)
     }

@@ -35,7 +35,8 @@ pub enum Placement {
     },
 }
 
-/// The cut of the rows into chunks: the rows that belong together, and the most bytes of a chunk.
+/// The cut of the rows into chunks: the rows that belong together, and the most bytes of a chunk. No segment of a batch is
+/// cut if a binding holds one, which needs half of WebGPU's least limit.
 #[derive(Clone, Copy, Debug)]
 pub struct Cut {
     pub unit: u64,
@@ -302,5 +303,75 @@ impl Stream {
         self.times.bytes += rows as u64 * (shape.row_bytes() + u64::from(shape.aux_columns) * 4);
         self.held[place] = Some(chunk);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Loss;
+    use crate::regression::kernels::Layout;
+    use crate::regression::train::Shuffle;
+    use proptest::prelude::*;
+
+    /// Batches of an epoch, in order or shuffled.
+    fn epochs() -> impl Strategy<Value = Batches> {
+        let shuffle = prop::option::of(1..400_000u64);
+        (1..2_000_000u64, 0.0..1.0, shuffle).prop_map(|(rows, share, window): (u64, f64, _)| {
+            let size = ((rows as f64).powf(share) as u64).clamp(1, rows);
+            let shuffle = window.map(|window| Shuffle { seed: 1, window });
+            Batches::Epochs { rows, size, updates: rows.div_ceil(size), shuffle }
+        })
+    }
+
+    /// Widths and outputs with segments of one row to the most.
+    fn model() -> impl Strategy<Value = Model> {
+        (0..18u32, 0..10u32).prop_map(|(width, outputs)| {
+            let outputs = 1 << outputs;
+            Model { outputs, ..Model::new((1 << width) + 3, Loss::Mse) }
+        })
+    }
+
+    proptest! {
+        /// The units of every batch begin at fixed rows of it, whatever the chunks are.
+        #[test]
+        fn no_chunk_cuts_a_segment(
+            batches in epochs(),
+            model in model(),
+            more in 0..1000u64,
+            chunk in 0..28u32,
+            streamed: bool,
+        ) {
+            let limits = wgpu::Limits::default();
+            let shape = GradientLayout::new(&model).unwrap();
+            // Rows behind those of the epoch are held out.
+            let Batches::Epochs { rows, .. } = batches else { unreachable!("epochs") };
+            let rows = rows + more;
+            prop_assume!(shape.row_bytes() * rows < 1 << 40);
+            let placement = match streamed {
+                true => Placement::Streamed { chunk: 1 << chunk },
+                false => Placement::Resident,
+            };
+            let Cut { unit, chunk, resident } = Cut::new(&limits, &shape, rows, &batches, placement);
+            let layout = Layout::new(&limits, shape, (rows, unit), chunk, resident).unwrap();
+            let in_one = |first: u64, rows: u64| {
+                let next = layout.cuts.partition_point(|&(start, _)| start <= first);
+                let (start, held) = layout.cuts[next - 1];
+                first + rows <= start + u64::from(held)
+            };
+            let updates = batches.updates();
+            for update in (0..updates).step_by((updates / 50).max(1) as usize).chain([updates - 1]) {
+                // Those of a window are within it, which lies in one chunk or is refused.
+                let batch = batches.get(update);
+                if batch.window.is_some() {
+                    continue;
+                }
+                let segment = shape.segment_rows();
+                for at in (0..batch.rows).step_by(segment as usize) {
+                    let rows = segment.min(batch.rows - at);
+                    prop_assert!(in_one(batch.first + at, rows), "{:?}, {} in {:?}", batch, at, layout);
+                }
+            }
+        }
     }
 }

@@ -8,6 +8,7 @@ use crate::regression::Batch;
 use crate::regression::ProblemError;
 use crate::regression::kernels::{Evaluator, GradientLayout, Purpose, RowKernel, most_segments};
 use crate::{Error, Evaluation, Model};
+use std::ops::Range;
 
 /// Batches whose sums are read at a time.
 const AT_ONCE: u32 = 16;
@@ -55,7 +56,7 @@ impl DeviceEvaluator {
     ) -> (u64, u64) {
         let max_batch = together(shape, batches).clamp(1, rows.max(1));
         let purpose = Purpose { metrics: true, shuffled: false, max_batch, max_batches: AT_ONCE };
-        let sums = RowKernel::bytes_of(shape, most_segments(shape, max_batch, cut), &purpose);
+        let sums = RowKernel::bytes_of(shape, most_segments(shape, max_batch, cut), &purpose, false);
         (sums, read_back_bytes(shape))
     }
 
@@ -68,12 +69,11 @@ impl DeviceEvaluator {
         shift: f64,
     ) -> Result<Evaluation, ProblemError> {
         let end = first + rows;
-        let starts: Vec<u64> = (first..end).step_by(self.rows as usize).collect();
+        let segment = self.evaluator.kernel().shape().segment_rows();
+        let batches = parts(self.rows, segment, first..end);
         let mut all = Evaluation { shift, ..Evaluation::default() };
-        for starts in starts.chunks(AT_ONCE as usize) {
-            let batch = |&at: &u64| Batch::new(at, self.rows.min(end - at));
-            let batches: Vec<Batch> = starts.iter().map(batch).collect();
-            self.evaluator.prepare(&data.gpu.queue, &batches, shift as f32)?;
+        for batches in batches.chunks(AT_ONCE as usize) {
+            self.evaluator.prepare(&data.gpu.queue, batches, shift as f32)?;
             let mut work = data.work(&self.rate);
             let mut width = 1;
             for index in 0..batches.len() {
@@ -88,5 +88,37 @@ impl DeviceEvaluator {
             }
         }
         Ok(all)
+    }
+}
+
+/// Rows in parts of `together` rows, counted from row 0, and where they begin within a part, from the next segment of it
+/// on: so chunks, which begin with a part or with a segment of one, cut no segment of rows that begin anywhere.
+fn parts(together: u64, segment: u64, rows: Range<u64>) -> Vec<Batch> {
+    let part = rows.start / together * together;
+    let within = part + (rows.start - part).next_multiple_of(segment);
+    let within = Some(within).filter(|&at| at > rows.start && at < part + together);
+    let next = (1..).map(|i| part + i * together);
+    let starts = [rows.start].into_iter().chain(within).chain(next);
+    let starts: Vec<u64> = starts.take_while(|&at| at < rows.end).collect();
+    let ends = starts.iter().copied().skip(1).chain([rows.end]);
+    starts.iter().zip(ends).map(|(&at, end)| Batch::new(at, end - at)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_begin_where_chunks_do() {
+        let of = |together, segment, rows| -> Vec<(u64, u64)> {
+            parts(together, segment, rows).iter().map(|part| (part.first, part.rows)).collect()
+        };
+        assert_eq!(of(100, 500, 0..250), [(0, 100), (100, 100), (200, 50)]);
+        assert_eq!(of(100, 500, 130..250), [(130, 70), (200, 50)]);
+        assert_eq!(of(100, 40, 0..150), [(0, 100), (100, 50)]);
+        assert_eq!(of(100, 40, 130..250), [(130, 10), (140, 60), (200, 50)]);
+        assert_eq!(of(100, 40, 190..250), [(190, 10), (200, 50)]);
+        assert_eq!(of(100, 40, 130..135), [(130, 5)]);
+        assert_eq!(of(100, 40, 130..130), []);
     }
 }

@@ -128,6 +128,8 @@ pub struct MemoryPlanner<'a> {
     pub recipes: &'a [Recipe],
     /// The batches of each recipe.
     pub batches: &'a Batches,
+    /// Whether updates are made [in two halves](super::SplitUpdate).
+    pub split: bool,
 }
 
 /// A placement of the rows, and the memory that it needs.
@@ -147,7 +149,8 @@ impl MemoryPlanner<'_> {
 
     /// Whether one dispatch makes many updates.
     fn is_small(&self) -> bool {
-        self.recipes.iter().all(|recipe| GpuWorker::is_small_batch(self.problem, recipe, self.batches))
+        let is_small = |recipe| GpuWorker::is_small_batch(self.problem, recipe, self.batches);
+        !self.split && self.recipes.iter().all(is_small)
     }
 
     /// Bytes and number of the rows that must be in one chunk.
@@ -218,10 +221,10 @@ impl MemoryPlanner<'_> {
             (4 * len + SmallBatchKernel::bytes_of(&shape, &descending(updates)), updates)
         } else {
             let updates = gpu_descent::max_updates(len, segments);
-            let descent = Descent::bytes_of(&shape, segments, &descending(updates));
+            let descent = Descent::bytes_of(&shape, segments, &descending(updates), self.split);
             let shuffled = batches.shuffled();
             let purpose = Purpose { metrics: false, shuffled, max_batch, max_batches: 2 };
-            (8 * len + descent + RowKernel::bytes_of(&shape, segments, &purpose), updates)
+            (8 * len + descent + RowKernel::bytes_of(&shape, segments, &purpose, false), updates)
         };
         let (evaluating, read) = DeviceEvaluator::bytes_of(&shape, batches, problem.rows, cut);
         held += evaluating;

@@ -184,6 +184,7 @@ impl TrainingData {
     /// Trains; a device that is lost is opened again, and the run resumes from its latest snapshot.
     fn run(&mut self, start: &[f64], context: &mut RunContext) -> Result<Outcome, TrainError> {
         self.check(context.plan)?;
+        self.split |= context.reduce.is_some();
         let progress = |context: &RunContext| (context.last_reported, context.snapshots.update());
         let (mut previous, mut attempts) = (progress(context), 0);
         loop {

@@ -67,6 +67,8 @@ pub struct TrainingData {
     pub(super) backend: Backend,
     device_memory: Option<u64>,
     requested: Option<Placement>,
+    /// Whether a run makes its updates in two halves.
+    pub(super) split: bool,
     pub(super) placement: Option<DataPlacement>,
     pub(super) rows: Option<PlacedRows>,
 }
@@ -104,6 +106,7 @@ impl TrainingData {
             backend,
             device_memory: None,
             requested: None,
+            split: false,
             placement: None,
             rows: None,
         }
@@ -132,7 +135,8 @@ impl TrainingData {
     }
 
     fn planner(&self) -> MemoryPlanner<'_> {
-        MemoryPlanner { problem: &self.problem, recipes: &self.recipes, batches: &self.batches }
+        let TrainingData { problem, recipes, batches, split, .. } = self;
+        MemoryPlanner { problem, recipes, batches, split: *split }
     }
 
     /// Checks that a plan is of the model and the batches that the rows are placed for.

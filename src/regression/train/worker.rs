@@ -80,6 +80,10 @@ pub trait Worker {
 /// The halves of an update, so that gradients of several processes can be summed between them. Without other
 /// processes, the halves give the same bits as [`Worker::run`].
 pub trait SplitUpdate {
+    /// Rows of a unit of the [tree](crate::regression::nodes) over a batch. The sums over a node of the tree are the
+    /// [`gradient`](Self::gradient) of its [rows](crate::regression::nodes::Node::rows).
+    fn unit_rows(&self) -> u64;
+
     /// The sums behind the gradient of a batch, which may be the share of one process and have no rows.
     ///
     /// # Errors

@@ -43,7 +43,7 @@ impl Fit<'_> {
         }
         let recipes: Vec<Recipe> = self.plans.iter().map(|plan| plan.recipe).collect();
         let batches = &self.plans[0].batches;
-        let planner = MemoryPlanner { problem: &self.problem, recipes: &recipes, batches };
+        let planner = MemoryPlanner { problem: &self.problem, recipes: &recipes, batches, split: false };
         let placement = match self.arguments.synthetic.is_virtual {
             true => Placement::Virtual,
             false if self.problem.is_streamed() => Placement::Streamed { chunk: CHUNK },

@@ -29,7 +29,7 @@ const BINDINGS: &[(&str, &str)] = &[
     ("x", "the rows, STRIDE floats each, with zeros behind the last feature; whole vec4 in all"),
     ("scores", "room for every output of every row of the segment: scores, and then derivatives"),
     ("losses", "a mean loss for every loss_slot"),
-    ("so_far", "two partial sums, between which a batch of several segments alternates"),
+    ("so_far", "sums of segments: a plane for every level of the tree over the segments of a batch"),
     ("problem", "the synthetic problem"),
     (
         "weights",
