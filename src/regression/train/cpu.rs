@@ -2,14 +2,14 @@
 
 use super::host::{Gathered, HostRows};
 use super::{GradientSums, Numbers, Recipe, SplitUpdate, Worker, WorkerState};
-use crate::cpu::{self, Real, RuleConstants, Step, StepState, exact_step, parallel};
+use crate::cpu::{self, Real, RuleConstants, Step, StepState, exact_step};
 use crate::regression::Batch;
 use crate::regression::ProblemError;
 use crate::regression::reference;
 use crate::regression::reference::gradient::{self, BatchSums, Rows, SLICE};
+use crate::regression::tasks;
 use crate::regression::verification::{ObservedGradient, ObservedStep, Snapshot};
 use crate::{Error, Evaluation, Model, Penalty, Rule};
-use rayon::prelude::*;
 
 /// Rows that one task evaluates.
 const TASK: usize = 1 << 12;
@@ -48,7 +48,10 @@ impl Float for f32 {
         grads: &[f32],
         moments: &mut [&mut [f32]],
     ) {
-        parallel::update_penalized(rule, penalty, step, params, grads, moments);
+        #[cfg(feature = "cpu")]
+        cpu::parallel::update_penalized(rule, penalty, step, params, grads, moments);
+        #[cfg(not(feature = "cpu"))]
+        cpu::update_penalized(rule, penalty, step, params, grads, moments);
     }
 
     fn numbers(values: &[f32]) -> Numbers {
@@ -60,7 +63,10 @@ impl Float for f32 {
     }
 
     fn add(sums: &mut BatchSums<f32>, rows: Rows<f32>, params: &[f32]) {
+        #[cfg(feature = "cpu")]
         reference::parallel::add(sums, rows, params);
+        #[cfg(not(feature = "cpu"))]
+        sums.add(rows, params);
     }
 }
 
@@ -94,7 +100,7 @@ impl Float for f64 {
     }
 }
 
-/// Training on all threads.
+/// Training on all threads with the feature `cpu`, else on one, with the same bits.
 #[derive(Debug)]
 pub struct CpuWorker<'a, R> {
     rows: HostRows<'a, R>,
@@ -195,8 +201,7 @@ impl<R: Float> Worker for CpuWorker<'_, R> {
         learning_rates: &[f64],
         mut trace: Option<&mut Vec<Vec<f64>>>,
     ) -> Result<Vec<f64>, ProblemError> {
-        // Within the pool: waking it from outside for every batch takes time.
-        rayon::scope(|_| {
+        tasks::within(|| {
             let mut losses = Vec::with_capacity(batches.len());
             for (&batch, &lr) in batches.iter().zip(learning_rates) {
                 losses.push(self.update(batch, lr)?.f64());
@@ -248,12 +253,12 @@ impl<R: Float> Worker for CpuWorker<'_, R> {
             let slice = Batch::new(first + at, (SLICE as u64).min(rows - at));
             let (model, params) = (&self.recipe.model, &self.params);
             let rows = self.gathered.rows(&self.rows, model, &slice)?;
-            let starts: Vec<usize> = (0..slice.rows as usize).step_by(TASK).collect();
-            let part = |&start: &usize| {
+            let part = |task: usize| {
+                let start = task * TASK;
                 let part = rows.part(model, start, TASK.min(slice.rows as usize - start));
                 reference::evaluate(model, part, params, shift)
             };
-            let parts: Vec<Evaluation> = starts.par_iter().map(part).collect();
+            let parts = tasks::map((slice.rows as usize).div_ceil(TASK), part);
             parts.iter().for_each(|part| all.add(part));
         }
         Ok(all)
@@ -296,6 +301,6 @@ impl<R: Float> SplitUpdate for CpuWorker<'_, R> {
         gradient.check(self.params.len())?;
         let sums = R::of_numbers(&gradient.sums);
         let sums = BatchSums::from_sums(self.model(), gradient.rows as usize, sums);
-        Ok(rayon::scope(|_| self.step(sums, lr)).f64())
+        Ok(tasks::within(|| self.step(sums, lr)).f64())
     }
 }

@@ -39,7 +39,8 @@ const ATTEMPTS: u32 = 3;
 /// # use wgpu_optim::regression::train::{Backend, Recipe, TrainPlan, TrainingData};
 /// # use wgpu_optim::regression::{Gpu, Problem};
 /// # use wgpu_optim::{Adam, Loss, RmsProp};
-/// let mut problem = Problem::csv("rows.csv".as_ref(), Some("price"))?;
+/// # fn rows() -> Problem { Problem::blog() }
+/// let mut problem = rows();
 /// problem.standardize();
 /// let model = problem.model(Loss::Mse, true)?;
 /// let plans = [Adam::default().into(), RmsProp::default().into()]

@@ -1,4 +1,4 @@
-//! The memory available to this process.
+//! The memory that the system reports.
 
 use std::path::{Component, Path, PathBuf};
 use sysinfo::System;
@@ -6,16 +6,13 @@ use sysinfo::System;
 /// Reserve below a limit of the address space, in bytes, for uncounted memory: stacks, libraries, drivers.
 const UNCOUNTED: u64 = 1 << 26;
 
-/// Returns the number of bytes that this process can still allocate: the minimum of the machine's free memory, the
-/// limits of its control groups and its own limits (`ulimit -v`, `ulimit -d`). Returns 1 TiB if the system reports none.
-pub fn available_memory() -> u64 {
+/// The minimum of the machine's free memory, the limits of its control groups and its own limits; `None` if the system
+/// reports none.
+pub fn available_memory() -> Option<u64> {
     let mut system = System::new();
     system.refresh_memory();
-    let free = match system.available_memory() {
-        0 => 1 << 40,
-        bytes => bytes,
-    };
-    allowed_memory(Path::new("/")).map_or(free, |allowed| allowed.min(free))
+    let free = Some(system.available_memory()).filter(|&bytes| bytes > 0);
+    free.into_iter().chain(allowed_memory(Path::new("/"))).min()
 }
 
 /// The bytes that control groups and limits of this process allow, according to Linux's files below `root`; `None`
