@@ -5,12 +5,12 @@ use super::state::words;
 use super::{Check, Compared, Group, Random, Rig, SuiteError, nonfinite};
 use crate::cpu::{self, Bounded, Number, clip_factor, condition, exact_step, norm};
 use crate::gpu::span::Limits;
-use crate::gpu::{Arena, Control, Tensor, measured_vectors};
+use crate::gpu::{Arena, Control, measured_vectors};
 use crate::regression::verification::exactly;
 use crate::{Adam, ClipNorm, Conditioning, Error, Optimizer, Rule};
 use wgpu::BufferUsages;
 
-pub const GROUP: Group = Group { name: "conditioning", run };
+pub const GROUP: Group = Group { name: "conditioning", run: |rig, checks| Box::pin(run(rig, checks)) };
 
 /// Half an ulp of one in f32.
 const U: f64 = 1.0 / (1 << 24) as f64;
@@ -25,11 +25,11 @@ fn sizes(rig: &Rig) -> [usize; 6] {
     [1, 3, 4, 5, 1027, 2 * measured(rig) + 5]
 }
 
-fn run(rig: &Rig, checks: &mut Vec<Check>) -> Result<(), SuiteError> {
+async fn run(rig: &Rig<'_>, checks: &mut Vec<Check>) -> Result<(), SuiteError> {
     for packed in [false, true] {
-        checks.extend(nonfinite::checks(rig, packed)?);
+        checks.extend(nonfinite::checks(rig, packed).await?);
         for (case, options) in options().into_iter().filter(|(case, _)| rig.includes(case)) {
-            checks.extend(ConditioningCase::new(rig, case, options, packed)?.checks()?);
+            checks.extend(ConditioningCase::new(rig, case, options, packed)?.checks().await?);
         }
     }
     Ok(())
@@ -113,8 +113,8 @@ pub fn storage(packed: bool) -> &'static str {
     if packed { "arena" } else { "spans" }
 }
 
-fn control(rig: &Rig, optimizer: &Optimizer) -> Result<Control, Error> {
-    Ok(bytemuck::pod_read_unaligned(bytemuck::cast_slice(&words(rig, optimizer.control())?)))
+async fn control(rig: &Rig<'_>, optimizer: &Optimizer) -> Result<Control, Error> {
+    Ok(bytemuck::pod_read_unaligned(bytemuck::cast_slice(&words(rig, optimizer.control()).await?)))
 }
 
 /// The state of one tensor on the device.
@@ -148,11 +148,11 @@ impl<'a> ConditioningCase<'a> {
         Ok(ConditioningCase { rig, case, options, rule, optimizer, kernel, found: vec![], kept: vec![] })
     }
 
-    fn checks(mut self) -> Result<Vec<Check>, Error> {
+    async fn checks(mut self) -> Result<Vec<Check>, Error> {
         let micro_batches = self.options.micro_batches;
         let mut random = self.rig.random(&self.case);
         for record in 0..3 * micro_batches {
-            self.record(record, &mut random)?;
+            self.record(record, &mut random).await?;
         }
         let check = Check::derived(self.kernel, &self.case, &self.found);
         let kept = Check::exact("", "", &self.kept);
@@ -161,15 +161,15 @@ impl<'a> ConditioningCase<'a> {
     }
 
     /// Checks one recorded micro-batch, starting from the device's state before it.
-    fn record(&mut self, record: u32, random: &mut Random) -> Result<(), Error> {
+    async fn record(&mut self, record: u32, random: &mut Random) -> Result<(), Error> {
         let (rig, micro_batches) = (self.rig, self.options.micro_batches);
         for tensor in self.optimizer.tensors() {
             let grads = &tensor.grads[0];
             rig.write(grads, &random.wides(grads.len as usize, self.options.octaves));
         }
-        let before = self.held()?;
-        rig.run(|pass| self.optimizer.record(pass))?;
-        let after = self.held()?;
+        let before = self.held().await?;
+        rig.run(|pass| self.optimizer.record(pass)).await?;
+        let after = self.held().await?;
         let gathered = record % micro_batches;
         let sums: Vec<Vec<Bounded>> = before
             .iter()
@@ -188,7 +188,7 @@ impl<'a> ConditioningCase<'a> {
             }
             return Ok(());
         }
-        let control = control(rig, &self.optimizer)?;
+        let control = control(rig, &self.optimizer).await?;
         self.check_factor(&control, &sums);
         let t = u64::from(record / micro_batches + 1);
         let step = exact_step::<Bounded>(&self.rule, t, f64::from(self.rule.lr() as f32));
@@ -263,21 +263,22 @@ impl<'a> ConditioningCase<'a> {
         self.found.push(Compared::new("factor", vec![control.grad_factor], vec![factor]));
     }
 
-    fn held(&self) -> Result<Vec<TensorValues>, Error> {
-        let of = |tensor: &Tensor| {
+    async fn held(&self) -> Result<Vec<TensorValues>, Error> {
+        let mut all = Vec::new();
+        for tensor in self.optimizer.tensors() {
             let mut spans = vec![&tensor.params[0], &tensor.grads[0]];
             let more = tensor.moments.iter().chain([&tensor.accumulator, &tensor.average]);
             spans.extend(more.flatten());
-            let mut values = self.rig.read(&spans)?.into_iter();
+            let mut values = self.rig.read(&spans).await?.into_iter();
             let mut next = || values.next().unwrap_or_default();
-            Ok(TensorValues {
+            all.push(TensorValues {
                 params: next(),
                 grads: next(),
                 moments: tensor.moments.iter().map(|_| next()).collect(),
                 accumulator: if tensor.accumulator.is_empty() { vec![] } else { next() },
                 average: if tensor.average.is_empty() { vec![] } else { next() },
-            })
-        };
-        self.optimizer.tensors().iter().map(of).collect()
+            });
+        }
+        Ok(all)
     }
 }

@@ -5,6 +5,7 @@ mod checkpoint;
 #[path = "../common/mod.rs"]
 mod common;
 mod epochs;
+mod futures;
 mod gradient;
 #[cfg(feature = "files")]
 #[path = "../common/memory_files.rs"]

@@ -51,4 +51,4 @@ pub use stopping::{Basis, Criterion, EarlyStopping, Undefined, score};
 pub use submissions::{SubmissionQueue, Submissions, ThroughputEstimate};
 pub use trainer::{Outcome, Trainer};
 pub use training_data::{Backend, DataPlacement, Location, TrainingData};
-pub use worker::{GradientSums, Reduce, SplitUpdate, Worker};
+pub use worker::{GradientSums, Reduce, ResultFuture, SplitUpdate, Worker};

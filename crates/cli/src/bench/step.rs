@@ -11,6 +11,7 @@ use wgpu::ComputePass;
 use wgpu_optim::Rule;
 use wgpu_optim::cpu::{RuleConstants, StepState, parallel};
 use wgpu_optim::gpu::{Optimizer, Span};
+use wgpu_optim::regression::device::block_on;
 use wgpu_optim::regression::verification::{Snapshot, Verification};
 
 /// Binary exponents of parameters (about 1) and gradients (about 0.001).
@@ -45,7 +46,7 @@ impl<'a> OnDevice<'a> {
         let memory = gpu.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         let parts = params.iter().cloned().zip(grads.iter().cloned());
         let optimizer = Optimizer::new(gpu, *rule).tensor_in_parts(parts).build()?;
-        if let Some(error) = pollster::block_on(memory.pop()) {
+        if let Some(error) = block_on(memory.pop()) {
             let reason = error.to_string();
             return Err(wgpu_optim::Error::OutOfMemory { what: "moments", reason }.into());
         }

@@ -10,7 +10,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use report::{AdapterReport, Report};
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
-use wgpu_optim::regression::device::{Gpu, OpenError, adapters, check_adapter};
+use wgpu_optim::regression::device::{Gpu, OpenError, adapters, block_on, check_adapter};
 use wgpu_optim::verify::{self, Depth, FAULTS, FaultSeeder, GROUPS, Group};
 
 #[derive(Args)]
@@ -74,7 +74,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         let mut checks = Vec::new();
         for group in &groups {
             bar.set_message(format!("{name}: {}", group.name));
-            checks.extend(verify::run(group, gpu, depth, seed));
+            checks.extend(block_on(verify::run(group, gpu, depth, seed)));
             bar.inc(1);
         }
         report.adapters.push(AdapterReport::new(&Description::of_gpu(gpu), checks));
@@ -100,12 +100,12 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
 /// Opens the adapters with this name. For `all`, opens every adapter that can run the kernels, and reports the others.
 fn open(name: Option<&str>) -> Result<Vec<Gpu>, Failure> {
     if name != Some("all") {
-        return Ok(vec![Gpu::open(name)?]);
+        return Ok(vec![block_on(Gpu::open(name))?]);
     }
-    let (mut gpus, adapters) = (Vec::new(), adapters()?);
+    let (mut gpus, adapters) = (Vec::new(), block_on(adapters())?);
     for adapter in &adapters {
         match check_adapter(adapter) {
-            Ok(()) => gpus.push(Gpu::of(adapter)?),
+            Ok(()) => gpus.push(block_on(Gpu::of(adapter))?),
             Err(why) => {
                 let info = adapter.get_info();
                 output::note(&format!("{} ({}) cannot run the kernels: {why}", info.name, info.backend));
