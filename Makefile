@@ -18,6 +18,7 @@ help:
 	@echo 'make verify   verify every kernel against f64 on every adapter (installs SwiftShader on Debian)'
 	@echo 'make fuzz     libFuzzer on every reader of files: SECONDS=600 for each target'
 	@echo 'make deny     licences, advisories and sources of the dependencies (installs cargo-deny)'
+	@echo 'make wasm     compile the library for the browser'
 	@echo 'make oldest   compile with the oldest supported Rust (installs it)'
 	@echo 'make bench    benchmarks of embedding, and of small problems in one dispatch'
 	@echo 'make peers    benchmarks against other libraries: DEVICE=gpu for an adapter, ADAPTER=NAME to select it'
@@ -30,11 +31,12 @@ test: vulkan
 	$(CARGO) fmt --all --check
 	rustfmt --edition 2024 --check src/rule/*.rs src/cpu/*.rs # modules that a macro declares
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
-	for features in '' cpu checkpoint regression; do \
+	for features in '' cpu checkpoint regression files; do \
 		$(CARGO) clippy --package wgpu-optim --all-targets --features "$$features" -- -D warnings || exit 1; \
 	done
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --no-deps --package wgpu-optim --features parquet,verify --lib --examples
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --no-deps --package wgpu-optim --lib
+	if $(HAS_WASM); then $(MAKE) wasm; fi
 	$(RUN_TESTS) --workspace --lib --bins --tests
 	$(RUN_TESTS) --package wgpu-optim --test recording
 	$(CARGO) test --doc --package wgpu-optim --features parquet,verify
@@ -96,6 +98,16 @@ oldest:
 	$(CARGO) +$(OLDEST) check --locked --workspace --all-targets --all-features
 	$(CARGO) +$(OLDEST) check --locked --package wgpu-optim --lib
 
+# The library as a browser may use it, without files and threads, if the target is installed.
+WASM = wasm32-unknown-unknown
+HAS_WASM = ls "$$(rustc --print target-libdir --target $(WASM))"/libstd-* >/dev/null 2>&1
+
+wasm:
+	@$(HAS_WASM) || { echo 'The target is missing: rustup target add $(WASM)' >&2; exit 1; }
+	for features in '' regression regression,verify; do \
+		RUSTFLAGS='-D warnings' $(CARGO) check --package wgpu-optim --lib --target $(WASM) --features "$$features" || exit 1; \
+	done
+
 bench:
 	$(CARGO) bench
 
@@ -116,4 +128,4 @@ table:
 picture:
 	$(CARGO) run --release -- fit --device cpu --plot docs/fit.svg
 
-.PHONY: help test verify vulkan swiftshader fuzz deny oldest bench peers table picture
+.PHONY: help test verify vulkan swiftshader fuzz deny oldest wasm bench peers table picture

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use wgpu::util::DeviceExt;
 use wgpu::{BufferUsages, ComputePass, Device};
 use wgpu_optim::gpu::Arena;
-use wgpu_optim::regression::device::Gpu;
+use wgpu_optim::regression::device::{Gpu, block_on};
 use wgpu_optim::{Adam, ClipNorm, Conditioning, Optimizer, Span};
 
 /// Number of parameters: 117 MB for a step of Adam.
@@ -18,7 +18,7 @@ const SMALL_TENSORS: u64 = 10_000;
 const ROUNDS: usize = 25;
 
 fn main() {
-    let gpu = Gpu::open(None).expect("a GPU adapter to measure");
+    let gpu = block_on(Gpu::open(None)).expect("a GPU adapter to measure");
     println!("{} ({:?}, {})\n", gpu.info.name, gpu.info.device_type, gpu.info.driver_info);
     recording(&gpu.device);
     small_tensors(&gpu);
@@ -97,7 +97,7 @@ fn compare(
         let mut encoder = gpu.device.create_command_encoder(&Default::default());
         record(&mut encoder.begin_compute_pass(&Default::default()));
         let start = Instant::now();
-        gpu.submit(encoder).expect("the device is there");
+        block_on(gpu.submit(encoder)).expect("the device is there");
         start.elapsed()
     };
     // wgpu clears a buffer at its first use.

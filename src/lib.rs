@@ -87,8 +87,10 @@
 //! # Features
 //! - no feature: rules, their definitions, schedules, the optimizer, spans, arenas, snapshots and read-back;
 //! - `cpu`: the rules in f32 on all threads of the processor, with SIMD selected at run time;
+//! - `serde`: serialization of rules and states;
 //! - `checkpoint`: optimizer state in files;
-//! - `regression`: models, losses, data sets, gradients, training, metrics and model files;
+//! - `regression`: models, losses, rows in memory, gradients, training and metrics; compiles for the browser;
+//! - `files`: data sets, trained models and checkpoints of runs in files;
 //! - `parquet`: data sets in Parquet files;
 //! - `verify`: the suite that compares every kernel with its definition on a device.
 //!

@@ -7,7 +7,7 @@ mod training;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use wgpu_optim::gpu::ReadBack;
-use wgpu_optim::regression::device::Gpu;
+use wgpu_optim::regression::device::{Gpu, block_on};
 use wgpu_optim::regression::reference::synthetic::Options;
 use wgpu_optim::regression::train::{
     Backend, CheckpointPolicy, Observer, Placement, PlacementError, Progress, Recipe, RunState,
@@ -85,7 +85,7 @@ fn run(
     placement: Placement,
     watch: &mut dyn FnMut(&Gpu, u64),
 ) -> (WorkerState, u32) {
-    let backend = Backend::Gpu(Gpu::open(None).unwrap());
+    let backend = Backend::Gpu(block_on(Gpu::open(None)).unwrap());
     let mut data = TrainingData::new(problem, [plan], backend).placement(placement);
     let mut watch = Watch { gpu: None, devices: 1, end: None, watch };
     let trainer = data.trainer(plan).checkpoints(CheckpointPolicy::every(7)).observer(&mut watch);
@@ -175,7 +175,7 @@ fn reading_back_from_a_lost_device_is_an_error() {
     }
     // Before the submission, between the submission and the mapping, and before the next copy.
     for lost_at in 0..3 {
-        let gpu = Gpu::open(None).unwrap();
+        let gpu = block_on(Gpu::open(None)).unwrap();
         let buffer = gpu.device.create_buffer(&wgpu::BufferDescriptor {
             label: None,
             size: 64,
@@ -193,7 +193,7 @@ fn reading_back_from_a_lost_device_is_an_error() {
             if lose[1] {
                 gpu.device.destroy();
             }
-            gpu.wait(read_back.read::<f32>())
+            block_on(gpu.wait(read_back.read::<f32>()))
         };
         let first = once([lost_at == 0, lost_at == 1]);
         let second = once([lost_at == 2, false]);

@@ -6,7 +6,7 @@ mod common;
 mod training;
 
 use training::gpu;
-use wgpu_optim::regression::device::Gpu;
+use wgpu_optim::regression::device::{Gpu, block_on};
 use wgpu_optim::regression::reference::synthetic::{Options, Response};
 use wgpu_optim::regression::train::{
     Batches, GpuData, GpuWorker, Memory, MemoryError, MemoryPlan, MemoryPlanner, Placement, Recipe,
@@ -45,7 +45,7 @@ fn adam(model: Model) -> Recipe {
 fn allocated(gpu: &Gpu) -> Option<u64> {
     // Staging memory is freed when the transfers are complete.
     for _ in 0..2 {
-        gpu.submit(gpu.device.create_command_encoder(&Default::default())).unwrap();
+        block_on(gpu.submit(gpu.device.create_command_encoder(&Default::default()))).unwrap();
     }
     gpu.device.generate_allocator_report().map(|report| report.total_allocated_bytes)
 }
@@ -70,15 +70,15 @@ fn the_computed_memory_is_allocated() {
         (table(500, 7), Placement::Resident, 20, None),
     ];
     for ((problem, model), placement, size, shuffle) in &cases {
-        let gpu = Gpu::open(None).unwrap();
+        let gpu = block_on(Gpu::open(None)).unwrap();
         let batches = batches(problem.rows, *size, *shuffle);
         let recipe = adam(*model);
         let planner = MemoryPlanner { problem, recipes: &[recipe], batches: &batches, split: false };
         let needs = planner.needs(&gpu.device.limits(), *placement).unwrap();
         let Some(before) = allocated(&gpu) else { return };
-        let data = GpuData::new(&gpu, problem, model, &batches, *placement).unwrap();
+        let data = block_on(GpuData::new(&gpu, problem, model, &batches, *placement)).unwrap();
         let start = vec![0.0; model.params()];
-        let worker = GpuWorker::new(&data, &recipe, &start, &batches).unwrap();
+        let worker = block_on(GpuWorker::new(&data, &recipe, &start, &batches)).unwrap();
         let taken = allocated(&gpu).unwrap() - before;
         drop(worker);
         // Drivers round each of about thirty buffers up, to at most 4 KiB.
@@ -101,14 +101,14 @@ fn the_computed_memory_of_a_split_run_is_allocated() {
         (table(500, 7), Placement::Resident, 20),
     ];
     for ((problem, model), placement, size) in &cases {
-        let gpu = Gpu::open(None).unwrap();
+        let gpu = block_on(Gpu::open(None)).unwrap();
         let (batches, recipe) = (batches(problem.rows, *size, None), adam(*model));
         let planner = MemoryPlanner { problem, recipes: &[recipe], batches: &batches, split: true };
         let needs = planner.needs(&gpu.device.limits(), *placement).unwrap();
         let Some(before) = allocated(&gpu) else { return };
-        let data = GpuData::new(&gpu, problem, model, &batches, *placement).unwrap();
+        let data = block_on(GpuData::new(&gpu, problem, model, &batches, *placement)).unwrap();
         let start = vec![0.0; model.params()];
-        let worker = GpuWorker::split_descent(&data, &recipe, &start, &batches).unwrap();
+        let worker = block_on(GpuWorker::split_descent(&data, &recipe, &start, &batches)).unwrap();
         let taken = allocated(&gpu).unwrap() - before;
         drop(worker);
         let (least, most) = (needs.device(), needs.device() + needs.device() / 100 + 30 * 4096);
@@ -206,13 +206,13 @@ fn fit(
         Err(MemoryError::Library(error)) => return Err(error.into()),
         Err(error) => panic!("{error}"),
     };
-    let data = GpuData::new(gpu, problem, &recipe.model, batches, plan.placement)?;
+    let data = block_on(GpuData::new(gpu, problem, &recipe.model, batches, plan.placement))?;
     let start = vec![0.0; recipe.model.params()];
-    let mut worker = GpuWorker::descent(&data, &recipe, &start, batches)?;
+    let mut worker = block_on(GpuWorker::descent(&data, &recipe, &start, batches))?;
     let first = batches.get(0);
-    worker.run(&[first], &[1e-3], None)?;
-    worker.evaluate(0, problem.rows, 0.0)?;
-    assert!(worker.params()?.iter().all(|p| p.is_finite()));
+    block_on(worker.run(&[first], &[1e-3], None))?;
+    block_on(worker.evaluate(0, problem.rows, 0.0))?;
+    assert!(block_on(worker.params())?.iter().all(|p| p.is_finite()));
     Ok(plan.placement)
 }
 
@@ -254,8 +254,8 @@ fn data_larger_than_a_binding_are_split_or_refused() {
     let (problem, model) = synthetic(1 << 36, 64, 1, Loss::Mse);
     let recipe = Recipe::new(model, rule);
     let all = batches(1 << 36, 1 << 36, None);
-    let data = GpuData::new(&few, &problem, &model, &all, Placement::Virtual).unwrap();
-    let made = GpuWorker::descent(&data, &recipe, &[0.0; 65], &all).map(drop);
+    let data = block_on(GpuData::new(&few, &problem, &model, &all, Placement::Virtual)).unwrap();
+    let made = block_on(GpuWorker::descent(&data, &recipe, &[0.0; 65], &all)).map(drop);
     limit(made.map(|()| Placement::Virtual).map_err(Into::into), "batches");
     // The device still works.
     let (problem, model) = synthetic(5000, 40, 1, Loss::Mse);
@@ -270,7 +270,7 @@ fn a_device_without_memory_refuses_and_still_works() {
     // 64 TB in buffers that each are within the limits.
     let (problem, model) = synthetic(1 << 38, 64, 1, Loss::Mse);
     let all = batches(1 << 38, 1024, None);
-    let error = GpuData::new(gpu, &problem, &model, &all, Placement::Resident).unwrap_err();
+    let error = block_on(GpuData::new(gpu, &problem, &model, &all, Placement::Resident)).unwrap_err();
     assert!(matches!(error, ProblemError::Library(Error::OutOfMemory { .. })), "{error}");
     let (problem, model) = synthetic(5000, 40, 1, Loss::Mse);
     fit(gpu, &problem, adam(model), &batches(5000, 100, None)).unwrap();
@@ -282,17 +282,17 @@ fn no_submission_of_a_large_batch_is_long() {
     let rows = 1 << 20;
     let (problem, model) = synthetic(rows, 64, 1, Loss::Mse);
     let all = batches(rows, rows, None);
-    let data = GpuData::new(gpu, &problem, &model, &all, Placement::Virtual).unwrap();
-    let mut worker = GpuWorker::descent(&data, &adam(model), &vec![0.0; 65], &all).unwrap();
+    let data = block_on(GpuData::new(gpu, &problem, &model, &all, Placement::Virtual)).unwrap();
+    let mut worker = block_on(GpuWorker::descent(&data, &adam(model), &vec![0.0; 65], &all)).unwrap();
     // Drivers compile kernels when they first run.
-    worker.run(&[Batch::new(0, 1)], &[1e-3], None).unwrap();
-    worker.evaluate(0, 1, 0.0).unwrap();
+    block_on(worker.run(&[Batch::new(0, 1)], &[1e-3], None)).unwrap();
+    block_on(worker.evaluate(0, 1, 0.0)).unwrap();
     data.take_submissions();
     // Other load on the machine makes submissions longer, but not all of them.
     let mut seen = Vec::new();
     let short = (0..10).any(|_| {
-        worker.run(&[Batch::new(0, rows)], &[1e-3], None).unwrap();
-        worker.evaluate(0, rows, 0.0).unwrap();
+        block_on(worker.run(&[Batch::new(0, rows)], &[1e-3], None)).unwrap();
+        block_on(worker.evaluate(0, rows, 0.0)).unwrap();
         let submissions = data.take_submissions();
         seen.push(submissions);
         assert!(submissions.count > 2, "{} submissions", submissions.count);

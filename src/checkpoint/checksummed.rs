@@ -92,7 +92,7 @@ impl ChecksummedFile<'_> {
     }
 
     /// The error for a file of another configuration.
-    #[cfg(feature = "regression")]
+    #[cfg(feature = "files")]
     pub fn mismatch(&self, field: &str, saved: String, current: String) -> CheckpointError {
         CheckpointError::Mismatch { path: self.path.clone(), field: field.into(), saved, current }
     }

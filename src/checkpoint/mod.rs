@@ -16,6 +16,6 @@ pub use disk::{Disk, UnfinishedFile};
 pub use error::CheckpointError;
 pub use files::{Files, PendingFile, remove_unfinished};
 pub use folder::{Checkpoints, Latest};
-#[cfg(feature = "regression")]
+#[cfg(feature = "files")]
 pub(crate) use tensor_file::Texts;
 pub(crate) use tensor_file::{Tensor, TensorFile};

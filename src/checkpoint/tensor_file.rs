@@ -39,7 +39,7 @@ impl<'a> Tensor<'a> {
     }
 
     /// A vector of f64.
-    #[cfg(feature = "regression")]
+    #[cfg(feature = "files")]
     pub fn double(values: &'a [f64]) -> Self {
         Tensor { dtype: Dtype::F64, shape: vec![values.len()], bytes: little_endian(values, 8) }
     }
@@ -50,7 +50,7 @@ impl<'a> Tensor<'a> {
     }
 
     /// The elements of a tensor of f64.
-    #[cfg(feature = "regression")]
+    #[cfg(feature = "files")]
     pub fn doubles(&self) -> Result<Vec<f64>, String> {
         self.numbers(Dtype::F64, f64::from_le_bytes)
     }

@@ -38,12 +38,12 @@ pub struct OptimizerState {
 
 /// The state of a parameter group.
 #[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(feature = "checkpoint", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct GroupState {
     /// The rule.
     pub rule: Rule,
     /// The learning-rate table, one entry per step; further steps use the last entry.
-    #[cfg_attr(feature = "checkpoint", serde(skip))]
+    #[cfg_attr(feature = "serde", serde(skip))]
     pub learning_rates: Vec<f32>,
     /// Index of the entry for the next step.
     pub position: u32,

@@ -1,6 +1,6 @@
 //! Held-out rows, for validation.
 
-use super::table::{Features, reorder};
+use super::table::reorder;
 use super::{Problem, ProblemError, Source};
 use crate::regression::Window;
 use std::sync::Arc;
@@ -155,16 +155,18 @@ impl Problem {
         let draw = || Order::draw(self.rows, held, seed);
         let (x, aux) = match &self.source {
             Source::Synthetic(..) => return Ok(held),
+            #[cfg(feature = "files")]
             Source::File(_) if self.is_streamed() => {
                 self.order = Some(Arc::new(draw()));
                 return Ok(held);
             }
             Source::Table { x, aux } => (x.clone(), aux.clone()),
+            #[cfg(feature = "files")]
             Source::File(file) => {
                 let mut x = vec![0.0; self.rows as usize * self.features];
                 let mut aux = vec![0.0; self.rows as usize * self.aux_columns()];
                 file.read(0, &mut x, &mut aux)?;
-                (Features::Double(Arc::new(x)), Arc::new(aux))
+                (super::table::Features::Double(Arc::new(x)), Arc::new(aux))
             }
         };
         let order = draw();

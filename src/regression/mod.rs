@@ -2,27 +2,33 @@
 
 mod batch;
 mod blog;
+mod column;
+#[cfg(feature = "files")]
 pub mod data;
 pub mod device;
 mod evaluation;
 mod held_out;
+#[cfg(feature = "files")]
 mod identity;
 pub mod kernels;
 mod loss;
 pub mod machine;
 pub mod metrics;
 mod model;
+#[cfg(feature = "files")]
 pub mod model_file;
 pub mod nodes;
 pub mod reference;
 mod rows;
 mod scaling;
 mod table;
+mod tasks;
 pub mod train;
 pub mod verification;
 
 pub use batch::{Batch, Window};
 pub use blog::BlogRandom;
+pub use column::Column;
 pub use device::Gpu;
 pub use evaluation::Evaluation;
 pub use loss::{Loss, TargetKind};
@@ -30,11 +36,13 @@ pub use model::Model;
 pub use scaling::Scaling;
 pub use table::{Element, Table};
 
+#[cfg(feature = "files")]
 use self::data::{About, DataError, FileData, FileOptions, Skipped, Targets};
 use self::table::Features;
 use crate::Error;
 use crate::check::Check;
 use crate::regression::reference::synthetic::{Options, Synthetic, Truth};
+#[cfg(feature = "files")]
 use std::path::Path;
 use std::sync::Arc;
 
@@ -69,20 +77,27 @@ pub struct Problem {
     /// Scaling of the features, if they are scaled.
     pub scaling: Option<Scaling>,
     /// Rows of the file that were skipped.
+    #[cfg(feature = "files")]
     pub skipped: Skipped,
     /// Metadata of the file, if the rows come from a file.
+    #[cfg(feature = "files")]
     pub file: Option<Arc<About>>,
     /// Factor of the sample weights.
     weight_scale: f64,
     /// Order of the rows of a streamed file with held-out rows.
+    #[cfg(feature = "files")]
     order: Option<Arc<held_out::Order>>,
     source: Source,
 }
 
 #[derive(Clone, Debug)]
 enum Source {
-    Table { x: Features, aux: Arc<Vec<f64>> },
-    Synthetic(Synthetic, Arc<Truth>, Options),
+    Table {
+        x: Features,
+        aux: Arc<Vec<f64>>,
+    },
+    Synthetic(Synthetic, Arc<Truth>, #[cfg_attr(not(feature = "files"), expect(dead_code))] Options),
+    #[cfg(feature = "files")]
     File(Arc<FileData>),
 }
 
@@ -91,8 +106,17 @@ enum Source {
 #[non_exhaustive]
 pub enum ProblemError {
     /// The data cannot be read.
+    #[cfg(feature = "files")]
     #[error(transparent)]
     Data(#[from] DataError),
+    /// There are no rows, features or targets.
+    #[error("{name} has no {what}")]
+    Empty {
+        /// The data set.
+        name: String,
+        /// The absent part.
+        what: &'static str,
+    },
     /// Out of memory, or a setting is out of range.
     #[error(transparent)]
     Library(#[from] Error),
@@ -136,11 +160,11 @@ impl Problem {
     /// Returns a problem with known parameters, generated from a seed: see [`Synthetic`].
     ///
     /// # Errors
-    /// [`DataError::Empty`] for no rows; [`Error`] for options out of range.
+    /// [`ProblemError::Empty`] for no rows; [`Error`] for options out of range.
     pub fn synthetic(rows: u64, options: &Options) -> Result<Self, ProblemError> {
         let name = String::from("synthetic");
         if rows == 0 {
-            return Err(DataError::Empty { name, what: "rows: --samples is 0" }.into());
+            return Err(ProblemError::Empty { name, what: "rows: --samples is 0" });
         }
         // At one row per nanosecond the maximum takes a quarter of an hour.
         let (holds, range) = (rows <= Self::MAX_ROWS, "1 ≤ value ≤ 1099511627776");
@@ -170,6 +194,7 @@ impl Problem {
     ///
     /// # Errors
     /// [`DataError`], naming the row and the column of the defect.
+    #[cfg(feature = "files")]
     pub fn file(path: &Path, options: &FileOptions) -> Result<Self, DataError> {
         let file = data::open(path, options)?;
         Ok(Problem {
@@ -192,6 +217,7 @@ impl Problem {
     ///
     /// # Errors
     /// Those of [`file`](Self::file).
+    #[cfg(feature = "files")]
     pub fn csv(path: &Path, target: Option<&str>) -> Result<Self, DataError> {
         let targets = target.map_or(Targets::Last, |target| Targets::Named(vec![target.into()]));
         Self::file(path, &FileOptions { targets, ..FileOptions::default() })
@@ -219,9 +245,12 @@ impl Problem {
             class_names: None,
             truth: None,
             scaling: None,
+            #[cfg(feature = "files")]
             skipped: Skipped::default(),
+            #[cfg(feature = "files")]
             file: None,
             weight_scale: 1.0,
+            #[cfg(feature = "files")]
             order: None,
             source: Source::Table { x: Features::Double(Arc::default()), aux: Arc::default() },
         }
@@ -243,6 +272,7 @@ impl Problem {
             Source::Synthetic(..) => None,
             Source::Table { x: Features::Single(x), .. } => Some(Scaling::fit(x, self.features)),
             Source::Table { x: Features::Double(x), .. } => Some(Scaling::fit(x, self.features)),
+            #[cfg(feature = "files")]
             Source::File(file) => Some(Scaling::of_columns(&file.columns, file.rows)),
         };
     }
@@ -272,11 +302,7 @@ impl Problem {
                 );
                 return refuse(&self.name, reason);
             }
-            // Some labels may occur only in skipped rows.
-            let of = |names: &Vec<String>| {
-                found.iter().filter_map(|&i| names.get(i as usize).cloned()).collect()
-            };
-            self.class_names = self.file.as_ref().and_then(|file| file.labels.as_ref()).map(of);
+            self.class_names = self.names_of_classes(&found);
             self.classes = Some(found);
         } else {
             (self.classes, self.class_names) = (None, None);
@@ -310,6 +336,19 @@ impl Problem {
         Ok(model)
     }
 
+    /// The names of classes, if labels of the file are words.
+    #[cfg(feature = "files")]
+    fn names_of_classes(&self, found: &[f64]) -> Option<Vec<String>> {
+        let names = self.file.as_ref()?.labels.as_ref()?;
+        // Some labels may occur only in skipped rows.
+        Some(found.iter().filter_map(|&i| names.get(i as usize).cloned()).collect())
+    }
+
+    #[cfg(not(feature = "files"))]
+    fn names_of_classes(&self, _: &[f64]) -> Option<Vec<String>> {
+        None
+    }
+
     /// The distinct values of the target.
     fn labels(&self) -> Result<Vec<f64>, ProblemError> {
         let too_many = || ProblemError::Targets {
@@ -318,6 +357,7 @@ impl Problem {
         };
         match &self.source {
             Source::Synthetic(..) => Ok(self.classes.clone().unwrap_or_default()),
+            #[cfg(feature = "files")]
             Source::File(file) => file.target_values.clone().ok_or_else(too_many),
             Source::Table { aux, .. } => {
                 let mut values: Vec<f64> = aux.iter().step_by(self.aux_columns()).copied().collect();
@@ -332,6 +372,7 @@ impl Problem {
     fn target_range(&self) -> (f64, f64) {
         match &self.source {
             Source::Synthetic(..) => (0.0, 0.0),
+            #[cfg(feature = "files")]
             Source::File(file) => (file.least_target, file.greatest_target),
             Source::Table { aux, .. } => {
                 let targets =
@@ -349,7 +390,11 @@ impl Problem {
 
     /// Whether the rows are streamed from a file that exceeds the memory limit.
     pub fn is_streamed(&self) -> bool {
-        matches!(&self.source, Source::File(file) if file.is_streamed())
+        match &self.source {
+            #[cfg(feature = "files")]
+            Source::File(file) => file.is_streamed(),
+            _ => false,
+        }
     }
 
     /// Returns the generator of a synthetic problem.

@@ -1,13 +1,11 @@
 //! Access to the rows of a problem, scaled, and with classes as indices.
 
 use super::table::Features;
-use super::{Problem, Source};
+use super::{Problem, ProblemError, Source, tasks};
 use crate::Error;
 use crate::cpu::Real;
 use crate::regression::Batch;
-use crate::regression::data::DataError;
 use crate::regression::machine::available_memory;
-use rayon::prelude::*;
 
 /// Allocations below this many bytes are not checked against the available memory, because the check takes longer than
 /// filling a small batch.
@@ -18,11 +16,11 @@ impl Problem {
     /// row-major, rounded to `R` (f32 on devices).
     ///
     /// # Errors
-    /// [`DataError`] if a file changed after it was opened.
+    /// [`ProblemError`] if the rows are those of a file that cannot be read, or changed after it was opened.
     ///
     /// # Panics
     /// If `x` and `aux` have different numbers of rows, or extend past the end.
-    pub fn fill<R: Real>(&self, first: u64, x: &mut [R], aux: &mut [R]) -> Result<(), DataError> {
+    pub fn fill<R: Real>(&self, first: u64, x: &mut [R], aux: &mut [R]) -> Result<(), ProblemError> {
         match &self.source {
             Source::Table { x: all_x, aux: all_aux } => {
                 let first = first as usize;
@@ -33,6 +31,7 @@ impl Problem {
                     Features::Double(all) => self.round(&all[at..][..x.len()], from_aux, x, aux),
                 }
             }
+            #[cfg(feature = "files")]
             Source::File(file) => {
                 let (mut from_x, mut from_aux) = (vec![0.0; x.len()], vec![0.0; aux.len()]);
                 let (features, aux_columns) = (self.features, self.aux_columns());
@@ -51,9 +50,8 @@ impl Problem {
             }
             Source::Synthetic(problem, truth, _) => {
                 let task = (1 << 14) / self.features.max(1) + 1;
-                let tasks = x.par_chunks_mut(task * self.features);
-                let tasks = tasks.zip(aux.par_chunks_mut(task * self.targets)).enumerate();
-                tasks.for_each(|(i, (x, aux))| {
+                let (x, aux) = ((x, task * self.features), (aux, task * self.targets));
+                tasks::for_chunks(x, aux, |i, x, aux| {
                     let (mut row, mut targets) = (vec![0.0; self.features], vec![0.0; self.targets]);
                     let rows = x.chunks_mut(self.features).zip(aux.chunks_mut(self.targets));
                     for (at, (x, aux)) in (first + (i * task) as u64..).zip(rows) {
@@ -98,7 +96,7 @@ impl Problem {
     ///
     /// # Errors
     /// Those of [`fill`](Self::fill), and [`Error::OutOfMemory`].
-    pub fn rows_of<R: Real>(&self, batch: &Batch) -> Result<(Vec<R>, Vec<R>), super::ProblemError> {
+    pub fn rows_of<R: Real>(&self, batch: &Batch) -> Result<(Vec<R>, Vec<R>), ProblemError> {
         let (first, rows) = match &batch.window {
             None => (batch.first, batch.rows),
             Some(window) => (window.first, window.rows.into()),
@@ -119,7 +117,7 @@ impl Problem {
     ///
     /// # Errors
     /// Those of [`rows_of`](Self::rows_of).
-    pub fn materialize<R: Real>(&self) -> Result<(Vec<R>, Vec<R>), super::ProblemError> {
+    pub fn materialize<R: Real>(&self) -> Result<(Vec<R>, Vec<R>), ProblemError> {
         self.rows_of(&Batch::new(0, self.rows))
     }
 

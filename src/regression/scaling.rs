@@ -1,5 +1,5 @@
 use crate::cpu::Real;
-use crate::regression::data::{Column, ColumnSums};
+use crate::regression::column::{Column, ColumnSums};
 
 /// Mean and standard deviation of each feature.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]

@@ -3,7 +3,6 @@
 use super::{Problem, ProblemError, Source, held_out, scaling};
 use crate::Error;
 use crate::cpu::Real;
-use crate::regression::data::DataError;
 use std::convert::Infallible;
 use std::sync::Arc;
 
@@ -53,7 +52,7 @@ impl<'a, R: Element> Table<'a, R> {
         for (what, count) in [("features", self.features), ("targets", outputs), ("rows", targets.len())]
         {
             if count == 0 {
-                return Err(DataError::Empty { name: name.into(), what }.into());
+                return Err(ProblemError::Empty { name: name.into(), what });
             }
         }
         let rows = targets.len() / outputs;
@@ -131,7 +130,7 @@ impl Problem {
     /// A problem from rows in memory, which are copied; features stay as wide as they are.
     ///
     /// # Errors
-    /// [`Error::Length`] for slices that are not of the same number of rows, [`DataError::Empty`] for no rows,
+    /// [`Error::Length`] for slices that are not of the same number of rows, [`ProblemError::Empty`] for no rows,
     /// features or targets, and [`ProblemError::Value`] for a value that is not finite in f32 or a negative weight.
     pub fn from_table<R: Element>(name: &str, table: Table<R>) -> Result<Self, ProblemError> {
         let rows = table.check(name)?;

@@ -16,7 +16,7 @@ use crate::wgsl::flag;
 /// defaults: PyTorch 2.15; [`Rule`](crate::Rule) describes `maximize` and
 /// the weight decays.
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "checkpoint", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Adagrad {
     /// Learning rate, ≥ 0. Default 1e-2.
     pub lr: f64,

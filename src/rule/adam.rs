@@ -20,7 +20,7 @@ use crate::wgsl::flag;
 /// 2.15; [`Rule`](crate::Rule) describes `maximize` and
 /// the weight decays.
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "checkpoint", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[doc(alias = "AdamW")]
 pub struct Adam {
     /// Learning rate, ≥ 0. Default 1e-3.
@@ -46,7 +46,7 @@ pub struct Adam {
 
 /// The second moment of which AMSGrad keeps the maximum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-#[cfg_attr(feature = "checkpoint", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum AmsgradOf {
     /// `exp_avg_sq` as it is; the maximum is bias-corrected after. PyTorch and Keras.
     #[default]

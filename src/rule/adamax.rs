@@ -16,7 +16,7 @@ use crate::check::Check;
 /// does. Source: Kingma & Ba, ICLR 2015, algorithm 2. Defaults: PyTorch 2.15; [`Rule`](crate::Rule) describes `maximize` and
 /// the weight decays.
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "checkpoint", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Adamax {
     /// Learning rate, ≥ 0. Default 2e-3.
     pub lr: f64,

@@ -9,14 +9,14 @@ use crate::check::Check;
 /// traffic, except that `clip_norm` and `skip_nonfinite` need one more pass over the gradients (`skip_nonfinite` in
 /// every micro-batch).
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "checkpoint", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Conditioning {
     /// The largest norm that all gradients of the optimizer may have together. As in PyTorch, an infinite norm
     /// clips nothing, and is still measured. Default `None`.
     pub clip_norm: Option<ClipNorm>,
     /// The largest absolute value of an element, > 0 (`torch.nn.utils.clip_grad_value_`). An infinite value clips
     /// nothing. Default `None`.
-    #[cfg_attr(feature = "checkpoint", serde(with = "limit::option"))]
+    #[cfg_attr(feature = "serde", serde(with = "limit::option"))]
     pub clip_value: Option<f64>,
     /// The factor of the loss, > 0, by which gradients are divided.
     /// Default 1.
@@ -32,12 +32,12 @@ pub struct Conditioning {
 
 /// Global-norm clipping. The norm is that of all gradients that are used in the step.
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "checkpoint", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum ClipNorm {
     /// g · min(1, max_norm / (norm + 1e-6)): `torch.nn.utils.clip_grad_norm_`.
-    Torch(#[cfg_attr(feature = "checkpoint", serde(with = "limit"))] f64),
+    Torch(#[cfg_attr(feature = "serde", serde(with = "limit"))] f64),
     /// g where norm < max_norm, else g · max_norm / norm: `optax.clip_by_global_norm`.
-    Optax(#[cfg_attr(feature = "checkpoint", serde(with = "limit"))] f64),
+    Optax(#[cfg_attr(feature = "serde", serde(with = "limit"))] f64),
 }
 
 impl ClipNorm {
@@ -82,7 +82,7 @@ impl Conditioning {
 }
 
 /// A limit in a file. JSON has no number for one that is infinite: there it is a word.
-#[cfg(feature = "checkpoint")]
+#[cfg(feature = "serde")]
 mod limit {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -164,7 +164,7 @@ mod tests {
         assert!(scaled.validate().unwrap_err().to_string().contains("grad_scale is inf"));
     }
 
-    #[cfg(feature = "checkpoint")]
+    #[cfg(feature = "serde")]
     #[test]
     fn limits_are_read_as_they_were_written() {
         for limit in [0.1, 5.0, 1.5e-38, f64::INFINITY] {

@@ -13,7 +13,7 @@ use crate::check::Check;
 /// 2023, program 1, with the paper's defaults; [`Rule`](crate::Rule) describes `maximize` and
 /// the weight decays.
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "checkpoint", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Lion {
     /// Learning rate, ≥ 0: every element moves by it. Default 1e-4.
     pub lr: f64,

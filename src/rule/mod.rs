@@ -23,7 +23,7 @@ use crate::Error;
 
 /// Where a rule adds eps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-#[cfg_attr(feature = "checkpoint", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum EpsPlacement {
     /// `√v̂ + eps`: PyTorch, optax's adam.
     #[default]

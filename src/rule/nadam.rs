@@ -20,7 +20,7 @@ use crate::check::Check;
 /// PyTorch 2.15; [`Rule`](crate::Rule) describes `maximize` and
 /// the weight decays.
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "checkpoint", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct NAdam {
     /// Learning rate, ≥ 0. Default 2e-3.
     pub lr: f64,

@@ -11,7 +11,7 @@ use crate::{Error, Rule};
 /// step too. Lion has no such minimum, because its steps do not grow with the gradient: its weights move by
 /// alpha · l1_ratio · lr.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-#[cfg_attr(feature = "checkpoint", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Penalty {
     /// Strength, ≥ 0. Default 0: none.
     pub alpha: f64,

@@ -21,7 +21,7 @@ use crate::check::Check;
 /// 2020, algorithm 2, with PyTorch's threshold of 5 for ρₜ. Defaults: PyTorch 2.15; [`Rule`] describes `maximize` and
 /// the weight decays.
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "checkpoint", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct RAdam {
     /// Learning rate, ≥ 0. Default 1e-3.
     pub lr: f64,

@@ -71,7 +71,7 @@ macro_rules! define_rules {
         /// weight_decay, decoupled: p ← p − lr · weight_decay · p, in one with the rule's own change of p
         /// ```
         #[derive(Clone, Copy, Debug, PartialEq)]
-        #[cfg_attr(feature = "checkpoint", derive(serde::Serialize, serde::Deserialize))]
+        #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
         #[non_exhaustive]
         pub enum Rule {
             $($(#[$doc])* $rule($rule),)+

@@ -21,7 +21,7 @@ use crate::wgsl::flag;
 /// Learning*, lecture 6e; centered: Graves 2013. Form and defaults: PyTorch 2.15; [`Rule`](crate::Rule) describes `maximize` and
 /// the weight decays.
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "checkpoint", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[doc(alias = "RMSprop")]
 pub struct RmsProp {
     /// Learning rate, ≥ 0. Default 1e-2.

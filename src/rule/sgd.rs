@@ -17,7 +17,7 @@ use crate::wgsl::flag;
 /// changed learning rate then takes effect gradually. Formula and defaults: PyTorch 2.15; [`Rule`](crate::Rule) describes `maximize` and
 /// the weight decays.
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "checkpoint", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[doc(alias = "SGD")]
 pub struct Sgd {
     /// Learning rate, ≥ 0. Default 1e-3.

@@ -12,7 +12,7 @@ use crate::regression::verification::exactly;
 use crate::{Adam, ClipNorm, Conditioning, Error, Optimizer, Rule};
 use wgpu::BufferUsages;
 
-pub const GROUP: Group = Group { name: "conditioning", run };
+pub const GROUP: Group = Group { name: "conditioning", run: |rig, checks| Box::pin(run(rig, checks)) };
 
 /// Half an ulp of one in f32.
 const U: f64 = 1.0 / (1 << 24) as f64;
@@ -20,11 +20,11 @@ const U: f64 = 1.0 / (1 << 24) as f64;
 /// Tails, and sizes that several workgroups measure.
 const SIZES: [usize; 6] = [1, 3, 4, 5, 1027, 2 * MEASURED as usize + 5];
 
-fn run(rig: &Rig, checks: &mut Vec<Check>) -> Result<(), SuiteError> {
+async fn run(rig: &Rig<'_>, checks: &mut Vec<Check>) -> Result<(), SuiteError> {
     for packed in [false, true] {
-        checks.extend(nonfinite::checks(rig, packed)?);
+        checks.extend(nonfinite::checks(rig, packed).await?);
         for (case, options) in options().into_iter().filter(|(case, _)| rig.includes(case)) {
-            checks.extend(ConditioningCase::new(rig, case, options, packed)?.checks()?);
+            checks.extend(ConditioningCase::new(rig, case, options, packed)?.checks().await?);
         }
     }
     Ok(())
@@ -113,8 +113,8 @@ pub fn storage(packed: bool) -> &'static str {
     if packed { "arena" } else { "spans" }
 }
 
-fn control(rig: &Rig, optimizer: &Optimizer) -> Result<Control, Error> {
-    Ok(bytemuck::pod_read_unaligned(bytemuck::cast_slice(&words(rig, optimizer.control())?)))
+async fn control(rig: &Rig<'_>, optimizer: &Optimizer) -> Result<Control, Error> {
+    Ok(bytemuck::pod_read_unaligned(bytemuck::cast_slice(&words(rig, optimizer.control()).await?)))
 }
 
 /// Steps of Adam with one conditioning.
@@ -143,11 +143,11 @@ impl<'a> ConditioningCase<'a> {
         Ok(ConditioningCase { rig, case, options, rule, optimizer, kernel, found, kept, twin, same })
     }
 
-    fn checks(mut self) -> Result<Vec<Check>, Error> {
+    async fn checks(mut self) -> Result<Vec<Check>, Error> {
         let micro_batches = self.options.micro_batches;
         let mut random = self.rig.random(&self.case);
         for record in 0..3 * micro_batches {
-            self.record(record, &mut random)?;
+            self.record(record, &mut random).await?;
         }
         if self.rig.compares_bits() {
             return Ok(vec![Check::exact(self.kernel, &self.case, &self.same)]);
@@ -159,17 +159,17 @@ impl<'a> ConditioningCase<'a> {
     }
 
     /// Checks one recorded micro-batch, starting from the device's state before it.
-    fn record(&mut self, record: u32, random: &mut Random) -> Result<(), Error> {
+    async fn record(&mut self, record: u32, random: &mut Random) -> Result<(), Error> {
         let (rig, micro_batches) = (self.rig, self.options.micro_batches);
         for tensor in self.optimizer.tensors() {
             let grads = &tensor.grads[0];
             rig.write(grads, &random.wides(grads.len as usize, self.options.octaves));
         }
-        let before = TensorValues::read(rig, &self.optimizer)?;
-        rig.run(|pass| self.optimizer.record(pass))?;
-        let after = TensorValues::read(rig, &self.optimizer)?;
+        let before = TensorValues::read(rig, &self.optimizer).await?;
+        rig.run(|pass| self.optimizer.record(pass)).await?;
+        let after = TensorValues::read(rig, &self.optimizer).await?;
         if rig.compares_bits() {
-            return self.compare_bits(&before, &after);
+            return self.compare_bits(&before, &after).await;
         }
         let gathered = record % micro_batches;
         let sums: Vec<Vec<Bounded>> = before
@@ -189,7 +189,7 @@ impl<'a> ConditioningCase<'a> {
             }
             return Ok(());
         }
-        let control = control(rig, &self.optimizer)?;
+        let control = control(rig, &self.optimizer).await?;
         self.check_factor(&control, &sums);
         let t = u64::from(record / micro_batches + 1);
         let step = exact_step::<Bounded>(&self.rule, t, f64::from(self.rule.lr() as f32));
@@ -228,7 +228,11 @@ impl<'a> ConditioningCase<'a> {
     }
 
     /// Compares everything with the processor's, bit for bit.
-    fn compare_bits(&mut self, before: &[TensorValues], after: &[TensorValues]) -> Result<(), Error> {
+    async fn compare_bits(
+        &mut self,
+        before: &[TensorValues],
+        after: &[TensorValues],
+    ) -> Result<(), Error> {
         let expected = self.twin.record(before);
         let moments = self.rule.moments();
         for (after, expected) in after.iter().zip(&expected) {
@@ -239,7 +243,7 @@ impl<'a> ConditioningCase<'a> {
                 }),
             );
         }
-        let control = control(self.rig, &self.optimizer)?;
+        let control = control(self.rig, &self.optimizer).await?;
         let (found, expected) =
             ([control.norm, control.grad_factor], [self.twin.norm, self.twin.factor]);
         self.same.push(Compared::new("norm and factor", found, expected));

@@ -13,30 +13,30 @@ use crate::regression::train::Recipe;
 use crate::regression::verification::{self, Snapshot};
 use crate::{Batch, Error, Loss, Model, Penalty, Rule, Span, Window};
 
-pub const GROUP: Group = Group { name: "descents", run };
+pub const GROUP: Group = Group { name: "descents", run: |rig, checks| Box::pin(run(rig, checks)) };
 
 /// The number of updates that are checked one by one, the last with shuffled rows, and of those that run at once.
 const LOOKED_AT: usize = 4;
 const AT_ONCE: usize = 9;
 
-fn run(rig: &Rig, checks: &mut Vec<Check>) -> Result<(), SuiteError> {
+async fn run(rig: &Rig<'_>, checks: &mut Vec<Check>) -> Result<(), SuiteError> {
     for (i, (name, rule)) in rig.of_rules(Rule::variants()).into_iter().enumerate() {
         // One after the other, because compiling takes most of the time.
         let which = if rig.full() { i..i + 4 } else { i..i + 1 };
         for which in which {
             let case = Case::new(rig, ("descent", name), rule, (24, 30), which);
-            checks.extend(case.checks(Trained::descent)?);
+            checks.extend(case.checks(Trained::descent).await?);
         }
     }
     let some = if rig.full() { Rule::variants() } else { plain() };
     for (i, (name, rule)) in rig.of_rules(some).into_iter().enumerate() {
         for (kernel, size) in [("epochs of a thread", (6, 10)), ("epochs of a workgroup", (40, 20))] {
             let case = Case::new(rig, (kernel, name), rule, size, i + 1);
-            checks.extend(case.checks(|case, _| Trained::epochs(case))?);
+            checks.extend(case.checks(|case, _| Trained::epochs(case)).await?);
         }
     }
     for features in [6, 40] {
-        checks.extend(sweep(rig, features)?);
+        checks.extend(sweep(rig, features).await?);
     }
     Ok(())
 }
@@ -114,7 +114,7 @@ impl<'a> Case<'a> {
     }
 
     /// Compares each update with its definition, from the device's state before it; and all updates at once.
-    fn checks(
+    async fn checks(
         &self,
         train: impl Fn(&Self, bool) -> Result<(Trained, Span), Error>,
     ) -> Result<Vec<Check>, Error> {
@@ -124,9 +124,9 @@ impl<'a> Case<'a> {
         let (mut one_by_one, params) = train(self, true)?;
         let mut compared = Vec::new();
         let mut losses = Vec::new();
-        let mut before = one_by_one.values(rig)?;
+        let mut before = one_by_one.values(rig).await?;
         for (t, &batch) in (1..).zip(&batches) {
-            let after = one_by_one.run(self, &[batch])?;
+            let after = one_by_one.run(self, &[batch]).await?;
             losses.extend(&after.losses);
             if t <= LOOKED_AT as u64 {
                 compared.extend(self.compared(t, batch, &one_by_one, &before, &after, &shape));
@@ -136,7 +136,7 @@ impl<'a> Case<'a> {
         let checked = Check::derived(&self.kernel, &self.name, &compared);
 
         let (mut at_once, _) = train(self, false)?;
-        let all = at_once.run(self, &batches)?;
+        let all = at_once.run(self, &batches).await?;
         let what = std::iter::once("params").chain(options.rule.moments().iter().copied());
         let what = what.chain(["average"]);
         let of = |(what, (actual, expected)): (&str, (Vec<f32>, Vec<f32>))| Compared {
@@ -146,7 +146,7 @@ impl<'a> Case<'a> {
         };
         let mut same: Vec<_> = what.zip(all.values.into_iter().zip(before)).map(of).collect();
         same.push(of(("losses", (all.losses, losses))));
-        let (around, poison) = rig.guards(&params)?;
+        let (around, poison) = rig.guards(&params).await?;
         let floats = |words: Vec<u32>| words.into_iter().map(f32::from_bits).collect();
         same.push(of(("around the parameters", (floats(around), floats(poison)))));
         let case = format!("{}: {AT_ONCE} at once as one by one", self.name);
@@ -242,12 +242,12 @@ impl Trained {
         std::iter::once(params.clone()).chain(state).collect()
     }
 
-    fn values(&self, rig: &Rig) -> Result<Vec<Vec<f32>>, Error> {
-        rig.read(&self.spans().iter().collect::<Vec<_>>())
+    async fn values(&self, rig: &Rig<'_>) -> Result<Vec<Vec<f32>>, Error> {
+        rig.read(&self.spans().iter().collect::<Vec<_>>()).await
     }
 
     /// Makes some updates in one submission.
-    fn run(&mut self, case: &Case, batches: &[Batch]) -> Result<Outcome, Error> {
+    async fn run(&mut self, case: &Case<'_>, batches: &[Batch]) -> Result<Outcome, Error> {
         let (rig, count) = (case.rig, batches.len() as u64);
         let (queue, rates) = (&rig.gpu.queue, vec![case.options.rule.lr() as f32; batches.len()]);
         let (grads, losses) = match self {
@@ -260,24 +260,25 @@ impl Trained {
                 rig.run(|pass| {
                     gradient.iter().for_each(|looked_at| looked_at.0.record(pass, 0));
                     (0..batches.len()).for_each(|update| descent.record(pass, update));
-                })?;
+                })
+                .await?;
                 let losses = Span::new(descent.losses(), 0, count);
                 (gradient.as_ref().map_or(losses.clone(), |looked_at| looked_at.1.clone()), losses)
             }
             Trained::SmallBatchKernel(epochs) => {
                 epochs.prepare(queue, batches, &rates)?;
-                rig.run(|pass| epochs.record(pass))?;
+                rig.run(|pass| epochs.record(pass)).await?;
                 (epochs.gradient(), Span { len: count, ..epochs.losses() })
             }
         };
-        let mut read = rig.read(&[&grads, &losses])?.into_iter();
+        let mut read = rig.read(&[&grads, &losses]).await?.into_iter();
         let (gradient, losses) = (read.next().unwrap_or_default(), read.next().unwrap_or_default());
-        Ok(Outcome { values: self.values(rig)?, gradient, losses })
+        Ok(Outcome { values: self.values(rig).await?, gradient, losses })
     }
 }
 
 /// Runs all rules together, in two orders of the rows: each must have the bits of a run alone.
-fn sweep(rig: &Rig, features: usize) -> Result<Option<Check>, Error> {
+async fn sweep(rig: &Rig<'_>, features: usize) -> Result<Option<Check>, Error> {
     let settings: Vec<Rule> = rig
         .of_rules(if rig.full() { Rule::variants() } else { plain() })
         .into_iter()
@@ -299,15 +300,15 @@ fn sweep(rig: &Rig, features: usize) -> Result<Option<Check>, Error> {
     let (device, samples) = (&rig.gpu.device, case.samples()?);
     let mut sweep = Sweep::new(device, &samples, &settings, &case.data.params, sweeping)?;
     sweep.prepare(&rig.gpu.queue, &[&orders[0], &orders[1]])?;
-    rig.run(|pass| sweep.record(pass))?;
+    rig.run(|pass| sweep.record(pass)).await?;
     let spans = sweep.params();
-    let all = sweep.sort(&rig.read(&spans.iter().collect::<Vec<_>>())?.concat());
+    let all = sweep.sort(&rig.read(&spans.iter().collect::<Vec<_>>()).await?.concat());
     let mut compared = Vec::new();
     // One order of every setting, and one setting of every rule; both orders of a single rule.
     let few = settings.len() <= 2;
     for (i, fit) in all.into_iter().enumerate().filter(|(i, _)| few || i % 4 == i / 4 % 4) {
         case.options.rule = settings[i / 2];
-        let alone = Trained::epochs(&case)?.0.run(&case, &orders[i % 2])?;
+        let alone = Trained::epochs(&case)?.0.run(&case, &orders[i % 2]).await?;
         let what = format!("params of setting {} in order {}", i / 2, i % 2);
         let expected = sweep.shape().unpad(&alone.values[0]);
         compared.push(Compared { what, actual: fit, expected });

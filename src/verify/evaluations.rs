@@ -12,7 +12,7 @@ use crate::regression::reference::gradient_bounds::{FLUSHED, of_sum, score};
 use crate::regression::reference::{self, loss};
 use crate::{Batch, Error, Loss, Model};
 
-pub const GROUP: Group = Group { name: "evaluations", run };
+pub const GROUP: Group = Group { name: "evaluations", run: |rig, checks| Box::pin(run(rig, checks)) };
 
 const ROWS: u64 = 300;
 const FEW_ROWS: u64 = 140;
@@ -22,7 +22,7 @@ const IN_CHUNK: u64 = 50;
 /// An arbitrary shift.
 const SHIFT: f32 = 2.0;
 
-fn run(rig: &Rig, checks: &mut Vec<Check>) -> Result<(), SuiteError> {
+async fn run(rig: &Rig<'_>, checks: &mut Vec<Check>) -> Result<(), SuiteError> {
     let mut all = models(6);
     all.extend(models_of_outputs(6, 4));
     all.extend(models(4100).into_iter().filter(|model| rig.full() || model.weighted));
@@ -36,11 +36,14 @@ fn run(rig: &Rig, checks: &mut Vec<Check>) -> Result<(), SuiteError> {
         }
     }
     all.retain(|model| !rig.least() || model.loss == Loss::Mse);
-    all.into_iter().try_for_each(|model| of_model(rig, model, checks))
+    for model in all {
+        of_model(rig, model, checks).await?;
+    }
+    Ok(())
 }
 
 /// All checks of one model.
-fn of_model(rig: &Rig, model: Model, checks: &mut Vec<Check>) -> Result<(), SuiteError> {
+async fn of_model(rig: &Rig<'_>, model: Model, checks: &mut Vec<Check>) -> Result<(), SuiteError> {
     let shape = GradientLayout::new(&model)?;
     let kernel = format!("evaluation/{} {}", model.loss.name(), way(&shape));
     let name = describe(&model);
@@ -55,24 +58,24 @@ fn of_model(rig: &Rig, model: Model, checks: &mut Vec<Check>) -> Result<(), Suit
     let data = Data::random(model, rows as usize, &mut random);
     let samples = data.samples(rig, rows, None)?;
     let mut subject = Subject::new(rig, &data, &samples, rows)?;
-    checks.push(Check::derived(&kernel, &case("random"), &subject.within_bounds(&data, &all)?));
-    let whole = subject.run(&epoch)?;
+    checks.push(Check::derived(&kernel, &case("random"), &subject.within_bounds(&data, &all).await?));
+    let whole = subject.run(&epoch).await?;
     // Other values are in the slots of the sums in between.
-    subject.run(&all)?;
-    let same = alike(&epoch, subject.run(&epoch)?, &whole);
+    subject.run(&all).await?;
+    let same = alike(&epoch, subject.run(&epoch).await?, &whole);
     checks.push(Check::exact(&kernel, &case("random, twice"), &same));
 
     let cut = data.samples(rig, IN_CHUNK, Some(CHUNK))?;
     let mut chunked = Subject::new(rig, &data, &cut, rows)?;
-    let same = alike(&epoch, chunked.run(&epoch)?, &whole);
+    let same = alike(&epoch, chunked.run(&epoch).await?, &whole);
     checks.push(Check::exact(&kernel, &case("random, in chunks as in one"), &same));
     let across = [Batch::new(0, rows), Batch::new(95, 41)];
-    let compared = chunked.within_bounds(&data, &across)?;
+    let compared = chunked.within_bounds(&data, &across).await?;
     checks.push(Check::derived(&kernel, &case("random, across chunks"), &compared));
 
     let wide = Data::wide(model, rows as usize, &mut random);
     subject.load(&wide, &samples)?;
-    let compared = subject.within_bounds(&wide, &[Batch::new(0, rows)])?;
+    let compared = subject.within_bounds(&wide, &[Batch::new(0, rows)]).await?;
     checks.push(Check::derived(&kernel, &case("wide magnitudes"), &compared));
 
     // The saturated loss of a count is a logarithm.
@@ -80,7 +83,7 @@ fn of_model(rig: &Rig, model: Model, checks: &mut Vec<Check>) -> Result<(), Suit
     if let Some(small) = integers.filter(|_| model.loss != Loss::Poisson) {
         subject.load(&small, &samples)?;
         let expected: Vec<Vec<f32>> = all.iter().map(|batch| exactly(&small, *batch)).collect();
-        let same = alike(&all, subject.run(&all)?, &expected);
+        let same = alike(&all, subject.run(&all).await?, &expected);
         checks.push(Check::exact(&kernel, &case("integers"), &same));
     }
     if let Some(problem) = made(&model, random.word().into()) {
@@ -88,7 +91,7 @@ fn of_model(rig: &Rig, model: Model, checks: &mut Vec<Check>) -> Result<(), Suit
         subject.load(&data, &samples)?;
         let unstored = RowSource::unstored(&rig.gpu.device, shape, &problem, rows)?;
         let mut unstored = Subject::new(rig, &data, unstored, rows)?;
-        let same = alike(&all, unstored.run(&all)?, &subject.run(&all)?);
+        let same = alike(&all, unstored.run(&all).await?, &subject.run(&all).await?);
         checks.push(Check::exact(&kernel, &case("rows made as stored"), &same));
     }
     Ok(())
@@ -124,32 +127,34 @@ impl<'a> Subject<'a> {
     }
 
     /// The sums of each batch, all in one submission: of each output, and the totals.
-    fn run(&mut self, batches: &[Batch]) -> Result<Vec<Vec<f32>>, Error> {
+    async fn run(&mut self, batches: &[Batch]) -> Result<Vec<Vec<f32>>, Error> {
         let gpu = self.rig.gpu;
         self.evaluator.prepare(&gpu.queue, batches, SHIFT)?;
         let width = 4 * (self.shape.outputs as usize + 1);
         let mut staging = ReadBack::new(&gpu.device, (batches.len() * width * 4) as u64)?;
-        self.rig.submit(|encoder| {
-            for i in 0..batches.len() {
-                let sums =
-                    self.evaluator.record(&mut encoder.begin_compute_pass(&Default::default()), i);
-                let count = batches.len();
-                let missing = Error::Index { what: "sums of batch", index: i, count };
-                staging.copy(encoder, &sums.ok_or(missing)?)?;
-            }
-            Ok(())
-        })?;
-        let all: Vec<f32> = gpu.wait(staging.read())?;
+        self.rig
+            .submit(|encoder| {
+                for i in 0..batches.len() {
+                    let sums =
+                        self.evaluator.record(&mut encoder.begin_compute_pass(&Default::default()), i);
+                    let count = batches.len();
+                    let missing = Error::Index { what: "sums of batch", index: i, count };
+                    staging.copy(encoder, &sums.ok_or(missing)?)?;
+                }
+                Ok(())
+            })
+            .await?;
+        let all: Vec<f32> = gpu.wait(staging.read()).await?;
         Ok(all.chunks(width).map(<[f32]>::to_vec).collect())
     }
 
-    fn within_bounds(
+    async fn within_bounds(
         &mut self,
         data: &Data,
         batches: &[Batch],
     ) -> Result<Vec<Compared<Bounded>>, Error> {
         let mut compared = Vec::new();
-        for (batch, actual) in batches.iter().zip(self.run(batches)?) {
+        for (batch, actual) in batches.iter().zip(self.run(batches).await?) {
             let places = self.rows.places(batch, false)?;
             let runs: Vec<u32> = places.iter().map(|place| place.rows).collect();
             let depths = (self.shape.depth(&runs), self.shape.dot_depth());

@@ -9,7 +9,7 @@ use crate::gpu::span::{Limits, grid};
 use crate::{Error, Span};
 use wgpu::BufferUsages;
 
-pub const GROUP: Group = Group { name: "exhaustive", run };
+pub const GROUP: Group = Group { name: "exhaustive", run: |rig, checks| Box::pin(run(rig, checks)) };
 
 /// Results of one dispatch.
 const CHUNK: u32 = 1 << 22;
@@ -20,15 +20,15 @@ const QUOTIENTS: u64 = 1 << 30;
 const SAMPLE: u64 = 64;
 const SEED: u32 = 0x5eed;
 
-fn run(rig: &Rig, checks: &mut Vec<Check>) -> Result<(), SuiteError> {
+async fn run(rig: &Rig<'_>, checks: &mut Vec<Check>) -> Result<(), SuiteError> {
     let every = if rig.depth == Depth::Exhaustive { 1 } else { SAMPLE };
-    checks.push(compare(rig, false, every, ROOTS)?);
-    checks.push(compare(rig, true, every, QUOTIENTS)?);
+    checks.push(compare(rig, false, every, ROOTS).await?);
+    checks.push(compare(rig, true, every, QUOTIENTS).await?);
     Ok(())
 }
 
 /// Compares every `every`-th chunk of `count` results.
-fn compare(rig: &Rig, quotients: bool, every: u64, count: u64) -> Result<Check, Error> {
+async fn compare(rig: &Rig<'_>, quotients: bool, every: u64, count: u64) -> Result<Check, Error> {
     let device = &rig.gpu.device;
     let found = rig.poisoned(CHUNK as usize);
     let uses = [BufferAccess::Uniform, BufferAccess::Write];
@@ -51,8 +51,9 @@ fn compare(rig: &Rig, quotients: bool, every: u64, count: u64) -> Result<Check, 
             pass.set_pipeline(&pipeline);
             pass.set_bind_group(0, &bindings, &[]);
             pass.dispatch_workgroups(grid[0], grid[1], grid[2]);
-        })?;
-        let found = rig.read(&[&Span::whole(&found.buffer)])?.concat();
+        })
+        .await?;
+        let found = rig.read(&[&Span::whole(&found.buffer)]).await?.concat();
         let words: Vec<u32> = found.iter().map(|x| x.to_bits()).collect();
         let numbers = (first as u32..).take(CHUNK as usize);
         let expected: Vec<u32> = match quotients {

@@ -8,7 +8,7 @@ use crate::gpu::ReadBack;
 use crate::regression::kernels::{DeviceDataset, Gradient, GradientLayout, Reduction, RowSource};
 use crate::{Batch, Error, Loss, Model, Span, Window};
 
-pub const GROUP: Group = Group { name: "gradients", run };
+pub const GROUP: Group = Group { name: "gradients", run: |rig, checks| Box::pin(run(rig, checks)) };
 
 /// Rows of a data set, and of a wide one. The largest batch is a little smaller.
 const ROWS: u64 = 300;
@@ -21,12 +21,12 @@ const MAX_BATCHES: u32 = LENGTHS.len() as u32;
 const CHUNK: u64 = 100;
 const IN_CHUNK: u64 = 50;
 
-fn run(rig: &Rig, checks: &mut Vec<Check>) -> Result<(), SuiteError> {
+async fn run(rig: &Rig<'_>, checks: &mut Vec<Check>) -> Result<(), SuiteError> {
     for model in shapes(rig) {
-        of_model(rig, model, checks)?;
+        of_model(rig, model, checks).await?;
     }
     for (model, rows) in large(rig) {
-        checks.extend(many_rows(rig, model, rows)?);
+        checks.extend(many_rows(rig, model, rows).await?);
     }
     Ok(())
 }
@@ -109,35 +109,43 @@ impl<'a> Subject<'a> {
     }
 
     /// The gradient of each batch, all in one submission, each over poison.
-    fn run(&mut self, batches: &[Batch]) -> Result<Vec<Found>, Error> {
+    async fn run(&mut self, batches: &[Batch]) -> Result<Vec<Found>, Error> {
         let gpu = self.rig.gpu;
         self.gradient.prepare(&gpu.queue, batches)?;
         let (count, width) = (batches.len(), self.grads.len as usize);
         let mut staging = ReadBack::new(&gpu.device, (count * (width + 1) * 4) as u64)?;
-        self.rig.submit(|encoder| {
-            for i in 0..count {
-                let (from, to) = (&self.poison, &self.grads);
-                let bytes = Some(to.len * 4);
-                encoder.copy_buffer_to_buffer(&from.buffer, from.offset, &to.buffer, to.offset, bytes);
-                self.gradient.record(&mut encoder.begin_compute_pass(&Default::default()), i);
-                staging.copy(encoder, &self.grads)?;
-            }
-            staging.copy(encoder, &Span::new(self.gradient.losses(), 0, count as u64))
-        })?;
-        let all: Vec<f32> = gpu.wait(staging.read())?;
+        self.rig
+            .submit(|encoder| {
+                for i in 0..count {
+                    let (from, to) = (&self.poison, &self.grads);
+                    let bytes = Some(to.len * 4);
+                    encoder.copy_buffer_to_buffer(
+                        &from.buffer,
+                        from.offset,
+                        &to.buffer,
+                        to.offset,
+                        bytes,
+                    );
+                    self.gradient.record(&mut encoder.begin_compute_pass(&Default::default()), i);
+                    staging.copy(encoder, &self.grads)?;
+                }
+                staging.copy(encoder, &Span::new(self.gradient.losses(), 0, count as u64))
+            })
+            .await?;
+        let all: Vec<f32> = gpu.wait(staging.read()).await?;
         let (grads, losses) = all.split_at(count * width);
         let found = |(grads, &loss): (&[f32], &f32)| Found { grads: grads.to_vec(), loss };
         Ok(grads.chunks(width).zip(losses).map(found).collect())
     }
 
     /// Compares batches with their definition; the padding of the gradient must be zero.
-    fn within_bounds(
+    async fn within_bounds(
         &mut self,
         data: &Data,
         batches: &[Batch],
     ) -> Result<Vec<Compared<Bounded>>, Error> {
         let mut compared = Vec::new();
-        for (batch, found) in batches.iter().zip(self.run(batches)?) {
+        for (batch, found) in batches.iter().zip(self.run(batches).await?) {
             let bounds = data.bounds(*batch, self.gradient.depths(*batch));
             compared.extend(self.compared(*batch, found, bounds));
         }
@@ -166,7 +174,7 @@ impl<'a> Subject<'a> {
 }
 
 /// All checks of one model.
-fn of_model(rig: &Rig, model: Model, checks: &mut Vec<Check>) -> Result<(), SuiteError> {
+async fn of_model(rig: &Rig<'_>, model: Model, checks: &mut Vec<Check>) -> Result<(), SuiteError> {
     let shape = GradientLayout::new(&model)?;
     let kernel = format!("gradient/{} {}", model.loss.name(), way(&shape));
     let name = describe(&model);
@@ -181,45 +189,45 @@ fn of_model(rig: &Rig, model: Model, checks: &mut Vec<Check>) -> Result<(), Suit
     let window = Some(Window { first: 20, rows: rows as u32 - 30, key: [random.word(), random.word()] });
     let shuffled = [Batch { first: 20, rows: 64, window }, Batch { first: 85, rows: rows - 95, window }];
     let plain = [Batch::new(0, most), Batch::new(5, 33)];
-    let compared = subject.within_bounds(&data, &plain)?;
+    let compared = subject.within_bounds(&data, &plain).await?;
     checks.push(Check::derived(&kernel, &case("random"), &compared));
-    let compared = subject.within_bounds(&data, &shuffled)?;
+    let compared = subject.within_bounds(&data, &shuffled).await?;
     checks.push(Check::derived(&kernel, &case("random, shuffled"), &compared));
-    let at_once = subject.run(&[plain[0], shuffled[1], plain[0]])?;
-    let later = subject.run(&[plain[1], plain[0]])?;
+    let at_once = subject.run(&[plain[0], shuffled[1], plain[0]]).await?;
+    let later = subject.run(&[plain[1], plain[0]]).await?;
     let slot = same("in another slot", &at_once[2], &at_once[0]);
     let alike = [slot, same("run again", &later[1], &at_once[0])].concat();
     checks.push(Check::exact(&kernel, &case("random, twice"), &alike));
 
     let batch = |first| Batch::new(first, IN_CHUNK.min(rows - first));
     let epoch: Vec<Batch> = (0..rows).step_by(IN_CHUNK as usize).map(batch).collect();
-    let whole = subject.run(&epoch)?;
+    let whole = subject.run(&epoch).await?;
     let cut = data.samples(rig, IN_CHUNK, Some(CHUNK))?;
     let mut chunked = Subject::new(rig, &data, &cut, room)?;
-    let alike = all_same(&epoch, &chunked.run(&epoch)?, &whole);
+    let alike = all_same(&epoch, &chunked.run(&epoch).await?, &whole);
     checks.push(Check::exact(&kernel, &case("random, in chunks as in one"), &alike));
     let across = [Batch::new(0, most), Batch::new(95, 41)];
-    let compared = chunked.within_bounds(&data, &across)?;
+    let compared = chunked.within_bounds(&data, &across).await?;
     checks.push(Check::derived(&kernel, &case("random, across chunks"), &compared));
 
     let wide = Data::wide(model, rows as usize, &mut random);
     subject.load(&wide, &samples)?;
-    let compared = subject.within_bounds(&wide, &[plain[0], shuffled[0]])?;
+    let compared = subject.within_bounds(&wide, &[plain[0], shuffled[0]]).await?;
     checks.push(Check::derived(&kernel, &case("wide magnitudes"), &compared));
 
     let mut all = batches(rows, most);
     if let Some(small) = Data::exact(model, rows as usize, &mut random) {
         chunked.load(&small, &cut)?;
         let across = case("integers, across chunks");
-        checks.extend(exactly(&mut chunked, &small, &all, &kernel, &across)?);
+        checks.extend(exactly(&mut chunked, &small, &all, &kernel, &across).await?);
         let power = 1 << most.ilog2();
         let window = Some(Window { first: 7, rows: power, key: [random.word(), random.word()] });
         all[0] = Batch { first: 7, rows: power.into(), window };
         subject.load(&small, &samples)?;
-        checks.extend(exactly(&mut subject, &small, &all, &kernel, &case("integers"))?);
+        checks.extend(exactly(&mut subject, &small, &all, &kernel, &case("integers")).await?);
     } else {
         subject.load(&data, &samples)?;
-        let compared = subject.within_bounds(&data, &all)?;
+        let compared = subject.within_bounds(&data, &all).await?;
         checks.push(Check::derived(&kernel, &case("random, batches of every size"), &compared));
     }
     if let Some(problem) = made(&model, random.word().into()) {
@@ -228,9 +236,9 @@ fn of_model(rig: &Rig, model: Model, checks: &mut Vec<Check>) -> Result<(), Suit
         let unstored = RowSource::unstored(&rig.gpu.device, shape, &problem, rows)?;
         let mut unstored = Subject::new(rig, &data, unstored, room)?;
         let all = [plain, shuffled].concat();
-        let alike = all_same(&all, &unstored.run(&all)?, &subject.run(&all)?);
+        let alike = all_same(&all, &unstored.run(&all).await?, &subject.run(&all).await?);
         checks.push(Check::exact(&kernel, &case("rows made as stored"), &alike));
-        let compared = unstored.within_bounds(&data, &all)?;
+        let compared = unstored.within_bounds(&data, &all).await?;
         checks.push(Check::derived(&kernel, &case("rows made"), &compared));
     }
     Ok(())
@@ -259,15 +267,15 @@ fn batches(rows: u64, most: u64) -> Vec<Batch> {
 }
 
 /// Exact data: bit for bit where nothing is rounded, else within the rounding of the scaled sum.
-fn exactly(
-    subject: &mut Subject,
+async fn exactly(
+    subject: &mut Subject<'_>,
     data: &Data,
     all: &[Batch],
     kernel: &str,
     case: &str,
 ) -> Result<Vec<Check>, Error> {
     let (mut bits, mut rounded) = (Vec::new(), Vec::new());
-    for (batch, found) in all.iter().zip(subject.run(all)?) {
+    for (batch, found) in all.iter().zip(subject.run(all).await?) {
         let compared = subject.compared(*batch, found, data.scaled(*batch));
         if data.model.weighted || !batch.rows.is_power_of_two() {
             rounded.extend(compared);
@@ -289,7 +297,7 @@ fn exactly(
 }
 
 /// Exact data of many rows.
-fn many_rows(rig: &Rig, model: Model, rows: usize) -> Result<Vec<Check>, SuiteError> {
+async fn many_rows(rig: &Rig<'_>, model: Model, rows: usize) -> Result<Vec<Check>, SuiteError> {
     let shape = GradientLayout::new(&model)?;
     let kernel = format!("gradient/{} {}", model.loss.name(), way(&shape));
     let case = format!("{}: integers, {rows} rows", describe(&model));
@@ -299,5 +307,5 @@ fn many_rows(rig: &Rig, model: Model, rows: usize) -> Result<Vec<Check>, SuiteEr
     let mut subject = Subject::new(rig, &data, &samples, (data.rows(), 2))?;
     let power = 1 << data.rows().ilog2();
     let all = [Batch::new(0, data.rows()), Batch::new(data.rows() - power, power)];
-    Ok(exactly(&mut subject, &data, &all, &kernel, &case)?)
+    Ok(exactly(&mut subject, &data, &all, &kernel, &case).await?)
 }

@@ -7,6 +7,7 @@ mod data;
 mod descents;
 mod evaluations;
 mod exhaustive;
+#[cfg(not(target_arch = "wasm32"))]
 mod faults;
 mod gradients;
 mod nonfinite;
@@ -21,6 +22,7 @@ mod values;
 mod variants;
 
 pub use check::{Bound, Check, Compared, Element};
+#[cfg(not(target_arch = "wasm32"))]
 pub use faults::{FAULTS, Fault, FaultOutcome, FaultSeeder};
 pub use primitives::{SelfTest, self_test};
 pub use rig::{Random, Rig};
@@ -28,7 +30,7 @@ pub use rig::{Random, Rig};
 use crate::Arithmetic;
 use crate::regression::ProblemError;
 use crate::regression::device::Gpu;
-use crate::regression::train::TrainError;
+use crate::regression::train::{ResultFuture, TrainError};
 
 /// The extent of the suite.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,7 +69,7 @@ pub struct Group {
     /// The subject.
     pub name: &'static str,
     /// Runs the checks. A case that fails to run becomes a failed check.
-    pub run: fn(&Rig, &mut Vec<Check>) -> Result<(), SuiteError>,
+    pub run: for<'a> fn(&'a Rig<'a>, &'a mut Vec<Check>) -> ResultFuture<'a, (), SuiteError>,
 }
 
 /// The suite, in order.
@@ -87,13 +89,18 @@ pub const SAME_BITS: &[Group] =
     &[primitives::GROUP, exhaustive::GROUP, steps::GROUP, state::GROUP, conditioning::GROUP];
 
 /// Runs one group on a device. With another arithmetic than [`Arithmetic::Fast`], the group is one of [`SAME_BITS`].
-pub fn run(group: &Group, gpu: &Gpu, (depth, seed): (Depth, u64), arithmetic: Arithmetic) -> Vec<Check> {
-    run_on(&Rig { gpu, depth, seed, arithmetic }, group)
+pub async fn run(
+    group: &Group,
+    gpu: &Gpu,
+    (depth, seed): (Depth, u64),
+    arithmetic: Arithmetic,
+) -> Vec<Check> {
+    run_on(&Rig { gpu, depth, seed, arithmetic }, group).await
 }
 
-fn run_on(rig: &Rig, group: &Group) -> Vec<Check> {
+async fn run_on(rig: &Rig<'_>, group: &Group) -> Vec<Check> {
     let mut checks = Vec::new();
-    if let Err(error) = (group.run)(rig, &mut checks) {
+    if let Err(error) = (group.run)(rig, &mut checks).await {
         checks.push(Check::failed(group.name, "run", error));
     }
     checks
@@ -102,11 +109,12 @@ fn run_on(rig: &Rig, group: &Group) -> Vec<Check> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::regression::device::block_on;
 
     /// The adapter. `None` only if there is none and `WGPU_OPTIM_SKIP_GPU_TESTS=1` allows that.
     fn adapter() -> Option<Gpu> {
         let skip = std::env::var("WGPU_OPTIM_SKIP_GPU_TESTS").is_ok_and(|value| value == "1");
-        match Gpu::open(None) {
+        match block_on(Gpu::open(None)) {
             Err(error) if !skip => panic!("{error}"),
             gpu => gpu.ok(),
         }
@@ -116,7 +124,7 @@ mod tests {
     fn passing(group: &Group, arithmetic: Arithmetic) -> Vec<Check> {
         let Some(gpu) = adapter() else { return Vec::new() };
         let started = std::time::Instant::now();
-        let checks = run(group, &gpu, (Depth::Quick, 1), arithmetic);
+        let checks = block_on(run(group, &gpu, (Depth::Quick, 1), arithmetic));
         eprintln!("{}: {} checks in {:?}", group.name, checks.len(), started.elapsed());
         let failed: Vec<&Check> = checks.iter().filter(|check| !check.pass).collect();
         assert!(failed.is_empty(), "{failed:#?}");

@@ -31,7 +31,7 @@ fn classes() -> [(&'static str, Vec<u32>); 6] {
 
 /// A gradient with one such element: at the first, the last or any place of one tensor after the other. The step
 /// is taken where the processor says so, and one that is not leaves everything as it was.
-pub fn checks(rig: &Rig, packed: bool) -> Result<Vec<Check>, Error> {
+pub async fn checks(rig: &Rig<'_>, packed: bool) -> Result<Vec<Check>, Error> {
     let classes: Vec<_> = classes().into_iter().filter(|(name, _)| rig.includes(name)).collect();
     if classes.is_empty() {
         return Ok(Vec::new());
@@ -47,7 +47,9 @@ pub fn checks(rig: &Rig, packed: bool) -> Result<Vec<Check>, Error> {
         rig.write(&tensor.grads[0], &vec![ELSEWHERE; tensor.grads[0].len as usize]);
     }
     // Nonzero state, so that a change shows.
-    optimizers.iter().try_for_each(|optimizer| rig.run(|pass| optimizer.record(pass)))?;
+    for optimizer in &optimizers {
+        rig.run(|pass| optimizer.record(pass)).await?;
+    }
     let mut random = rig.random(&format!("places of gradients in {}", storage(packed)));
     let mut checks = Vec::new();
     let mut place = 0;
@@ -70,10 +72,10 @@ pub fn checks(rig: &Rig, packed: bool) -> Result<Vec<Check>, Error> {
             place += 1;
         }
         // A step that is taken resets the number of consecutive skips.
-        rig.run(|pass| optimizer.record(pass))?;
-        let before = held(rig, optimizer)?;
-        let verdicts = verdicts(rig, optimizer, &cases)?;
-        let after = held(rig, optimizer)?;
+        rig.run(|pass| optimizer.record(pass)).await?;
+        let before = held(rig, optimizer).await?;
+        let verdicts = verdicts(rig, optimizer, &cases).await?;
+        let after = held(rig, optimizer).await?;
         let mut in_a_row = 0;
         let expected = cases.iter().flat_map(|(value, _)| {
             let taken = all_finite([&[*value][..]]);
@@ -99,12 +101,16 @@ pub fn checks(rig: &Rig, packed: bool) -> Result<Vec<Check>, Error> {
 }
 
 /// The number of steps each case takes and skips, and of consecutive skips after it.
-fn verdicts(rig: &Rig, optimizer: &Optimizer, cases: &[(f32, Span)]) -> Result<Vec<u32>, Error> {
+async fn verdicts(
+    rig: &Rig<'_>,
+    optimizer: &Optimizer,
+    cases: &[(f32, Span)],
+) -> Result<Vec<u32>, Error> {
     let values: Vec<f32> = cases.iter().map(|(value, _)| *value).chain([ELSEWHERE]).collect();
     let values = rig.span(&values).buffer;
     let control = Span::whole(optimizer.control());
     let mut staging = ReadBack::new(&rig.gpu.device, (cases.len() as u64 + 1) * control.len * 4)?;
-    rig.submit(|encoder| staging.copy(encoder, &control))?;
+    rig.submit(|encoder| staging.copy(encoder, &control)).await?;
     let numbered: Vec<(u64, &Span)> = (0..).zip(cases.iter().map(|(_, place)| place)).collect();
     for cases in numbered.chunks(STEPS) {
         rig.submit(|encoder| {
@@ -114,9 +120,10 @@ fn verdicts(rig: &Rig, optimizer: &Optimizer, cases: &[(f32, Span)]) -> Result<V
                 encoder.copy_buffer_to_buffer(&values, values.size() - 4, buffer, *offset, 4);
                 staging.copy(encoder, &control)
             })
-        })?;
+        })
+        .await?;
     }
-    let controls: Vec<Control> = rig.gpu.wait(staging.read())?;
+    let controls: Vec<Control> = rig.gpu.wait(staging.read()).await?;
     let counted = |pair: &[Control]| {
         let [taken, skipped] = [pair[1].steps - pair[0].steps, pair[1].skipped - pair[0].skipped];
         [taken as u32, skipped as u32, pair[1].skipped_in_a_row]
@@ -125,11 +132,11 @@ fn verdicts(rig: &Rig, optimizer: &Optimizer, cases: &[(f32, Span)]) -> Result<V
 }
 
 /// Everything that a step writes, except for the counters.
-fn held(rig: &Rig, optimizer: &Optimizer) -> Result<Vec<f32>, Error> {
+async fn held(rig: &Rig<'_>, optimizer: &Optimizer) -> Result<Vec<f32>, Error> {
     let states = Span::whole(optimizer.state());
     let mut spans = vec![&states];
     for tensor in optimizer.tensors() {
         spans.extend(tensor.params.iter().chain(tensor.moments.iter().flatten()).chain(&tensor.average));
     }
-    Ok(rig.read(&spans)?.concat())
+    Ok(rig.read(&spans).await?.concat())
 }

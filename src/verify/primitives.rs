@@ -8,7 +8,7 @@ use crate::regression::device::Gpu;
 use crate::{Arithmetic, Error, Span};
 use wgpu::BufferUsages;
 
-pub const GROUP: Group = Group { name: "primitives", run };
+pub const GROUP: Group = Group { name: "primitives", run: |rig, checks| Box::pin(run(rig, checks)) };
 
 /// The results of `shaders/arithmetic/probe.wgsl`, in its order.
 const RESULTS: [(&str, fn(Strict, Strict, Strict) -> Strict); 13] = [
@@ -55,9 +55,10 @@ impl Inputs {
     }
 }
 
-fn run(rig: &Rig, checks: &mut Vec<Check>) -> Result<(), SuiteError> {
+async fn run(rig: &Rig<'_>, checks: &mut Vec<Check>) -> Result<(), SuiteError> {
     for (case, inputs) in cases(rig, count(rig)).into_iter().filter(|(case, _)| rig.includes(case)) {
-        let checked = compared(rig, &inputs)?
+        let checked = compared(rig, &inputs)
+            .await?
             .into_iter()
             .map(|compared| Check::exact(&format!("primitives/{}", compared.what), case, &[compared]));
         checks.extend(checked);
@@ -83,28 +84,28 @@ pub struct SelfTest {
 ///
 /// # Errors
 /// [`SuiteError`] if the device fails.
-pub fn self_test(gpu: &Gpu, (depth, seed): (Depth, u64)) -> Result<SelfTest, SuiteError> {
+pub async fn self_test(gpu: &Gpu, (depth, seed): (Depth, u64)) -> Result<SelfTest, SuiteError> {
     let rig = |arithmetic| Rig { gpu, depth, seed, arithmetic };
-    let of = |arithmetic| -> Result<Vec<Check>, SuiteError> {
-        let mut checks = Vec::new();
-        run(&rig(arithmetic), &mut checks)?;
-        Ok(checks)
-    };
-    let strict = of(Arithmetic::Strict)?;
+    let mut strict = Vec::new();
+    run(&rig(Arithmetic::Strict), &mut strict).await?;
     let failed: Vec<Check> = strict.iter().filter(|check| !check.pass).cloned().collect();
-    let exact = if failed.is_empty() { None } else { Some(of(Arithmetic::Exact)?) };
-    let without = differences(&rig(Arithmetic::Fast))?;
-    Ok(match exact.filter(|checks| checks.iter().all(|check| check.pass)) {
-        Some(checks) => SelfTest { arithmetic: Arithmetic::Exact, checks, failed, without },
-        None => SelfTest { arithmetic: Arithmetic::Strict, checks: strict, failed: Vec::new(), without },
+    let mut exact = Vec::new();
+    if !failed.is_empty() {
+        run(&rig(Arithmetic::Exact), &mut exact).await?;
+    }
+    let without = differences(&rig(Arithmetic::Fast)).await?;
+    let is_exact = !exact.is_empty() && exact.iter().all(|check| check.pass);
+    Ok(match is_exact {
+        true => SelfTest { arithmetic: Arithmetic::Exact, checks: exact, failed, without },
+        false => SelfTest { arithmetic: Arithmetic::Strict, checks: strict, failed: vec![], without },
     })
 }
 
 /// How many results of each operation have other bits in the device's own arithmetic, and of how many.
-fn differences(rig: &Rig) -> Result<Vec<(&'static str, u64, u64)>, Error> {
+async fn differences(rig: &Rig<'_>) -> Result<Vec<(&'static str, u64, u64)>, Error> {
     let mut counts = RESULTS.map(|(name, _)| (name, 0, 0));
     for (_, inputs) in cases(rig, count(rig)) {
-        for (counts, compared) in counts.iter_mut().zip(compared(rig, &inputs)?) {
+        for (counts, compared) in counts.iter_mut().zip(compared(rig, &inputs).await?) {
             let Compared { actual, expected, .. } = compared;
             let differ = actual.iter().zip(&expected).filter(|(a, b)| a.to_bits() != b.to_bits());
             counts.1 += differ.count() as u64;
@@ -206,8 +207,8 @@ fn near_half(random: &mut Random) -> (f32, f32) {
 }
 
 /// Runs the probe. Only results that are finite are promised.
-fn compared(rig: &Rig, inputs: &Inputs) -> Result<Vec<Compared<f32>>, Error> {
-    let found = results(rig, inputs)?;
+async fn compared(rig: &Rig<'_>, inputs: &Inputs) -> Result<Vec<Compared<f32>>, Error> {
+    let found = results(rig, inputs).await?;
     let results = RESULTS.iter().zip(found.chunks(inputs.a.len()));
     Ok(results
         .map(|((name, of), found)| {
@@ -222,7 +223,7 @@ fn compared(rig: &Rig, inputs: &Inputs) -> Result<Vec<Compared<f32>>, Error> {
         .collect())
 }
 
-fn results(rig: &Rig, inputs: &Inputs) -> Result<Vec<f32>, Error> {
+async fn results(rig: &Rig<'_>, inputs: &Inputs) -> Result<Vec<f32>, Error> {
     let device = &rig.gpu.device;
     let count = inputs.a.len();
     let all = rig.span(&[&inputs.a[..], &inputs.b, &inputs.c].concat());
@@ -237,8 +238,9 @@ fn results(rig: &Rig, inputs: &Inputs) -> Result<Vec<f32>, Error> {
         pass.set_pipeline(&pipeline);
         pass.set_bind_group(0, &bindings, &[]);
         pass.dispatch_workgroups((count / 4).div_ceil(WORKGROUP) as u32, 1, 1);
-    })?;
-    Ok(rig.read(&[&Span::whole(&found.buffer)])?.concat())
+    })
+    .await?;
+    Ok(rig.read(&[&Span::whole(&found.buffer)]).await?.concat())
 }
 
 #[cfg(test)]

@@ -85,10 +85,10 @@ impl Rig<'_> {
     }
 
     /// The words around a guarded span, and their original values.
-    pub fn guards(&self, span: &Span) -> Result<(Vec<u32>, Vec<u32>), Error> {
+    pub async fn guards(&self, span: &Span) -> Result<(Vec<u32>, Vec<u32>), Error> {
         let before = Span::new(&span.buffer, 0, GUARD as u64);
         let behind = Span::new(&span.buffer, span.offset + span.len * 4, GUARD as u64);
-        let found = self.read(&[&before, &behind])?.concat();
+        let found = self.read(&[&before, &behind]).await?.concat();
         let words: Vec<u32> = found.iter().map(|x| x.to_bits()).collect();
         let expected = vec![POISON; words.len()];
         Ok((words, expected))
@@ -107,31 +107,33 @@ impl Rig<'_> {
     }
 
     /// Submits one pass and waits for it.
-    pub fn run(&self, record: impl FnOnce(&mut ComputePass)) -> Result<(), Error> {
+    pub async fn run(&self, record: impl FnOnce(&mut ComputePass)) -> Result<(), Error> {
         self.submit(|encoder| {
             record(&mut encoder.begin_compute_pass(&Default::default()));
             Ok(())
         })
+        .await
     }
 
     /// Submits the encoder and waits.
-    pub fn submit(
+    pub async fn submit(
         &self,
         record: impl FnOnce(&mut CommandEncoder) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
         record(&mut encoder)?;
-        self.gpu.submit(encoder)
+        self.gpu.submit(encoder).await
     }
 
     /// Reads these spans.
-    pub fn read(&self, spans: &[&Span]) -> Result<Vec<Vec<f32>>, Error> {
+    pub async fn read(&self, spans: &[&Span]) -> Result<Vec<Vec<f32>>, Error> {
         let bytes = spans.iter().map(|span| span.len * 4).sum();
         let mut staging = ReadBack::new(&self.gpu.device, bytes)?;
         self.submit(|encoder| {
             spans.iter().filter(|span| span.len > 0).try_for_each(|span| staging.copy(encoder, span))
-        })?;
-        let all: Vec<f32> = self.gpu.wait(staging.read())?;
+        })
+        .await?;
+        let all: Vec<f32> = self.gpu.wait(staging.read()).await?;
         let mut rest = all.as_slice();
         let mut take = |span: &&Span| {
             let (values, behind) = rest.split_at(span.len as usize);

@@ -12,7 +12,7 @@ use crate::regression::verification::exactly;
 use crate::{Error, Optimizer, Rule, Sgd, Span};
 use wgpu::BufferUsages;
 
-pub const GROUP: Group = Group { name: "updates", run };
+pub const GROUP: Group = Group { name: "updates", run: |rig, checks| Box::pin(run(rig, checks)) };
 
 /// Tails and vectors.
 const SIZES: [usize; 4] = [1, 3, 4, 5];
@@ -27,33 +27,33 @@ const AT_RATE_0: usize = 2;
 /// Sizes of inputs are within 2^±30.
 const OCTAVES: u32 = 30;
 
-fn run(rig: &Rig, checks: &mut Vec<Check>) -> Result<(), SuiteError> {
+async fn run(rig: &Rig<'_>, checks: &mut Vec<Check>) -> Result<(), SuiteError> {
     let more: &[usize] = if rig.full() { &MORE_SIZES } else { &[] };
     // A workgroup and its neighbours.
     let group = 4 * rig.workgroup();
     let sizes = [&SIZES, more, &[group - 4, group - 1, group, group + 1, group + 4]].concat();
     let with_none = [&[0], &sizes[..]].concat();
     for (name, rule) in rig.of_rules(Rule::variants()) {
-        checks.extend(Subject::spans(rig, name, rule, &with_none, None)?.checks()?);
-        checks.extend(Subject::arena(rig, name, rule, &sizes)?.checks()?);
+        checks.extend(Subject::spans(rig, name, rule, &with_none, None)?.checks().await?);
+        checks.extend(Subject::arena(rig, name, rule, &sizes)?.checks().await?);
         let limits = Limits::of(&rig.gpu.device);
         let pieces = limits.capped(4 * limits.alignment.max(1024));
         let seams = Subject::spans(rig, name, rule, &[SEAMS], Some((pieces, "in pieces")))?;
-        checks.extend(seams.checks()?);
+        checks.extend(seams.checks().await?);
         let grid = Limits { max_groups: 3, ..limits };
         let grid = Subject::spans(rig, name, rule, &[SEAMS], Some((grid, "in a 2-D grid")))?;
-        checks.extend(grid.checks()?);
+        checks.extend(grid.checks().await?);
     }
     for (name, rule) in rig.of_rules(plain()) {
-        checks.push(one_submission(rig, name, rule)?);
+        checks.push(one_submission(rig, name, rule).await?);
     }
     let sgd = Sgd { lr: 0.125, ..Sgd::default() };
     let momentum = Sgd { momentum: 0.5, ..sgd };
     for rule in [sgd, momentum, Sgd { nesterov: true, ..momentum }] {
-        checks.push(exact(rig, rule, 65_537 + 3)?);
+        checks.push(exact(rig, rule, 65_537 + 3).await?);
     }
     if rig.full() {
-        checks.push(exact(rig, momentum, past_one_dispatch(rig))?);
+        checks.push(exact(rig, momentum, past_one_dispatch(rig)).await?);
     }
     Ok(())
 }
@@ -124,7 +124,7 @@ impl<'a> Subject<'a> {
     }
 
     /// Checks the update of every tensor, from the device's state before it.
-    fn checks(&self) -> Result<Vec<Check>, Error> {
+    async fn checks(&self) -> Result<Vec<Check>, Error> {
         let (rig, rule, tensors) = (self.rig, &self.rule, self.optimizer.tensors());
         let mut bounded: Vec<Vec<Compared<Bounded>>> = vec![Vec::new(); tensors.len()];
         let mut same: Vec<Vec<Compared<f32>>> = vec![Vec::new(); tensors.len()];
@@ -141,9 +141,9 @@ impl<'a> Subject<'a> {
             for (tensor, grads) in tensors.iter().zip(&grads) {
                 write(rig, &tensor.grads, grads);
             }
-            let before = TensorValues::read(rig, &self.optimizer)?;
-            rig.run(|pass| self.optimizer.record(pass))?;
-            let after = TensorValues::read(rig, &self.optimizer)?;
+            let before = TensorValues::read(rig, &self.optimizer).await?;
+            rig.run(|pass| self.optimizer.record(pass)).await?;
+            let after = TensorValues::read(rig, &self.optimizer).await?;
             if rig.compares_bits() {
                 let pairs = after.iter().zip(twin.record(&before));
                 for (same, (after, expected)) in same.iter_mut().zip(pairs) {
@@ -168,7 +168,8 @@ impl<'a> Subject<'a> {
                 });
             }
             if self.guarded {
-                let (params, grads) = (rig.guards(&tensor.params[0])?, rig.guards(&tensor.grads[0])?);
+                let (params, grads) =
+                    (rig.guards(&tensor.params[0]).await?, rig.guards(&tensor.grads[0]).await?);
                 let (found, expected) = ([params.0, grads.0].concat(), [params.1, grads.1].concat());
                 let case = format!("{case}, the words around it");
                 checks.push(Check::words(&self.kernel(), &case, "bits", &found, &expected));
@@ -232,19 +233,19 @@ fn rates(rule: &Rule) -> Vec<f32> {
 }
 
 /// Ten steps in one submission and in ten, twice: the same bits.
-fn one_submission(rig: &Rig, name: &'static str, rule: Rule) -> Result<Check, Error> {
-    let train = |at_once: usize| -> Result<Vec<f32>, Error> {
+async fn one_submission(rig: &Rig<'_>, name: &'static str, rule: Rule) -> Result<Check, Error> {
+    let train = async |at_once: usize| -> Result<Vec<f32>, Error> {
         let subject = Subject::spans(rig, name, rule, &[0, 5, 1027], None)?;
         let tensors = subject.optimizer.tensors();
         for tensor in tensors {
             write(rig, &tensor.grads, &rig.random("one submission").units(len(tensor)));
         }
         for _ in 0..10 / at_once {
-            rig.run(|pass| (0..at_once).for_each(|_| subject.optimizer.record(pass)))?;
+            rig.run(|pass| (0..at_once).for_each(|_| subject.optimizer.record(pass))).await?;
         }
-        Ok(read(rig, tensors)?.concat().concat())
+        Ok(read(rig, tensors).await?.concat().concat())
     };
-    let (together, apart, again) = (train(10)?, train(1)?, train(10)?);
+    let (together, apart, again) = (train(10).await?, train(1).await?, train(10).await?);
     let kernel = format!("update/{name}");
     let case = "ten steps in one submission, in ten, and once more";
     let check = Check::exact(
@@ -256,7 +257,7 @@ fn one_submission(rig: &Rig, name: &'static str, rule: Rule) -> Result<Check, Er
 }
 
 /// Runs two steps on numbers of few bits, which are exact on every device.
-fn exact(rig: &Rig, rule: Sgd, elements: usize) -> Result<Check, Error> {
+async fn exact(rig: &Rig<'_>, rule: Sgd, elements: usize) -> Result<Check, Error> {
     let rule: Rule = rule.into();
     let mut random = rig.random("exact");
     let mut integers = || (0..elements).map(|_| random.integer(1 << 10)).collect::<Vec<f32>>();
@@ -266,7 +267,7 @@ fn exact(rig: &Rig, rule: Sgd, elements: usize) -> Result<Check, Error> {
         .arithmetic(rig.arithmetic)
         .tensor(on_device.clone(), gradients)
         .build()?;
-    rig.run(|pass| (0..2).for_each(|_| optimizer.record(pass)))?;
+    rig.run(|pass| (0..2).for_each(|_| optimizer.record(pass))).await?;
     let mut state = StepState::default();
     let mut moments = vec![vec![0.0f32; elements]; rule.moments().len()];
     for _ in 0..2 {
@@ -274,7 +275,7 @@ fn exact(rig: &Rig, rule: Sgd, elements: usize) -> Result<Check, Error> {
         let mut slices: Vec<&mut [f32]> = moments.iter_mut().map(Vec::as_mut_slice).collect();
         cpu::update(&rule, &step, &mut params, &grads, &mut slices);
     }
-    let found = read(rig, optimizer.tensors())?.remove(0);
+    let found = read(rig, optimizer.tensors()).await?.remove(0);
     let names = std::iter::once("params").chain(rule.moments().iter().copied());
     let expected = std::iter::once(params).chain(moments);
     let compared: Vec<_> = names
@@ -283,7 +284,7 @@ fn exact(rig: &Rig, rule: Sgd, elements: usize) -> Result<Check, Error> {
         .collect();
     let kernel = format!("update/{}", rule.name());
     let check = Check::exact(&kernel, &format!("{elements} integers"), &compared);
-    let (guards, expected) = rig.guards(&on_device)?;
+    let (guards, expected) = rig.guards(&on_device).await?;
     Ok(check.and(Check::words("", "", "the words around it", &guards, &expected)))
 }
 
@@ -302,9 +303,9 @@ fn write(rig: &Rig, spans: &[Span], values: &[f32]) {
 }
 
 /// The parameters and then each moment of every tensor.
-pub fn read(rig: &Rig, tensors: &[Tensor]) -> Result<Vec<Vec<Vec<f32>>>, Error> {
+pub async fn read(rig: &Rig<'_>, tensors: &[Tensor]) -> Result<Vec<Vec<Vec<f32>>>, Error> {
     let all: Vec<&Span> = tensors.iter().flat_map(|tensor| planes(tensor).flatten()).collect();
-    let mut values = rig.read(&all)?.into_iter();
+    let mut values = rig.read(&all).await?.into_iter();
     let mut joined = |parts: &Vec<Span>| values.by_ref().take(parts.len()).flatten().collect();
     Ok(tensors.iter().map(|tensor| planes(tensor).map(&mut joined).collect()).collect())
 }

@@ -7,13 +7,13 @@ use crate::regression::kernels::{
 use crate::regression::reference::synthetic::{Options, Response, Synthetic};
 use crate::{Adam, Batch, Error, Loss, Model, Penalty, Span, Window};
 
-pub const GROUP: Group = Group { name: "synthetic", run };
+pub const GROUP: Group = Group { name: "synthetic", run: |rig, checks| Box::pin(run(rig, checks)) };
 
 /// Rows whose numbers take one word, two, and one and then two.
 const FIRST_ROWS: [u64; 3] = [0, (1 << 32) - 50, 1 << 40];
 const ROWS: u32 = 101;
 
-fn run(rig: &Rig, checks: &mut Vec<Check>) -> Result<(), SuiteError> {
+async fn run(rig: &Rig<'_>, checks: &mut Vec<Check>) -> Result<(), SuiteError> {
     let widths: &[u32] = match (rig.full(), rig.least()) {
         (true, _) => &[1, 2, 3, 4, 5, 7, 8, 9, 16, 17, 64, 65, 257],
         (_, true) => &[5],
@@ -23,13 +23,13 @@ fn run(rig: &Rig, checks: &mut Vec<Check>) -> Result<(), SuiteError> {
         for (k, (name, problem)) in problems(features, rig).into_iter().enumerate() {
             // One after the other, because compiling takes most of the time.
             let first = FIRST_ROWS[(i + k) % FIRST_ROWS.len()];
-            checks.push(rows(rig, &name, &problem, first, ROWS)?);
+            checks.push(rows(rig, &name, &problem, first, ROWS).await?);
         }
     }
     if !rig.least() {
-        checks.push(chunks(rig)?);
-        checks.push(virtual_targets(rig)?);
-        checks.push(descent(rig)?);
+        checks.push(chunks(rig).await?);
+        checks.push(virtual_targets(rig).await?);
+        checks.push(descent(rig).await?);
     }
     if rig.full() {
         for (features, outputs, rows_of) in [(5000, 1, 9), (1 << 20, 1, 2), (3, 4096, 21), (2048, 70, 3)]
@@ -41,7 +41,7 @@ fn run(rig: &Rig, checks: &mut Vec<Check>) -> Result<(), SuiteError> {
                     Options { features, outputs, response, seed, condition, ..Options::default() };
                 let problem = Synthetic::with_options(&options)?;
                 let name = format!("{}, {features} features, {outputs} outputs", response.name());
-                checks.push(rows(rig, &name, &problem, 7, rows_of)?);
+                checks.push(rows(rig, &name, &problem, 7, rows_of).await?);
             }
         }
     }
@@ -83,18 +83,28 @@ fn shape(problem: &Synthetic) -> Result<GradientLayout, Error> {
 }
 
 /// One chunk of rows that starts at any row.
-fn rows(rig: &Rig, name: &str, problem: &Synthetic, first_row: u64, rows: u32) -> Result<Check, Error> {
+async fn rows(
+    rig: &Rig<'_>,
+    name: &str,
+    problem: &Synthetic,
+    first_row: u64,
+    rows: u32,
+) -> Result<Check, Error> {
     let x = rig.poisoned((shape(problem)?.x_bytes(rows.into()) / 4) as usize);
     let aux = rig.poisoned((rows * problem.targets()) as usize);
     let chunk = Chunk { x: x.buffer, aux: aux.buffer, first_row, rows };
     let made = SyntheticRows::of_chunks(&rig.gpu.device, std::slice::from_ref(&chunk), problem)?;
-    rig.run(|pass| (0..made.parts()).for_each(|part| made.record(pass, part)))?;
+    rig.run(|pass| (0..made.parts()).for_each(|part| made.record(pass, part))).await?;
     let case = format!("{name}: {rows} rows from {first_row}");
-    Ok(Check::exact("synthetic rows", &case, &compared(rig, problem, &chunk)?))
+    Ok(Check::exact("synthetic rows", &case, &compared(rig, problem, &chunk).await?))
 }
 
 /// Compares a chunk with the processor's rows.
-fn compared(rig: &Rig, problem: &Synthetic, chunk: &Chunk) -> Result<Vec<Compared<f32>>, Error> {
+async fn compared(
+    rig: &Rig<'_>,
+    problem: &Synthetic,
+    chunk: &Chunk,
+) -> Result<Vec<Compared<f32>>, Error> {
     let (features, width) = (problem.features() as usize, problem.targets() as usize);
     let stride = shape(problem)?.stride as usize;
     let rows = chunk.rows as usize;
@@ -103,7 +113,7 @@ fn compared(rig: &Rig, problem: &Synthetic, chunk: &Chunk) -> Result<Vec<Compare
     for (row, (x, aux)) in (chunk.first_row..).zip(x.chunks_mut(stride).zip(aux.chunks_mut(width))) {
         problem.fill_row(&truth, row, &mut x[..features], aux);
     }
-    let mut found = rig.read(&[&Span::whole(&chunk.x), &Span::whole(&chunk.aux)])?;
+    let mut found = rig.read(&[&Span::whole(&chunk.x), &Span::whole(&chunk.aux)]).await?;
     let (actual_aux, mut actual_x) = (found.pop().unwrap_or_default(), found.pop().unwrap_or_default());
     // The padding of the last vec4 is unspecified.
     actual_x.truncate(x.len());
@@ -112,20 +122,22 @@ fn compared(rig: &Rig, problem: &Synthetic, chunk: &Chunk) -> Result<Vec<Compare
 }
 
 /// Chunks continue where the last one ended.
-fn chunks(rig: &Rig) -> Result<Check, Error> {
+async fn chunks(rig: &Rig<'_>) -> Result<Check, Error> {
     let problem = Synthetic::new(6, 0.5, rig.seed);
     let shape = shape(&problem)?;
     let device = &rig.gpu.device;
     let samples = DeviceDataset::with_max_buffer(device, shape, 100, 1, shape.x_bytes(7))?;
     let made = SyntheticRows::new(device, &samples, &problem)?;
-    rig.run(|pass| (0..made.parts()).for_each(|part| made.record(pass, part)))?;
-    let all = samples.chunks().iter().map(|chunk| compared(rig, &problem, chunk));
-    let all: Vec<_> = all.collect::<Result<Vec<_>, _>>()?.concat();
+    rig.run(|pass| (0..made.parts()).for_each(|part| made.record(pass, part))).await?;
+    let mut all = Vec::new();
+    for chunk in samples.chunks() {
+        all.extend(compared(rig, &problem, chunk).await?);
+    }
     Ok(Check::exact("synthetic rows", "chunks of 7 rows", &all))
 }
 
 /// The gradient of rows that are generated in the kernel equals that of stored rows.
-fn virtual_targets(rig: &Rig) -> Result<Check, Error> {
+async fn virtual_targets(rig: &Rig<'_>) -> Result<Check, Error> {
     let (rows, from) = ((1u64 << 32) + 60, (1u64 << 32) - 70);
     let model = Model::new(6, Loss::Mse);
     let shape = GradientLayout::new(&model)?;
@@ -134,7 +146,7 @@ fn virtual_targets(rig: &Rig) -> Result<Check, Error> {
     let mut random = rig.random("virtual rows");
     let params = rig.span(&shape.pad(&random.units(model.params())));
     let key = [random.word(), random.word()];
-    let gradient = |rows: RowSource, first: u64| -> Result<Vec<Vec<f32>>, Error> {
+    let gradient = async |rows: RowSource, first: u64| -> Result<Vec<Vec<f32>>, Error> {
         let grads = rig.poisoned(shape.padded_len() as usize);
         let mut gradient = Gradient::new(device, rows, &model, (&params, &grads), (130, 2), true)?;
         let window = Some(Window { first, rows: 130, key });
@@ -142,10 +154,10 @@ fn virtual_targets(rig: &Rig) -> Result<Check, Error> {
         gradient.prepare(&rig.gpu.queue, &batches)?;
         let mut all = Vec::new();
         for index in 0..batches.len() {
-            rig.run(|pass| gradient.record(pass, index))?;
-            all.extend(rig.read(&[&grads])?);
+            rig.run(|pass| gradient.record(pass, index)).await?;
+            all.extend(rig.read(&[&grads]).await?);
         }
-        all.extend(rig.read(&[&Span::new(gradient.losses(), 0, 2)])?);
+        all.extend(rig.read(&[&Span::new(gradient.losses(), 0, 2)]).await?);
         Ok(all)
     };
     let mut x = vec![0.0; 130 * 6];
@@ -155,8 +167,8 @@ fn virtual_targets(rig: &Rig) -> Result<Check, Error> {
     made.for_each(|(row, (x, aux))| problem.fill_row(&truth, row, x, aux));
     let samples = DeviceDataset::new(device, shape, 130, 130)?;
     samples.write(&rig.gpu.queue, &x, &aux)?;
-    let stored = gradient(RowSource::from(&samples), 0)?;
-    let unstored = gradient(RowSource::unstored(device, shape, &problem, rows)?, from)?;
+    let stored = gradient(RowSource::from(&samples), 0).await?;
+    let unstored = gradient(RowSource::unstored(device, shape, &problem, rows)?, from).await?;
     let names = ["gradient", "gradient of a shuffled batch", "losses"];
     let pairs = names.iter().zip(unstored.into_iter().zip(stored));
     let all: Vec<_> = pairs
@@ -166,14 +178,14 @@ fn virtual_targets(rig: &Rig) -> Result<Check, Error> {
 }
 
 /// Training on rows that are generated in the kernel equals training on stored rows.
-fn descent(rig: &Rig) -> Result<Check, Error> {
+async fn descent(rig: &Rig<'_>) -> Result<Check, Error> {
     let model = Model { outputs: 3, ..Model::new(9, Loss::Softmax { classes: 3 }) };
     let shape = GradientLayout::new(&model)?;
     let response = Response::Categorical;
     let options = Options { features: 9, outputs: 3, response, seed: rig.seed, ..Options::default() };
     let problem = Synthetic::with_options(&options)?;
     let device = &rig.gpu.device;
-    let train = |rows: RowSource| -> Result<Vec<f32>, Error> {
+    let train = async |rows: RowSource| -> Result<Vec<f32>, Error> {
         let params = rig.span(&vec![0.0; shape.padded_len() as usize]);
         let options = DescentOptions {
             model,
@@ -187,14 +199,14 @@ fn descent(rig: &Rig) -> Result<Check, Error> {
         let mut descent = Descent::new(device, rows, &params, options)?;
         let batches: Vec<Batch> = (0..20).map(|i| Batch::new(i * 61, 64)).collect();
         descent.prepare(&rig.gpu.queue, &batches, &[0.05; 20])?;
-        rig.run(|pass| (0..20).for_each(|update| descent.record(pass, update)))?;
-        Ok(rig.read(&[&params])?.concat())
+        rig.run(|pass| (0..20).for_each(|update| descent.record(pass, update))).await?;
+        Ok(rig.read(&[&params]).await?.concat())
     };
     let samples = DeviceDataset::new(device, shape, 1300, 64)?;
     let made = SyntheticRows::new(device, &samples, &problem)?;
-    rig.run(|pass| (0..made.parts()).for_each(|part| made.record(pass, part)))?;
-    let expected = train(RowSource::from(&samples))?;
-    let actual = train(RowSource::unstored(device, shape, &problem, 1300)?)?;
+    rig.run(|pass| (0..made.parts()).for_each(|part| made.record(pass, part))).await?;
+    let expected = train(RowSource::from(&samples)).await?;
+    let actual = train(RowSource::unstored(device, shape, &problem, 1300)?).await?;
     let params = Compared { what: "params".into(), actual, expected };
     Ok(Check::exact("virtual rows", "20 updates of a softmax", &[params]))
 }

@@ -19,7 +19,7 @@ use crate::regression::train::{
 };
 use crate::{Loss, Model, Rule, Schedule};
 
-pub const GROUP: Group = Group { name: "trajectories", run };
+pub const GROUP: Group = Group { name: "trajectories", run: |rig, checks| Box::pin(run(rig, checks)) };
 
 const FEATURES: u32 = 20;
 const ROWS: u64 = 1000;
@@ -34,7 +34,7 @@ const FLOOR: f64 = 1e-6;
 /// The allowed error of a parameter, absolute and relative.
 const PARAMETER: f64 = 1e-5;
 
-fn run(rig: &Rig, checks: &mut Vec<Check>) -> Result<(), SuiteError> {
+async fn run(rig: &Rig<'_>, checks: &mut Vec<Check>) -> Result<(), SuiteError> {
     let all = if rig.full() { Rule::variants() } else { plain() };
     // Ascent does not converge.
     let all: Vec<(&str, Rule)> =
@@ -47,7 +47,7 @@ fn run(rig: &Rig, checks: &mut Vec<Check>) -> Result<(), SuiteError> {
     for (name, rule) in &all {
         let others = of_losses.iter().filter(|(of, _)| rig.full() && of == name).map(|(_, loss)| *loss);
         for loss in std::iter::once(Loss::Mse).chain(others) {
-            if let Err(error) = of_rule(rig, name, rule, loss, checks) {
+            if let Err(error) = of_rule(rig, name, rule, loss, checks).await {
                 checks.push(Check::failed("training", &format!("{name}, {}", loss.name()), error));
             }
         }
@@ -62,8 +62,8 @@ struct Run {
     losses: Vec<f64>,
 }
 
-fn of_rule(
-    rig: &Rig,
+async fn of_rule(
+    rig: &Rig<'_>,
     name: &str,
     rule: &Rule,
     loss: Loss,
@@ -96,21 +96,33 @@ fn of_rule(
     let (x, aux) = problem.materialize::<f64>()?;
     let rows = HostRows::Resident { x: &x, aux: &aux };
     let exact_plan = TrainPlan { verify: VerifyEvery::Never, ..plan.clone() };
-    let exact = follow(&problem, &exact_plan, &mut CpuWorker::<f64>::new(rows, &recipe, &start)?)?;
+    let exact =
+        follow(&problem, &exact_plan, &mut CpuWorker::<f64>::new(rows, &recipe, &start)?).await?;
 
-    let data = GpuData::new(rig.gpu, &problem, &model, &plan.batches, Placement::Resident)?;
+    let data = GpuData::new(rig.gpu, &problem, &model, &plan.batches, Placement::Resident).await?;
     let case = format!("{updates} updates of {name}, {}", loss.name());
-    let mut worker = GpuWorker::descent(&data, &recipe, &start, &plan.batches)?;
-    compare("training", &case, follow(&problem, &plan, &mut worker), &exact, rule, checks);
+    let mut worker = GpuWorker::descent(&data, &recipe, &start, &plan.batches).await?;
+    compare("training", &case, follow(&problem, &plan, &mut worker).await, &exact, rule, checks);
     if GpuWorker::is_small_batch(&problem, &recipe, &plan.batches) {
-        let mut worker = GpuWorker::small_batch(&data, &recipe, &start, &plan.batches)?;
-        compare("training in epochs", &case, follow(&problem, &plan, &mut worker), &exact, rule, checks);
+        let mut worker = GpuWorker::small_batch(&data, &recipe, &start, &plan.batches).await?;
+        compare(
+            "training in epochs",
+            &case,
+            follow(&problem, &plan, &mut worker).await,
+            &exact,
+            rule,
+            checks,
+        );
     }
     Ok(())
 }
 
 /// Runs a plan.
-fn follow(problem: &Problem, plan: &TrainPlan, worker: &mut dyn Worker) -> Result<Run, TrainError> {
+async fn follow(
+    problem: &Problem,
+    plan: &TrainPlan,
+    worker: &mut dyn Worker,
+) -> Result<Run, TrainError> {
     let (mut params, mut losses) = (Vec::new(), Vec::new());
     let mut observe = |progress: Progress| {
         if progress.update <= COMPARED {
@@ -119,7 +131,7 @@ fn follow(problem: &Problem, plan: &TrainPlan, worker: &mut dyn Worker) -> Resul
         losses.extend(progress.loss);
         Ok(())
     };
-    let outcome = Trainer::with_worker(problem, plan, worker).observer(&mut observe).run()?;
+    let outcome = Trainer::with_worker(problem, plan, worker).observer(&mut observe).train().await?;
     Ok(Run { report: outcome.report, params, losses })
 }
 

@@ -16,20 +16,25 @@ pub struct TensorValues {
 
 impl TensorValues {
     /// All values of all tensors.
-    pub fn read(rig: &Rig, optimizer: &Optimizer) -> Result<Vec<Self>, Error> {
-        optimizer.tensors().iter().map(|tensor| Self::of(rig, tensor)).collect()
+    pub async fn read(rig: &Rig<'_>, optimizer: &Optimizer) -> Result<Vec<Self>, Error> {
+        let mut all = Vec::new();
+        for tensor in optimizer.tensors() {
+            all.push(Self::of(rig, tensor).await?);
+        }
+        Ok(all)
     }
 
-    fn of(rig: &Rig, tensor: &Tensor) -> Result<Self, Error> {
-        let joined = |parts: &[Span]| -> Result<Vec<f32>, Error> {
-            Ok(rig.read(&parts.iter().collect::<Vec<_>>())?.concat())
-        };
+    async fn of(rig: &Rig<'_>, tensor: &Tensor) -> Result<Self, Error> {
+        let mut moments = Vec::new();
+        for parts in &tensor.moments {
+            moments.push(joined(rig, parts).await?);
+        }
         Ok(TensorValues {
-            params: joined(&tensor.params)?,
-            grads: joined(&tensor.grads)?,
-            moments: tensor.moments.iter().map(|parts| joined(parts)).collect::<Result<_, _>>()?,
-            accumulator: joined(&tensor.accumulator)?,
-            average: joined(&tensor.average)?,
+            params: joined(rig, &tensor.params).await?,
+            grads: joined(rig, &tensor.grads).await?,
+            moments,
+            accumulator: joined(rig, &tensor.accumulator).await?,
+            average: joined(rig, &tensor.average).await?,
         })
     }
 
@@ -43,4 +48,8 @@ impl TensorValues {
         let after = [("accumulator", &self.accumulator), ("average", &self.average)];
         before.into_iter().chain(moments).chain(after)
     }
+}
+
+async fn joined(rig: &Rig<'_>, parts: &[Span]) -> Result<Vec<f32>, Error> {
+    Ok(rig.read(&parts.iter().collect::<Vec<_>>()).await?.concat())
 }

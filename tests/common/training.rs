@@ -5,7 +5,7 @@
 use crate::common;
 use std::sync::LazyLock;
 use wgpu_optim::regression::Problem;
-use wgpu_optim::regression::device::Gpu;
+use wgpu_optim::regression::device::{Gpu, block_on};
 use wgpu_optim::regression::train::{
     Batches, CpuWorker, GpuData, GpuWorker, HostRows, Observer, Placement, Recipe, Report, RunState,
     TrainPlan, Trainer, VerifyEvery, Worker,
@@ -15,7 +15,7 @@ use wgpu_optim::{Rule, Schedule};
 
 /// The library's device, shared by all tests of a file; `None` if tests may run without one.
 pub fn gpu() -> Option<&'static Gpu> {
-    static GPU: LazyLock<Gpu> = LazyLock::new(|| Gpu::open(None).unwrap());
+    static GPU: LazyLock<Gpu> = LazyLock::new(|| block_on(Gpu::open(None)).unwrap());
     common::gpu::Gpu::get().map(|_| &*GPU)
 }
 
@@ -74,9 +74,9 @@ pub fn in_f32(problem: &Problem, plan: &TrainPlan) -> Report {
 /// Trains on the device.
 pub fn on_gpu(gpu: &Gpu, problem: &Problem, plan: &TrainPlan) -> Report {
     let (model, batches) = (&plan.recipe.model, &plan.batches);
-    let data = GpuData::new(gpu, problem, model, batches, Placement::Resident).unwrap();
+    let data = block_on(GpuData::new(gpu, problem, model, batches, Placement::Resident)).unwrap();
     let start = vec![0.0; model.params()];
-    run(problem, plan, &mut GpuWorker::descent(&data, &plan.recipe, &start, batches).unwrap())
+    run(problem, plan, &mut block_on(GpuWorker::descent(&data, &plan.recipe, &start, batches)).unwrap())
 }
 
 /// Trains on the device with many updates per dispatch, if the problem is small enough.
@@ -85,9 +85,13 @@ pub fn in_epochs(gpu: &Gpu, problem: &Problem, plan: &TrainPlan) -> Option<Repor
     if !GpuWorker::is_small_batch(problem, &plan.recipe, batches) {
         return None;
     }
-    let data = GpuData::new(gpu, problem, model, batches, Placement::Resident).unwrap();
+    let data = block_on(GpuData::new(gpu, problem, model, batches, Placement::Resident)).unwrap();
     let start = vec![0.0; model.params()];
-    Some(run(problem, plan, &mut GpuWorker::small_batch(&data, &plan.recipe, &start, batches).unwrap()))
+    Some(run(
+        problem,
+        plan,
+        &mut block_on(GpuWorker::small_batch(&data, &plan.recipe, &start, batches)).unwrap(),
+    ))
 }
 
 /// Trains on every device, in every way.

@@ -6,6 +6,7 @@ use common::{Random, assert_bits, assert_within, step};
 use training::{everywhere, gpu, plan};
 use wgpu_optim::cpu::{self, RuleConstants, StepState};
 use wgpu_optim::regression::Problem;
+use wgpu_optim::regression::device::block_on;
 use wgpu_optim::regression::train::{GpuData, GpuWorker, Placement, Recipe, TrainPlan, Worker};
 use wgpu_optim::regression::verification::{self, Verification};
 use wgpu_optim::rule::EpsPlacement;
@@ -121,13 +122,13 @@ fn a_device_makes_the_steps_of_the_processor() {
         let penalty = Penalty { alpha: 0.4, l1_ratio: 0.5 };
         let recipe = Recipe { penalty, ..Recipe::new(model, rule) };
         let batches = plan(&problem, recipe, 10, 12).batches;
-        let data = GpuData::new(gpu, &problem, &model, &batches, Placement::Resident).unwrap();
-        let mut worker = GpuWorker::descent(&data, &recipe, &start, &batches).unwrap();
+        let data = block_on(GpuData::new(gpu, &problem, &model, &batches, Placement::Resident)).unwrap();
+        let mut worker = block_on(GpuWorker::descent(&data, &recipe, &start, &batches)).unwrap();
         let mut state = StepState::default();
         let mut zeros = 0;
         for t in 1..=12 {
             let lr = f64::from(rule.lr() as f32);
-            let step = worker.run_observed(batches.get(t - 1), lr, None).unwrap();
+            let step = block_on(worker.run_observed(batches.get(t - 1), lr, None)).unwrap();
             let what = format!("{rule:?}, step {t}");
             let mut report = Verification::new();
             let (params, moments) =

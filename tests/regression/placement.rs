@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use training::gpu;
 use wgpu_optim::regression::Problem;
 use wgpu_optim::regression::data::{FileOptions, Offset, Targets};
-use wgpu_optim::regression::device::Gpu;
+use wgpu_optim::regression::device::{Gpu, block_on};
 use wgpu_optim::regression::kernels::GradientLayout;
 use wgpu_optim::regression::reference::synthetic::{Options, Response};
 use wgpu_optim::regression::train::{
@@ -34,12 +34,13 @@ impl Outcome {
         let all: Vec<Batch> = (0..batches.updates()).map(|i| batches.get(i)).collect();
         let mut losses = Vec::new();
         for batches in all.chunks(worker.max_updates().min(7)) {
-            losses.extend(worker.run(batches, &vec![rule.lr(); batches.len()], None).unwrap());
+            losses.extend(block_on(worker.run(batches, &vec![rule.lr(); batches.len()], None)).unwrap());
         }
-        let (params, moments) = (worker.params().unwrap(), worker.moments().unwrap());
-        let evaluation = worker.evaluate(0, rows, 0.5).unwrap();
-        worker.take_average().unwrap();
-        Outcome { losses, params, moments, average: worker.params().unwrap(), evaluation }
+        let (params, moments) =
+            (block_on(worker.params()).unwrap(), block_on(worker.moments()).unwrap());
+        let evaluation = block_on(worker.evaluate(0, rows, 0.5)).unwrap();
+        block_on(worker.take_average()).unwrap();
+        Outcome { losses, params, moments, average: block_on(worker.params()).unwrap(), evaluation }
     }
 
     /// Asserts that all parameters have the same bits, and that evaluations agree up to the rounding of sums, which are computed
@@ -96,9 +97,9 @@ fn on_gpu(gpu: &Gpu, problem: &Problem, recipe: &Recipe, batches: &Batches, plac
             (&small, Placement::Resident)
         }
     };
-    let data = GpuData::new(gpu, problem, &recipe.model, batches, placement).unwrap();
+    let data = block_on(GpuData::new(gpu, problem, &recipe.model, batches, placement)).unwrap();
     let start = start(&recipe.model);
-    let mut worker = GpuWorker::descent(&data, recipe, &start, batches).unwrap();
+    let mut worker = block_on(GpuWorker::descent(&data, recipe, &start, batches)).unwrap();
     Outcome::of(&mut worker, problem.rows, batches, &recipe.rule)
 }
 
@@ -307,7 +308,7 @@ fn targets_seen(worker: &mut dyn Worker, batches: &Batches) -> Vec<u64> {
     let all: Vec<Batch> = (0..batches.updates()).map(|i| batches.get(i)).collect();
     let mut trace = Vec::new();
     for batches in all.chunks(worker.max_updates()) {
-        worker.run(batches, &vec![1.0; batches.len()], Some(&mut trace)).unwrap();
+        block_on(worker.run(batches, &vec![1.0; batches.len()], Some(&mut trace))).unwrap();
     }
     trace.iter().map(|params| params[0] as u64).collect()
 }
@@ -326,8 +327,9 @@ fn every_epoch_has_every_row_once_in_an_order_of_its_seed() {
         let mut worker = CpuWorker::<f32>::new(HostRows::OnDemand(&problem), &recipe, &[0.0]).unwrap();
         let seen = targets_seen(&mut worker, &batches);
         if let Some(gpu) = gpu() {
-            let data = GpuData::new(gpu, &problem, &model, &batches, Placement::Resident).unwrap();
-            let mut worker = GpuWorker::descent(&data, &recipe, &[0.0], &batches).unwrap();
+            let data =
+                block_on(GpuData::new(gpu, &problem, &model, &batches, Placement::Resident)).unwrap();
+            let mut worker = block_on(GpuWorker::descent(&data, &recipe, &[0.0], &batches)).unwrap();
             assert_eq!(targets_seen(&mut worker, &batches), seen, "{shuffle:?}");
         }
         seen

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use wgpu_optim::regression::Problem;
 use wgpu_optim::regression::data::FileOptions;
-use wgpu_optim::regression::device::Gpu;
+use wgpu_optim::regression::device::{Gpu, block_on};
 use wgpu_optim::regression::reference::synthetic::{Options, Response};
 use wgpu_optim::regression::train::{
     Batches, CheckpointPolicy, Configuration, CpuWorker, EarlyStopping, GpuData, GpuWorker, HostRows,
@@ -187,8 +187,8 @@ fn on_device(
 ) {
     let TrainPlan { recipe, batches, .. } = plan;
     let start = vec![0.0; recipe.model.params()];
-    let data = GpuData::new(gpu, problem, &recipe.model, batches, placement).unwrap();
-    let worker = || GpuWorker::descent(&data, recipe, &start, batches).unwrap();
+    let data = block_on(GpuData::new(gpu, problem, &recipe.model, batches, placement)).unwrap();
+    let worker = || block_on(GpuWorker::descent(&data, recipe, &start, batches)).unwrap();
     let what = &format!("{what}, {placement:?}");
     cut(what, problem, plan, cuts, [&mut worker(), &mut worker()]);
 }
@@ -197,8 +197,9 @@ fn on_device(
 fn in_epochs(what: &str, gpu: &Gpu, problem: &Problem, plan: &TrainPlan, cuts: Cuts) {
     let TrainPlan { recipe, batches, .. } = plan;
     let start = vec![0.0; recipe.model.params()];
-    let data = GpuData::new(gpu, problem, &recipe.model, batches, Placement::Resident).unwrap();
-    let worker = || GpuWorker::small_batch(&data, recipe, &start, batches).unwrap();
+    let data =
+        block_on(GpuData::new(gpu, problem, &recipe.model, batches, Placement::Resident)).unwrap();
+    let worker = || block_on(GpuWorker::small_batch(&data, recipe, &start, batches)).unwrap();
     cut(&format!("{what}, in epochs"), problem, plan, cuts, [&mut worker(), &mut worker()]);
 }
 
@@ -383,7 +384,7 @@ fn a_state_of_another_recipe_is_refused() {
     let start = vec![0.0; plan.recipe.model.params()];
     let worker =
         |recipe: &Recipe| CpuWorker::<f32>::new(HostRows::OnDemand(&problem), recipe, &start).unwrap();
-    let state = worker(&plan.recipe).save().unwrap();
+    let state = block_on(worker(&plan.recipe).save()).unwrap();
     for recipe in [
         Recipe { average: None, ..plan.recipe },
         Recipe { rule: wgpu_optim::Sgd::default().into(), ..plan.recipe },
@@ -395,7 +396,7 @@ fn a_state_of_another_recipe_is_refused() {
             &start[..recipe.model.params()],
         )
         .unwrap();
-        let error = other.restore(&state).unwrap_err().to_string();
+        let error = block_on(other.restore(&state)).unwrap_err().to_string();
         assert!(error.contains("of the state"), "{error}");
     }
 }

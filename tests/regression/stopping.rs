@@ -6,7 +6,7 @@ use common::{Random, assert_within};
 use training::{gpu, plan};
 use wgpu_optim::regression::Problem;
 use wgpu_optim::regression::TargetKind;
-use wgpu_optim::regression::device::Gpu;
+use wgpu_optim::regression::device::{Gpu, block_on};
 use wgpu_optim::regression::reference;
 use wgpu_optim::regression::reference::gradient::Rows;
 use wgpu_optim::regression::train::{
@@ -60,12 +60,13 @@ fn with<T>(on: On, problem: &Problem, plan: &TrainPlan, then: impl FnOnce(&mut d
         }
         On::Device(gpu) | On::SmallBatchKernel(gpu) => {
             let (model, batches) = (&recipe.model, &plan.batches);
-            let data = GpuData::new(gpu, problem, model, batches, Placement::Resident).unwrap();
+            let data =
+                block_on(GpuData::new(gpu, problem, model, batches, Placement::Resident)).unwrap();
             match on {
                 On::SmallBatchKernel(_) => {
-                    then(&mut GpuWorker::small_batch(&data, recipe, &start, batches).unwrap())
+                    then(&mut block_on(GpuWorker::small_batch(&data, recipe, &start, batches)).unwrap())
                 }
-                _ => then(&mut GpuWorker::descent(&data, recipe, &start, batches).unwrap()),
+                _ => then(&mut block_on(GpuWorker::descent(&data, recipe, &start, batches)).unwrap()),
             }
         }
     }
@@ -104,12 +105,12 @@ fn by_hand(worker: &mut dyn Worker, problem: &Problem, plan: &TrainPlan) -> (u64
     while done < updates {
         let batches: Vec<Batch> = (done..done + epoch).map(|i| plan.batches.get(i)).collect();
         let eta = plan.learning_rate.at(done) / 5f64.powi(divided as i32);
-        let losses = worker.run(&batches, &vec![eta; batches.len()], None).unwrap();
+        let losses = block_on(worker.run(&batches, &vec![eta; batches.len()], None)).unwrap();
         done += epoch;
         let sum: f64 = losses.iter().zip(&batches).map(|(loss, batch)| loss * batch.rows as f64).sum();
         let loss = match stopping.validation_rows {
             0 => sum / plan.rows as f64,
-            rows => -score(problem, plan, &worker.params().unwrap(), rows),
+            rows => -score(problem, plan, &block_on(worker.params()).unwrap(), rows),
         };
         no_improvement = if loss > best - stopping.tol { no_improvement + 1 } else { 0 };
         best = best.min(loss);
@@ -122,7 +123,7 @@ fn by_hand(worker: &mut dyn Worker, problem: &Problem, plan: &TrainPlan) -> (u64
         divided += 1;
         no_improvement = 0;
     }
-    (done, worker.params().unwrap(), divided)
+    (done, block_on(worker.params()).unwrap(), divided)
 }
 
 /// Stochastic gradient descent in batches that do not divide the rows.

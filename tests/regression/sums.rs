@@ -4,7 +4,7 @@ use crate::training;
 
 use std::collections::HashMap;
 use training::gpu;
-use wgpu_optim::regression::device::Gpu;
+use wgpu_optim::regression::device::{Gpu, block_on};
 use wgpu_optim::regression::kernels::GradientLayout;
 use wgpu_optim::regression::nodes::{Node, cover, merge};
 use wgpu_optim::regression::reference::gradient::{BLOCK, BatchSums, Rows};
@@ -54,10 +54,10 @@ fn add(mut left: GradientSums, right: GradientSums) -> GradientSums {
 fn assert_shares(split: &mut dyn SplitUpdate, batch: Batch, processes: &[u64]) -> (GradientSums, bool) {
     let unit = split.unit_rows();
     let units = batch.rows.div_ceil(unit);
-    let whole = split.gradient(batch).unwrap();
+    let whole = block_on(split.gradient(batch)).unwrap();
     let mut known = HashMap::new();
     let mut sums = |node: Node| {
-        let of = || split.gradient(node.rows(&batch, unit)).unwrap();
+        let of = || block_on(split.gradient(node.rows(&batch, unit))).unwrap();
         (node, known.entry(node).or_insert_with(of).clone())
     };
     for &processes in processes {
@@ -159,9 +159,10 @@ fn shares_of_units_on_a_device_have_the_bits_of_the_batch() {
         assert_eq!(problems, model);
         let shuffle = Some(Shuffle { seed: 1, window: most });
         let batches = Batches::Epochs { rows: most, size: most, updates: 1, shuffle };
-        let data = GpuData::new(gpu, &problem, &model, &batches, Placement::Resident).unwrap();
-        let worker =
-            || GpuWorker::split_descent(&data, &recipe(model), &start(&model), &batches).unwrap();
+        let data = block_on(GpuData::new(gpu, &problem, &model, &batches, Placement::Resident)).unwrap();
+        let worker = || {
+            block_on(GpuWorker::split_descent(&data, &recipe(model), &start(&model), &batches)).unwrap()
+        };
         let (mut split, mut whole) = (worker(), worker());
         assert_eq!(split.unit_rows(), unit);
         let window = Some(Window { first: 0, rows: most as u32, key: [3, 4] });
@@ -172,9 +173,9 @@ fn shares_of_units_on_a_device_have_the_bits_of_the_batch() {
             // A chain in the place of the tree would be seen.
             assert_eq!(differs, units > 3, "{units} units");
             // The gradient is divided by the same weight in every column.
-            let losses = whole.run(&[batch], &[0.01], None).unwrap();
-            assert_eq!(split.apply(&sums, 0.01).unwrap().to_bits(), losses[0].to_bits());
-            assert_eq!(split.params().unwrap(), whole.params().unwrap());
+            let losses = block_on(whole.run(&[batch], &[0.01], None)).unwrap();
+            assert_eq!(block_on(split.apply(&sums, 0.01)).unwrap().to_bits(), losses[0].to_bits());
+            assert_eq!(block_on(split.params()).unwrap(), block_on(whole.params()).unwrap());
         }
     }
 }
@@ -195,13 +196,14 @@ fn trained(
     placement: Placement,
     held_out: u64,
 ) -> (Vec<u64>, Vec<u64>, Evaluation) {
-    let data = GpuData::new(gpu, problem, model, batches, placement).unwrap();
-    let mut worker = GpuWorker::descent(&data, &recipe(*model), &start(model), batches).unwrap();
+    let data = block_on(GpuData::new(gpu, problem, model, batches, placement)).unwrap();
+    let mut worker =
+        block_on(GpuWorker::descent(&data, &recipe(*model), &start(model), batches)).unwrap();
     let all: Vec<Batch> = (0..batches.updates()).map(|i| batches.get(i)).collect();
-    let losses = worker.run(&all, &vec![0.01; all.len()], None).unwrap();
+    let losses = block_on(worker.run(&all, &vec![0.01; all.len()], None)).unwrap();
     let bits = |values: Vec<f64>| values.into_iter().map(f64::to_bits).collect();
-    let evaluation = worker.evaluate(held_out, problem.rows - held_out, 0.5).unwrap();
-    (bits(losses), bits(worker.params().unwrap()), evaluation)
+    let evaluation = block_on(worker.evaluate(held_out, problem.rows - held_out, 0.5)).unwrap();
+    (bits(losses), bits(block_on(worker.params()).unwrap()), evaluation)
 }
 
 #[test]

@@ -4,7 +4,10 @@ use crate::training;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use training::{States, gpu, plan};
+use wgpu_optim::cpu::{self, RuleConstants, StepState};
+use wgpu_optim::regression::device::block_on;
 use wgpu_optim::regression::kernels::GradientLayout;
+use wgpu_optim::regression::reference::gradient::{Rows, gradient};
 use wgpu_optim::regression::reference::synthetic::{Options, Response};
 use wgpu_optim::regression::train::{
     Backend, Batches, CheckpointPolicy, CpuWorker, DataPlacement, EarlyStopping, GpuData, GpuWorker,
@@ -85,6 +88,37 @@ fn a_trainer_has_the_bits_of_the_worker_that_it_chooses() {
     let plan = training::plan(&problem, recipe(model), 500, 20);
     let large = Trainer::new(&problem, &plan, Backend::Gpu(gpu.clone())).run().unwrap().report;
     assert_eq!(params(large), params(training::on_gpu(gpu, &problem, &plan)));
+}
+
+/// With the feature `cpu` on all threads and with SIMD, without it on one.
+#[test]
+fn the_processor_has_the_bits_of_the_plain_functions() {
+    // More numbers than one thread sums.
+    let (problem, model) = synthetic(Loss::Mse, 40_000, 5);
+    let recipe = Recipe { average: None, ..recipe(model) };
+    let plan = plan(&problem, recipe, 40_000, 4);
+    let report = Trainer::new(&problem, &plan, Backend::Cpu).run().unwrap().report;
+
+    let (x, aux) = problem.materialize::<f32>().unwrap();
+    let (mut params, mut grads) = (vec![0.0f32; model.params()], vec![0.0; model.params()]);
+    let mut moments = vec![grads.clone(); recipe.rule.moments().len()];
+    let mut state = StepState::default();
+    for update in 0..4 {
+        gradient(&model, Rows { x: &x, aux: &aux }, &params, &mut grads);
+        let lr = plan.learning_rate.at(update) as f32;
+        let step = state.advance(&RuleConstants::new(&recipe.rule), lr);
+        let weights = model.weights();
+        for (part, penalty) in
+            [(0..weights, recipe.penalty), (weights..params.len(), Penalty::default())]
+        {
+            let mut moments: Vec<_> =
+                moments.iter_mut().map(|moment| &mut moment[part.clone()]).collect();
+            let (params, grads) = (&mut params[part.clone()], &grads[part]);
+            cpu::update_penalized(&recipe.rule, &penalty, &step, params, grads, &mut moments);
+        }
+    }
+    let expected: Vec<f64> = params.into_iter().map(f64::from).collect();
+    assert_eq!(report.params, expected);
 }
 
 /// Every event of a run in words.
@@ -278,27 +312,34 @@ fn shares_of_a_batch_on_two_workers_make_the_update_of_one() {
     let Some(gpu) = gpu() else { return };
     for (problem, plan) in split_cases() {
         let TrainPlan { recipe, batches, .. } = &plan;
-        let data = GpuData::new(gpu, &problem, &recipe.model, batches, Placement::Resident).unwrap();
+        let data =
+            block_on(GpuData::new(gpu, &problem, &recipe.model, batches, Placement::Resident)).unwrap();
         let start: Vec<f64> = (0..recipe.model.params()).map(|i| f64::from(0.01 * i as f32)).collect();
-        let worker = || GpuWorker::split_descent(&data, recipe, &start, batches).unwrap();
+        let worker = || block_on(GpuWorker::split_descent(&data, recipe, &start, batches)).unwrap();
         let (mut first, mut second) = (worker(), worker());
         for update in 0..batches.updates() {
             let (batch, lr) = (batches.get(update), plan.learning_rate.at(update));
-            let before = first.save().unwrap();
-            let mut sums = first.gradient(share(batch, 0, 2)).unwrap();
-            let other = second.gradient(share(batch, 1, 2)).unwrap();
-            assert_eq!(second.gradient(share(batch, 0, batch.rows + 1)).unwrap().rows, 0);
+            let before = block_on(first.save()).unwrap();
+            let mut sums = block_on(first.gradient(share(batch, 0, 2))).unwrap();
+            let other = block_on(second.gradient(share(batch, 1, 2))).unwrap();
+            assert_eq!(block_on(second.gradient(share(batch, 0, batch.rows + 1))).unwrap().rows, 0);
             sums.add(&other).unwrap();
             // As one worker would be observed to make it, whose bounds hold for any order of the same additions.
-            let loss = first.apply(&sums, lr).unwrap();
-            assert_eq!(second.apply(&sums, lr).unwrap().to_bits(), loss.to_bits());
-            let step =
-                observed(&problem, recipe, batch, lr, (&sums, loss), [&before, &first.save().unwrap()]);
+            let loss = block_on(first.apply(&sums, lr)).unwrap();
+            assert_eq!(block_on(second.apply(&sums, lr)).unwrap().to_bits(), loss.to_bits());
+            let step = observed(
+                &problem,
+                recipe,
+                batch,
+                lr,
+                (&sums, loss),
+                [&before, &block_on(first.save()).unwrap()],
+            );
             let mut report = Verification::new();
             verification::check(&mut report, recipe, &problem, &step).unwrap();
             assert!(report.pass, "update {update}: {report:?}");
         }
-        assert_eq!(first.save().unwrap(), second.save().unwrap());
+        assert_eq!(block_on(first.save()).unwrap(), block_on(second.save()).unwrap());
     }
 }
 
@@ -340,12 +381,16 @@ fn a_worker_that_is_not_split_says_so() {
     let Some(gpu) = gpu() else { return };
     let (problem, model) = synthetic(Loss::Mse, 100, 5);
     let plan = plan(&problem, recipe(model), 32, 20);
-    let data = GpuData::new(gpu, &problem, &model, &plan.batches, Placement::Resident).unwrap();
+    let data =
+        block_on(GpuData::new(gpu, &problem, &model, &plan.batches, Placement::Resident)).unwrap();
     let start = vec![0.0; model.params()];
-    for make in [GpuWorker::descent, GpuWorker::small_batch] {
-        let mut worker = make(&data, &plan.recipe, &start, &plan.batches).unwrap();
+    let (recipe, batches) = (&plan.recipe, &plan.batches);
+    let descent = block_on(GpuWorker::descent(&data, recipe, &start, batches));
+    let small_batch = block_on(GpuWorker::small_batch(&data, recipe, &start, batches));
+    for worker in [descent, small_batch] {
+        let mut worker = worker.unwrap();
         assert!(worker.split().is_none());
-        worker.gradient(plan.batches.get(0)).unwrap_err();
+        block_on(worker.gradient(plan.batches.get(0))).unwrap_err();
         let mut alone = Alone;
         let trainer = Trainer::with_worker(&problem, &plan, &mut worker).reduce(&mut alone);
         assert!(matches!(trainer.run().unwrap_err(), TrainError::NoSplit));
@@ -379,12 +424,12 @@ fn shares_of_a_batch_add_up_to_its_gradient() {
         let (mut whole, mut processes) = (worker(), [worker(), worker(), worker()]);
         for update in 0..plan.batches.updates() {
             let batch = plan.batches.get(update);
-            let expected = whole.gradient(batch).unwrap();
+            let expected = block_on(whole.gradient(batch)).unwrap();
             let mut sums: Option<GradientSums> = None;
             for (which, process) in (0..).zip(&mut processes) {
                 // One of them has no rows.
                 let (which, of) = if which == 2 { (0, batch.rows + 1) } else { (which, 2) };
-                let part = process.gradient(share(batch, which, of)).unwrap();
+                let part = block_on(process.gradient(share(batch, which, of))).unwrap();
                 match &mut sums {
                     Some(sums) => sums.add(&part).unwrap(),
                     none => *none = Some(part),
@@ -402,14 +447,16 @@ fn shares_of_a_batch_add_up_to_its_gradient() {
                 assert!((actual - expected).abs() <= 64.0 * 64.0 * f64::EPSILON * scale);
             }
             let lr = plan.learning_rate.at(update);
-            let losses: Vec<f64> =
-                processes.iter_mut().map(|process| process.apply(&sums, lr).unwrap()).collect();
+            let losses: Vec<f64> = processes
+                .iter_mut()
+                .map(|process| block_on(process.apply(&sums, lr)).unwrap())
+                .collect();
             assert!(losses.iter().all(|loss| loss.to_bits() == losses[0].to_bits()));
-            whole.run(&[batch], &[lr], None).unwrap();
+            block_on(whole.run(&[batch], &[lr], None)).unwrap();
         }
-        let params = processes.map(|mut process| process.params().unwrap());
+        let params = processes.map(|mut process| block_on(process.params()).unwrap());
         assert!(params.iter().all(|other| *other == params[0]));
-        for (actual, expected) in params[0].iter().zip(whole.params().unwrap()) {
+        for (actual, expected) in params[0].iter().zip(block_on(whole.params()).unwrap()) {
             assert!((actual - expected).abs() <= 1e-9 * (1.0 + expected.abs()), "{actual} {expected}");
         }
     }
@@ -421,12 +468,12 @@ fn sums_of_another_model_are_refused_and_reductions_may_fail() {
     let plan = plan(&problem, recipe(model), 32, 20);
     let rows = HostRows::<f32>::OnDemand(&problem);
     let mut worker = CpuWorker::new(rows, &plan.recipe, &[0.0; 6]).unwrap();
-    let mut sums = worker.gradient(plan.batches.get(0)).unwrap();
+    let mut sums = block_on(worker.gradient(plan.batches.get(0))).unwrap();
     let narrow = GradientSums { rows: 1, sums: Numbers::Single(vec![0.0; 7]) };
     assert!(matches!(sums.add(&narrow), Err(Error::Length { actual: 7, expected: 8, .. })));
     let wide = GradientSums { rows: 1, sums: Numbers::Double(vec![0.0; 8]) };
     sums.add(&wide).unwrap_err();
-    worker.apply(&narrow, 0.1).unwrap_err();
+    block_on(worker.apply(&narrow, 0.1)).unwrap_err();
 
     struct Broken;
     impl Reduce for Broken {

@@ -1,7 +1,8 @@
+use super::distinct::Distinct;
 use super::layout::Layout;
 use super::pass::{Opened, Pass};
-use super::statistics::{Column, ColumnSums, Distinct};
 use super::{Columns, DataError, Note, Skipped};
+use crate::regression::column::{Column, ColumnSums};
 use std::fmt::{self, Debug, Formatter};
 use std::sync::{Arc, Mutex, PoisonError};
 

@@ -1,7 +1,7 @@
 //! Class labels that are words.
 
 use super::DataError;
-use super::statistics::Distinct;
+use super::distinct::Distinct;
 use crate::regression::data::text::shortened;
 use std::collections::BTreeSet;
 use std::path::Path;

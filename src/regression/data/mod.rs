@@ -11,6 +11,7 @@
 
 mod columns;
 mod csv;
+mod distinct;
 mod error;
 mod file_data;
 mod format;
@@ -23,7 +24,6 @@ mod npz;
 mod parquet;
 mod pass;
 mod source;
-mod statistics;
 mod svmlight;
 pub mod text;
 
@@ -31,8 +31,6 @@ pub use columns::Columns;
 pub use error::{At, BadRow, DataError, Skipped};
 pub use file_data::{About, FileData};
 pub use format::Format;
-pub use statistics::Column;
-pub(crate) use statistics::ColumnSums;
 
 use input::Input;
 use layout::Layout;

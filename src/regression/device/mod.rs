@@ -1,18 +1,22 @@
-//! Devices for programs without one: selection of an adapter, and blocking waits. Programs with a [`wgpu::Device`] do
-//! not need this module.
+//! Devices for programs without one: selection of an adapter, and waits. Programs with a [`wgpu::Device`] do not need
+//! this module.
+//!
+//! Opening and waiting are futures. Natively they are ready at once, because they block when they are polled:
+//! [`block_on`] returns their results. In the browser they wait for promises.
 
 mod environment;
+mod waits;
+
+#[cfg(not(target_arch = "wasm32"))]
+pub use waits::block_on;
+pub(crate) use waits::{Submission, turn};
 
 use super::kernels;
 use crate::Error;
 use crate::gpu::{OPTIONAL_FEATURES, required_limits};
 use environment::Environment;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};
-use wgpu::{
-    Adapter, AdapterInfo, Backend, Backends, Device, DeviceType, Instance, PollError, PollStatus,
-    PollType, Queue,
-};
+use wgpu::{Adapter, AdapterInfo, Backend, Backends, Device, DeviceType, Instance, Queue};
 
 /// A device with its queue and adapter.
 #[derive(Clone, Debug)]
@@ -109,18 +113,18 @@ fn described(info: &AdapterInfo) -> String {
 ///
 /// # Errors
 /// [`OpenError::Environment`]
-pub fn adapters() -> Result<Vec<Adapter>, OpenError> {
-    Ok(adapters_of(&Environment::read()?))
+pub async fn adapters() -> Result<Vec<Adapter>, OpenError> {
+    Ok(adapters_of(&Environment::read()?).await)
 }
 
-fn adapters_of(environment: &Environment) -> Vec<Adapter> {
+async fn adapters_of(environment: &Environment) -> Vec<Adapter> {
     let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle_from_env();
     descriptor.backends = environment.backends();
     // The validation of indirect dispatches limits buffers to 4 GiB; this library does not dispatch indirectly.
     descriptor.flags.remove(wgpu::InstanceFlags::VALIDATION_INDIRECT_CALL);
     let instance = Instance::new(descriptor);
     let backends = Backends::PRIMARY | Backends::GL;
-    let mut adapters = pollster::block_on(instance.enumerate_adapters(backends));
+    let mut adapters = instance.enumerate_adapters(backends).await;
     adapters.sort_by_key(|adapter| rank(&adapter.get_info()));
     adapters
 }
@@ -160,10 +164,10 @@ pub fn check_adapter(adapter: &Adapter) -> Result<(), Error> {
 }
 
 /// Opens the first adapter that creates a device, skipping adapters that cannot run the kernels.
-fn first<'a>(adapters: impl Iterator<Item = &'a Adapter>) -> Result<Option<Gpu>, OpenError> {
+async fn first<'a>(adapters: impl Iterator<Item = &'a Adapter>) -> Result<Option<Gpu>, OpenError> {
     let mut refused = None;
     for adapter in adapters {
-        match Gpu::of(adapter) {
+        match Gpu::of(adapter).await {
             Err(error @ OpenError::Refused { .. }) => refused = refused.or(Some(error)),
             opened => return opened.map(Some),
         }
@@ -177,14 +181,16 @@ impl Gpu {
     ///
     /// # Errors
     /// [`OpenError`]; [`OpenError::NoAdapter`] lists the available adapters.
-    pub fn open(name: Option<&str>) -> Result<Self, OpenError> {
+    pub async fn open(name: Option<&str>) -> Result<Self, OpenError> {
         let environment = Environment::read()?;
-        let adapters = adapters_of(&environment);
+        let adapters = adapters_of(&environment).await;
         let permitted = |adapter: &&Adapter| match name {
             Some(name) => matches(&adapter.get_info(), name),
             None => environment.allows(&adapter.get_info().name),
         };
-        first(adapters.iter().filter(permitted))?.ok_or_else(|| none(&environment, name, &adapters))
+        first(adapters.iter().filter(permitted))
+            .await?
+            .ok_or_else(|| none(&environment, name, &adapters))
     }
 
     /// Opens the best hardware adapter, if there is one. If `WGPU_ADAPTER_NAME` is set, opens the best adapter of that
@@ -193,14 +199,14 @@ impl Gpu {
     /// # Errors
     /// [`OpenError::Device`] if creating a device fails, [`OpenError::Refused`] if no adapter can run the kernels,
     /// [`OpenError::Environment`] if no adapter matches the environment.
-    pub fn open_hardware() -> Result<Option<Self>, OpenError> {
+    pub async fn open_hardware() -> Result<Option<Self>, OpenError> {
         let environment = Environment::read()?;
-        let adapters = adapters_of(&environment);
+        let adapters = adapters_of(&environment).await;
         let permitted = |adapter: &&Adapter| match environment.adapter_name() {
             Some(_) => environment.allows(&adapter.get_info().name),
             None => adapter.get_info().device_type != DeviceType::Cpu,
         };
-        let opened = first(adapters.iter().filter(permitted))?;
+        let opened = first(adapters.iter().filter(permitted)).await?;
         // Without hardware the processor is used, but an environment that matches no adapter is an error.
         let in_vain = opened.is_none() && (environment.adapter_name().is_some() || adapters.is_empty());
         match none(&environment, None, &adapters) {
@@ -213,7 +219,7 @@ impl Gpu {
     ///
     /// # Errors
     /// [`OpenError::Refused`] and [`OpenError::Device`].
-    pub fn of(adapter: &Adapter) -> Result<Self, OpenError> {
+    pub async fn of(adapter: &Adapter) -> Result<Self, OpenError> {
         let info = adapter.get_info();
         check_adapter(adapter)
             .map_err(|reason| OpenError::Refused { adapter: described(&info), reason })?;
@@ -225,7 +231,9 @@ impl Gpu {
             required_limits: required_limits(&adapter.limits()),
             ..Default::default()
         };
-        let (device, queue) = pollster::block_on(adapter.request_device(&descriptor))
+        let (device, queue) = adapter
+            .request_device(&descriptor)
+            .await
             .map_err(|e| OpenError::Device { adapter: described(&info), reason: e.to_string() })?;
         Ok(Gpu::new(device, queue, info))
     }
@@ -255,81 +263,9 @@ impl Gpu {
         self.lost().map_or(Ok(()), |reason| Err(Error::DeviceLost(reason.into())))
     }
 
-    /// Submits commands, and waits until the device has completed them.
-    ///
-    /// # Errors
-    /// [`Error::DeviceLost`].
-    pub fn submit(&self, encoder: wgpu::CommandEncoder) -> Result<(), Error> {
-        self.queue.submit([encoder.finish()]);
-        self.poll(PollType::wait_indefinitely()).map(drop)
-    }
-
-    /// Polls the device; returns `None` after a timeout. Converts wgpu's panics on driver failures to errors.
-    ///
-    /// # Errors
-    /// [`Error::DeviceLost`].
-    pub(crate) fn poll(&self, poll: PollType) -> Result<Option<PollStatus>, Error> {
-        self.polled(|| self.device.poll(poll))
-    }
-
-    fn polled(
-        &self,
-        poll: impl FnOnce() -> Result<PollStatus, PollError>,
-    ) -> Result<Option<PollStatus>, Error> {
-        // After a panic the device counts as lost.
-        let polled = catch_unwind(AssertUnwindSafe(poll)).map_err(|panic| {
-            let text = panic.downcast_ref::<String>().map(String::as_str);
-            let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
-            self.failed(text.unwrap_or("a wait failed").into())
-        })?;
-        self.check()?;
-        match polled {
-            Ok(status) => Ok(Some(status)),
-            Err(PollError::Timeout) => Ok(None),
-            Err(error) => Err(self.failed(error.to_string())),
-        }
-    }
-
     /// Marks the device as lost, possibly before its callback, and returns the error.
-    pub(crate) fn failed(&self, reason: String) -> Error {
+    fn failed(&self, reason: String) -> Error {
         Error::DeviceLost(self.lost.get_or_init(|| reason).clone())
-    }
-
-    /// Allocates `what` by `make`, and waits until the device has accepted or refused it.
-    ///
-    /// # Errors
-    /// [`Error::OutOfMemory`] if the device has refused; the errors of `make`.
-    pub(crate) fn allocate<T, E: From<Error>>(
-        &self,
-        what: &'static str,
-        make: impl FnOnce() -> Result<T, E>,
-    ) -> Result<T, E> {
-        let scope = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
-        let made = make();
-        match pollster::block_on(scope.pop()) {
-            Some(error) => Err(Error::OutOfMemory { what, reason: error.to_string() }.into()),
-            None => made,
-        }
-    }
-
-    /// Waits for a read-back.
-    ///
-    /// # Errors
-    /// [`Error::DeviceLost`]; errors of the read-back.
-    pub fn wait<T>(&self, reading: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-        let mut reading = std::pin::pin!(reading);
-        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
-        // The first poll of the future requests the mapping; polling the device completes it.
-        loop {
-            if let std::task::Poll::Ready(result) = reading.as_mut().poll(&mut context) {
-                self.check()?;
-                return result.map_err(|error| match error {
-                    Error::ReadBack(reason) => self.failed(reason),
-                    other => other,
-                });
-            }
-            self.poll(PollType::wait_indefinitely())?;
-        }
     }
 }
 
@@ -349,22 +285,6 @@ mod tests {
         // `gl` is a backend, and not part of Google.
         assert!(["gl", "gl:swift", "vulkan:llvm", "dx12:"].map(answers).iter().all(|&yes| !yes));
         assert!(matches(&info("a:b", Backend::Gl, DeviceType::Other), "a:b"));
-    }
-
-    #[test]
-    fn a_wait_that_panics_is_a_device_that_is_lost() {
-        let (device, queue) = Device::noop(&Default::default());
-        let gpu = Gpu::new(device, queue, info("noop", Backend::Noop, DeviceType::Other));
-        assert!(gpu.poll(PollType::Poll).unwrap().is_some());
-        assert_eq!(gpu.polled(|| Err(PollError::Timeout)), Ok(None));
-        assert_eq!(gpu.lost(), None);
-        let hook = std::panic::take_hook();
-        std::panic::set_hook(Box::new(|_| {}));
-        let error = gpu.polled(|| panic!("error code {}", -4)).unwrap_err();
-        std::panic::set_hook(hook);
-        assert_eq!(error, Error::DeviceLost("error code -4".into()));
-        assert_eq!(gpu.lost(), Some("error code -4"));
-        gpu.poll(PollType::Poll).unwrap_err();
     }
 
     #[test]

@@ -1,3 +1,6 @@
-//! The clock of training. A build for the browser, which has no `std::time::Instant`, replaces it here.
+//! The clock of training. In the browser `std::time::Instant` panics.
 
+#[cfg(not(target_arch = "wasm32"))]
 pub use std::time::Instant;
+#[cfg(target_arch = "wasm32")]
+pub use web_time::Instant;

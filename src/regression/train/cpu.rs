@@ -1,15 +1,15 @@
 //! Training on the processor: f32 fast, or f64 as the definition.
 
 use super::host::{Gathered, HostRows};
-use super::{GradientSums, Numbers, Recipe, SplitUpdate, Worker, WorkerState};
-use crate::cpu::{self, Real, RuleConstants, Step, StepState, exact_step, parallel};
+use super::{GradientSums, Numbers, Recipe, ResultFuture, SplitUpdate, Worker, WorkerState};
+use crate::cpu::{self, Real, RuleConstants, Step, StepState, exact_step};
 use crate::regression::Batch;
 use crate::regression::ProblemError;
 use crate::regression::reference;
 use crate::regression::reference::gradient::{self, BLOCK, BatchSums, Rows, SLICE};
+use crate::regression::tasks;
 use crate::regression::verification::{ObservedGradient, ObservedStep, Snapshot};
 use crate::{Error, Evaluation, Model, Penalty, Rule};
-use rayon::prelude::*;
 
 /// Rows that one task evaluates.
 const TASK: usize = 1 << 12;
@@ -48,7 +48,10 @@ impl Float for f32 {
         grads: &[f32],
         moments: &mut [&mut [f32]],
     ) {
-        parallel::update_penalized(rule, penalty, step, params, grads, moments);
+        #[cfg(feature = "cpu")]
+        cpu::parallel::update_penalized(rule, penalty, step, params, grads, moments);
+        #[cfg(not(feature = "cpu"))]
+        cpu::update_penalized(rule, penalty, step, params, grads, moments);
     }
 
     fn numbers(values: &[f32]) -> Numbers {
@@ -60,7 +63,10 @@ impl Float for f32 {
     }
 
     fn add(sums: &mut BatchSums<f32>, rows: Rows<f32>, params: &[f32]) {
+        #[cfg(feature = "cpu")]
         reference::parallel::add(sums, rows, params);
+        #[cfg(not(feature = "cpu"))]
+        sums.add(rows, params);
     }
 }
 
@@ -94,7 +100,7 @@ impl Float for f64 {
     }
 }
 
-/// Training on all threads.
+/// Training on all threads with the feature `cpu`, else on one, with the same bits.
 #[derive(Debug)]
 pub struct CpuWorker<'a, R> {
     rows: HostRows<'a, R>,
@@ -188,15 +194,15 @@ impl<'a, R: Float> CpuWorker<'a, R> {
     }
 }
 
-impl<R: Float> Worker for CpuWorker<'_, R> {
-    fn run(
+/// The operations of [`Worker`], at once.
+impl<R: Float> CpuWorker<'_, R> {
+    fn run_now(
         &mut self,
         batches: &[Batch],
         learning_rates: &[f64],
         mut trace: Option<&mut Vec<Vec<f64>>>,
     ) -> Result<Vec<f64>, ProblemError> {
-        // Within the pool: waking it from outside for every batch takes time.
-        rayon::scope(|_| {
+        tasks::within(|| {
             let mut losses = Vec::with_capacity(batches.len());
             for (&batch, &lr) in batches.iter().zip(learning_rates) {
                 losses.push(self.update(batch, lr)?.f64());
@@ -208,7 +214,7 @@ impl<R: Float> Worker for CpuWorker<'_, R> {
         })
     }
 
-    fn run_observed(
+    fn observe_now(
         &mut self,
         batch: Batch,
         lr: f64,
@@ -227,58 +233,106 @@ impl<R: Float> Worker for CpuWorker<'_, R> {
         Ok(ObservedStep { t: self.state.t, lr, before, gradient, sample: sampled, after })
     }
 
-    fn params(&mut self) -> Result<Vec<f64>, ProblemError> {
-        Ok(self.params.iter().map(|p| p.f64()).collect())
-    }
-
-    fn moments(&mut self) -> Result<Vec<Vec<f64>>, ProblemError> {
-        Ok(self.moments.iter().map(|m| m.iter().map(|v| v.f64()).collect()).collect())
-    }
-
-    fn take_average(&mut self) -> Result<(), ProblemError> {
-        if let Some(average) = &self.average {
-            self.params.clone_from(average);
-        }
-        Ok(())
-    }
-
-    fn evaluate(&mut self, first: u64, rows: u64, shift: f64) -> Result<Evaluation, ProblemError> {
+    fn evaluate_now(&mut self, first: u64, rows: u64, shift: f64) -> Result<Evaluation, ProblemError> {
         let mut all = Evaluation { shift, ..Evaluation::default() };
         for at in (0..rows).step_by(SLICE) {
             let slice = Batch::new(first + at, (SLICE as u64).min(rows - at));
             let (model, params) = (&self.recipe.model, &self.params);
             let rows = self.gathered.rows(&self.rows, model, &slice)?;
-            let starts: Vec<usize> = (0..slice.rows as usize).step_by(TASK).collect();
-            let part = |&start: &usize| {
+            let part = |task: usize| {
+                let start = task * TASK;
                 let part = rows.part(model, start, TASK.min(slice.rows as usize - start));
                 reference::evaluate(model, part, params, shift)
             };
-            let parts: Vec<Evaluation> = starts.par_iter().map(part).collect();
+            let parts = tasks::map((slice.rows as usize).div_ceil(TASK), part);
             parts.iter().for_each(|part| all.add(part));
         }
         Ok(all)
     }
 
-    fn max_updates(&self) -> usize {
-        1024
-    }
-
-    fn save(&mut self) -> Result<WorkerState, ProblemError> {
-        Ok(WorkerState {
+    fn save_now(&self) -> WorkerState {
+        WorkerState {
             params: R::numbers(&self.params),
             moments: self.moments.iter().map(|moment| R::numbers(moment)).collect(),
             average: self.average.as_ref().map(|average| R::numbers(average)),
             step: self.state,
-        })
+        }
     }
 
-    fn restore(&mut self, state: &WorkerState) -> Result<(), ProblemError> {
+    fn restore_now(&mut self, state: &WorkerState) -> Result<(), Error> {
         state.check(self.params.len(), self.moments.len(), self.average.is_some())?;
         self.params = R::of_numbers(&state.params);
         self.moments = state.moments.iter().map(R::of_numbers).collect();
         self.average = state.average.as_ref().map(R::of_numbers);
         self.state = state.step;
         Ok(())
+    }
+
+    fn gradient_now(&mut self, batch: Batch) -> Result<GradientSums, ProblemError> {
+        let sums = self.sums(batch)?.sums();
+        Ok(GradientSums { rows: batch.rows, sums: R::numbers(&sums) })
+    }
+
+    fn apply_now(&mut self, gradient: &GradientSums, lr: f64) -> Result<f64, Error> {
+        gradient.check(self.params.len())?;
+        let sums = R::of_numbers(&gradient.sums);
+        let sums = BatchSums::from_sums(self.model(), gradient.rows as usize, sums);
+        Ok(tasks::within(|| self.step(sums, lr)).f64())
+    }
+}
+
+impl<R: Float> Worker for CpuWorker<'_, R> {
+    fn run<'a>(
+        &'a mut self,
+        batches: &'a [Batch],
+        learning_rates: &'a [f64],
+        trace: Option<&'a mut Vec<Vec<f64>>>,
+    ) -> ResultFuture<'a, Vec<f64>> {
+        Box::pin(async move { self.run_now(batches, learning_rates, trace) })
+    }
+
+    fn run_observed(
+        &mut self,
+        batch: Batch,
+        lr: f64,
+        sample: Option<Batch>,
+    ) -> ResultFuture<'_, ObservedStep> {
+        Box::pin(async move { self.observe_now(batch, lr, sample) })
+    }
+
+    fn params(&mut self) -> ResultFuture<'_, Vec<f64>> {
+        Box::pin(async { Ok(self.params.iter().map(|p| p.f64()).collect()) })
+    }
+
+    fn moments(&mut self) -> ResultFuture<'_, Vec<Vec<f64>>> {
+        Box::pin(async {
+            Ok(self.moments.iter().map(|m| m.iter().map(|v| v.f64()).collect()).collect())
+        })
+    }
+
+    fn take_average(&mut self) -> ResultFuture<'_, ()> {
+        Box::pin(async {
+            if let Some(average) = &self.average {
+                self.params.clone_from(average);
+            }
+            Ok(())
+        })
+    }
+
+    fn evaluate(&mut self, first: u64, rows: u64, shift: f64) -> ResultFuture<'_, Evaluation> {
+        Box::pin(async move { self.evaluate_now(first, rows, shift) })
+    }
+
+    fn max_updates(&self) -> usize {
+        1024
+    }
+
+    fn save(&mut self) -> ResultFuture<'_, WorkerState> {
+        Box::pin(async { Ok(self.save_now()) })
+    }
+
+    fn restore<'a>(&'a mut self, state: &'a WorkerState) -> ResultFuture<'a, ()> {
+        Box::pin(async { Ok(self.restore_now(state)?) })
     }
 
     fn split(&mut self) -> Option<&mut dyn SplitUpdate> {
@@ -291,15 +345,11 @@ impl<R: Float> SplitUpdate for CpuWorker<'_, R> {
         BLOCK as u64
     }
 
-    fn gradient(&mut self, batch: Batch) -> Result<GradientSums, ProblemError> {
-        let sums = self.sums(batch)?.sums();
-        Ok(GradientSums { rows: batch.rows, sums: R::numbers(&sums) })
+    fn gradient(&mut self, batch: Batch) -> ResultFuture<'_, GradientSums> {
+        Box::pin(async move { self.gradient_now(batch) })
     }
 
-    fn apply(&mut self, gradient: &GradientSums, lr: f64) -> Result<f64, ProblemError> {
-        gradient.check(self.params.len())?;
-        let sums = R::of_numbers(&gradient.sums);
-        let sums = BatchSums::from_sums(self.model(), gradient.rows as usize, sums);
-        Ok(rayon::scope(|_| self.step(sums, lr)).f64())
+    fn apply<'a>(&'a mut self, gradient: &'a GradientSums, lr: f64) -> ResultFuture<'a, f64> {
+        Box::pin(async move { Ok(self.apply_now(gradient, lr)?) })
     }
 }

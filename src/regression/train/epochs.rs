@@ -17,7 +17,7 @@ pub struct EpochMonitor<'a> {
 
 impl<'a> EpochMonitor<'a> {
     /// Starts, or resumes from `watched`; `shift` is an f32 near the mean of the held-out targets.
-    pub fn new(
+    pub async fn new(
         stopping: EarlyStopping,
         watched: Option<EarlyStopState>,
         worker: &mut dyn Worker,
@@ -26,7 +26,7 @@ impl<'a> EpochMonitor<'a> {
     ) -> Result<Self, TrainError> {
         let held_out = match stopping.validation_rows {
             0 => None,
-            rows => Some(worker.evaluate(plan.rows, rows, shift)?),
+            rows => Some(worker.evaluate(plan.rows, rows, shift).await?),
         };
         let mut watched = watched.unwrap_or_default();
         let new = || Basis::new(&plan.recipe.model.loss, held_out.as_ref());
@@ -47,12 +47,15 @@ impl<'a> EpochMonitor<'a> {
     }
 
     /// Ends an epoch, and returns whether training ends with it.
-    pub fn end(&mut self, worker: &mut dyn Worker, lr: f64) -> Result<bool, TrainError> {
+    pub async fn end(&mut self, worker: &mut dyn Worker, lr: f64) -> Result<bool, TrainError> {
         let training_loss = self.watched.loss / self.watched.rows as f64;
         (self.watched.loss, self.watched.rows) = (0.0, 0);
         let held_out = match self.basis.criterion {
             Criterion::TrainingLoss => None,
-            _ => Some(worker.evaluate(self.plan.rows, self.stopping.validation_rows, self.shift)?),
+            _ => {
+                let rows = self.stopping.validation_rows;
+                Some(worker.evaluate(self.plan.rows, rows, self.shift).await?)
+            }
         };
         let value = loop {
             let value = match (self.basis.criterion, &held_out) {

@@ -5,33 +5,33 @@ use super::gpu_descent::{self, DescentUpdates};
 use super::gpu_evaluation::DeviceEvaluator;
 use super::gpu_small_batch::{self, SmallBatchUpdates};
 use super::gpu_state::{GpuState, start};
-use super::{Batches, GradientSums, Recipe, SplitUpdate, Worker, WorkerState};
+use super::{Batches, GradientSums, Recipe, ResultFuture, SplitUpdate, Worker, WorkerState};
 use crate::cpu::StepState;
 use crate::gpu::Span;
 use crate::regression::kernels::{DescentOptions, GradientLayout, SmallBatchKernel};
 use crate::regression::verification::ObservedStep;
-use crate::regression::{Batch, Problem, ProblemError};
+use crate::regression::{Batch, Problem};
 use crate::{Error, Evaluation};
 
 /// The updates of a worker: all of them are recorded ahead, none waits for the host.
 pub trait Updates: std::fmt::Debug {
     /// See [`Worker::run`].
-    fn run(
-        &mut self,
-        state: &mut GpuState,
-        batches: &[Batch],
-        learning_rates: &[f32],
-        trace: Option<&mut Vec<Vec<f64>>>,
-    ) -> Result<Vec<f64>, ProblemError>;
+    fn run<'a>(
+        &'a mut self,
+        state: &'a mut GpuState,
+        batches: &'a [Batch],
+        learning_rates: &'a [f32],
+        trace: Option<&'a mut Vec<Vec<f64>>>,
+    ) -> ResultFuture<'a, Vec<f64>>;
 
     /// See [`Worker::run_observed`].
-    fn run_observed(
-        &mut self,
-        state: &mut GpuState,
+    fn run_observed<'a>(
+        &'a mut self,
+        state: &'a mut GpuState,
         batch: Batch,
         lr: f64,
         sample: Option<Batch>,
-    ) -> Result<ObservedStep, ProblemError>;
+    ) -> ResultFuture<'a, ObservedStep>;
 
     /// The moments, and then the average if there is one.
     fn state(&self) -> Vec<Span>;
@@ -68,15 +68,15 @@ impl<'a> GpuWorker<'a> {
     ///
     /// # Errors
     /// Those of [`descent`](Self::descent) and of [`small_batch`](Self::small_batch).
-    pub fn new(
+    pub async fn new(
         data: &'a GpuData,
         recipe: &Recipe,
         params: &[f64],
         batches: &Batches,
     ) -> Result<Self, Error> {
         match Self::is_small_batch(&data.problem, recipe, batches) {
-            true => Self::small_batch(data, recipe, params, batches),
-            false => Self::descent(data, recipe, params, batches),
+            true => Self::small_batch(data, recipe, params, batches).await,
+            false => Self::descent(data, recipe, params, batches).await,
         }
     }
 
@@ -84,43 +84,43 @@ impl<'a> GpuWorker<'a> {
     ///
     /// # Errors
     /// [`Error`] if the recipe is not valid or the device's limits are too low.
-    pub fn descent(
+    pub async fn descent(
         data: &'a GpuData,
         recipe: &Recipe,
         params: &[f64],
         batches: &Batches,
     ) -> Result<Self, Error> {
-        Self::with_rule_file(data, recipe, params, batches, None)
+        Self::with_rule_file(data, recipe, params, batches, None).await
     }
 
     /// [`descent`](Self::descent) with another shader file instead of the rule's, which defines the same functions.
     ///
     /// # Errors
     /// Those of [`descent`](Self::descent).
-    pub fn with_rule_file(
+    pub async fn with_rule_file(
         data: &'a GpuData,
         recipe: &Recipe,
         params: &[f64],
         batches: &Batches,
         rule_file: Option<&'static str>,
     ) -> Result<Self, Error> {
-        Self::with_descent(data, recipe, params, batches, (rule_file, false))
+        Self::with_descent(data, recipe, params, batches, (rule_file, false)).await
     }
 
     /// [`descent`](Self::descent) whose updates can be [split](Worker::split): it allocates the sums of a batch.
     ///
     /// # Errors
     /// Those of [`descent`](Self::descent).
-    pub fn split_descent(
+    pub async fn split_descent(
         data: &'a GpuData,
         recipe: &Recipe,
         params: &[f64],
         batches: &Batches,
     ) -> Result<Self, Error> {
-        Self::with_descent(data, recipe, params, batches, (None, true))
+        Self::with_descent(data, recipe, params, batches, (None, true)).await
     }
 
-    fn with_descent(
+    async fn with_descent(
         data: &'a GpuData,
         recipe: &Recipe,
         params: &[f64],
@@ -133,13 +133,14 @@ impl<'a> GpuWorker<'a> {
         Self::with(data, recipe, params, batches, (max_updates, what), |params, options| {
             Ok(Box::new(DescentUpdates::new(data, params, options, rule_file, split)?))
         })
+        .await
     }
 
     /// A worker that makes many updates in one dispatch, with a [`SmallBatchKernel`], on resident rows.
     ///
     /// # Errors
     /// [`Error`] if the recipe is not valid, the rows are not resident, or the device's limits are too low.
-    pub fn small_batch(
+    pub async fn small_batch(
         data: &'a GpuData,
         recipe: &Recipe,
         params: &[f64],
@@ -150,11 +151,12 @@ impl<'a> GpuWorker<'a> {
         Self::with(data, recipe, params, batches, (max_updates, what), |params, options| {
             Ok(Box::new(SmallBatchUpdates::new(data, params, options)?))
         })
+        .await
     }
 
     /// A worker with the updates that `make` allocates, up to `max_updates` in one submission; an error calls them
     /// `what`.
-    fn with(
+    async fn with(
         data: &'a GpuData,
         recipe: &Recipe,
         params: &[f64],
@@ -168,26 +170,30 @@ impl<'a> GpuWorker<'a> {
         let (max_batch, shuffled) = (batches.max_rows(), batches.shuffled());
         let max_batches = max_updates as u32;
         let options = DescentOptions { model, rule, penalty, average, max_batch, max_batches, shuffled };
-        data.gpu.allocate(what, || {
-            let params = start(data, &shape, params)?;
-            let updates = make(&params, options)?;
-            let evaluator = DeviceEvaluator::new(data, &model, &params, batches)?;
-            let planes = (updates.state(), rule.moments().len());
-            let state = GpuState::new(data, shape, params, planes, max_updates)?;
-            Ok(GpuWorker { state, updates, evaluator, max_updates })
-        })
+        data.gpu
+            .allocate(what, || {
+                let params = start(data, &shape, params)?;
+                let updates = make(&params, options)?;
+                let evaluator = DeviceEvaluator::new(data, &model, &params, batches)?;
+                let planes = (updates.state(), rule.moments().len());
+                let state = GpuState::new(data, shape, params, planes, max_updates)?;
+                Ok(GpuWorker { state, updates, evaluator, max_updates })
+            })
+            .await
     }
 }
 
 impl Worker for GpuWorker<'_> {
-    fn run(
-        &mut self,
-        batches: &[Batch],
-        learning_rates: &[f64],
-        trace: Option<&mut Vec<Vec<f64>>>,
-    ) -> Result<Vec<f64>, ProblemError> {
-        let rates: Vec<f32> = learning_rates.iter().map(|&lr| lr as f32).collect();
-        self.updates.run(&mut self.state, batches, &rates, trace)
+    fn run<'a>(
+        &'a mut self,
+        batches: &'a [Batch],
+        learning_rates: &'a [f64],
+        trace: Option<&'a mut Vec<Vec<f64>>>,
+    ) -> ResultFuture<'a, Vec<f64>> {
+        Box::pin(async move {
+            let rates: Vec<f32> = learning_rates.iter().map(|&lr| lr as f32).collect();
+            self.updates.run(&mut self.state, batches, &rates, trace).await
+        })
     }
 
     fn run_observed(
@@ -195,38 +201,40 @@ impl Worker for GpuWorker<'_> {
         batch: Batch,
         lr: f64,
         sample: Option<Batch>,
-    ) -> Result<ObservedStep, ProblemError> {
+    ) -> ResultFuture<'_, ObservedStep> {
         self.updates.run_observed(&mut self.state, batch, lr, sample)
     }
 
-    fn params(&mut self) -> Result<Vec<f64>, ProblemError> {
-        Ok(self.state.all()?.swap_remove(0))
+    fn params(&mut self) -> ResultFuture<'_, Vec<f64>> {
+        Box::pin(async { Ok(self.state.all().await?.swap_remove(0)) })
     }
 
-    fn moments(&mut self) -> Result<Vec<Vec<f64>>, ProblemError> {
-        Ok(self.state.all()?.split_off(1))
+    fn moments(&mut self) -> ResultFuture<'_, Vec<Vec<f64>>> {
+        Box::pin(async { Ok(self.state.all().await?.split_off(1)) })
     }
 
-    fn take_average(&mut self) -> Result<(), ProblemError> {
-        Ok(self.state.take_average()?)
+    fn take_average(&mut self) -> ResultFuture<'_, ()> {
+        Box::pin(async { Ok(self.state.take_average().await?) })
     }
 
-    fn evaluate(&mut self, first: u64, rows: u64, shift: f64) -> Result<Evaluation, ProblemError> {
-        self.evaluator.evaluate(self.state.data, first, rows, shift)
+    fn evaluate(&mut self, first: u64, rows: u64, shift: f64) -> ResultFuture<'_, Evaluation> {
+        Box::pin(self.evaluator.evaluate(self.state.data, first, rows, shift))
     }
 
     fn max_updates(&self) -> usize {
         self.max_updates as usize
     }
 
-    fn save(&mut self) -> Result<WorkerState, ProblemError> {
-        Ok(self.state.save(self.updates.step_state())?)
+    fn save(&mut self) -> ResultFuture<'_, WorkerState> {
+        Box::pin(async { Ok(self.state.save(self.updates.step_state()).await?) })
     }
 
-    fn restore(&mut self, state: &WorkerState) -> Result<(), ProblemError> {
-        self.state.restore(state)?;
-        self.updates.set_step_state(state.step);
-        Ok(())
+    fn restore<'a>(&'a mut self, state: &'a WorkerState) -> ResultFuture<'a, ()> {
+        Box::pin(async {
+            self.state.restore(state).await?;
+            self.updates.set_step_state(state.step);
+            Ok(())
+        })
     }
 
     fn split(&mut self) -> Option<&mut dyn SplitUpdate> {
@@ -246,12 +254,16 @@ impl SplitUpdate for GpuWorker<'_> {
         self.state.shape.segment_rows()
     }
 
-    fn gradient(&mut self, share: Batch) -> Result<GradientSums, ProblemError> {
-        self.updates.split().ok_or(WHOLE)?.gradient(&mut self.state, share)
+    fn gradient(&mut self, share: Batch) -> ResultFuture<'_, GradientSums> {
+        Box::pin(
+            async move { self.updates.split().ok_or(WHOLE)?.gradient(&mut self.state, share).await },
+        )
     }
 
-    fn apply(&mut self, gradient: &GradientSums, lr: f64) -> Result<f64, ProblemError> {
-        gradient.check(self.state.shape.params())?;
-        self.updates.split().ok_or(WHOLE)?.apply(&mut self.state, gradient, lr as f32)
+    fn apply<'a>(&'a mut self, gradient: &'a GradientSums, lr: f64) -> ResultFuture<'a, f64> {
+        Box::pin(async move {
+            gradient.check(self.state.shape.params())?;
+            self.updates.split().ok_or(WHOLE)?.apply(&mut self.state, gradient, lr as f32).await
+        })
     }
 }

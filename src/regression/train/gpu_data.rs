@@ -4,14 +4,13 @@ use super::Batches;
 use super::clock::Instant;
 use super::gpu_evaluation::together;
 use super::submissions::{SubmissionQueue, Submissions, ThroughputEstimate};
+use crate::Model;
 use crate::regression::Batch;
-use crate::regression::device::Gpu;
+use crate::regression::device::{Gpu, Submission};
 use crate::regression::kernels::{DeviceDataset, GradientLayout, RowKernel, RowSource, SyntheticRows};
 use crate::regression::{Problem, ProblemError};
-use crate::{Error, Model};
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
-use wgpu::{PollType, SubmissionIndex};
 
 /// Bytes of rows that a submission brings to the device at most.
 const CHUNK: u64 = 1 << 26;
@@ -74,23 +73,29 @@ impl Cut {
     }
 }
 
-/// A problem's rows on a device, to be trained on any number of times.
+/// A problem's rows on a device, to be trained on any number of times. One worker at a time uses rows that are streamed.
 #[derive(Debug)]
 pub struct GpuData {
     pub(super) gpu: Gpu,
     pub(super) problem: Problem,
     pub(super) rows: RowSource,
-    /// The two buffers of streamed chunks.
-    stream: Option<RefCell<Stream>>,
+    stream: Option<Stream>,
     submissions: Cell<Submissions>,
 }
 
+/// Rows that are streamed through the two buffers of chunks.
 #[derive(Debug)]
 struct Stream {
     samples: DeviceDataset,
+    buffers: RefCell<Buffers>,
+}
+
+#[derive(Debug, Default)]
+struct Buffers {
+    /// The chunk whose rows are in each of them, all of them.
     held: [Option<usize>; 2],
     /// The last submission that reads each of them.
-    last: [Option<SubmissionIndex>; 2],
+    last: [Option<Submission>; 2],
     x: Vec<f32>,
     aux: Vec<f32>,
     times: StreamTimes,
@@ -126,7 +131,7 @@ impl GpuData {
     ///
     /// # Errors
     /// [`ProblemError`] if the problem does not fit the device's limits, or cannot be read.
-    pub fn new(
+    pub async fn new(
         gpu: &Gpu,
         problem: &Problem,
         model: &Model,
@@ -149,37 +154,35 @@ impl GpuData {
                 let Cut { unit, chunk, .. } = cut;
                 let samples = DeviceDataset::in_turns(device, shape, problem.rows, unit, chunk)?;
                 let rows = RowSource::from(&samples);
-                stream = Some(RefCell::new(Stream::new(samples)));
+                stream = Some(Stream { samples, buffers: RefCell::default() });
                 Ok(rows)
             }
             (Placement::Resident, _) => {
                 Ok(RowSource::from(&DeviceDataset::new(device, shape, problem.rows, cut.unit)?))
             }
-        })?;
+        });
+        let rows = rows.await?;
         let (gpu, problem) = (gpu.clone(), problem.clone());
         let data = GpuData { gpu, problem, rows, stream, submissions: Cell::default() };
         if placement == Placement::Resident {
-            data.fill()?;
+            data.fill().await?;
         }
         Ok(data)
     }
 
     /// Makes or uploads all rows.
-    fn fill(&self) -> Result<(), ProblemError> {
+    async fn fill(&self) -> Result<(), ProblemError> {
         let Some(samples) = self.rows.samples() else { return Ok(()) };
-        self.gpu.allocate(UPLOADED, || self.fill_all(samples))
-    }
-
-    fn fill_all(&self, samples: &DeviceDataset) -> Result<(), ProblemError> {
         let rate = ThroughputEstimate::default();
-        let mut work = self.work(&rate);
+        let mut work = self.work(&rate).uploading(UPLOADED);
         if let Some(generator) = self.problem.generator() {
-            let rows = SyntheticRows::new(&self.gpu.device, samples, generator)?;
+            let make = || SyntheticRows::new(&self.gpu.device, samples, generator);
+            let rows = self.gpu.allocate(UPLOADED, make).await?;
             for part in 0..rows.parts() {
-                let encoder = work.encoder(1)?;
+                let encoder = work.encoder(1).await?;
                 rows.record(&mut encoder.begin_compute_pass(&Default::default()), part);
             }
-            return Ok(work.finish()?);
+            return Ok(work.finish().await?);
         }
         let shape = samples.shape();
         let row_bytes = shape.row_bytes() + u64::from(shape.aux_columns) * 4;
@@ -189,13 +192,14 @@ impl GpuData {
                 let rows = most.min((chunk.rows - at).into());
                 let (x, aux) =
                     self.problem.rows_of(&Batch::new(chunk.first_row + u64::from(at), rows))?;
-                samples.write_part(&self.gpu.queue, i, at, &x, &aux)?;
+                let write = || samples.write_part(&self.gpu.queue, i, at, &x, &aux);
+                self.gpu.allocate(UPLOADED, write).await?;
                 // The queue copies before the next submission.
-                work.copying(rows * row_bytes)?;
-                work.submit()?;
+                work.copying(rows * row_bytes).await?;
+                work.submit().await?;
             }
         }
-        Ok(work.finish()?)
+        Ok(work.finish().await?)
     }
 
     /// Work to record, of a kind whose rate is known or is to be learned.
@@ -210,28 +214,28 @@ impl GpuData {
 
     /// The cost of streaming so far, if rows are streamed.
     pub fn stream_times(&self) -> Option<StreamTimes> {
-        self.stream.as_ref().map(|stream| stream.borrow().times)
+        self.stream.as_ref().map(|stream| stream.buffers.borrow().times)
     }
 
     /// Records the `index`-th prepared batch of a kernel, segment by segment, each in as few submissions as the budget
     /// allows. The unit of work is a byte. If the chunk of a segment is not on the device, it is loaded after the work
     /// before it is submitted.
-    pub(super) fn record(
+    pub(super) async fn record(
         &self,
-        work: &mut SubmissionQueue,
+        work: &mut SubmissionQueue<'_>,
         kernel: &RowKernel,
         index: usize,
     ) -> Result<(), ProblemError> {
         for (i, segment) in kernel.segments(index).iter().enumerate() {
             if let Some(stream) = &self.stream {
-                stream.borrow_mut().hold(self, segment.chunk, work)?;
+                stream.hold(self, segment.chunk, work).await?;
             }
             let slice_bytes = (segment.bytes / segment.slices.max(1) as u64).max(1);
             let mut done = 0;
             while done < segment.slices {
                 let left = (segment.slices - done) as u64;
                 let now = (work.room() / slice_bytes).clamp(1, left) as usize;
-                let encoder = work.encoder(now as u64 * slice_bytes)?;
+                let encoder = work.encoder(now as u64 * slice_bytes).await?;
                 let mut pass = encoder.begin_compute_pass(&Default::default());
                 kernel.record_slices(&mut pass, index, i, done..done + now);
                 done += now;
@@ -242,67 +246,72 @@ impl GpuData {
 }
 
 impl Stream {
-    fn new(samples: DeviceDataset) -> Self {
-        Stream {
-            samples,
-            held: [None; 2],
-            last: [None, None],
-            x: Vec::new(),
-            aux: Vec::new(),
-            times: StreamTimes::default(),
-        }
-    }
-
     /// Loads a chunk, unless one of the buffers holds it. The work so far is the last that reads the other buffer; it
     /// is submitted and runs meanwhile.
-    fn hold(
-        &mut self,
+    async fn hold(
+        &self,
         data: &GpuData,
         chunk: usize,
-        work: &mut SubmissionQueue,
+        work: &mut SubmissionQueue<'_>,
     ) -> Result<(), ProblemError> {
-        if self.held[chunk % 2] == Some(chunk) {
+        let place = chunk % 2;
+        if self.buffers.borrow().held[place] == Some(chunk) {
             return Ok(());
         }
-        let (place, other) = (chunk % 2, 1 - chunk % 2);
         let shape = *self.samples.shape();
         let part = &self.samples.chunks()[chunk];
         let (first, rows) = (part.first_row, part.rows as usize);
-        self.last[other] = Some(work.submit()?);
+        let ahead = work.submit().await?;
+        let (mut x, mut aux, last) = self.buffers.borrow_mut().vacate(place, ahead.clone());
         let started = Instant::now();
-        self.x.resize(rows * shape.features as usize, 0.0);
-        self.aux.resize(rows * shape.aux_columns as usize, 0.0);
-        data.problem.fill(first, &mut self.x, &mut self.aux)?;
+        x.resize(rows * shape.features as usize, 0.0);
+        aux.resize(rows * shape.aux_columns as usize, 0.0);
+        data.problem.fill(first, &mut x, &mut aux)?;
         let filled = Instant::now();
         // Rows are staged on the host: not more than two chunks at a time.
-        if let Some(index) = self.last[place].take() {
-            data.gpu.poll(PollType::Wait { submission_index: Some(index), timeout: None })?;
+        if let Some(last) = last {
+            data.gpu.complete(&last).await?;
         }
         let free = Instant::now();
         // Whether the device still computes tells whether it was kept waiting.
-        let idle = data.gpu.poll(PollType::Poll)?.is_some_and(|status| status.is_queue_empty());
+        let idle = data.gpu.is_complete(&ahead)?;
         let (features, aux_columns) = (shape.features as usize, shape.aux_columns as usize);
         let row_bytes = shape.row_bytes() + u64::from(shape.aux_columns) * 4;
         let most = (CHUNK / row_bytes).max(1) as usize;
-        data.gpu.allocate(UPLOADED, || {
-            let parts = self.x.chunks(most * features).zip(self.aux.chunks(most * aux_columns));
-            for (i, (x, aux)) in parts.enumerate() {
-                if i > 0 {
-                    // The part before, by itself; the last one goes ahead of the next work.
-                    work.copying(most as u64 * row_bytes)?;
-                    work.submit()?;
-                }
-                self.samples.write_part(&data.gpu.queue, chunk, (i * most) as u32, x, aux)?;
+        let parts = x.chunks(most * features).zip(aux.chunks(most * aux_columns));
+        for (i, (x, aux)) in parts.enumerate() {
+            if i > 0 {
+                // The part before, by itself; the last one goes ahead of the next work.
+                work.copying(most as u64 * row_bytes).await?;
+                work.make_room().await?;
             }
-            Ok::<_, Error>(())
-        })?;
+            let write = || {
+                if i > 0 {
+                    work.launch();
+                }
+                self.samples.write_part(&data.gpu.queue, chunk, (i * most) as u32, x, aux)
+            };
+            data.gpu.allocate(UPLOADED, write).await?;
+        }
         let loading = (filled - started) + free.elapsed();
-        self.times.loading += loading;
-        self.times.waiting += free - filled;
-        self.times.exposed += if idle { loading } else { Duration::ZERO };
-        self.times.bytes += rows as u64 * (shape.row_bytes() + u64::from(shape.aux_columns) * 4);
-        self.held[place] = Some(chunk);
+        let mut buffers = self.buffers.borrow_mut();
+        buffers.times.loading += loading;
+        buffers.times.waiting += free - filled;
+        buffers.times.exposed += if idle { loading } else { Duration::ZERO };
+        buffers.times.bytes += rows as u64 * (shape.row_bytes() + u64::from(shape.aux_columns) * 4);
+        buffers.held[place] = Some(chunk);
+        (buffers.x, buffers.aux) = (x, aux);
         Ok(())
+    }
+}
+
+impl Buffers {
+    /// Prepares to load another chunk into a place, after a submission that reads the other one: returns the memory
+    /// for its rows, and the last submission that reads the place. Until all rows are loaded, the place holds none.
+    fn vacate(&mut self, place: usize, ahead: Submission) -> (Vec<f32>, Vec<f32>, Option<Submission>) {
+        self.held[place] = None;
+        self.last[1 - place] = Some(ahead);
+        (std::mem::take(&mut self.x), std::mem::take(&mut self.aux), self.last[place].take())
     }
 }
 

@@ -4,7 +4,7 @@ use super::gpu::Updates;
 use super::gpu_data::GpuData;
 use super::gpu_state::{GpuState, buffer, widen};
 use super::submissions::ThroughputEstimate;
-use super::{GradientSums, Numbers};
+use super::{GradientSums, Numbers, ResultFuture};
 use crate::Error;
 use crate::cpu::StepState;
 use crate::gpu::Span;
@@ -60,9 +60,9 @@ impl DescentUpdates {
 /// The halves of an update, in the order of sums of a whole one.
 impl DescentUpdates {
     /// See [`SplitUpdate::gradient`](super::SplitUpdate::gradient).
-    pub fn gradient(
+    pub async fn gradient(
         &mut self,
-        state: &mut GpuState,
+        state: &mut GpuState<'_>,
         share: Batch,
     ) -> Result<GradientSums, ProblemError> {
         let data = state.data;
@@ -71,11 +71,11 @@ impl DescentUpdates {
         if share.rows > 0 {
             self.descent.prepare_sums(&data.gpu.queue, &share)?;
             let mut work = data.work(&self.rate);
-            data.record(&mut work, self.descent.kernel(), 0)?;
+            data.record(&mut work, self.descent.kernel(), 0).await?;
             if let Some(span) = self.descent.sums() {
-                work.copy(&mut state.read_back, &span)?;
+                work.copy(&mut state.read_back, &span).await?;
             }
-            sums = work.read(&mut state.read_back)?;
+            sums = work.read(&mut state.read_back).await?;
         }
         let (params, totals) = sums.split_at(padded);
         let mut sums = state.shape.unpad(params);
@@ -85,9 +85,9 @@ impl DescentUpdates {
     }
 
     /// See [`SplitUpdate::apply`](super::SplitUpdate::apply).
-    pub fn apply(
+    pub async fn apply(
         &mut self,
-        state: &mut GpuState,
+        state: &mut GpuState<'_>,
         gradient: &GradientSums,
         lr: f32,
     ) -> Result<f64, ProblemError> {
@@ -99,81 +99,85 @@ impl DescentUpdates {
         sums.resize(state.params.len as usize + VECTOR, 0.0);
         self.descent.prepare_step(&data.gpu.queue, gradient.rows, &sums, lr);
         let mut work = data.work(&self.rate);
-        let encoder = work.encoder(1)?;
+        let encoder = work.encoder(1).await?;
         self.descent.record(&mut encoder.begin_compute_pass(&Default::default()), 0);
-        work.copy(&mut state.read_back, &Span::new(self.descent.losses(), 0, 1))?;
-        let losses = work.read(&mut state.read_back)?;
+        work.copy(&mut state.read_back, &Span::new(self.descent.losses(), 0, 1)).await?;
+        let losses = work.read(&mut state.read_back).await?;
         Ok(losses.first().map_or(f64::NAN, |&loss| loss.into()))
     }
 }
 
 impl Updates for DescentUpdates {
-    fn run(
-        &mut self,
-        state: &mut GpuState,
-        batches: &[Batch],
-        learning_rates: &[f32],
-        trace: Option<&mut Vec<Vec<f64>>>,
-    ) -> Result<Vec<f64>, ProblemError> {
-        let data = state.data;
-        self.descent.prepare(&data.gpu.queue, batches, learning_rates)?;
-        let mut work = data.work(&self.rate);
-        for index in 0..batches.len() {
-            data.record(&mut work, self.descent.kernel(), index)?;
-            if trace.is_some() {
-                work.copy(&mut state.read_back, &state.params)?;
+    fn run<'a>(
+        &'a mut self,
+        state: &'a mut GpuState,
+        batches: &'a [Batch],
+        learning_rates: &'a [f32],
+        trace: Option<&'a mut Vec<Vec<f64>>>,
+    ) -> ResultFuture<'a, Vec<f64>> {
+        Box::pin(async move {
+            let data = state.data;
+            self.descent.prepare(&data.gpu.queue, batches, learning_rates)?;
+            let mut work = data.work(&self.rate);
+            for index in 0..batches.len() {
+                data.record(&mut work, self.descent.kernel(), index).await?;
+                if trace.is_some() {
+                    work.copy(&mut state.read_back, &state.params).await?;
+                }
             }
-        }
-        let losses = Span::new(self.descent.losses(), 0, batches.len() as u64);
-        work.copy(&mut state.read_back, &losses)?;
-        let values = work.read(&mut state.read_back)?;
-        let (params, losses) = values.split_at(values.len() - batches.len());
-        if let Some(trace) = trace {
-            trace.extend(state.parts(params).map(widen));
-        }
-        Ok(widen(losses.to_vec()))
+            let losses = Span::new(self.descent.losses(), 0, batches.len() as u64);
+            work.copy(&mut state.read_back, &losses).await?;
+            let values = work.read(&mut state.read_back).await?;
+            let (params, losses) = values.split_at(values.len() - batches.len());
+            if let Some(trace) = trace {
+                trace.extend(state.parts(params).map(widen));
+            }
+            Ok(widen(losses.to_vec()))
+        })
     }
 
-    fn run_observed(
-        &mut self,
-        state: &mut GpuState,
+    fn run_observed<'a>(
+        &'a mut self,
+        state: &'a mut GpuState,
         batch: Batch,
         lr: f64,
         sample: Option<Batch>,
-    ) -> Result<ObservedStep, ProblemError> {
-        let data = state.data;
-        let queue = &data.gpu.queue;
-        // The gradient that the update applies is never in memory: the same kernels compute it once more.
-        let batches: Vec<Batch> = std::iter::once(batch).chain(sample).collect();
-        self.gradient.prepare(queue, &batches)?;
-        self.descent.prepare(queue, &[batch], &[lr as f32])?;
-        let mut work = data.work(&self.rate);
-        state.copy(&mut work)?;
-        for index in 0..batches.len() {
-            data.record(&mut work, self.gradient.kernel(), index)?;
-            work.copy(&mut state.read_back, &self.grads)?;
-        }
-        data.record(&mut work, self.descent.kernel(), 0)?;
-        state.copy(&mut work)?;
-        let losses = Span::new(self.gradient.losses(), 0, batches.len() as u64);
-        work.copy(&mut state.read_back, &losses)?;
-        work.copy(&mut state.read_back, &Span::new(self.descent.losses(), 0, 1))?;
-        let mut values = work.read(&mut state.read_back)?;
+    ) -> ResultFuture<'a, ObservedStep> {
+        Box::pin(async move {
+            let data = state.data;
+            let queue = &data.gpu.queue;
+            // The gradient that the update applies is never in memory: the same kernels compute it once more.
+            let batches: Vec<Batch> = std::iter::once(batch).chain(sample).collect();
+            self.gradient.prepare(queue, &batches)?;
+            self.descent.prepare(queue, &[batch], &[lr as f32])?;
+            let mut work = data.work(&self.rate);
+            state.copy(&mut work).await?;
+            for index in 0..batches.len() {
+                data.record(&mut work, self.gradient.kernel(), index).await?;
+                work.copy(&mut state.read_back, &self.grads).await?;
+            }
+            data.record(&mut work, self.descent.kernel(), 0).await?;
+            state.copy(&mut work).await?;
+            let losses = Span::new(self.gradient.losses(), 0, batches.len() as u64);
+            work.copy(&mut state.read_back, &losses).await?;
+            work.copy(&mut state.read_back, &Span::new(self.descent.losses(), 0, 1)).await?;
+            let mut values = work.read(&mut state.read_back).await?;
 
-        let losses = values.split_off(values.len() - batches.len() - 1);
-        let mut parts = state.parts(&values);
-        let before = state.snapshot(&mut parts);
-        let mut observed = |batch: Batch, loss| ObservedGradient {
-            batch,
-            depths: self.gradient.depths(batch),
-            grads: parts.next().unwrap_or_default(),
-            loss,
-        };
-        // The loss is that of the update itself.
-        let gradient = observed(batch, losses[losses.len() - 1]);
-        let sample = sample.map(|batch| observed(batch, losses[1]));
-        let after = state.snapshot(&mut parts);
-        Ok(ObservedStep { t: self.descent.step_state().t, lr, before, gradient, sample, after })
+            let losses = values.split_off(values.len() - batches.len() - 1);
+            let mut parts = state.parts(&values);
+            let before = state.snapshot(&mut parts);
+            let mut observed = |batch: Batch, loss| ObservedGradient {
+                batch,
+                depths: self.gradient.depths(batch),
+                grads: parts.next().unwrap_or_default(),
+                loss,
+            };
+            // The loss is that of the update itself.
+            let gradient = observed(batch, losses[losses.len() - 1]);
+            let sample = sample.map(|batch| observed(batch, losses[1]));
+            let after = state.snapshot(&mut parts);
+            Ok(ObservedStep { t: self.descent.step_state().t, lr, before, gradient, sample, after })
+        })
     }
 
     fn state(&self) -> Vec<Span> {

@@ -61,7 +61,7 @@ impl DeviceEvaluator {
     }
 
     /// The evaluation over `rows` rows from `first` on.
-    pub fn evaluate(
+    pub async fn evaluate(
         &mut self,
         data: &GpuData,
         first: u64,
@@ -77,12 +77,12 @@ impl DeviceEvaluator {
             let mut work = data.work(&self.rate);
             let mut width = 1;
             for index in 0..batches.len() {
-                data.record(&mut work, self.evaluator.kernel(), index)?;
+                data.record(&mut work, self.evaluator.kernel(), index).await?;
                 let Some(sums) = self.evaluator.sums(index) else { continue };
                 width = sums.len as usize;
-                work.copy(&mut self.read_back, &sums)?;
+                work.copy(&mut self.read_back, &sums).await?;
             }
-            let values = work.read(&mut self.read_back)?;
+            let values = work.read(&mut self.read_back).await?;
             for sums in values.chunks(width) {
                 all.add(&Evaluation { shift, ..self.evaluator.read(sums) });
             }

@@ -1,6 +1,7 @@
 //! Updates on a GPU, many in one dispatch: of a small model, from resident rows, where one update takes less time than
 //! a dispatch.
 
+use super::ResultFuture;
 use super::gpu::Updates;
 use super::gpu_data::GpuData;
 use super::gpu_state::{GpuState, widen};
@@ -8,9 +9,9 @@ use super::submissions::{SubmissionQueue, ThroughputEstimate};
 use crate::Error;
 use crate::cpu::StepState;
 use crate::gpu::Span;
+use crate::regression::Batch;
 use crate::regression::kernels::{DescentOptions, SmallBatchKernel};
 use crate::regression::verification::{ObservedGradient, ObservedStep};
-use crate::regression::{Batch, ProblemError};
 
 /// The most updates in one submission, and the least, however many elements of parameters are traced.
 const MAX_UPDATES: u64 = 4096;
@@ -42,10 +43,10 @@ impl SmallBatchUpdates {
     }
 
     /// Records all prepared updates. The unit of work is a row.
-    fn record(&self, work: &mut SubmissionQueue, batches: &[Batch]) -> Result<(), Error> {
+    async fn record(&self, work: &mut SubmissionQueue<'_>, batches: &[Batch]) -> Result<(), Error> {
         let parts = batches.chunks(self.kernel.updates_at_once() as usize);
         for (part, batches) in parts.enumerate() {
-            let encoder = work.encoder(batches.iter().map(|batch| batch.rows).sum())?;
+            let encoder = work.encoder(batches.iter().map(|batch| batch.rows).sum()).await?;
             self.kernel.record_part(&mut encoder.begin_compute_pass(&Default::default()), part);
         }
         Ok(())
@@ -53,56 +54,60 @@ impl SmallBatchUpdates {
 }
 
 impl Updates for SmallBatchUpdates {
-    fn run(
-        &mut self,
-        state: &mut GpuState,
-        batches: &[Batch],
-        learning_rates: &[f32],
-        trace: Option<&mut Vec<Vec<f64>>>,
-    ) -> Result<Vec<f64>, ProblemError> {
-        self.kernel.prepare(&state.data.gpu.queue, batches, learning_rates)?;
-        let mut work = state.data.work(&self.rate);
-        self.record(&mut work, batches)?;
-        let updates = batches.len() as u64;
-        let losses = Span { len: updates, ..self.kernel.losses() };
-        work.copy(&mut state.read_back, &losses)?;
-        if let (Some(_), Some(traced)) = (&trace, self.kernel.trace()) {
-            let len = updates * state.params.len;
-            work.copy(&mut state.read_back, &Span { len, ..traced })?;
-        }
-        let values = work.read(&mut state.read_back)?;
-        let (losses, params) = values.split_at(batches.len());
-        if let Some(trace) = trace {
-            trace.extend(state.parts(params).map(widen));
-        }
-        Ok(widen(losses.to_vec()))
+    fn run<'a>(
+        &'a mut self,
+        state: &'a mut GpuState,
+        batches: &'a [Batch],
+        learning_rates: &'a [f32],
+        trace: Option<&'a mut Vec<Vec<f64>>>,
+    ) -> ResultFuture<'a, Vec<f64>> {
+        Box::pin(async move {
+            self.kernel.prepare(&state.data.gpu.queue, batches, learning_rates)?;
+            let mut work = state.data.work(&self.rate);
+            self.record(&mut work, batches).await?;
+            let updates = batches.len() as u64;
+            let losses = Span { len: updates, ..self.kernel.losses() };
+            work.copy(&mut state.read_back, &losses).await?;
+            if let (Some(_), Some(traced)) = (&trace, self.kernel.trace()) {
+                let len = updates * state.params.len;
+                work.copy(&mut state.read_back, &Span { len, ..traced }).await?;
+            }
+            let values = work.read(&mut state.read_back).await?;
+            let (losses, params) = values.split_at(batches.len());
+            if let Some(trace) = trace {
+                trace.extend(state.parts(params).map(widen));
+            }
+            Ok(widen(losses.to_vec()))
+        })
     }
 
     /// A batch is so small that it is checked whole: there is no gradient of a sample.
-    fn run_observed(
-        &mut self,
-        state: &mut GpuState,
+    fn run_observed<'a>(
+        &'a mut self,
+        state: &'a mut GpuState,
         batch: Batch,
         lr: f64,
         _: Option<Batch>,
-    ) -> Result<ObservedStep, ProblemError> {
-        let data = state.data;
-        self.kernel.prepare(&data.gpu.queue, &[batch], &[lr as f32])?;
-        let mut work = data.work(&self.rate);
-        state.copy(&mut work)?;
-        self.record(&mut work, &[batch])?;
-        state.copy(&mut work)?;
-        work.copy(&mut state.read_back, &self.kernel.gradient())?;
-        work.copy(&mut state.read_back, &Span { len: 1, ..self.kernel.losses() })?;
-        let mut values = work.read(&mut state.read_back)?;
+    ) -> ResultFuture<'a, ObservedStep> {
+        Box::pin(async move {
+            let data = state.data;
+            self.kernel.prepare(&data.gpu.queue, &[batch], &[lr as f32])?;
+            let mut work = data.work(&self.rate);
+            state.copy(&mut work).await?;
+            self.record(&mut work, &[batch]).await?;
+            state.copy(&mut work).await?;
+            work.copy(&mut state.read_back, &self.kernel.gradient()).await?;
+            work.copy(&mut state.read_back, &Span { len: 1, ..self.kernel.losses() }).await?;
+            let mut values = work.read(&mut state.read_back).await?;
 
-        let loss = values.pop().unwrap_or(f32::NAN);
-        let mut parts = state.parts(&values);
-        let before = state.snapshot(&mut parts);
-        let after = state.snapshot(&mut parts);
-        let grads = parts.next().unwrap_or_default();
-        let gradient = ObservedGradient { batch, depths: self.kernel.depths(batch), grads, loss };
-        Ok(ObservedStep { t: self.kernel.step_state().t, lr, before, gradient, sample: None, after })
+            let loss = values.pop().unwrap_or(f32::NAN);
+            let mut parts = state.parts(&values);
+            let before = state.snapshot(&mut parts);
+            let after = state.snapshot(&mut parts);
+            let grads = parts.next().unwrap_or_default();
+            let gradient = ObservedGradient { batch, depths: self.kernel.depths(batch), grads, loss };
+            Ok(ObservedStep { t: self.kernel.step_state().t, lr, before, gradient, sample: None, after })
+        })
     }
 
     fn state(&self) -> Vec<Span> {

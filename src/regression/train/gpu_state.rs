@@ -74,9 +74,12 @@ impl<'a> GpuState<'a> {
     }
 
     /// Copies parameters and moments to be read.
-    pub fn copy(&mut self, work: &mut SubmissionQueue) -> Result<(), Error> {
-        work.copy(&mut self.read_back, &self.params)?;
-        self.moments.iter().try_for_each(|moment| work.copy(&mut self.read_back, moment))
+    pub async fn copy(&mut self, work: &mut SubmissionQueue<'_>) -> Result<(), Error> {
+        work.copy(&mut self.read_back, &self.params).await?;
+        for moment in &self.moments {
+            work.copy(&mut self.read_back, moment).await?;
+        }
+        Ok(())
     }
 
     /// The values that were read in parts, each as long as the parameters, in the order of a model.
@@ -92,23 +95,23 @@ impl<'a> GpuState<'a> {
     }
 
     /// The parameters and every moment.
-    pub fn all(&mut self) -> Result<Vec<Vec<f64>>, Error> {
+    pub async fn all(&mut self) -> Result<Vec<Vec<f64>>, Error> {
         let rate = ThroughputEstimate::default();
         let mut work = self.data.work(&rate);
-        self.copy(&mut work)?;
-        let values = work.read(&mut self.read_back)?;
+        self.copy(&mut work).await?;
+        let values = work.read(&mut self.read_back).await?;
         Ok(self.parts(&values).map(widen).collect())
     }
 
     /// Everything, with the step that the caller counts.
-    pub fn save(&mut self, step: StepState) -> Result<WorkerState, Error> {
+    pub async fn save(&mut self, step: StepState) -> Result<WorkerState, Error> {
         let rate = ThroughputEstimate::default();
         let mut work = self.data.work(&rate);
-        self.copy(&mut work)?;
+        self.copy(&mut work).await?;
         if let Some(average) = &self.average {
-            work.copy(&mut self.read_back, average)?;
+            work.copy(&mut self.read_back, average).await?;
         }
-        let values = work.read(&mut self.read_back)?;
+        let values = work.read(&mut self.read_back).await?;
         let mut parts = self.parts(&values).map(Numbers::Single);
         let mut next = || parts.next().unwrap_or(Numbers::Single(Vec::new()));
         Ok(WorkerState {
@@ -120,7 +123,7 @@ impl<'a> GpuState<'a> {
     }
 
     /// Writes everything but the step.
-    pub fn restore(&mut self, state: &WorkerState) -> Result<(), Error> {
+    pub async fn restore(&mut self, state: &WorkerState) -> Result<(), Error> {
         state.check(self.shape.params(), self.moments.len(), self.average.is_some())?;
         let spans = std::iter::once(&self.params).chain(&self.moments).chain(&self.average);
         for (span, values) in spans.zip(state.vectors()) {
@@ -130,20 +133,20 @@ impl<'a> GpuState<'a> {
             // Each is staged on the host only until it is there.
             let rate = ThroughputEstimate::default();
             let mut work = self.data.work(&rate);
-            work.copying(span.len * 4)?;
-            work.finish()?;
+            work.copying(span.len * 4).await?;
+            work.finish().await?;
         }
         Ok(())
     }
 
     /// Puts the average in the parameters' place.
-    pub fn take_average(&mut self) -> Result<(), Error> {
+    pub async fn take_average(&mut self) -> Result<(), Error> {
         let Some(Span { buffer, offset, len }) = &self.average else { return Ok(()) };
         let rate = ThroughputEstimate::default();
         let mut work = self.data.work(&rate);
-        let encoder = work.copying(len * 4)?;
+        let encoder = work.copying(len * 4).await?;
         encoder.copy_buffer_to_buffer(buffer, *offset, &self.params.buffer, 0, len * 4);
-        work.finish()
+        work.finish().await
     }
 }
 

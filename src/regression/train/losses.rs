@@ -30,14 +30,14 @@ pub fn near_mean(problem: &Problem, first: u64, rows: u64) -> Result<f64, Proble
 }
 
 /// The loss over all rows before the first update.
-pub fn initial_loss(
+pub async fn initial_loss(
     problem: &Problem,
     plan: &TrainPlan,
     worker: &mut dyn Worker,
     stop: &AtomicBool,
     shift: f64,
 ) -> Result<f64, TrainError> {
-    let initial = evaluate(worker, problem, stop, (0, plan.rows, shift), 0)?;
+    let initial = evaluate(worker, problem, stop, (0, plan.rows, shift), 0).await?;
     if initial.weight == 0.0 {
         return Err(TrainError::NoWeight);
     }
@@ -50,7 +50,7 @@ pub fn initial_loss(
 }
 
 /// Evaluates rows after update `update`; a stop is heeded in between, since the run can be resumed from there.
-pub fn evaluate(
+pub async fn evaluate(
     worker: &mut dyn Worker,
     problem: &Problem,
     stop: &AtomicBool,
@@ -67,7 +67,7 @@ pub fn evaluate(
         if stop.load(Ordering::Relaxed) {
             return Err(TrainError::Interrupted { update });
         }
-        all.add(&worker.evaluate(first + at, part.min(rows - at), shift)?);
+        all.add(&worker.evaluate(first + at, part.min(rows - at), shift).await?);
     }
     Ok(all)
 }

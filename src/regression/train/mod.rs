@@ -2,6 +2,7 @@
 
 mod batches;
 mod cause;
+#[cfg(feature = "files")]
 mod checkpoint;
 mod clock;
 mod cpu;
@@ -33,6 +34,7 @@ mod worker;
 
 pub use batches::{Batches, Shuffle};
 pub use cause::Cause;
+#[cfg(feature = "files")]
 pub use checkpoint::{Configuration, Provenance};
 pub use cpu::{CpuWorker, Float};
 pub use error::{PlacementError, TrainError};
@@ -49,4 +51,4 @@ pub use stopping::{Basis, Criterion, EarlyStopping, Undefined, score};
 pub use submissions::{SubmissionQueue, Submissions, ThroughputEstimate};
 pub use trainer::{Outcome, Trainer};
 pub use training_data::{Backend, DataPlacement, Location, TrainingData};
-pub use worker::{GradientSums, Reduce, SplitUpdate, Worker};
+pub use worker::{GradientSums, Reduce, ResultFuture, SplitUpdate, Worker};

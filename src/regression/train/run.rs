@@ -1,18 +1,25 @@
 //! The loop: batches → gradient → step → events.
 
+mod check;
+mod skip;
+
 use super::clock::Instant;
 use super::epochs::EpochMonitor;
 use super::losses::{evaluate, initial_loss, near_mean};
 use super::observer::Observer;
 use super::pace::Pace;
 use super::snapshots::Snapshots;
-use super::state::{Best, LoopState, NonFiniteCount, Numbers, RunState, WorkerState};
+use super::state::{Best, LoopState, NonFiniteCount, RunState, WorkerState};
 use super::{Cause, Progress, Reduce, Report, TrainError, TrainPlan, VerifyEvery, Worker};
 use crate::Evaluation;
-use crate::regression::verification::{self, ObservedStep, Verification};
+use crate::regression::device::turn;
+use crate::regression::verification::Verification;
 use crate::regression::{Batch, Problem};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
+/// Time between two turns of the browser's event loop, in which the page is drawn.
+const TURN: Duration = Duration::from_millis(16);
 /// A loss that grew by this factor since the start does not come back.
 const DIVERGED: f64 = 1e6;
 
@@ -45,47 +52,53 @@ impl RunContext<'_> {
 ///
 /// # Errors
 /// [`TrainError`]. After an interruption the latest snapshot is that of the last update, if states are saved.
-pub fn train(
+pub async fn train(
     problem: &Problem,
     worker: &mut dyn Worker,
-    context: &mut RunContext,
+    context: &mut RunContext<'_>,
 ) -> Result<Report, TrainError> {
-    let trained = run_all(problem, worker, context);
+    let trained = run_all(problem, worker, context).await;
     trained.map_err(|error| error.explained(problem, context.plan))
 }
 
-fn run_all(
+async fn run_all(
     problem: &Problem,
     worker: &mut dyn Worker,
-    context: &mut RunContext,
+    context: &mut RunContext<'_>,
 ) -> Result<Report, TrainError> {
-    let mut run = Run::new(problem, worker, context)?;
+    let mut run = Run::new(problem, worker, context).await?;
     let began = run.done;
     let mut trace = Vec::new();
+    let mut turned = Instant::now();
     while !run.is_over() {
+        // Natively the caller has a thread for everything else.
+        if cfg!(target_arch = "wasm32") && turned.elapsed() >= TURN {
+            turn().await;
+            turned = Instant::now();
+        }
         if context.stop.load(Ordering::Relaxed) {
             if context.snapshots.are_saved() {
-                run.snapshot(&mut context.snapshots)?;
+                run.snapshot(&mut context.snapshots).await?;
                 context.save()?;
             }
             return Err(TrainError::Interrupted { update: run.done });
         }
         if context.snapshots.snapshot_is_due() {
-            run.snapshot(&mut context.snapshots)?;
+            run.snapshot(&mut context.snapshots).await?;
         }
         trace.clear();
         let until = context.snapshots.until_save(run.done);
-        let losses = run.submit(until, &mut context.reduce, &mut trace)?;
-        run.report_updates(&losses, &trace, context)?;
+        let losses = run.submit(until, &mut context.reduce, &mut trace).await?;
+        run.report_updates(&losses, &trace, context).await?;
         let snapshots = &mut context.snapshots;
         if snapshots.are_saved() && (run.is_over() || snapshots.save_is_due(run.done)) {
-            run.snapshot(snapshots)?;
+            run.snapshot(snapshots).await?;
             context.save()?;
         }
     }
     // The report of the last update needs the final loss; a run that resumes from the end reports it too.
     let last = if run.done > began { trace.pop() } else { None };
-    run.finish(last, context)
+    run.finish(last, context).await
 }
 
 /// A run on a worker.
@@ -109,7 +122,7 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    fn new<'c: 'a>(
+    async fn new<'c: 'a>(
         problem: &'a Problem,
         worker: &'a mut dyn Worker,
         context: &RunContext<'c>,
@@ -118,10 +131,10 @@ impl<'a> Run<'a> {
         let shift = near_mean(problem, 0, problem.rows)?;
         let progress = match &context.snapshots.latest {
             Some(state) => {
-                worker.restore(&state.worker)?;
+                worker.restore(&state.worker).await?;
                 state.progress.clone()
             }
-            None => LoopState::at_start(initial_loss(problem, plan, worker, stop, shift)?),
+            None => LoopState::at_start(initial_loss(problem, plan, worker, stop, shift).await?),
         };
         let epochs = match &plan.stopping {
             Some(stopping) => {
@@ -129,12 +142,13 @@ impl<'a> Run<'a> {
                     0 => shift,
                     rows => near_mean(problem, plan.rows, rows)?,
                 };
-                Some(EpochMonitor::new(*stopping, progress.watched.clone(), worker, plan, shift)?)
+                let watched = progress.watched.clone();
+                Some(EpochMonitor::new(*stopping, watched, worker, plan, shift).await?)
             }
             None => None,
         };
         let verifies = plan.verify != VerifyEvery::Never;
-        let good = (plan.max_skips > 0).then(|| worker.save()).transpose()?;
+        let good = if plan.max_skips > 0 { Some(worker.save().await?) } else { None };
         let LoopState { training, verifying, timed_rows, .. } = progress;
         Ok(Run {
             problem,
@@ -161,9 +175,9 @@ impl<'a> Run<'a> {
     }
 
     /// Copies the state to the host.
-    fn snapshot(&mut self, snapshots: &mut Snapshots) -> Result<(), TrainError> {
+    async fn snapshot(&mut self, snapshots: &mut Snapshots) -> Result<(), TrainError> {
         let started = Instant::now();
-        let worker = self.worker.save()?;
+        let worker = self.worker.save().await?;
         if !worker.is_finite() {
             return Err(TrainError::Overflow { update: self.done, cause: Cause::Unknown });
         }
@@ -196,7 +210,7 @@ impl<'a> Run<'a> {
     }
 
     /// Makes one update that is checked, or at most `until` that are not, and returns their losses.
-    fn submit(
+    async fn submit(
         &mut self,
         until: u64,
         reduce: &mut Option<&mut dyn Reduce>,
@@ -207,7 +221,7 @@ impl<'a> Run<'a> {
         let rate = |update: u64| plan.learning_rate.at(update) * factor;
         let started = Instant::now();
         if self.verification.is_some() && self.pace.check_is_due(done) {
-            let loss = self.check(rate(done), trace)?;
+            let loss = self.check(rate(done), trace).await?;
             self.pace.checked(started.elapsed());
             return Ok(vec![loss]);
         }
@@ -223,9 +237,9 @@ impl<'a> Run<'a> {
         let batches: Vec<Batch> = (done..done + count).map(|i| plan.batches.get(i)).collect();
         let rates: Vec<f64> = (done..done + count).map(rate).collect();
         let losses = match (reduce, &self.good) {
-            (Some(reduce), _) => self.run_reduced(&batches, &rates, &mut **reduce, trace)?,
-            (None, Some(_)) => self.run_or_skip(done, &batches, &rates, trace)?,
-            (None, None) => self.worker.run(&batches, &rates, plan.trace.then_some(trace))?,
+            (Some(reduce), _) => self.run_reduced(&batches, &rates, &mut **reduce, trace).await?,
+            (None, Some(_)) => self.run_or_skip(done, &batches, &rates, trace).await?,
+            (None, None) => self.worker.run(&batches, &rates, plan.trace.then_some(trace)).await?,
         };
         let rows = batches.iter().map(|batch| batch.rows).sum();
         self.pace.ran(count, rows, started.elapsed());
@@ -233,7 +247,7 @@ impl<'a> Run<'a> {
     }
 
     /// Makes updates from gradients that are summed over several processes.
-    fn run_reduced(
+    async fn run_reduced(
         &mut self,
         batches: &[Batch],
         rates: &[f64],
@@ -243,147 +257,25 @@ impl<'a> Run<'a> {
         let mut losses = Vec::with_capacity(batches.len());
         for (&batch, &lr) in batches.iter().zip(rates) {
             let worker = self.worker.split().ok_or(TrainError::NoSplit)?;
-            let mut gradient = worker.gradient(reduce.share(batch))?;
+            let mut gradient = worker.gradient(reduce.share(batch)).await?;
             reduce.reduce(&mut gradient).map_err(TrainError::Reduce)?;
-            let loss = worker.apply(&gradient, lr)?;
+            let loss = worker.apply(&gradient, lr).await?;
             let update = self.done + losses.len() as u64 + 1;
-            self.is_finite_or_undone(update, loss)?;
+            self.is_finite_or_undone(update, loss).await?;
             if self.plan.trace {
-                trace.push(self.worker.params()?);
+                trace.push(self.worker.params().await?);
             }
             losses.push(loss);
         }
         Ok(losses)
     }
 
-    /// Makes an update and compares it with its definition.
-    fn check(&mut self, lr: f64, trace: &mut Vec<Vec<f64>>) -> Result<f64, TrainError> {
-        let plan = self.plan;
-        let ahead = self.average_to_check()?;
-        let step = self.observe(lr)?;
-        let loss = f64::from(step.gradient.loss);
-        let made = self.is_finite_or_undone(self.done + 1, loss)?;
-        if made {
-            self.compare_step(&step, ahead)?;
-        }
-        if plan.trace {
-            let snapshot = if made { &step.after } else { &step.before };
-            trace.push(snapshot.params.iter().map(|&p| p.into()).collect());
-        }
-        Ok(loss)
-    }
-
-    /// Makes the next update, with its inputs and outputs.
-    fn observe(&mut self, lr: f64) -> Result<ObservedStep, TrainError> {
-        let (plan, model) = (self.plan, &self.plan.recipe.model);
-        let batch = plan.batches.get(self.done);
-        let sample = verification::sample(batch, self.problem.features * model.outputs, self.done + 1);
-        Ok(self.worker.run_observed(batch, lr, sample)?)
-    }
-
-    /// The moving average, if there is one.
-    fn average_to_check(&mut self) -> Result<Option<Numbers>, TrainError> {
-        match self.plan.recipe.average {
-            Some(_) => Ok(self.worker.save()?.average),
-            None => Ok(None),
-        }
-    }
-
-    /// Compares an update with its definition; `ahead` is the average before it.
-    fn compare_step(&mut self, step: &ObservedStep, ahead: Option<Numbers>) -> Result<(), TrainError> {
-        let behind = self.average_to_check()?;
-        let Some(report) = &mut self.verification else { return Ok(()) };
-        verification::check(report, &self.plan.recipe, self.problem, step)?;
-        if let (Some(decay), Some(ahead), Some(behind)) = (self.plan.recipe.average, ahead, behind) {
-            let (ahead, behind) = (ahead.singles(), behind.singles());
-            verification::check_average(report, decay, step.t, &ahead, &step.after.params, &behind);
-        }
-        Ok(())
-    }
-
-    /// Checks one update more if the run stopped early, at an update that was not known to be the last: it starts from
-    /// the final state, and is undone.
-    fn check_end(&mut self) -> Result<(), TrainError> {
-        let checked = self.verification.as_ref().map(Verification::last_update);
-        let due =
-            self.plan.verify == VerifyEvery::Budget && checked.is_some_and(|last| last < self.done);
-        if !due || self.done >= self.plan.batches.updates() {
-            return Ok(());
-        }
-        let started = Instant::now();
-        let state = self.worker.save()?;
-        let factor = self.epochs.as_ref().map_or(1.0, |epochs| epochs.watched.factor);
-        let step = self.observe(self.plan.learning_rate.at(self.done) * factor)?;
-        if step.gradient.loss.is_finite() && self.worker.save()?.is_finite() {
-            self.compare_step(&step, state.average.clone())?;
-        }
-        self.worker.restore(&state)?;
-        self.pace.checked(started.elapsed());
-        Ok(())
-    }
-
-    /// Makes updates of which some may be skipped: if the result is not finite, they are undone and repeated in
-    /// halves.
-    fn run_or_skip(
-        &mut self,
-        done: u64,
-        batches: &[Batch],
-        rates: &[f64],
-        trace: &mut Vec<Vec<f64>>,
-    ) -> Result<Vec<f64>, TrainError> {
-        let traced = trace.len();
-        let mut losses = self.worker.run(batches, rates, self.plan.trace.then_some(&mut *trace))?;
-        if let [loss] = losses[..] {
-            if !self.is_finite_or_undone(done + 1, loss)?
-                && let Some(last) = trace.last_mut()
-            {
-                *last = self.worker.params()?;
-            }
-            return Ok(losses);
-        }
-        let state = self.worker.save()?;
-        if state.is_finite() && losses.iter().all(|loss| loss.is_finite()) {
-            self.skips.in_a_row = 0;
-            self.good = Some(state);
-            return Ok(losses);
-        }
-        if let Some(good) = &self.good {
-            self.worker.restore(good)?;
-        }
-        trace.truncate(traced);
-        let (first, second) = batches.split_at(batches.len() / 2);
-        let (first_rates, second_rates) = rates.split_at(first.len());
-        losses = self.run_or_skip(done, first, first_rates, trace)?;
-        let done = done + first.len() as u64;
-        losses.extend(self.run_or_skip(done, second, second_rates, trace)?);
-        Ok(losses)
-    }
-
-    /// Whether an update is finite, if some may be skipped; if not, it is undone.
-    fn is_finite_or_undone(&mut self, update: u64, loss: f64) -> Result<bool, TrainError> {
-        let Some(good) = &mut self.good else { return Ok(true) };
-        let state = self.worker.save()?;
-        if loss.is_finite() && state.is_finite() {
-            self.skips.in_a_row = 0;
-            *good = state;
-            return Ok(true);
-        }
-        self.worker.restore(good)?;
-        self.skips.total += 1;
-        self.skips.in_a_row += 1;
-        let skips = self.skips.in_a_row;
-        if skips >= self.plan.max_skips {
-            return Err(TrainError::Skipped { update, skips, cause: Cause::Unknown });
-        }
-        Ok(false)
-    }
-
     /// Checks the losses of the latest updates, and reports all of them but the last one of the run.
-    fn report_updates(
+    async fn report_updates(
         &mut self,
         losses: &[f64],
         trace: &[Vec<f64>],
-        context: &mut RunContext,
+        context: &mut RunContext<'_>,
     ) -> Result<(), TrainError> {
         let plan = self.plan;
         let first = self.done + 1;
@@ -397,7 +289,7 @@ impl<'a> Run<'a> {
         self.batch_loss = losses.last().copied().unwrap_or(f64::NAN);
         if let (Some(epochs), true) = (&mut self.epochs, self.done.is_multiple_of(plan.batches.epoch()))
         {
-            self.stopped_early = epochs.end(self.worker, plan.learning_rate.at(self.done - 1))?;
+            self.stopped_early = epochs.end(self.worker, plan.learning_rate.at(self.done - 1)).await?;
         }
         for (i, (update, &batch_loss)) in (first..).zip(losses).enumerate() {
             if update == self.done && self.is_over() {
@@ -406,7 +298,7 @@ impl<'a> Run<'a> {
             // Submissions end at the updates after which the loss is evaluated.
             let mut loss = None;
             if plan.eval_every > 0 && update.is_multiple_of(plan.eval_every) {
-                let now = self.worker.evaluate(0, plan.rows, self.shift)?.mean_loss();
+                let now = self.worker.evaluate(0, plan.rows, self.shift).await?.mean_loss();
                 self.watch(update, now)?;
                 self.compare(now);
                 loss = Some(now);
@@ -426,24 +318,24 @@ impl<'a> Run<'a> {
     }
 
     /// Evaluates the final parameters.
-    fn finish(
+    async fn finish(
         mut self,
         traced: Option<Vec<f64>>,
-        context: &mut RunContext,
+        context: &mut RunContext<'_>,
     ) -> Result<Report, TrainError> {
         let TrainPlan { recipe, rows, stopping, .. } = self.plan;
         // An infinite moment freezes its parameter, and no loss shows it.
-        if !self.worker.save()?.is_finite() {
+        if !self.worker.save().await?.is_finite() {
             return Err(TrainError::Overflow { update: self.done, cause: Cause::Unknown });
         }
-        self.check_end()?;
+        self.check_end().await?;
         // A trace has the parameters without the average.
         let traced = match (self.plan.trace, traced) {
-            (true, None) => Some(self.worker.params()?),
+            (true, None) => Some(self.worker.params().await?),
             (_, traced) => traced,
         };
-        self.worker.take_average()?;
-        let evaluation = self.evaluate(0, *rows, self.shift)?;
+        self.worker.take_average().await?;
+        let evaluation = self.evaluate(0, *rows, self.shift).await?;
         let loss = evaluation.mean_loss();
         self.watch(self.done, loss)?;
         self.compare(loss);
@@ -454,10 +346,10 @@ impl<'a> Run<'a> {
             0 => None,
             held_out => {
                 let shift = near_mean(self.problem, *rows, held_out)?;
-                Some(self.evaluate(*rows, held_out, shift)?)
+                Some(self.evaluate(*rows, held_out, shift).await?)
             }
         };
-        let params = self.worker.params()?;
+        let params = self.worker.params().await?;
         Ok(Report {
             updates: self.done,
             skipped: self.skips.total,
@@ -477,7 +369,7 @@ impl<'a> Run<'a> {
         })
     }
 
-    fn evaluate(&mut self, first: u64, rows: u64, shift: f64) -> Result<Evaluation, TrainError> {
-        evaluate(self.worker, self.problem, self.stop, (first, rows, shift), self.done)
+    async fn evaluate(&mut self, first: u64, rows: u64, shift: f64) -> Result<Evaluation, TrainError> {
+        evaluate(self.worker, self.problem, self.stop, (first, rows, shift), self.done).await
     }
 }

@@ -190,42 +190,6 @@ impl LoopState {
     }
 }
 
-impl RunState {
-    /// Checks that the counts are possible, whoever wrote them.
-    ///
-    /// # Errors
-    /// The count that is not, and its limit.
-    pub(super) fn check(&self) -> Result<(), String> {
-        /// More than any run reaches.
-        const FAR: u64 = 1 << 62;
-        let LoopState { update, skips, .. } = self.progress;
-        let LoopState { best, watched, verification, .. } = &self.progress;
-        let LoopState { training, verifying, timed_rows, .. } = self.progress;
-        let (rows, without_change) =
-            watched.as_ref().map_or((0, 0), |watched| (watched.rows, watched.without_change()));
-        let (checks, values) =
-            verification.as_ref().map_or((0, 0), |checked| (checked.checks, checked.values));
-        for (name, value, most) in [
-            ("skips", skips.total, update),
-            ("skips in a row", skips.in_a_row.into(), skips.total),
-            ("updates up to the best loss", best.map_or(0, |best| best.update), update),
-            ("epochs without change", without_change.into(), update),
-            ("checks", checks, update),
-            ("values that were checked", values, FAR),
-            ("rows of the epoch", rows, FAR),
-            ("rows that were timed", timed_rows, FAR),
-            ("seconds of training", training.as_secs(), FAR),
-            ("seconds of verification", verifying.as_secs(), FAR),
-            ("steps", self.worker.step.t, FAR),
-        ] {
-            if value > most {
-                return Err(format!("{name} are {value}, and can be at most {most}"));
-            }
-        }
-        Ok(())
-    }
-}
-
 /// An f64 as text: JSON has no infinity and no NaN.
 pub(super) mod exactly {
     use serde::{Deserialize, Deserializer, Serializer, de::Error};

@@ -3,11 +3,11 @@
 use super::clock::Instant;
 use crate::Error;
 use crate::gpu::{ReadBack, Span};
-use crate::regression::device::Gpu;
+use crate::regression::device::{Gpu, Submission};
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::time::Duration;
-use wgpu::{CommandEncoder, PollType, SubmissionIndex};
+use wgpu::CommandEncoder;
 
 /// The target time of a submission, by the estimate from previous ones: so far below the
 /// [`BUDGET`](Submissions::BUDGET) that the estimate may be wrong by several times.
@@ -60,6 +60,8 @@ pub struct SubmissionQueue<'a> {
     gpu: &'a Gpu,
     statistics: &'a Cell<Submissions>,
     rate: &'a ThroughputEstimate,
+    /// The name of what is uploaded, if it is: a submission may be refused.
+    uploaded: Option<&'static str>,
     encoder: CommandEncoder,
     /// Units of work and copied bytes in the encoder.
     units: u64,
@@ -72,7 +74,7 @@ pub struct SubmissionQueue<'a> {
 /// A submission in flight.
 #[derive(Debug)]
 struct Flight {
-    index: SubmissionIndex,
+    submission: Submission,
     units: u64,
     since: Instant,
 }
@@ -82,7 +84,22 @@ impl<'a> SubmissionQueue<'a> {
     pub fn new(gpu: &'a Gpu, statistics: &'a Cell<Submissions>, rate: &'a ThroughputEstimate) -> Self {
         let encoder = gpu.device.create_command_encoder(&Default::default());
         let (flights, ended) = (VecDeque::new(), Instant::now());
-        SubmissionQueue { gpu, statistics, rate, encoder, units: 0, copied: 0, flights, ended }
+        SubmissionQueue {
+            gpu,
+            statistics,
+            rate,
+            uploaded: None,
+            encoder,
+            units: 0,
+            copied: 0,
+            flights,
+            ended,
+        }
+    }
+
+    /// Work that uploads `what`: the device may refuse its submissions.
+    pub fn uploading(self, what: &'static str) -> Self {
+        SubmissionQueue { uploaded: Some(what), ..self }
     }
 
     /// Units that the current submission still has room for; those of a whole one, if it has none.
@@ -97,9 +114,9 @@ impl<'a> SubmissionQueue<'a> {
     ///
     /// # Errors
     /// [`Error::DeviceLost`].
-    pub fn encoder(&mut self, units: u64) -> Result<&mut CommandEncoder, Error> {
+    pub async fn encoder(&mut self, units: u64) -> Result<&mut CommandEncoder, Error> {
         if self.units > 0 && self.units.saturating_add(units) > self.rate.units() {
-            self.submit()?;
+            self.submit().await?;
         }
         self.units += units.max(1);
         Ok(&mut self.encoder)
@@ -109,9 +126,9 @@ impl<'a> SubmissionQueue<'a> {
     ///
     /// # Errors
     /// [`Error::DeviceLost`].
-    pub fn copying(&mut self, bytes: u64) -> Result<&mut CommandEncoder, Error> {
+    pub async fn copying(&mut self, bytes: u64) -> Result<&mut CommandEncoder, Error> {
         if self.copied > 0 && self.copied.saturating_add(bytes) > COPIED {
-            self.submit()?;
+            self.submit().await?;
         }
         self.copied += bytes.max(1);
         Ok(&mut self.encoder)
@@ -121,42 +138,58 @@ impl<'a> SubmissionQueue<'a> {
     ///
     /// # Errors
     /// [`Error::DeviceLost`]; those of [`ReadBack::copy`].
-    pub fn copy(&mut self, read_back: &mut ReadBack, span: &Span) -> Result<(), Error> {
+    pub async fn copy(&mut self, read_back: &mut ReadBack, span: &Span) -> Result<(), Error> {
         for at in (0..span.len).step_by((COPIED / 4) as usize) {
             let (offset, len) = (span.offset + 4 * at, (COPIED / 4).min(span.len - at));
-            read_back.copy(self.copying(4 * len)?, &Span { offset, len, ..span.clone() })?;
+            read_back.copy(self.copying(4 * len).await?, &Span { offset, len, ..span.clone() })?;
         }
         Ok(())
     }
 
-    /// Submits the recorded work, and returns the index of the submission.
+    /// Submits the recorded work.
+    ///
+    /// # Errors
+    /// [`Error::DeviceLost`]; [`Error::OutOfMemory`] of work that [uploads](Self::uploading).
+    pub async fn submit(&mut self) -> Result<Submission, Error> {
+        self.make_room().await?;
+        let gpu = self.gpu;
+        match self.uploaded {
+            None => Ok(self.launch()),
+            Some(what) => gpu.allocate(what, || Ok(self.launch())).await,
+        }
+    }
+
+    /// Waits until one submission more may be in flight.
     ///
     /// # Errors
     /// [`Error::DeviceLost`].
-    pub fn submit(&mut self) -> Result<SubmissionIndex, Error> {
+    pub async fn make_room(&mut self) -> Result<(), Error> {
         while self.flights.len() >= IN_FLIGHT {
-            self.land()?;
+            self.land().await?;
         }
+        Ok(())
+    }
+
+    /// Submits the recorded work, for which [there is room](Self::make_room).
+    pub fn launch(&mut self) -> Submission {
         let fresh = self.gpu.device.create_command_encoder(&Default::default());
         let recorded = std::mem::replace(&mut self.encoder, fresh);
         let since = Instant::now();
-        let index = self.gpu.queue.submit([recorded.finish()]);
+        let submission = self.gpu.launch(recorded);
         let statistics = self.statistics.get();
         self.statistics.set(Submissions { count: statistics.count + 1, ..statistics });
         let units = std::mem::take(&mut self.units);
         self.copied = 0;
-        self.flights.push_back(Flight { index: index.clone(), units, since });
-        Ok(index)
+        self.flights.push_back(Flight { submission: submission.clone(), units, since });
+        submission
     }
 
     /// Waits for the earliest submission.
-    fn land(&mut self) -> Result<(), Error> {
-        let Some(Flight { index, units, since }) = self.flights.pop_front() else { return Ok(()) };
-        let poll =
-            |timeout| self.gpu.poll(PollType::Wait { submission_index: Some(index.clone()), timeout });
-        let waited = poll(Some(Duration::ZERO))?.is_none();
+    async fn land(&mut self) -> Result<(), Error> {
+        let Some(Flight { submission, units, since }) = self.flights.pop_front() else { return Ok(()) };
+        let waited = !self.gpu.is_complete(&submission)?;
         if waited {
-            poll(None)?;
+            self.gpu.complete(&submission).await?;
         }
         let took = since.max(self.ended).elapsed();
         self.ended = Instant::now();
@@ -176,12 +209,12 @@ impl<'a> SubmissionQueue<'a> {
     ///
     /// # Errors
     /// [`Error::DeviceLost`].
-    pub fn finish(mut self) -> Result<(), Error> {
+    pub async fn finish(mut self) -> Result<(), Error> {
         if self.units > 0 || self.copied > 0 {
-            self.submit()?;
+            self.submit().await?;
         }
         while !self.flights.is_empty() {
-            self.land()?;
+            self.land().await?;
         }
         Ok(())
     }
@@ -190,10 +223,10 @@ impl<'a> SubmissionQueue<'a> {
     ///
     /// # Errors
     /// [`Error::DeviceLost`].
-    pub fn read(self, read_back: &mut ReadBack) -> Result<Vec<f32>, Error> {
+    pub async fn read(self, read_back: &mut ReadBack) -> Result<Vec<f32>, Error> {
         let gpu = self.gpu;
-        self.finish()?;
-        gpu.wait(read_back.read())
+        self.finish().await?;
+        gpu.wait(read_back.read()).await
     }
 }
 

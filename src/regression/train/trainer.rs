@@ -9,6 +9,8 @@ use super::{
 };
 use crate::Error;
 use crate::regression::Problem;
+#[cfg(not(target_arch = "wasm32"))]
+use crate::regression::device::block_on;
 use std::sync::atomic::AtomicBool;
 
 /// Attempts with a device that is lost again and again without an update in between.
@@ -37,15 +39,17 @@ const ATTEMPTS: u32 = 3;
 ///
 /// ```no_run
 /// # use wgpu_optim::regression::train::{Backend, Recipe, TrainPlan, TrainingData};
+/// # use wgpu_optim::regression::device::block_on;
 /// # use wgpu_optim::regression::{Gpu, Problem};
 /// # use wgpu_optim::{Adam, Loss, RmsProp};
-/// let mut problem = Problem::csv("rows.csv".as_ref(), Some("price"))?;
+/// # fn rows() -> Problem { Problem::blog() }
+/// let mut problem = rows();
 /// problem.standardize();
 /// let model = problem.model(Loss::Mse, true)?;
 /// let plans = [Adam::default().into(), RmsProp::default().into()]
 ///     .map(|rule| TrainPlan::new(&problem, Recipe::new(model, rule)));
 /// let plans = plans.into_iter().collect::<Result<Vec<_>, _>>()?;
-/// let mut data = TrainingData::new(&problem, &plans, Backend::Gpu(Gpu::open(None)?));
+/// let mut data = TrainingData::new(&problem, &plans, Backend::Gpu(block_on(Gpu::open(None))?));
 /// for plan in &plans {
 ///     println!("{}: {}", plan.recipe.rule.name(), data.trainer(plan).run()?.report.loss);
 /// }
@@ -144,12 +148,29 @@ impl<'a> Trainer<'a> {
         Trainer { reduce: Some(reduce), ..self }
     }
 
-    /// Trains, and waits until the run ends.
+    /// [Trains](Self::train), and blocks the thread until the run ends.
+    ///
+    /// # Errors
+    /// Those of [`train`](Self::train).
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn run(self) -> Result<Outcome, TrainError> {
+        block_on(self.train())
+    }
+
+    /// Trains.
+    ///
+    /// Natively the future is ready when it is polled for the first time, unless a worker of the caller's is pending.
+    /// In the browser it waits for the device without blocking, and lets the page draw meanwhile. It is not [`Send`]:
+    /// workers, observers and the rows of a device stay on their thread.
+    ///
+    /// The future may be dropped whenever it is pending: objects of the device are dropped with it. The states that were
+    /// saved remain, and a run that resumes from the latest one ends with the same bits. Further runs may use the rows in
+    /// [`TrainingData`], but not the [worker](Self::with_worker) of a run that was dropped.
     ///
     /// # Errors
     /// [`TrainError`]: divergence with its update, an interruption, rows or a model that cannot be placed, or a
     /// device that fails.
-    pub fn run(self) -> Result<Outcome, TrainError> {
+    pub async fn train(self) -> Result<Outcome, TrainError> {
         if self.reduce.is_some() && self.plan.verify != VerifyEvery::Never {
             let (rule, field) = ("a run of several processes", "verify");
             let error = Error::Option { rule, field, value: "on", range: "never" };
@@ -169,11 +190,11 @@ impl<'a> Trainer<'a> {
         let zeros = vec![0.0; self.plan.recipe.model.params()];
         let start = self.start.unwrap_or(&zeros);
         match self.source {
-            Source::Own(mut data) => data.run(start, &mut context),
-            Source::Shared(data) => data.run(start, &mut context),
+            Source::Own(mut data) => data.run(start, &mut context).await,
+            Source::Shared(data) => data.run(start, &mut context).await,
             Source::Worker(problem, worker) => {
                 self.plan.validate(problem)?;
-                let report = train(problem, worker, &mut context)?;
+                let report = train(problem, worker, &mut context).await?;
                 Ok(Outcome { report, placement: None, streaming: None, submissions: None })
             }
         }
@@ -182,13 +203,13 @@ impl<'a> Trainer<'a> {
 
 impl TrainingData {
     /// Trains; a device that is lost is opened again, and the run resumes from its latest snapshot.
-    fn run(&mut self, start: &[f64], context: &mut RunContext) -> Result<Outcome, TrainError> {
+    async fn run(&mut self, start: &[f64], context: &mut RunContext<'_>) -> Result<Outcome, TrainError> {
         self.check(context.plan)?;
         self.split |= context.reduce.is_some();
         let progress = |context: &RunContext| (context.last_reported, context.snapshots.update());
         let (mut previous, mut attempts) = (progress(context), 0);
         loop {
-            let error = match self.attempt(start, context) {
+            let error = match self.attempt(start, context).await {
                 Err(TrainError::Interrupted { update }) => {
                     return Err(TrainError::Interrupted { update });
                 }
@@ -208,18 +229,23 @@ impl TrainingData {
             if attempts == ATTEMPTS {
                 return Err(TrainError::Lost(Box::new(error)));
             }
-            let gpu = self.reopen(&gpu).map_err(TrainError::Reopen)?;
+            let gpu = self.reopen(&gpu).await.map_err(TrainError::Reopen)?;
             context.observer.device_reopened(&gpu, context.snapshots.update());
         }
     }
 
     /// Places the rows, makes a worker, and trains on it.
-    fn attempt(&mut self, start: &[f64], context: &mut RunContext) -> Result<Outcome, TrainError> {
+    async fn attempt(
+        &mut self,
+        start: &[f64],
+        context: &mut RunContext<'_>,
+    ) -> Result<Outcome, TrainError> {
         loop {
-            self.place(context.observer)?;
+            self.place(context.observer).await?;
             let TrainingData { problem, placement, .. } = &*self;
             let Some(rows) = &self.rows else { continue };
-            let error = match rows.worker(problem, (context.plan, context.reduce.is_some()), start) {
+            let of = (context.plan, context.reduce.is_some());
+            let error = match rows.worker(problem, of, start).await {
                 Ok(mut worker) => {
                     let gpu = match &self.backend {
                         Backend::Gpu(gpu) => Some(gpu),
@@ -228,7 +254,7 @@ impl TrainingData {
                     context.snapshots.on_device = gpu.is_some();
                     context.observer.started(gpu).map_err(TrainError::Observer)?;
                     let before = rows.stream_times();
-                    let report = train(problem, &mut *worker, context)?;
+                    let report = train(problem, &mut *worker, context).await?;
                     let streaming = rows.stream_times().zip(before);
                     return Ok(Outcome {
                         report,

@@ -155,7 +155,7 @@ impl TrainingData {
     }
 
     /// Places the rows, unless they are placed.
-    pub(super) fn place(&mut self, observer: &mut dyn Observer) -> Result<(), PlacementError> {
+    pub(super) async fn place(&mut self, observer: &mut dyn Observer) -> Result<(), PlacementError> {
         while self.rows.is_none() {
             let placement = match self.placement {
                 Some(placement) => placement,
@@ -165,7 +165,7 @@ impl TrainingData {
                     *self.placement.insert(placement)
                 }
             };
-            match self.open(placement.location) {
+            match self.open(placement.location).await {
                 Ok(rows) => self.rows = Some(rows),
                 Err(error) => self.smaller(error, observer)?,
             }
@@ -193,10 +193,10 @@ impl TrainingData {
         Ok(DataPlacement { location, needs, memory })
     }
 
-    fn open(&self, location: Location) -> Result<PlacedRows, ProblemError> {
+    async fn open(&self, location: Location) -> Result<PlacedRows, ProblemError> {
         let TrainingData { problem, recipes, batches, .. } = self;
         if let (Backend::Gpu(gpu), Location::Device(placement)) = (&self.backend, location) {
-            let data = GpuData::new(gpu, problem, &recipes[0].model, batches, placement)?;
+            let data = GpuData::new(gpu, problem, &recipes[0].model, batches, placement).await?;
             return Ok(PlacedRows::Device(Box::new(data)));
         }
         let held = location == Location::Host;
@@ -234,9 +234,9 @@ impl TrainingData {
     }
 
     /// Opens a lost device again; the rows are placed anew by the next run.
-    pub(super) fn reopen(&mut self, lost: &Gpu) -> Result<Gpu, OpenError> {
+    pub(super) async fn reopen(&mut self, lost: &Gpu) -> Result<Gpu, OpenError> {
         (self.rows, self.placement) = (None, None);
-        let gpu = Gpu::open(Some(&format!("{}:{}", lost.info.backend, lost.info.name)))?;
+        let gpu = Gpu::open(Some(&format!("{}:{}", lost.info.backend, lost.info.name))).await?;
         self.backend = Backend::Gpu(gpu.clone());
         Ok(gpu)
     }
@@ -258,7 +258,7 @@ fn on_processor<'a, R: Float>(
 impl PlacedRows {
     /// The worker of a run, which may have to [split](Worker::split) updates: the one place that chooses among all
     /// of them.
-    pub(super) fn worker<'a>(
+    pub(super) async fn worker<'a>(
         &'a self,
         problem: &'a Problem,
         (plan, split): (&TrainPlan, bool),
@@ -267,10 +267,10 @@ impl PlacedRows {
         match self {
             // One kernel for many updates has no gradient in between.
             PlacedRows::Device(data) if split => {
-                Ok(Box::new(GpuWorker::split_descent(data, &plan.recipe, start, &plan.batches)?))
+                Ok(Box::new(GpuWorker::split_descent(data, &plan.recipe, start, &plan.batches).await?))
             }
             PlacedRows::Device(data) => {
-                Ok(Box::new(GpuWorker::new(data, &plan.recipe, start, &plan.batches)?))
+                Ok(Box::new(GpuWorker::new(data, &plan.recipe, start, &plan.batches).await?))
             }
             PlacedRows::Single(held) => on_processor(problem, held, plan, start),
             PlacedRows::Double(held) => on_processor(problem, held, plan, start),

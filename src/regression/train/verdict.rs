@@ -6,7 +6,7 @@ use super::{
 };
 use crate::gpu::seeded;
 use crate::regression::Problem;
-use crate::regression::device::Gpu;
+use crate::regression::device::{Gpu, block_on};
 use crate::regression::reference::synthetic::Options;
 use crate::schedule::Schedule;
 use crate::{Adam, Loss, Model};
@@ -17,7 +17,7 @@ const WRONG_DECAY: &[seeded::Edit] =
 
 fn gpu() -> Option<Gpu> {
     let skip = std::env::var("WGPU_OPTIM_SKIP_GPU_TESTS").is_ok_and(|value| value == "1");
-    match Gpu::open(None) {
+    match block_on(Gpu::open(None)) {
         Err(error) if !skip => panic!("{error}"),
         gpu => gpu.ok(),
     }
@@ -46,10 +46,15 @@ fn plan(verify: VerifyEvery) -> TrainPlan {
 fn trained(gpu: &Gpu, plan: &TrainPlan, small: bool, edits: &'static [seeded::Edit]) -> Report {
     let (problem, start) = (problem(), vec![0.0; plan.recipe.model.params()]);
     let data =
-        GpuData::new(gpu, &problem, &plan.recipe.model, &plan.batches, Placement::Resident).unwrap();
+        block_on(GpuData::new(gpu, &problem, &plan.recipe.model, &plan.batches, Placement::Resident))
+            .unwrap();
     let make = || {
-        let make = if small { GpuWorker::small_batch } else { GpuWorker::descent };
-        make(&data, &plan.recipe, &start, &plan.batches).unwrap()
+        let (recipe, batches) = (&plan.recipe, &plan.batches);
+        let worker = match small {
+            true => block_on(GpuWorker::small_batch(&data, recipe, &start, batches)),
+            false => block_on(GpuWorker::descent(&data, recipe, &start, batches)),
+        };
+        worker.unwrap()
     };
     let (mut worker, found) = seeded::with(edits, make);
     assert!(found, "there is nothing to edit");

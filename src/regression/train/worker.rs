@@ -4,8 +4,16 @@ use super::{Numbers, WorkerState};
 use crate::regression::verification::ObservedStep;
 use crate::regression::{Batch, ProblemError};
 use crate::{Error, Evaluation};
+use std::pin::Pin;
+
+/// The future of an operation that may wait for a device. Workers on the processor are ready at once, and so are those
+/// on a device natively, which block when they are polled. It need not be [`Send`].
+pub type ResultFuture<'a, T, E = ProblemError> = Pin<Box<dyn Future<Output = Result<T, E>> + 'a>>;
 
 /// One recipe and one data set on one device.
+///
+/// An operation begins when its future is polled, and ends when that is ready. A worker whose future was dropped in
+/// between is of no further use; the rows that it reads are.
 pub trait Worker {
     /// Makes an update for each batch, at most [`max_updates`](Self::max_updates) of them, with its learning
     /// rate, and returns each batch's loss before its update. The parameters after each update are added to
@@ -13,12 +21,12 @@ pub trait Worker {
     ///
     /// # Errors
     /// [`ProblemError`] if the device fails or rows cannot be read.
-    fn run(
-        &mut self,
-        batches: &[Batch],
-        learning_rates: &[f64],
-        trace: Option<&mut Vec<Vec<f64>>>,
-    ) -> Result<Vec<f64>, ProblemError>;
+    fn run<'a>(
+        &'a mut self,
+        batches: &'a [Batch],
+        learning_rates: &'a [f64],
+        trace: Option<&'a mut Vec<Vec<f64>>>,
+    ) -> ResultFuture<'a, Vec<f64>>;
 
     /// Makes one update and returns its inputs and outputs, in f32: a worker that computes in f64 has nothing to
     /// verify. With a `sample` of the batch also its gradient, from the same parameters.
@@ -30,31 +38,31 @@ pub trait Worker {
         batch: Batch,
         lr: f64,
         sample: Option<Batch>,
-    ) -> Result<ObservedStep, ProblemError>;
+    ) -> ResultFuture<'_, ObservedStep>;
 
     /// The parameters, as [`Model::params`](crate::Model::params) counts them.
     ///
     /// # Errors
     /// Those of [`run`](Self::run).
-    fn params(&mut self) -> Result<Vec<f64>, ProblemError>;
+    fn params(&mut self) -> ResultFuture<'_, Vec<f64>>;
 
     /// The moments, one vector for each of [`Rule::moments`](crate::Rule::moments).
     ///
     /// # Errors
     /// Those of [`run`](Self::run).
-    fn moments(&mut self) -> Result<Vec<Vec<f64>>, ProblemError>;
+    fn moments(&mut self) -> ResultFuture<'_, Vec<Vec<f64>>>;
 
     /// Replaces the parameters by their average, if there is one.
     ///
     /// # Errors
     /// Those of [`run`](Self::run).
-    fn take_average(&mut self) -> Result<(), ProblemError>;
+    fn take_average(&mut self) -> ResultFuture<'_, ()>;
 
     /// Evaluates the model on `rows` rows from `first` on; `shift` is an f32 near the mean of the targets.
     ///
     /// # Errors
     /// Those of [`run`](Self::run).
-    fn evaluate(&mut self, first: u64, rows: u64, shift: f64) -> Result<Evaluation, ProblemError>;
+    fn evaluate(&mut self, first: u64, rows: u64, shift: f64) -> ResultFuture<'_, Evaluation>;
 
     /// The most updates that one [`run`](Self::run) makes.
     fn max_updates(&self) -> usize;
@@ -63,13 +71,13 @@ pub trait Worker {
     ///
     /// # Errors
     /// Those of [`run`](Self::run).
-    fn save(&mut self) -> Result<WorkerState, ProblemError>;
+    fn save(&mut self) -> ResultFuture<'_, WorkerState>;
 
     /// Restores a [snapshot](Self::save) of this worker, or of another one with this recipe.
     ///
     /// # Errors
     /// [`Error::Length`] for a snapshot of another recipe; those of [`run`](Self::run).
-    fn restore(&mut self, state: &WorkerState) -> Result<(), ProblemError>;
+    fn restore<'a>(&'a mut self, state: &'a WorkerState) -> ResultFuture<'a, ()>;
 
     /// The update in two halves, if this worker can make it so.
     fn split(&mut self) -> Option<&mut dyn SplitUpdate> {
@@ -88,13 +96,13 @@ pub trait SplitUpdate {
     ///
     /// # Errors
     /// Those of [`Worker::run`].
-    fn gradient(&mut self, batch: Batch) -> Result<GradientSums, ProblemError>;
+    fn gradient(&mut self, batch: Batch) -> ResultFuture<'_, GradientSums>;
 
     /// Makes the update of a batch from the sums over all of its rows, and returns its loss.
     ///
     /// # Errors
     /// [`Error::Length`] for sums of another model; those of [`Worker::run`].
-    fn apply(&mut self, gradient: &GradientSums, lr: f64) -> Result<f64, ProblemError>;
+    fn apply<'a>(&'a mut self, gradient: &'a GradientSums, lr: f64) -> ResultFuture<'a, f64>;
 }
 
 /// The sums behind the gradient of a batch, or of a share of its rows: not yet divided by rows or weight.

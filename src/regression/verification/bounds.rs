@@ -7,9 +7,9 @@ use super::Snapshot;
 use crate::cpu::{self, Bounded, Number, exact_step};
 use crate::regression::reference::BoundedSums;
 use crate::regression::reference::gradient::{BLOCK, Rows};
+use crate::regression::tasks;
 use crate::regression::train::Recipe;
 use crate::{Model, Penalty};
-use rayon::prelude::*;
 
 /// Converts values of a device, which have no error.
 pub fn exactly(values: &[f32]) -> Vec<Bounded> {
@@ -64,9 +64,9 @@ pub fn gradient(
 /// Computes the sums of the gradient over rows that may be a part of a batch.
 pub fn sums(model: &Model, rows: Rows<f32>, params: &[f32], dot_depth: u32) -> BoundedSums {
     let len = rows.len(model);
-    let sums = (0..len.div_ceil(BLOCK)).into_par_iter().map(|block| {
+    let part = |block: usize| {
         let part = rows.part(model, block * BLOCK, BLOCK.min(len - block * BLOCK));
         BoundedSums::of(model, part, params, dot_depth)
-    });
-    sums.reduce(|| BoundedSums::zero(model), BoundedSums::with)
+    };
+    tasks::sum(len.div_ceil(BLOCK), part, || BoundedSums::zero(model), BoundedSums::with)
 }

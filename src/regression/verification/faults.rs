@@ -3,6 +3,7 @@
 use super::{ObservedStep, Verification, check};
 use crate::regression::Batch;
 use crate::regression::Problem;
+use crate::regression::device::block_on;
 use crate::regression::reference::gradient::Rows;
 use crate::regression::reference::synthetic::Options;
 use crate::regression::train::{CpuWorker, HostRows, Recipe, Worker};
@@ -39,9 +40,9 @@ fn step(rule: &Rule, t: u64) -> ObservedStep {
     let mut worker = CpuWorker::new(rows, &recipe(rule), &[0.0; 8]).unwrap();
     let batch = |t: u64| Batch::new((t - 1) * BATCH % ROWS, BATCH);
     for t in 1..t {
-        worker.run(&[batch(t)], &[rule.lr()], None).unwrap();
+        block_on(worker.run(&[batch(t)], &[rule.lr()], None)).unwrap();
     }
-    worker.run_observed(batch(t), rule.lr(), None).unwrap()
+    block_on(worker.run_observed(batch(t), rule.lr(), None)).unwrap()
 }
 
 fn verify(rule: &Rule, step: &ObservedStep) -> Verification {

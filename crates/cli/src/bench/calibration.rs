@@ -7,6 +7,7 @@ use super::statistics::Summary;
 use super::{BenchError, streams};
 use std::time::Instant;
 use wgpu_optim::gpu::ReadBack;
+use wgpu_optim::regression::device::block_on;
 
 /// Number of measurements, of which the median is used.
 const ROUNDS: usize = 5;
@@ -46,8 +47,8 @@ pub fn of_device(device: &Device) -> Result<Rates, BenchError> {
         let started = Instant::now();
         let mut encoder = gpu.device.create_command_encoder(&Default::default());
         read_back.copy(&mut encoder, &part)?;
-        gpu.submit(encoder)?;
-        gpu.wait(read_back.read::<f32>())?;
+        block_on(gpu.submit(encoder))?;
+        block_on(gpu.wait(read_back.read::<f32>()))?;
         Ok(started.elapsed().as_secs_f64())
     };
     let wall = |repeats, record: &dyn Fn(&mut wgpu::ComputePass)| {

@@ -12,7 +12,7 @@ use wgpu::{
 };
 use wgpu_optim::gpu::span::Limits;
 use wgpu_optim::gpu::{ReadBack, Span};
-use wgpu_optim::regression::device::Gpu;
+use wgpu_optim::regression::device::{Gpu, block_on};
 
 /// Maximum size of a buffer in bytes; longer tensors are split.
 const PART: u64 = 1 << 30;
@@ -78,7 +78,7 @@ impl<'a> Device<'a> {
     pub fn run(&self, record: impl FnOnce(&mut ComputePass)) -> Result<(), BenchError> {
         let mut encoder = self.encoder();
         record(&mut encoder.begin_compute_pass(&Default::default()));
-        Ok(self.gpu.submit(encoder)?)
+        Ok(block_on(self.gpu.submit(encoder))?)
     }
 
     /// Times one submission of `record`, `repeats` times in a pass, by both clocks: from the submission to the end of
@@ -160,8 +160,8 @@ impl<'a> Device<'a> {
                 first += part.len;
             }
         }
-        self.gpu.submit(encoder)?;
-        Ok(self.gpu.wait(read_back.read())?)
+        block_on(self.gpu.submit(encoder))?;
+        Ok(block_on(self.gpu.wait(read_back.read()))?)
     }
 
     fn encoder(&self) -> CommandEncoder {
@@ -178,7 +178,7 @@ pub fn allocate(gpu: &Gpu, len: u64, what: &'static str) -> Result<Buffer, Bench
         usage: BufferUsages::STORAGE | BufferUsages::COPY_SRC | BufferUsages::COPY_DST,
         mapped_at_creation: false,
     });
-    match pollster::block_on(memory.pop()) {
+    match block_on(memory.pop()) {
         None => Ok(buffer),
         Some(error) => {
             let reason = format!("{} bytes: {error}", 4 * len);

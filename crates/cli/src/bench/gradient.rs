@@ -9,6 +9,7 @@ use wgpu_optim::gpu::Span;
 use wgpu_optim::regression::Batch;
 use wgpu_optim::regression::Problem;
 use wgpu_optim::regression::device::Gpu;
+use wgpu_optim::regression::device::block_on;
 use wgpu_optim::regression::kernels::{DeviceDataset, Gradient, GradientLayout, SyntheticRows};
 use wgpu_optim::regression::reference::BoundedSums;
 use wgpu_optim::regression::reference::gradient::{Rows, SLICE, depth, dot_depth};
@@ -85,7 +86,7 @@ impl<'a> OnDevice<'a> {
         let shape = GradientLayout::new(&model)?;
         let memory = gpu.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         let samples = DeviceDataset::new(gpu, shape, rows, rows)?;
-        if let Some(error) = pollster::block_on(memory.pop()) {
+        if let Some(error) = block_on(memory.pop()) {
             return Err(
                 wgpu_optim::Error::OutOfMemory { what: "the rows", reason: error.to_string() }.into()
             );

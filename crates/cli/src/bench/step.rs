@@ -10,6 +10,7 @@ use std::ops::Range;
 use wgpu::ComputePass;
 use wgpu_optim::cpu::{RuleConstants, StepState, Strict, parallel};
 use wgpu_optim::gpu::{Optimizer, Span};
+use wgpu_optim::regression::device::block_on;
 use wgpu_optim::regression::verification::{Snapshot, Verification};
 use wgpu_optim::{Arithmetic, Penalty, Rule};
 
@@ -46,7 +47,7 @@ impl<'a> OnDevice<'a> {
         let parts = params.iter().cloned().zip(grads.iter().cloned());
         let optimizer =
             Optimizer::new(gpu, *rule).arithmetic(arithmetic).tensor_in_parts(parts).build()?;
-        if let Some(error) = pollster::block_on(memory.pop()) {
+        if let Some(error) = block_on(memory.pop()) {
             let reason = error.to_string();
             return Err(wgpu_optim::Error::OutOfMemory { what: "moments", reason }.into());
         }

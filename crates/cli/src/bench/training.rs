@@ -7,6 +7,7 @@ use super::{BenchError, validation};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 use wgpu_optim::regression::Problem;
+use wgpu_optim::regression::device::block_on;
 use wgpu_optim::regression::train::{
     Batches, CpuWorker, GpuData, GpuWorker, HostRows, Placement, Progress, Recipe, TrainError,
     TrainPlan, Trainer, VerifyEvery, Worker,
@@ -69,7 +70,7 @@ fn check(
 ) -> Result<Verification, BenchError> {
     let batch = batches.get(0);
     let sample = verification::sample(batch, problem.features, 1);
-    let step = worker.run_observed(batch, recipe.rule.lr(), sample)?;
+    let step = block_on(worker.run_observed(batch, recipe.rule.lr(), sample))?;
     let mut report = Verification::new();
     verification::check(&mut report, recipe, problem, &step)?;
     Ok(report)
@@ -95,7 +96,7 @@ impl Epoch {
     fn run(&self, worker: &mut dyn Worker) -> Result<(), BenchError> {
         let most = worker.max_updates();
         for (batches, rates) in self.batches.chunks(most).zip(self.rates.chunks(most)) {
-            worker.run(batches, rates, None)?;
+            block_on(worker.run(batches, rates, None))?;
         }
         Ok(())
     }
@@ -171,9 +172,10 @@ pub fn epoch_on_device(
     take: Take,
 ) -> Result<(Samples, Verification), BenchError> {
     let (recipe, batches) = (recipe(problem, Adam::default().into()), batches(problem.rows, size, 1));
-    let data = GpuData::new(device.gpu, problem, &recipe.model, &batches, Placement::Resident)?;
+    let data =
+        block_on(GpuData::new(device.gpu, problem, &recipe.model, &batches, Placement::Resident))?;
     let epoch = Epoch::new(problem, &batches);
-    let mut worker = GpuWorker::new(&data, &recipe, &start(problem), &batches)?;
+    let mut worker = block_on(GpuWorker::new(&data, &recipe, &start(problem), &batches))?;
     let report = check(problem, &recipe, &batches, &mut worker)?;
     let report = validation::passed("an epoch", report)?;
     let copy = device.copy_of(epoch.bytes);
@@ -260,14 +262,15 @@ pub fn fit_on_device(
 ) -> Result<(Fitted, Verification), BenchError> {
     let recipe = recipe(problem, rule.with_lr(learning_rate(rule)));
     let batches = batches(problem.rows, fit_batch(problem.rows), MAX_EPOCHS);
-    let data = GpuData::new(device.gpu, problem, &recipe.model, &batches, Placement::Resident)?;
-    let fresh = || GpuWorker::new(&data, &recipe, &start(problem), &batches);
+    let data =
+        block_on(GpuData::new(device.gpu, problem, &recipe.model, &batches, Placement::Resident))?;
+    let fresh = || block_on(GpuWorker::new(&data, &recipe, &start(problem), &batches));
     let report = validation::passed("a fit", check(problem, &recipe, &batches, &mut fresh()?)?)?;
     // Once for what only the first submissions cost.
     let epoch: Vec<_> = (0..EVERY.min(batches.updates())).map(|i| batches.get(i)).collect();
     let mut warm = fresh()?;
     for batches in epoch.chunks(warm.max_updates()) {
-        warm.run(batches, &vec![recipe.rule.lr(); batches.len()], None)?;
+        block_on(warm.run(batches, &vec![recipe.rule.lr(); batches.len()], None))?;
     }
     let mut worker = fresh()?;
     let x = device.copy_of(4 * problem.rows * problem.features as u64);

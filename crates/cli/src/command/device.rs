@@ -5,7 +5,7 @@ use crate::bench::processor_name;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 use wgpu_optim::cpu::parallel;
-use wgpu_optim::regression::device::{Gpu, OpenError};
+use wgpu_optim::regression::device::{Gpu, OpenError, block_on};
 use wgpu_optim::wgpu::DeviceType;
 
 /// Device to compute on.
@@ -49,12 +49,12 @@ impl DeviceArguments {
             return Err(Failure::Input(message.into()));
         }
         if self.adapter.is_some() || self.device == Choice::Gpu {
-            return Ok(Some(Gpu::open(self.adapter.as_deref())?));
+            return Ok(Some(block_on(Gpu::open(self.adapter.as_deref()))?));
         }
         if self.device == Choice::Cpu {
             return Ok(None);
         }
-        let hardware = match Gpu::open_hardware() {
+        let hardware = match block_on(Gpu::open_hardware()) {
             Err(refused @ (OpenError::Refused { .. } | OpenError::Environment { .. })) => {
                 output::note(&format!("{refused}. Using the processor."));
                 return Ok(None);

@@ -4,7 +4,7 @@ use super::device::{Description, type_name};
 use super::{Failure, output};
 use clap::Args;
 use serde::Serialize;
-use wgpu_optim::regression::device::{OpenError, adapters, check_adapter};
+use wgpu_optim::regression::device::{OpenError, adapters, block_on, check_adapter};
 use wgpu_optim::wgpu::{Adapter, Features};
 
 #[derive(Args)]
@@ -43,7 +43,7 @@ struct Row {
 }
 
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let found = adapters()?;
+    let found = block_on(adapters())?;
     let adapters: Vec<Row> = found.iter().map(row).collect();
     if found.is_empty() {
         let why = OpenError::no_adapter(None, &[]);

@@ -8,7 +8,7 @@ use clap::Args;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use wgpu_optim::regression::Problem;
-use wgpu_optim::regression::device::Gpu;
+use wgpu_optim::regression::device::{Gpu, block_on};
 use wgpu_optim::regression::reference::gradient::{Rows, gradient};
 use wgpu_optim::{Loss, Model};
 
@@ -92,7 +92,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
 /// Opens a GPU for `auto` too, software included: this command tests the kernels.
 fn open(device: &DeviceArguments) -> Result<Option<Gpu>, Failure> {
     match (device.device, &device.adapter) {
-        (Choice::Auto, None) => match Gpu::open(None) {
+        (Choice::Auto, None) => match block_on(Gpu::open(None)) {
             Ok(gpu) => Ok(Some(gpu)),
             Err(error) => {
                 output::note(&format!("The GPU rows are omitted: {error}."));

@@ -12,7 +12,7 @@ use report::{AdapterReport, Report};
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 use wgpu_optim::Arithmetic;
-use wgpu_optim::regression::device::{Gpu, OpenError, adapters, check_adapter};
+use wgpu_optim::regression::device::{Gpu, OpenError, adapters, block_on, check_adapter};
 use wgpu_optim::verify::{self, Check, Depth, FAULTS, Fault, FaultSeeder, GROUPS, Group, SAME_BITS};
 
 #[derive(Args)]
@@ -102,7 +102,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         let mut arithmetic = Arithmetic::Fast;
         if of_bits {
             bar.set_message(format!("{name}: self-test"));
-            match verify::self_test(gpu, (depth, seed)) {
+            match block_on(verify::self_test(gpu, (depth, seed))) {
                 Ok(tested) => {
                     arithmetic = tested.arithmetic;
                     adapter.tested(tested);
@@ -113,7 +113,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         // The self-test has run the primitives.
         for group in groups.iter().filter(|group| !(of_bits && group.name == "primitives")) {
             bar.set_message(format!("{name}: {}", group.name));
-            adapter.add(verify::run(group, gpu, (depth, seed), arithmetic));
+            adapter.add(block_on(verify::run(group, gpu, (depth, seed), arithmetic)));
             bar.inc(1);
         }
         report.adapters.push(adapter.concluded());
@@ -139,12 +139,12 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
 /// Opens the adapters with this name. For `all`, opens every adapter that can run the kernels, and reports the others.
 fn open(name: Option<&str>) -> Result<Vec<Gpu>, Failure> {
     if name != Some("all") {
-        return Ok(vec![Gpu::open(name)?]);
+        return Ok(vec![block_on(Gpu::open(name))?]);
     }
-    let (mut gpus, adapters) = (Vec::new(), adapters()?);
+    let (mut gpus, adapters) = (Vec::new(), block_on(adapters())?);
     for adapter in &adapters {
         match check_adapter(adapter) {
-            Ok(()) => gpus.push(Gpu::of(adapter)?),
+            Ok(()) => gpus.push(block_on(Gpu::of(adapter))?),
             Err(why) => {
                 let info = adapter.get_info();
                 output::note(&format!("{} ({}) cannot run the kernels: {why}", info.name, info.backend));

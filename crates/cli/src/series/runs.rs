@@ -2,7 +2,7 @@
 
 use super::RMSPROP_AS_PUBLISHED;
 use super::{Algorithm, Line, ROWS, Variant, published};
-use wgpu_optim::regression::device::Gpu;
+use wgpu_optim::regression::device::{Gpu, block_on};
 use wgpu_optim::regression::reference::gradient::{self, Rows};
 use wgpu_optim::regression::train::{
     Batches, CpuWorker, Float, GpuData, GpuWorker, HostRows, Placement, Recipe, Worker,
@@ -101,8 +101,9 @@ fn on_gpu(
     variant: Variant,
 ) -> Result<Trajectory, ProblemError> {
     let batches = Batches::Given(algorithm.batches());
-    let resident =
-        |problem, model: &Model| GpuData::new(gpu, problem, model, &batches, Placement::Resident);
+    let resident = |problem, model: &Model| {
+        block_on(GpuData::new(gpu, problem, model, &batches, Placement::Resident))
+    };
     let start = algorithm.start();
     let start = [start.0, start.1];
     let rule = algorithm.rule();
@@ -115,8 +116,13 @@ fn on_gpu(
             let model = Model { intercept: false, ..Model::new(2, Loss::Mse) };
             let data = resident(&problem, &model)?;
             let recipe = Recipe::new(model, rule);
-            let mut worker =
-                GpuWorker::with_rule_file(&data, &recipe, &start, &batches, Some(RMSPROP_AS_PUBLISHED))?;
+            let mut worker = block_on(GpuWorker::with_rule_file(
+                &data,
+                &recipe,
+                &start,
+                &batches,
+                Some(RMSPROP_AS_PUBLISHED),
+            ))?;
             follow(&mut worker, algorithm, &rule, 0.0)
         }
         (Variant::Published, Algorithm::Nesterov, Rule::Sgd(nesterov)) => {
@@ -124,13 +130,13 @@ fn on_gpu(
             let twice = Sgd { lr: lr * (1.0 + momentum), nesterov: false, ..nesterov }.into();
             let recipe = recipe(twice);
             let data = resident(problem, &recipe.model)?;
-            let mut worker = GpuWorker::descent(&data, &recipe, &start, &batches)?;
+            let mut worker = block_on(GpuWorker::descent(&data, &recipe, &start, &batches))?;
             follow(&mut worker, algorithm, &twice, lr * momentum)
         }
         _ => {
             let recipe = recipe(rule);
             let data = resident(problem, &recipe.model)?;
-            let mut worker = GpuWorker::descent(&data, &recipe, &start, &batches)?;
+            let mut worker = block_on(GpuWorker::descent(&data, &recipe, &start, &batches))?;
             follow(&mut worker, algorithm, &rule, look_ahead(&rule))
         }
     }
@@ -159,10 +165,10 @@ fn follow(
 ) -> Result<Trajectory, ProblemError> {
     let mut path = vec![algorithm.start()];
     for batch in algorithm.batches() {
-        worker.run(&[batch], &[rule.lr()], None)?;
-        let mut params = worker.params()?;
+        block_on(worker.run(&[batch], &[rule.lr()], None))?;
+        let mut params = block_on(worker.params())?;
         if look_ahead != 0.0 {
-            for (param, velocity) in params.iter_mut().zip(&worker.moments()?[0]) {
+            for (param, velocity) in params.iter_mut().zip(&block_on(worker.moments())?[0]) {
                 *param += look_ahead * velocity;
             }
         }

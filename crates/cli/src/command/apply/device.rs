@@ -5,7 +5,7 @@ use super::{Counters, Grads, Plan};
 use bytemuck::Pod;
 use wgpu_optim::cpu::StepState;
 use wgpu_optim::gpu::{Arena, Control, ReadBack};
-use wgpu_optim::regression::device::Gpu;
+use wgpu_optim::regression::device::{Gpu, block_on};
 use wgpu_optim::wgpu::{self, BufferUsages};
 use wgpu_optim::{Error, Optimizer, Span};
 
@@ -35,7 +35,7 @@ impl<'a> Device<'a> {
             .build()?;
         let of = Device { gpu, plan, parameters, arena, optimizer };
         of.upload()?;
-        if let Some(error) = pollster::block_on(memory.pop()) {
+        if let Some(error) = block_on(memory.pop()) {
             let (what, reason) = ("the parameters and their state", error.to_string());
             return Err(Error::OutOfMemory { what, reason });
         }
@@ -50,7 +50,7 @@ impl<'a> Device<'a> {
             }
             self.optimizer.set_step(&self.gpu.queue, i, parameter.step)?;
         }
-        self.gpu.submit(self.encoder())
+        block_on(self.gpu.submit(self.encoder()))
     }
 
     /// Applies one step to the parameters that have a gradient.
@@ -64,7 +64,7 @@ impl<'a> Device<'a> {
         let mut pass = encoder.begin_compute_pass(&Default::default());
         self.optimizer.record_selected(&mut pass, &selection);
         drop(pass);
-        self.gpu.submit(encoder)
+        block_on(self.gpu.submit(encoder))
     }
 
     pub fn finish(mut self) -> Result<(Vec<Parameter<f32>>, Counters), Error> {
@@ -108,7 +108,7 @@ impl<'a> Device<'a> {
                 let mut encoder = self.encoder();
                 staging.copy(&mut encoder, &Span::new(&span.buffer, span.offset + first * 4, len))?;
                 self.gpu.queue.submit([encoder.finish()]);
-                all.extend(self.gpu.wait(staging.read::<u32>())?);
+                all.extend(block_on(self.gpu.wait(staging.read::<u32>()))?);
                 first += len;
             }
         }

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use std::cell::Cell;
 use wgpu_optim::gpu::ReadBack;
 use wgpu_optim::regression::Problem;
-use wgpu_optim::regression::device::Gpu;
+use wgpu_optim::regression::device::{Gpu, block_on};
 use wgpu_optim::regression::kernels::{
     DeviceDataset, Fit, GradientLayout, SmallBatchKernel, Sweep, SweepOptions,
 };
@@ -77,16 +77,16 @@ pub fn on_processor(plan: &Plan, checks: &mut Checks) -> Result<Vec<Vec<f32>>, F
         let mut update = 0;
         while update < plan.updates() {
             if drawn && plan.draw.updates.contains(&update) {
-                seen.push(worker.run_observed(batches.get(update), lr, None)?);
+                seen.push(block_on(worker.run_observed(batches.get(update), lr, None))?);
                 update += 1;
                 continue;
             }
             let end = plan.next_end(update, 1024);
             let run: Vec<Batch> = (update..end).map(|i| batches.get(i)).collect();
-            worker.run(&run, &vec![lr; run.len()], None)?;
+            block_on(worker.run(&run, &vec![lr; run.len()], None))?;
             update = end;
         }
-        let params = worker.params()?.iter().map(|&p| p as f32).collect();
+        let params = block_on(worker.params())?.iter().map(|&p| p as f32).collect();
         Ok((params, seen))
     };
     let all: Vec<_> = (0..plan.fits()).into_par_iter().map(one).collect::<Result<_, _>>()?;
@@ -193,10 +193,10 @@ impl Part<'_> {
         self.sweep.prepare(&self.gpu.queue, &orders)?;
         let mut work = SubmissionQueue::new(self.gpu, &self.submissions, &self.rate);
         for part in 0..self.sweep.parts() {
-            let encoder = work.encoder(1)?;
+            let encoder = block_on(work.encoder(1))?;
             self.sweep.record_part(&mut encoder.begin_compute_pass(&Default::default()), part);
         }
-        Ok(work.finish()?)
+        Ok(block_on(work.finish())?)
     }
 
     /// Reads parameters and moments of a fit, and its last gradient and loss.
@@ -228,6 +228,6 @@ impl Part<'_> {
         let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
         spans.iter().try_for_each(|span| staging.copy(&mut encoder, span))?;
         self.gpu.queue.submit([encoder.finish()]);
-        self.gpu.wait(staging.read())
+        block_on(self.gpu.wait(staging.read()))
     }
 }
