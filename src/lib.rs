@@ -79,6 +79,25 @@
 //! # }
 //! ```
 //!
+//! With [`Arithmetic::Strict`], the bits of a step are the same on every device and on the processor:
+//!
+//! ```
+//! # use wgpu_optim::{Adam, Arithmetic, Optimizer, Span};
+//! # let (device, _) = wgpu::Device::noop(&wgpu::DeviceDescriptor::default());
+//! # let buffer = || device.create_buffer(&wgpu::BufferDescriptor {
+//! #     label: None,
+//! #     size: 64,
+//! #     usage: wgpu::BufferUsages::STORAGE,
+//! #     mapped_at_creation: false,
+//! # });
+//! # let (params, grads) = (Span::whole(&buffer()), Span::whole(&buffer()));
+//! let optimizer = Optimizer::new(&device, Adam::default())
+//!     .arithmetic(Arithmetic::Strict)
+//!     .tensor(params, grads)
+//!     .build()?;
+//! # Ok::<(), wgpu_optim::Error>(())
+//! ```
+//!
 //! With the feature `checkpoint`, [`gpu::OptimizerState`] has `save` and `load` for files.
 //!
 //! Every rule has three files of one name: its hyper-parameters in [`rule`] (`src/rule/adam.rs`), its definition in

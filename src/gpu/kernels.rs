@@ -12,6 +12,8 @@ use wgpu::{BindGroupLayout, Buffer, BufferUsages, ComputePipeline, Device};
 
 /// Size of a partial result of the measuring kernel in bytes.
 const PARTIAL: u64 = 16;
+/// Workgroup memory of the measuring kernel in bytes: three words for each of its lanes.
+pub(super) const MEASURING_BYTES: u32 = 3 * 4 * 256;
 /// Elements behind a partial result, which is that of a workgroup.
 pub(crate) const MEASURED: u64 = 16_384;
 /// Alignment of the regions of partial results, in partial results and in bytes.

@@ -19,7 +19,7 @@ pub struct KernelLimits {
 /// The limits required by optimizer steps.
 pub fn steps(adapter: &AdapterInfo) -> KernelLimits {
     let threads = kernels::workgroup_of(adapter);
-    KernelLimits { threads, workgroup_bytes: 12 * threads, storage_buffers: 7 }
+    KernelLimits { threads, workgroup_bytes: kernels::MEASURING_BYTES, storage_buffers: 7 }
 }
 
 impl KernelLimits {

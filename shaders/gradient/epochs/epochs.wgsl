@@ -38,7 +38,8 @@ struct Counted {
 struct Setting {
     weight_decay: f32,
     group: u32,
-    reserved: vec2u,
+    zero: u32,
+    reserved: u32,
     hyper: Hyper,
     unused: vec4u,
 }
@@ -77,7 +78,7 @@ fn step_of(rule: Setting, setting: u32, update: u32) -> Step {
     let own = steps[update * SETTINGS + setting];
     return Step(
         own.lr, own.step_size, own.gradient_size, own.inv_bias_correction2, own.eps, own.decay,
-        own.grad_factor, own.flags, rule.weight_decay, rule.group, rule.reserved, rule.hyper,
+        own.grad_factor, own.flags, rule.weight_decay, rule.group, rule.zero, rule.reserved, rule.hyper,
         array<vec4u, 11>());
 }
 
