@@ -45,7 +45,7 @@ impl Default for Options {
     }
 }
 
-fn options() -> [(&'static str, Options); 9] {
+fn options() -> [(&'static str, Options); 10] {
     let none = Options::default();
     let with = |conditioning| Options { conditioning, ..none };
     let default = Conditioning::default();
@@ -68,6 +68,8 @@ fn options() -> [(&'static str, Options); 9] {
                 ..with(Conditioning { write_back: true, ..clip(ClipNorm::Torch(1.0)) })
             },
         ),
+        // Numbers alike, so that the order of their sum shows.
+        ("norm of 2^±1", Options { octaves: 1, ..with(clip(ClipNorm::Torch(1.0))) }),
         ("clip value", with(Conditioning { clip_value: Some(0.25), write_back: true, ..default })),
         ("gradient scale", with(Conditioning { grad_scale: 3.0, write_back: true, ..default })),
         ("three micro-batches", Options { micro_batches: 3, ..none }),

@@ -207,7 +207,7 @@ pub const FAULTS: &[Fault] = &[
         "updates",
         "adam",
         &[(
-            "steps[tensor].step_size = lr * reciprocal(state.bias_correction1);",
+            "steps[tensor].step_size = mul_f32(lr, reciprocal(state.bias_correction1));",
             "steps[tensor].step_size = lr;",
         )],
     ),
@@ -379,7 +379,7 @@ pub const FAULTS: &[Fault] = &[
     strict(
         "lanes of the norm added in another order",
         "conditioning",
-        "clip norm of PyTorch",
+        "norm of 2^±1",
         &[(
             "return add_f32(add_f32(v.x, v.y), add_f32(v.z, v.w));",
             "return ((v.x + v.y) + v.z) + v.w;",
