@@ -10,8 +10,10 @@ use wgpu::BufferUsages;
 
 pub const GROUP: Group = Group { name: "primitives", run: |rig, checks| Box::pin(run(rig, checks)) };
 
+type Operation = fn(Strict, Strict, Strict) -> Strict;
+
 /// The results of `shaders/arithmetic/probe.wgsl`, in its order.
-const RESULTS: [(&str, fn(Strict, Strict, Strict) -> Strict); 13] = [
+const RESULTS: [(&str, Operation); 13] = [
     ("a · b", |a, b, _| a * b),
     ("a + b", |a, b, _| a + b),
     ("a − b", |a, b, _| a - b),

@@ -1,11 +1,13 @@
 //! Steps in strict arithmetic: the bits of the processor on every device.
 
 use super::common::gpu::Gpu;
-use super::common::step::{read_tensors, rules};
+use super::common::step::read_tensors;
+#[cfg(feature = "cpu")]
+use super::common::step::rules;
 use super::common::{Random, assert_bits};
 use super::snapshots::wait;
-use wgpu_optim::cpu::{self, RuleConstants, StepState, Strict, parallel};
-use wgpu_optim::{Adam, Arithmetic, Error, Optimizer, Penalty, RmsProp, Rule};
+use wgpu_optim::cpu::{self, RuleConstants, StepState, Strict};
+use wgpu_optim::{Adam, Arithmetic, Error, Optimizer, RmsProp, Rule};
 
 const STEPS: usize = 20;
 
@@ -13,14 +15,15 @@ fn strict(values: &[f32]) -> Vec<Strict> {
     values.iter().map(|&x| Strict::new(x)).collect()
 }
 
-/// Parameters and moments after steps on the processor, with the widest SIMD.
+/// Parameters and moments after steps on the processor.
 fn on_processor(rule: &Rule, params: &[f32], grads: &[f32], steps: usize) -> Vec<Vec<f32>> {
     let (mut params, grads) = (strict(params), strict(grads));
     let mut moments = vec![vec![Strict::default(); params.len()]; rule.moments().len()];
     let (mut state, constants) = (StepState::default(), RuleConstants::new(rule));
     for _ in 0..steps {
         let step = state.advance_in(&constants, Strict::new(rule.lr() as f32));
-        parallel::update(rule, &step, &mut params, &grads, &mut moments);
+        let mut slices: Vec<&mut [Strict]> = moments.iter_mut().map(Vec::as_mut_slice).collect();
+        cpu::update(rule, &step, &mut params, &grads, &mut slices);
     }
     let all = std::iter::once(params).chain(moments);
     all.map(|values| values.into_iter().map(Strict::value).collect()).collect()
@@ -71,12 +74,13 @@ fn ten_thousand_steps_have_the_bits_of_the_processor() {
     }
 }
 
+#[cfg(feature = "cpu")]
 #[test]
 fn simd_and_threads_change_no_bit() {
     let mut random = Random(19);
     let len = 3 * 16_384 + 5;
     let (params, grads) = (strict(&random.values(len)), strict(&random.values(len)));
-    let penalty = Penalty { alpha: 0.01, l1_ratio: 0.5 };
+    let penalty = wgpu_optim::Penalty { alpha: 0.01, l1_ratio: 0.5 };
     for rule in rules() {
         let step = StepState::default().advance_in(&RuleConstants::new(&rule), Strict::new(0.01));
         let start: Vec<Strict> = grads.iter().map(|g| *g * *g).collect();
@@ -86,7 +90,7 @@ fn simd_and_threads_change_no_bit() {
             let (params, moments) = values.split_first_mut().unwrap();
             let mut moments: Vec<&mut [Strict]> = moments.iter_mut().map(Vec::as_mut_slice).collect();
             if on_threads {
-                parallel::update_penalized(&rule, &penalty, &step, params, &grads, &mut moments);
+                cpu::parallel::update_penalized(&rule, &penalty, &step, params, &grads, &mut moments);
             } else {
                 cpu::update_penalized(&rule, &penalty, &step, params, &grads, &mut moments);
             }

@@ -8,7 +8,6 @@ use wgpu_optim::regression::device::{Gpu, block_on};
 use wgpu_optim::regression::kernels::GradientLayout;
 use wgpu_optim::regression::nodes::{Node, cover, merge};
 use wgpu_optim::regression::reference::gradient::{BLOCK, BatchSums, Rows};
-use wgpu_optim::regression::reference::parallel;
 use wgpu_optim::regression::reference::synthetic::{Options, Response};
 use wgpu_optim::regression::train::{
     Batches, CpuWorker, Float, GpuData, GpuWorker, GradientSums, HostRows, Numbers, Placement, Recipe,
@@ -113,8 +112,13 @@ fn slices_and_threads_do_not_change_the_tree_of_the_processor() {
             let mut sums = BatchSums::new(&model);
             for first in (0..rows).step_by(slice) {
                 match threads {
-                    true => parallel::add(&mut sums, part(first, slice), &params),
-                    false => sums.add(part(first, slice), &params),
+                    #[cfg(feature = "cpu")]
+                    true => wgpu_optim::regression::reference::parallel::add(
+                        &mut sums,
+                        part(first, slice),
+                        &params,
+                    ),
+                    _ => sums.add(part(first, slice), &params),
                 }
             }
             sums.sums()
