@@ -371,10 +371,18 @@ pub const FAULTS: &[Fault] = &[
         &[("2u * rest > divisor", "2u * rest > divisor + 1u")],
     ),
     strict(
-        "a rule outside of strict arithmetic",
+        "a product and a sum of a rule contracted into one rounding",
         "updates",
-        "adam",
-        &[("return add(scale(a, x), scale(b, y));", "return a * x + b * y;")],
+        "lion",
+        &[(
+            "return add(scale(a, x), scale(b, y));",
+            "let factor = vec4f(a);
+    let high_a = bitcast<vec4f>(bitcast<vec4u>(factor) & vec4u(0xfffff000u));
+    let high_x = bitcast<vec4f>(bitcast<vec4u>(x) & vec4u(0xfffff000u));
+    let error = ((high_a * high_x - factor * x) + high_a * (x - high_x) + (factor - high_a) * high_x)
+        + (factor - high_a) * (x - high_x);
+    return add(scale(a, x), add(scale(b, y), error));",
+        )],
     ),
     strict(
         "lanes of the norm added in another order",
