@@ -33,11 +33,12 @@ pub fn all() -> Vec<Composed> {
 
 /// The kernels of one arithmetic.
 fn of(suffix: &str, arithmetic: Arithmetic) -> Vec<Composed> {
-    let mut all = vec![
-        Composed::new(format!("step_state{suffix}"), step_state(arithmetic)),
-        Composed::new(format!("primitives{suffix}"), probe(arithmetic)),
-        Composed::new(format!("exhaustive{suffix}"), exhaustive(arithmetic)),
-    ];
+    let mut all = vec![Composed::new(format!("step_state{suffix}"), step_state(arithmetic))];
+    // Of the device's own arithmetic they prove nothing.
+    if arithmetic.is_reproducible() {
+        all.push(Composed::new(format!("primitives{suffix}"), probe(arithmetic)));
+        all.push(Composed::new(format!("exhaustive{suffix}"), exhaustive(arithmetic)));
+    }
     for (layout_suffix, layout) in
         [("", Layout::Span), ("_tail", Layout::Tail), ("_arena", Layout::Arena)]
     {

@@ -45,6 +45,11 @@ const BINDINGS: &[(&str, &str)] = &[
 
 /// Content of bindings that differs in files whose names start with the first column.
 const BINDINGS_OF: &[(&str, &str, &str)] = &[
+    ("primitives", "zero", "zeros"),
+    ("primitives", "inputs", "three planes of numbers: a, b and c"),
+    ("primitives", "results", "a plane for every operation"),
+    ("exhaustive", "job", "the first number or pair, and the seed of pairs; zero is 0"),
+    ("exhaustive", "results", "the roots or quotients"),
     ("descend", "the_step", "the step's slot: 256 bytes, which the host writes before the step"),
     (
         "descend",
