@@ -238,12 +238,7 @@ impl<'a> ConditioningCase<'a> {
         let expected = self.twin.record(before);
         let moments = self.rule.moments();
         for (after, expected) in after.iter().zip(&expected) {
-            let pairs = after.named(moments).zip(expected.named(moments));
-            self.same.extend(
-                pairs.map(|((name, found), (_, expected))| {
-                    Compared::new(name, &found[..], &expected[..])
-                }),
-            );
+            self.same.extend(after.compared(expected, moments, ""));
         }
         let control = control(self.rig, &self.optimizer).await?;
         let (found, expected) =

@@ -142,6 +142,14 @@ impl Rig<'_> {
         };
         Ok(spans.iter().map(&mut take).collect())
     }
+
+    /// Reads lists of consecutive spans in one read-back: the values of each list.
+    pub async fn read_joined(&self, lists: &[&[Span]]) -> Result<Vec<Vec<f32>>, Error> {
+        let all: Vec<&Span> = lists.iter().copied().flatten().collect();
+        let mut values = self.read(&all).await?.into_iter();
+        let mut joined = |spans: &&[Span]| values.by_ref().take(spans.len()).flatten().collect();
+        Ok(lists.iter().map(&mut joined).collect())
+    }
 }
 
 /// A stream of random numbers.

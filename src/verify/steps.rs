@@ -147,10 +147,7 @@ impl<'a> Subject<'a> {
             if rig.compares_bits() {
                 let pairs = after.iter().zip(twin.record(&before));
                 for (same, (after, expected)) in same.iter_mut().zip(pairs) {
-                    let names = after.named(rule.moments()).zip(expected.named(rule.moments()));
-                    same.extend(names.map(|((name, actual), (_, expected))| {
-                        Compared::new(format!("{name} at t = {t}"), &actual[..], &expected[..])
-                    }));
+                    same.extend(after.compared(&expected, rule.moments(), &format!(" at t = {t}")));
                 }
                 continue;
             }
@@ -304,10 +301,10 @@ fn write(rig: &Rig, spans: &[Span], values: &[f32]) {
 
 /// The parameters and then each moment of every tensor.
 pub async fn read(rig: &Rig<'_>, tensors: &[Tensor]) -> Result<Vec<Vec<Vec<f32>>>, Error> {
-    let all: Vec<&Span> = tensors.iter().flat_map(|tensor| planes(tensor).flatten()).collect();
-    let mut values = rig.read(&all).await?.into_iter();
-    let mut joined = |parts: &Vec<Span>| values.by_ref().take(parts.len()).flatten().collect();
-    Ok(tensors.iter().map(|tensor| planes(tensor).map(&mut joined).collect()).collect())
+    let lists: Vec<&[Span]> = tensors.iter().flat_map(planes).map(Vec::as_slice).collect();
+    let mut values = rig.read_joined(&lists).await?.into_iter();
+    let mut of = |tensor: &Tensor| values.by_ref().take(planes(tensor).count()).collect();
+    Ok(tensors.iter().map(&mut of).collect())
 }
 
 fn planes(tensor: &Tensor) -> impl Iterator<Item = &Vec<Span>> {

@@ -1,6 +1,6 @@
 //! The values of an optimizer's tensors on the device.
 
-use super::Rig;
+use super::{Compared, Rig};
 use crate::gpu::Tensor;
 use crate::{Error, Optimizer, Span};
 
@@ -15,31 +15,38 @@ pub struct TensorValues {
 }
 
 impl TensorValues {
-    /// All values of all tensors.
+    /// All values of all tensors, in one read-back.
     pub async fn read(rig: &Rig<'_>, optimizer: &Optimizer) -> Result<Vec<Self>, Error> {
-        let mut all = Vec::new();
-        for tensor in optimizer.tensors() {
-            all.push(Self::of(rig, tensor).await?);
+        let tensors = optimizer.tensors();
+        let mut lists: Vec<&[Span]> = Vec::new();
+        for tensor in tensors {
+            lists.extend([&tensor.params[..], &tensor.grads]);
+            lists.extend(tensor.moments.iter().map(Vec::as_slice));
+            lists.extend([&tensor.accumulator[..], &tensor.average]);
         }
-        Ok(all)
+        let mut values = rig.read_joined(&lists).await?.into_iter();
+        let mut next = || values.next().unwrap_or_default();
+        let tensor = |tensor: &Tensor| TensorValues {
+            params: next(),
+            grads: next(),
+            moments: tensor.moments.iter().map(|_| next()).collect(),
+            accumulator: next(),
+            average: next(),
+        };
+        Ok(tensors.iter().map(tensor).collect())
     }
 
-    async fn of(rig: &Rig<'_>, tensor: &Tensor) -> Result<Self, Error> {
-        let mut moments = Vec::new();
-        for parts in &tensor.moments {
-            moments.push(joined(rig, parts).await?);
-        }
-        Ok(TensorValues {
-            params: joined(rig, &tensor.params).await?,
-            grads: joined(rig, &tensor.grads).await?,
-            moments,
-            accumulator: joined(rig, &tensor.accumulator).await?,
-            average: joined(rig, &tensor.average).await?,
-        })
+    /// These values of the device beside the expected ones.
+    pub fn compared(&self, expected: &Self, moments: &[&'static str], at: &str) -> Vec<Compared<f32>> {
+        let pairs = self.named(moments).zip(expected.named(moments));
+        let compared = |((name, found), (_, expected)): ((_, &Vec<f32>), (_, &Vec<f32>))| {
+            Compared::new(format!("{name}{at}"), &found[..], &expected[..])
+        };
+        pairs.map(compared).collect()
     }
 
     /// Each vector under its name.
-    pub fn named<'a>(
+    fn named<'a>(
         &'a self,
         moments: &'a [&'static str],
     ) -> impl Iterator<Item = (&'static str, &'a Vec<f32>)> {
@@ -48,8 +55,4 @@ impl TensorValues {
         let after = [("accumulator", &self.accumulator), ("average", &self.average)];
         before.into_iter().chain(moments).chain(after)
     }
-}
-
-async fn joined(rig: &Rig<'_>, parts: &[Span]) -> Result<Vec<f32>, Error> {
-    Ok(rig.read(&parts.iter().collect::<Vec<_>>()).await?.concat())
 }
