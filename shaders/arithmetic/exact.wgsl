@@ -1,11 +1,6 @@
 // The arithmetic of strict.wgsl in integers alone: the same bits on devices that round +, − and × in another way.
 // Composed with a file that defines runtime_zero(), and with quotient.wgsl.
 
-fn fence(x: vec4f) -> vec4f {
-    let bits = bitcast<vec4u>(x) ^ vec4u(runtime_zero());
-    return bitcast<vec4f>(select(bits, vec4u(), (bits & vec4u(0x7fffffffu)) <= vec4u(0x00800000u)));
-}
-
 // sign · significand · 2^(exponent − 150) from its parts: the significand has 24 bits, and `rest`, in units of 2⁻³¹ of
 // its last bit, is what is rounded to nearest, ties to even.
 fn assembled(sign: vec4u, exponent: vec4i, significand: vec4u, rest: vec4u) -> vec4u {

@@ -1,8 +1,14 @@
-// Correctly rounded quotients and roots from WGSL's own, and what goes to and from memory. Composed with strict.wgsl
-// or exact.wgsl.
+// The fence, correctly rounded quotients and roots from WGSL's own, and what goes to and from memory. Composed with
+// strict.wgsl or exact.wgsl.
 //
 // The device estimates on significands from one to four; integers decide. WGSL's error bounds of `/` and `sqrt`, and any
 // direction of rounding, are within the windows of the corrections.
+
+fn fence(x: vec4f) -> vec4f {
+    let bits = bitcast<vec4u>(x) ^ vec4u(runtime_zero());
+    // Next to 2⁻¹²⁶ devices that flush before and after rounding differ, so 2⁻¹²⁶ itself is flushed too.
+    return bitcast<vec4f>(select(bits, vec4u(), (bits & vec4u(0x7fffffffu)) <= vec4u(0x00800000u)));
+}
 
 // A vector from memory.
 fn number(x: vec4f) -> vec4f {

@@ -5,12 +5,6 @@
 // so that no two operations can be contracted, reordered or cancelled. Composed with a file that defines
 // runtime_zero(), and with quotient.wgsl.
 
-fn fence(x: vec4f) -> vec4f {
-    let bits = bitcast<vec4u>(x) ^ vec4u(runtime_zero());
-    // Next to 2⁻¹²⁶ devices that flush before and after rounding differ, so 2⁻¹²⁶ itself is flushed too.
-    return bitcast<vec4f>(select(bits, vec4u(), (bits & vec4u(0x7fffffffu)) <= vec4u(0x00800000u)));
-}
-
 fn fence_f32(x: f32) -> f32 {
     let bits = bitcast<u32>(x) ^ runtime_zero();
     return bitcast<f32>(select(bits, 0u, (bits & 0x7fffffffu) <= 0x00800000u));

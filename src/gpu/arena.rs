@@ -5,7 +5,7 @@ use wgpu::{Buffer, BufferUsages, Device};
 
 /// Elements of a block, which belongs to one tensor: 256 bytes, the largest alignment of binding offsets that a device
 /// may require.
-pub(super) const BLOCK: u64 = 64;
+pub(crate) const BLOCK: u64 = 64;
 
 /// Maximum number of buffers of a tensor; a tensor with more has a mistaken shape.
 const MAX_BUFFERS: u64 = 1024;

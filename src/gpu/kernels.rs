@@ -12,10 +12,13 @@ use wgpu::{BindGroupLayout, Buffer, BufferUsages, ComputePipeline, Device};
 
 /// Size of a partial result of the measuring kernel in bytes.
 const PARTIAL: u64 = 16;
-/// Workgroup memory of the measuring kernel in bytes: three words for each of its lanes.
-pub(super) const MEASURING_BYTES: u32 = 3 * 4 * 256;
+/// Lanes of a partial result of the measuring kernel, and the vectors of each: those of `shaders/gradient_norm.wgsl`.
+pub(crate) const LANES: u32 = 256;
+pub(crate) const LANE_VECTORS: u32 = 16;
+/// Workgroup memory of the measuring kernel in bytes: three words for each lane.
+pub(super) const MEASURING_BYTES: u32 = 3 * 4 * LANES;
 /// Elements behind a partial result, which is that of a workgroup.
-pub(crate) const MEASURED: u64 = 16_384;
+pub(crate) const MEASURED: u64 = 4 * (LANES * LANE_VECTORS) as u64;
 /// Alignment of the regions of partial results, in partial results and in bytes.
 pub(crate) const PARTIALS_ALIGNMENT: u64 = 16;
 const PARTIALS_QUANTUM: u64 = PARTIALS_ALIGNMENT * PARTIAL;
@@ -127,7 +130,7 @@ fn threads(layout: Layout, piece: &Piece) -> u64 {
 /// The workgroup size of the measuring kernel, which does not affect the bits. Barriers of many threads are expensive on
 /// a processor.
 fn measuring_workgroup(device: &Device) -> u32 {
-    if is_processor(device) { 32 } else { 256 }
+    if is_processor(device) { 32 } else { LANES }
 }
 
 /// The number of partial results of a piece.

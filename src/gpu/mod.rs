@@ -23,12 +23,14 @@ pub mod span;
 pub(crate) mod steps;
 
 pub use advance::Selection;
+#[cfg(feature = "verify")]
+pub(crate) use arena::BLOCK;
 pub use arena::{Arena, ArenaTensor};
 pub use builder::OptimizerBuilder;
 pub use control::Control;
 pub use kernels::workgroup;
 #[cfg(feature = "verify")]
-pub(crate) use kernels::{MEASURED, PARTIALS_ALIGNMENT};
+pub(crate) use kernels::{LANE_VECTORS, LANES, MEASURED, PARTIALS_ALIGNMENT};
 pub use optimizer::{Optimizer, Tensor};
 pub use optimizer_state::{GroupState, OptimizerState, TensorState};
 pub use readback::ReadBack;

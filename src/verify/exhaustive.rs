@@ -105,26 +105,27 @@ fn pair(n: u32) -> [u32; 2] {
         1 => [a, (b & 0xff80_0000) | (a.wrapping_add((c >> 3) % 5) & 0x7f_ffff)],
         2 => {
             let divisor = 0x80_0001 | (a & 0x7f_fffe);
-            let step =
-                |inverse: u32, _| inverse.wrapping_mul(2u32.wrapping_sub(divisor.wrapping_mul(inverse)));
-            let inverse = (0..5).fold(divisor, step);
-            let above = c & 8 != 0;
-            let residue = if above { inverse } else { inverse.wrapping_neg() } & 0xff_ffff;
-            let product = u64::from(residue + (1 << 24)) * u64::from(divisor);
-            let numerator = if above { product - 1 } else { product + 1 } >> 24;
-            if !(1 << 23..1 << 24).contains(&numerator) {
-                return [a, b];
-            }
+            let Some(numerator) = numerator_near_half(divisor, c & 8 != 0) else { return [a, b] };
             let exponents = [64 + (b & 127), 64 + (b >> 7 & 127)];
-            [
-                (numerator as u32 & 0x7f_ffff) | exponents[0] << 23,
-                (divisor & 0x7f_ffff) | exponents[1] << 23,
-            ]
+            [(numerator & 0x7f_ffff) | exponents[0] << 23, (divisor & 0x7f_ffff) | exponents[1] << 23]
         }
         3 => [exponent << 23 | (a & 0x807f_ffff), (exponent + 126) << 23 | (b & 0x807f_ffff)],
         4 => [(exponent + 127) << 23 | (a & 0x807f_ffff), exponent << 23 | (b & 0x807f_ffff)],
         _ => [a, b],
     }
+}
+
+/// The numerator N of a quotient as close to the middle of two numbers as there is one: Q · D = N · 2²⁴ ± 1 for the odd
+/// divisor D of 24 bits and an odd Q, `above` for +1. `None` if N has not 24 bits.
+pub(super) fn numerator_near_half(divisor: u32, above: bool) -> Option<u32> {
+    // Newton's iteration doubles the correct bits of the inverse modulo 2³².
+    let step = |inverse: u32, _| inverse.wrapping_mul(2u32.wrapping_sub(divisor.wrapping_mul(inverse)));
+    let inverse = (0..5).fold(divisor, step);
+    let residue = (if above { inverse } else { inverse.wrapping_neg() }) & 0xff_ffff;
+    let product = u64::from(residue + (1 << 24)) * u64::from(divisor);
+    let next = if above { product - 1 } else { product + 1 };
+    let numerator = (next >> 24) as u32;
+    (1 << 23..1 << 24).contains(&numerator).then_some(numerator)
 }
 
 #[cfg(test)]

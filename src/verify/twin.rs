@@ -3,17 +3,15 @@
 use super::conditioning::Options;
 use super::values::TensorValues;
 use crate::cpu::{self, Number, RuleConstants, Step, StepState, Strict};
-use crate::gpu::{MEASURED, PARTIALS_ALIGNMENT};
+use crate::gpu::{self, MEASURED, PARTIALS_ALIGNMENT};
 use crate::rule::ClipNorm;
 use crate::{Conditioning, Rule};
 
 /// The twin of `THREADS` in `shaders/step_state.wgsl`.
 const THREADS: usize = 64;
-/// The twins of `LANES` and `VECTORS` in `shaders/gradient_norm.wgsl`.
-const LANES: usize = 256;
-const VECTORS: usize = 16;
-/// The elements of a block of an arena.
-const BLOCK: usize = 64;
+const LANES: usize = gpu::LANES as usize;
+const VECTORS: usize = gpu::LANE_VECTORS as usize;
+const BLOCK: usize = gpu::BLOCK as usize;
 
 /// An optimizer of one parameter group, whose tensors have a gradient in every step.
 pub struct OptimizerTwin {
